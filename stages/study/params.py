@@ -1,0 +1,341 @@
+"""params.yaml as types: what may be set, between which bounds, and who may read it."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stages.study.errors import StudyError
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class ParamsError(StudyError):
+    """A value of params.yaml is wrong, or a stage reads one that dvc.yaml does not declare for it."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).model_fields:
+            raise ParamsError(
+                f"dvc.yaml: this stage reads {type(self).__name__.lower()}.{name}, which its "
+                "params: list does not declare; declare it there"
+            )
+        raise AttributeError(name)
+
+
+class ShapesTextures(Section):
+    train_images: Count
+    test_images: Count
+    size_min: Annotated[float, Field(gt=0, le=1)]
+    size_max: Annotated[float, Field(gt=0, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    colour: Fraction
+    clutter: Fraction
+    contrast: Annotated[float, Field(ge=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ShapesTextures":
+        if self.size_min > self.size_max:
+            raise ValueError("size_min must not exceed size_max")
+        return self
+
+
+class Data(Section):
+    source: Annotated[str, Field(min_length=1)]
+    test_source: str | None
+    root: str | None
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    max_train_images: Count | None
+    max_test_images: Count | None
+    max_unreadable: Fraction
+    shapes_textures: ShapesTextures
+
+
+class Vit(Section):
+    width: Annotated[int, Field(ge=8)]
+    depth: Count
+    heads: Count
+    patch_size: Count
+    mlp_ratio: Positive
+    position: Literal["sincos", "learned", "none"]
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Vit":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.position == "sincos" and self.width % 4:
+            raise ValueError(f"width {self.width} must be a multiple of 4 for sincos positions")
+        return self
+
+
+class Pretrain(Section):
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    weight_decay: NonNegative
+    beta2: Annotated[float, Field(gt=0, lt=1)]
+    warmup_epochs: NonNegative
+    clip_grad: Positive
+
+
+class Contrastive(Section):
+    temperature: Positive
+    momentum: Fraction
+    hidden_dim: Count
+    output_dim: Count
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+    blur_probability: Fraction
+    solarize_probability: Fraction
+
+
+class Masked(Section):
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    mask_unit: Count
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+
+
+class Objectives(Section):
+    contrastive: Contrastive
+    masked: Masked
+
+
+class Arm(Section):
+    """One encoder under study; what is None is taken from the common recipe."""
+
+    objective: Name
+    label: str | None = None
+    seed: int | None = None
+    cl_weight: Fraction | None = None
+    weights: str | None = None
+    format: Literal["moco_v3", "simmim", "mae", "dino", "timm"] | None = None
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    lr: Positive | None = None
+    weight_decay: NonNegative | None = None
+    warmup_epochs: NonNegative | None = None
+    width: Annotated[int, Field(ge=8)] | None = None
+    depth: Count | None = None
+    heads: Count | None = None
+    position: Literal["sincos", "learned", "none"] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Arm":
+        if self.objective == "hybrid" and self.cl_weight is None:
+            raise ValueError("objective hybrid needs cl_weight, a number from 0 to 1")
+        return self
+
+
+class Knn(Section):
+    k: Count
+    temperature: Positive
+
+
+class Linear(Section):
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Probes(Section):
+    knn: Knn
+    linear: Linear
+
+
+class Finetune(Section):
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    weight_decay: NonNegative
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    warmup_epochs: NonNegative
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+    mixup: NonNegative
+    cutmix: NonNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    randaugment: Annotated[str, Field(pattern=r"^rand(-[a-z]+[0-9.]+)*$")]
+    clip_grad: Positive
+
+
+class Analysis(Section):
+    """One analysis; `images` is all that this project asks of it, others may be added per analysis."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    images: Count
+
+
+class Runtime(Section):
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    devices: Count
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    threads: Count | None
+    workers: Annotated[int, Field(ge=0)]
+    eval_batch_size: Count
+
+
+class Study(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    data: Data
+    vit: Vit
+    pretrain: Pretrain
+    objectives: Objectives
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    probes: Probes
+    finetune: Finetune
+    analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Study":
+        grid, rest = divmod(self.data.image_size, self.vit.patch_size)
+        if rest:
+            raise ValueError(
+                f"data.image_size {self.data.image_size} must be a multiple of "
+                f"vit.patch_size {self.vit.patch_size}"
+            )
+        if grid % self.objectives.masked.mask_unit:
+            raise ValueError(
+                f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
+                f"{grid} patches of a side"
+            )
+        return self
+
+
+def load_params(path: Path = Path("params.yaml"), *, stage: str | None = None, **chosen: str) -> Study:
+    """Read and check params.yaml; with a stage, give only what dvc.yaml declares for that stage.
+
+    stage:  name in dvc.yaml, without what follows an @; `runtime` is always readable
+    chosen: what the stage was selected by, e.g. arm="cl"
+    Raises ParamsError: one line with the key, the value and what is allowed.
+    """
+    study = validate(read_yaml(path), where=str(path))
+    if stage is None:
+        return study
+    return _only(study, declared_params(stage, study, path.parent / "dvc.yaml", **chosen) + ["runtime"])
+
+
+def validate(values: Any, *, where: str = "params.yaml") -> Study:
+    """Check the content of params.yaml.
+
+    Raises ParamsError: one line with the key, the value and what is allowed.
+    """
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(_fields_at(first["loc"][:-1]))
+            raise ParamsError(f"{where}: {key}: unknown key; known here: {known}") from None
+        if first["type"] == "missing":
+            raise ParamsError(f"{where}: {key}: missing") from None
+        value = "" if isinstance(first["input"], dict | Section) else f" is {first['input']!r}"
+        raise ParamsError(f"{where}: {key or 'study'}{value}: {message}") from None
+
+
+def declared_params(stage: str, study: Study, path: Path, **chosen: str) -> list[str]:
+    """The params: list of a stage in dvc.yaml, its templates filled in as DVC fills them.
+
+    Raises ParamsError if dvc.yaml has no such stage.
+    """
+    stages = read_yaml(path)["stages"]
+    if stage not in stages:
+        raise ParamsError(f"{path}: no stage {stage!r}; there are: {', '.join(stages)}")
+    entry = stages[stage].get("do", stages[stage])
+    values = {f"item.{axis}": name for axis, name in chosen.items()}
+    if "arm" in chosen:
+        arm = arm_of(study, chosen["arm"])
+        values |= {"key": chosen["arm"], "item.objective": arm.objective}
+    declared = []
+    for param in entry.get("params", []):
+        for template, value in values.items():
+            param = param.replace("${%s}" % template, value)
+        declared.append(param)
+    return declared
+
+
+def arm_of(study: Study, name: str) -> Arm:
+    """One arm by its name.
+
+    Raises ParamsError naming the arms there are.
+    """
+    if name not in study.arms:
+        raise ParamsError(f"params.yaml: no arm {name!r}; there are: {', '.join(study.arms)}")
+    return study.arms[name]
+
+
+def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
+    """Architecture, pre-training recipe and seed of one arm: the common ones, with what the arm overrides.
+
+    Raises ParamsError if the arm's overrides do not fit together.
+    """
+    arm = arm_of(study, name)
+    sections = []
+    for common in (study.vit, study.pretrain):
+        fields = type(common).model_fields
+        override = {k: v for k, v in arm if k in fields and v is not None}
+        try:
+            sections.append(type(common).model_validate(common.model_dump() | override))
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ParamsError(f"params.yaml: arms.{name}: {message}") from None
+    return sections[0], sections[1], study.seed if arm.seed is None else arm.seed
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file.
+
+    Raises ParamsError with the place of a syntax error, or if the file is missing.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: not found; run from the root of the project") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ParamsError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+
+
+def _only(section: Any, paths: list[str]) -> Any:
+    """The same section with nothing in it but the dotted paths; reading another raises ParamsError."""
+    kept: dict[str, Any] = {}
+    for head in dict.fromkeys(path.split(".")[0] for path in paths):
+        value = section[head] if isinstance(section, dict) else getattr(section, head)
+        tails = [path.split(".", 1)[1] for path in paths if path.startswith(head + ".")]
+        kept[head] = value if head in paths else _only(value, tails)
+    if isinstance(section, dict):
+        return kept
+    view = type(section).model_construct()
+    object.__setattr__(view, "__dict__", kept)
+    return view
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Study
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation
+        if getattr(model, "__origin__", None) is dict:
+            model = model.__args__[1] if part not in Study.model_fields else model
+    return list(model.model_fields)
+
+
+def under_dvc() -> str | None:
+    """The DVC stage that runs this process, or None."""
+    return os.environ.get("DVC_STAGE")
