@@ -1,0 +1,170 @@
+"""Augmentation of a batch on its device, every image with its own random draw.
+
+Images are (B, 3, H, W) float in [0, 1]. Each operation equals the torchvision function of the same name when
+its argument is the same for one image; torchvision itself draws once for a whole batch.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+
+def uniform(batch: int, low: float, high: float, *, like: Tensor, generator: Generator) -> Tensor:
+    """(batch,) independent draws from [low, high) on the device of `like`."""
+    return low + (high - low) * torch.rand(batch, generator=generator, device=like.device)
+
+
+def with_probability(changed: Tensor, images: Tensor, p: float, *, generator: Generator) -> Tensor:
+    """Each image changed with probability p, as it was otherwise."""
+    chosen = torch.rand(len(images), generator=generator, device=images.device) < p
+    return torch.where(chosen[:, None, None, None], changed, images)
+
+
+def crop_boxes(
+    batch: int,
+    *,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    generator: Generator,
+    device: torch.device,
+) -> Tensor:
+    """Boxes of random area and shape, as RandomResizedCrop draws them.
+
+    size:    (H, W) in px; scale: share of the area; ratio: width over height, drawn along its logarithm
+    returns: (batch, 4) long: top, left, height, width; the whole image where ten draws did not fit
+    Source: Szegedy et al. 2015; torchvision RandomResizedCrop.
+    """
+    height, width = size
+    draws = torch.rand(4, batch, 10, generator=generator, device=device)
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
+    log_ratio = math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * draws[1]
+    shape = log_ratio.exp()
+    w, h = (area * shape).sqrt().round().long(), (area / shape).sqrt().round().long()
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first = fits.long().argmax(dim=1, keepdim=True)  # 0 where none fits
+    h, w, top, left = (value.gather(1, first)[:, 0] for value in (h, w, draws[2], draws[3]))
+    found = fits.any(dim=1)
+    h, w = torch.where(found, h, height), torch.where(found, w, width)
+    top, left = (top * (height - h + 1)).long(), (left * (width - w + 1)).long()
+    return torch.stack([top, left, h, w], dim=1)
+
+
+def resized_crop(images: Tensor, boxes: Tensor, *, flip: Tensor) -> Tensor:
+    """Cut each image's box, scale it back to the full size bilinearly, and mirror it where asked.
+
+    boxes: (B, 4) top, left, height, width in px; flip: (B,) bool
+    A box is never larger than the image, so this only ever magnifies and needs no antialiasing.
+    """
+    top, left, height, width = boxes.to(images).unbind(1)
+    rows = _interpolation(images.shape[2], top, height, flip=torch.zeros_like(flip))
+    columns = _interpolation(images.shape[3], left, width, flip=flip)
+    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
+
+
+def _interpolation(size: int, start: Tensor, length: Tensor, *, flip: Tensor) -> Tensor:
+    """(B, size, size) weights that read `length` px from `start` as `size` px, linearly."""
+    centre = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5
+    centre = torch.where(flip[:, None], size - centre, centre)
+    inside = (centre * length[:, None] / size - 0.5).clamp(min=0)
+    position = start[:, None] + torch.minimum(inside, length[:, None] - 1)  # the crop's edge repeats
+    source = torch.arange(size, device=start.device, dtype=start.dtype)
+    return (1 - (position[:, :, None] - source).abs()).clamp(min=0)
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply each image by its factor. factor: (B,)"""
+    return (images * factor[:, None, None, None]).clamp(0, 1)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Move each image away from its mean grey by its factor. factor: (B,)"""
+    mean = rgb_to_grayscale(images)[:, :1].mean(dim=(2, 3), keepdim=True)
+    return torch.lerp(mean, images, factor[:, None, None, None]).clamp(0, 1)
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Move each pixel away from its grey by the image's factor. factor: (B,)"""
+    return torch.lerp(rgb_to_grayscale(images), images, factor[:, None, None, None]).clamp(0, 1)
+
+
+def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
+    """Turn the hue of each image by its share of the circle. factor: (B,) in [-0.5, 0.5]"""
+    value, low = images.amax(dim=1), images.amin(dim=1)  # (B, H, W)
+    chroma = value - low
+    red, green, blue = images.unbind(1)
+    safe = torch.where(chroma > 0, chroma, 1)
+    sector = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    sector = sector + 6 * factor[:, None, None]
+    # Each channel of HSV to RGB is the same trapezoid of the hue, shifted (Smith 1978).
+    channels = []
+    for shift in (5, 3, 1):
+        position = (sector + shift).remainder(6)
+        channels.append(value - chroma * torch.minimum(position, 4 - position).clamp(0, 1))
+    return torch.stack(channels, dim=1)
+
+
+def rgb_to_grayscale(images: Tensor) -> Tensor:
+    """Luma in all three channels."""
+    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device, dtype=images.dtype)
+    return torch.einsum("bchw,c->bhw", images, weights)[:, None].expand_as(images)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, *, radius: int) -> Tensor:
+    """Blur each image with its own standard deviation.
+
+    sigma: (B,) px; radius: the kernel has 2·radius + 1 taps, edges are reflected
+    """
+    taps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (taps / sigma[:, None]).square())
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True))[:, :, None, None, None]  # (B, taps, 1, 1, 1)
+    for dim in (2, 3):
+        size = images.shape[dim]
+        padding = (0, 0, radius, radius) if dim == 2 else (radius, radius, 0, 0)
+        padded = torch.nn.functional.pad(images, padding, mode="reflect")
+        images = sum(kernel[:, tap] * padded.narrow(dim, tap, size) for tap in range(2 * radius + 1))
+    return images
+
+
+def solarize(images: Tensor, threshold: float = 0.5) -> Tensor:
+    """Invert all values from the threshold on."""
+    return torch.where(images >= threshold, 1 - images, images)
+
+
+def random_resized_crop_flip(images: Tensor, *, scale_min: float, generator: Generator) -> Tensor:
+    """A random crop of at least `scale_min` of the area, back at full size, mirrored half of the time."""
+    size = (images.shape[2], images.shape[3])
+    boxes = crop_boxes(
+        len(images), size=size, scale=(scale_min, 1.0), generator=generator, device=images.device
+    )
+    flip = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return resized_crop(images, boxes, flip=flip)
+
+
+def color_jitter(images: Tensor, *, strength: float, generator: Generator) -> Tensor:
+    """Random brightness ±0.4, contrast ±0.4, saturation ±0.2 and hue ±0.1, each times `strength`.
+
+    The four follow each other in this order; torchvision shuffles it per image, which a batch cannot.
+    Source: the public configuration of MoCo v3 for ViT.
+    """
+    draws = [(adjust_brightness, 0.4), (adjust_contrast, 0.4), (adjust_saturation, 0.2)]
+    for adjust, reach in draws:
+        low, high = max(0.0, 1 - strength * reach), 1 + strength * reach
+        images = adjust(images, uniform(len(images), low, high, like=images, generator=generator))
+    reach = min(0.5, 0.1 * strength)
+    return adjust_hue(images, uniform(len(images), -reach, reach, like=images, generator=generator))
+
+
+def random_blur(images: Tensor, *, generator: Generator) -> Tensor:
+    """Blur with a standard deviation from [0.1, 2] px of a 224 px image, in proportion at other sizes.
+
+    Source: Chen et al. 2020 (MoCo v2) for the range; SimCLR App. A for a kernel of a tenth of the image.
+    """
+    unit = images.shape[-1] / 224
+    sigma = uniform(len(images), 0.1 * unit, 2.0 * unit, like=images, generator=generator)
+    return gaussian_blur(images, sigma.clamp(min=1e-3), radius=max(1, round(images.shape[-1] / 20)))

@@ -1,0 +1,178 @@
+"""The encoder: a plain ViT, how it is built, run, looked into, saved and loaded."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from stages.study.errors import StudyError
+from stages.study.params import Vit
+from stages.study.paths import read_json, write_json, writing
+
+
+class Trace(NamedTuple):
+    """What passes through an encoder.
+
+    tokens:            L+1 tensors (B, prefix+N, D): after embedding, then after each block, before the final norm
+    attention:         L tensors (B, H, prefix+N, prefix+N), rows sum to 1
+    num_prefix_tokens: class and register tokens in front of the N patches
+    """
+
+    tokens: list[Tensor]
+    attention: list[Tensor]
+    num_prefix_tokens: int
+
+
+def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.0) -> VisionTransformer:
+    """A randomly initialised ViT with a class token and no head.
+
+    image_size: px; seed: of the initialisation, which depends on nothing else.
+    Initialisation and positions as in MoCo v3, for every arm: with timm's narrower one the attention of
+    small encoders stays uniform for most of a short training.
+    Source: Chen et al. 2021 (MoCo v3), §4 and its public configuration.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = VisionTransformer(
+            img_size=image_size,
+            patch_size=vit.patch_size,
+            embed_dim=vit.width,
+            depth=vit.depth,
+            num_heads=vit.heads,
+            mlp_ratio=vit.mlp_ratio,
+            drop_path_rate=drop_path,
+            num_classes=0,
+            global_pool="",
+            pos_embed="none" if vit.position == "none" else "learn",
+        )
+        _initialize(encoder)
+    if vit.position == "sincos":
+        grid = image_size // vit.patch_size
+        encoder.pos_embed.data[0, 0] = 0
+        encoder.pos_embed.data[0, 1:] = sincos_positions(grid, vit.width)
+        encoder.pos_embed.requires_grad = False
+    return encoder
+
+
+def _initialize(encoder: VisionTransformer) -> None:
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Linear):
+            # Query, key and value are three matrices that share one tensor: Xavier over each of them.
+            rows = module.weight.shape[0] // (3 if name.endswith("qkv") else 1)
+            bound = math.sqrt(6 / (rows + module.weight.shape[1]))
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.zeros_(module.bias)
+    projection = encoder.patch_embed.proj
+    bound = math.sqrt(6 / (projection.weight[0].numel() + projection.weight.shape[0]))
+    nn.init.uniform_(projection.weight, -bound, bound)
+    nn.init.zeros_(projection.bias)
+    nn.init.normal_(encoder.cls_token, std=1e-6)
+
+
+def sincos_positions(grid: int, width: int) -> Tensor:
+    """Fixed two-dimensional sine-cosine position embedding.
+
+    returns: (grid·grid, width), rows in row-major order; a quarter of the width each for the sine and the
+             cosine of the column and the sine and the cosine of the row
+    Source: Vaswani et al. 2017 §3.5, in two dimensions as in MoCo v3.
+    """
+    frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    steps = torch.arange(grid, dtype=torch.float64)
+    row, column = torch.meshgrid(steps, steps, indexing="ij")
+    angles = [position.reshape(-1, 1) * frequency for position in (column, row)]
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1).float()
+
+
+def embed(encoder: nn.Module, images: Tensor, *, frozen_projection: bool = False) -> Tensor:
+    """Patch embeddings without positions.
+
+    images:            (B, 3, S, S), normalised
+    frozen_projection: no gradient reaches the patch projection
+    returns:           (B, N, D)
+    """
+    patches = encoder.patch_embed(images)
+    return patches.detach() if frozen_projection else patches
+
+
+def encode(encoder: nn.Module, patches: Tensor) -> Tensor:
+    """Add positions and the class token, run all blocks and the final norm.
+
+    patches: (B, N, D), from `embed`
+    returns: (B, prefix+N, D)
+    """
+    tokens = encoder.norm_pre(encoder._pos_embed(patches))
+    for block in encoder.blocks:
+        tokens = block(tokens)
+    return encoder.norm(tokens)
+
+
+def use_fused_attention(module: nn.Module, fused: bool) -> None:
+    """Choose scaled_dot_product_attention or plain attention, whose maps can be seen, in every block."""
+    for child in module.modules():
+        if hasattr(child, "fused_attn"):
+            child.fused_attn = fused
+
+
+@torch.no_grad()
+def trace(encoder: nn.Module, images: Tensor) -> Trace:
+    """Run the encoder in evaluation mode and float32, and keep every block's tokens and attention.
+
+    images: (B, 3, S, S), normalised
+    Raises StudyError if a block does not show its attention.
+    """
+    was_training = encoder.training
+    was_fused = [block.attn.fused_attn for block in encoder.blocks]
+    tokens: list[Tensor] = []
+    attention: list[Tensor] = []
+    hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))]
+    for block in encoder.blocks:
+        hooks.append(block.register_forward_hook(lambda _, __, output: tokens.append(output)))
+        hooks.append(block.attn.attn_drop.register_forward_hook(lambda _, __, out: attention.append(out)))
+    try:
+        encoder.eval()
+        use_fused_attention(encoder, False)
+        with torch.autocast(images.device.type, enabled=False):
+            encode(encoder, embed(encoder, images.float()))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for block, fused in zip(encoder.blocks, was_fused, strict=True):
+            block.attn.fused_attn = fused
+        encoder.train(was_training)
+    if len(attention) != len(encoder.blocks):
+        raise StudyError("trace: a block of this encoder does not show its attention; timm may have changed")
+    return Trace(tokens, attention, encoder.num_prefix_tokens)
+
+
+def save_encoder(directory: Path, encoder: nn.Module, *, vit: Vit, image_size: int, about: dict[str, Any]) -> None:
+    """Write one encoder as encoder.safetensors and encoder.json, whose bytes depend on nothing but content.
+
+    about: what else to know of it, e.g. its arm and objective
+    """
+    with writing(directory / "encoder.safetensors") as temporary:
+        weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+        save_file(weights, temporary)
+    write_json(directory / "encoder.json", about | {"vit": vit.model_dump(), "image_size": image_size})
+
+
+def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> nn.Module:
+    """The encoder of one arm, from the out of its pre-training, in evaluation mode.
+
+    Raises StudyError if the directory holds no whole encoder.
+    """
+    directory = Path(directory)
+    try:
+        about = read_json(directory / "encoder.json")
+        weights = load_file(directory / "encoder.safetensors")
+        vit = Vit.model_validate(about["vit"])
+    except (OSError, ValueError, KeyError, SafetensorError, json.JSONDecodeError) as error:
+        raise StudyError(f"{directory}: not a whole encoder ({error}); run `dvc repro` to make it") from None
+    encoder = build_encoder(vit=vit, image_size=about["image_size"], seed=0, drop_path=drop_path)
+    encoder.load_state_dict(weights)
+    return encoder.eval()

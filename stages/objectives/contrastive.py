@@ -1,0 +1,111 @@
+"""CL: contrastive learning of two views of an image, as MoCo v3.
+
+Source: Chen, Xie, He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers".
+From the paper and its public configuration: momentum encoder without queue (Alg. 1), symmetrised InfoNCE
+times 2τ, projector of 3 and predictor of 2 layers with batch norm, frozen random patch projection (§4),
+momentum rising to 1 along a cosine, asymmetric augmentation with the second view blurred rarely and
+solarised (App. A). Departures: narrower heads by default (params.yaml), a fixed order of the colour
+operations, blur in proportion to the image.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+
+from stages.data.augment import (
+    color_jitter,
+    random_blur,
+    random_resized_crop_flip,
+    rgb_to_grayscale,
+    solarize,
+    with_probability,
+)
+from stages.encoders.vit import embed, encode
+from stages.objectives.losses import info_nce
+from stages.study.params import Arm, Contrastive, Objectives
+
+
+def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "MomentumContrast":
+    """The objective around an encoder; the heads are initialised from the seed."""
+    objective = MomentumContrast(encoder, settings=settings.contrastive, seed=seed)
+    for parameter in encoder.patch_embed.parameters():
+        parameter.requires_grad = False
+    return objective
+
+
+class MomentumContrast(nn.Module):
+    """An encoder that learns to recognise, in one view, the key that its slow copy gives the other view."""
+
+    def __init__(self, encoder: nn.Module, *, settings: Contrastive, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        width, hidden, output = encoder.embed_dim, settings.hidden_dim, settings.output_dim
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            projector = perceptron(width, hidden, hidden, output)
+            self.predictor = perceptron(output, hidden, output)
+        self.encoder = encoder
+        self.projector = projector
+        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.key_projector = copy.deepcopy(projector).requires_grad_(False)
+
+    @torch.no_grad()
+    def before_step(self, progress: float) -> None:
+        """Move the key network towards the query network. progress: share of the training done, 0 to 1"""
+        momentum = 1 - (1 - self.settings.momentum) * (1 + math.cos(math.pi * progress)) / 2
+        pairs = ((self.key_encoder, self.encoder), (self.key_projector, self.projector))
+        for key_network, query_network in pairs:
+            keys, queries = list(key_network.parameters()), list(query_network.parameters())
+            torch._foreach_lerp_(keys, queries, 1 - momentum)
+
+    def views(self, images: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Two augmentations of each image. images: (B, 3, S, S) in [0, 1]"""
+        settings = self.settings
+        blur_and_solarize = (
+            (settings.blur_probability, 0.0),
+            (0.1 * settings.blur_probability, settings.solarize_probability),
+        )
+        views = []
+        for blur, solar in blur_and_solarize:
+            view = random_resized_crop_flip(images, scale_min=settings.crop_scale_min, generator=generator)
+            jittered = color_jitter(view, strength=settings.jitter_strength, generator=generator)
+            view = with_probability(jittered, view, settings.jitter_probability, generator=generator)
+            view = with_probability(
+                rgb_to_grayscale(view), view, settings.grey_probability, generator=generator
+            )
+            view = with_probability(random_blur(view, generator=generator), view, blur, generator=generator)
+            views.append(with_probability(solarize(view), view, solar, generator=generator))
+        return views[0], views[1]
+
+    def forward(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        """The loss of two views. first, second: (B, 3, S, S), normalised"""
+        # Both views in one pass through the encoder; each head sees one view at a time, because its batch
+        # norm takes the statistics of one view.
+        both = torch.cat([first, second])
+        patches = embed(self.encoder, both, frozen_projection=True)
+        queries = [
+            self.predictor(self.projector(tokens))
+            for tokens in encode(self.encoder, patches)[:, 0].chunk(2)
+        ]
+        with torch.no_grad():
+            key_patches = embed(self.key_encoder, both)
+            keys = [
+                self.key_projector(tokens)
+                for tokens in encode(self.key_encoder, key_patches)[:, 0].chunk(2)
+            ]
+        temperature = self.settings.temperature
+        loss = info_nce(queries[0], keys[1], temperature) + info_nce(queries[1], keys[0], temperature)
+        return {"loss": loss}
+
+
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear layers without bias, batch norm after each, ReLU between; the last norm has no scale or shift."""
+    layers: list[nn.Module] = []
+    for index, (width, following) in enumerate(zip(widths, widths[1:], strict=False)):
+        last = index == len(widths) - 2
+        layers += [nn.Linear(width, following, bias=False), nn.BatchNorm1d(following, affine=not last)]
+        if not last:
+            layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)

@@ -1,0 +1,56 @@
+"""The losses, as pure functions on tensors."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each query's own key among the keys of the batch, times 2τ.
+
+    queries, keys: (B, D), not normalised; row i of each come from the same image
+    returns:       scalar
+    Source: van den Oord et al. 2018, Eq. 4; the factor 2τ is that of the published MoCo v3, and the weights
+    of the paper's hybrid loss are to be read with it.
+    """
+    queries = F.normalize(queries.float(), dim=1)
+    keys = F.normalize(keys.float(), dim=1)
+    logits = queries @ keys.T / temperature  # (B, B)
+    positives = torch.arange(len(queries), device=queries.device)
+    return 2 * temperature * F.cross_entropy(logits, positives)
+
+
+def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error over the hidden pixels.
+
+    reconstruction, images: (B, 3, S, S)
+    mask:                   (B, h, w) of patches, 1 = hidden, h and w divide S
+    returns:                scalar; 0 if nothing is hidden
+    Source: Xie et al. 2022 (SimMIM), Eq. 2.
+    """
+    rows, columns = (size // cells for size, cells in zip(images.shape[2:], mask.shape[1:], strict=True))
+    hidden = mask.repeat_interleave(rows, dim=1).repeat_interleave(columns, dim=2)[:, None]  # (B, 1, S, S)
+    error = (reconstruction.float() - images.float()).abs() * hidden
+    return error.sum() / (hidden.sum() * images.shape[1]).clamp(min=1)
+
+
+def masked_mse(predicted_patches: Tensor, images: Tensor, mask: Tensor, normalize: bool = True) -> Tensor:
+    """Mean squared error over the hidden patches, against pixels normalised within each patch.
+
+    predicted_patches: (B, N, p·p·3), values of a patch in row, column, channel order
+    images:            (B, 3, S, S)
+    mask:              (B, h, w) of patches, 1 = hidden, h·w = N
+    normalize:         target minus its patch mean, over its patch standard deviation
+    returns:           scalar; 0 if nothing is hidden
+    Source: He et al. 2022 (MAE), §3 "Reconstruction target".
+    """
+    batch, rows, columns = mask.shape
+    height, width = images.shape[2] // rows, images.shape[3] // columns
+    target = images.float().reshape(batch, 3, rows, height, columns, width)
+    target = target.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * columns, -1)  # (B, N, p·p·3)
+    if normalize:
+        mean, variance = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
+        target = (target - mean) / (variance + 1e-6).sqrt()
+    error = (predicted_patches.float() - target).square().mean(-1)  # (B, N)
+    hidden = mask.reshape(batch, -1)
+    return (error * hidden).sum() / hidden.sum().clamp(min=1)

@@ -1,0 +1,85 @@
+"""MIM: masked image modelling of raw pixels, as SimMIM.
+
+Source: Xie et al. 2022, "SimMIM: A Simple Framework for Masked Image Modeling": a learned token in place of
+the hidden patches, random masks in square units of several patches (§3.2), one linear layer as the decoder
+(§3.3), L1 on the hidden pixels of the normalised image (§3.4), weak augmentation (crop and flip).
+Departures: the units are 2 patches wide at every resolution (32 px at patch 16), positions and
+initialisation are those of all arms of the study.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+
+from stages.data.augment import random_resized_crop_flip
+from stages.encoders.vit import embed, encode
+from stages.objectives.losses import masked_l1
+from stages.study.params import Arm, Masked, Objectives
+
+
+def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedImageModeling":
+    """The objective around an encoder; the decoder is initialised from the seed."""
+    return MaskedImageModeling(encoder, settings=settings.masked, seed=seed)
+
+
+class MaskedImageModeling(nn.Module):
+    """An encoder that learns to fill in the hidden patches of an image."""
+
+    def __init__(self, encoder: nn.Module, *, settings: Masked, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.grid = encoder.patch_embed.grid_size[0]
+        self.patch_size = encoder.patch_embed.patch_size[0]
+        self.encoder = encoder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(encoder.embed_dim), std=0.02))
+            self.decoder = nn.Linear(encoder.embed_dim, self.patch_size**2 * 3)
+
+    def before_step(self, progress: float) -> None:
+        """Nothing changes between steps."""
+
+    def views(self, images: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
+        """One weak augmentation of each image and its mask. images: (B, 3, S, S) in [0, 1]"""
+        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, generator=generator)
+        mask = random_mask(
+            len(images),
+            grid=self.grid,
+            unit=self.settings.mask_unit,
+            ratio=self.settings.mask_ratio,
+            generator=generator,
+            device=images.device,
+        )
+        return view, mask
+
+    def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The loss of masked images. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""
+        patches = embed(self.encoder, images)
+        hidden = mask.flatten(1)[:, :, None].bool()
+        tokens = encode(self.encoder, torch.where(hidden, self.mask_token.to(patches.dtype), patches))
+        pixels = self.decoder(tokens[:, self.encoder.num_prefix_tokens :])  # (B, N, p·p·3)
+        return {"loss": masked_l1(self.unpatchify(pixels), images, mask)}
+
+    def unpatchify(self, pixels: Tensor) -> Tensor:
+        """(B, N, p·p·3) values of patches to (B, 3, S, S) images."""
+        batch, grid, patch = len(pixels), self.grid, self.patch_size
+        pixels = pixels.reshape(batch, grid, grid, patch, patch, 3).permute(0, 5, 1, 3, 2, 4)
+        return pixels.reshape(batch, 3, grid * patch, grid * patch)
+
+
+def random_mask(
+    batch: int, *, grid: int, unit: int, ratio: float, generator: Generator, device: torch.device
+) -> Tensor:
+    """Hide the same number of random square units in every image.
+
+    grid, unit: patches; ratio: share of the units to hide, rounded up
+    returns:    (batch, grid, grid), 1 = hidden
+    Source: Xie et al. 2022, §3.2.
+    """
+    units = grid // unit
+    hidden = math.ceil(ratio * units * units)
+    order = torch.rand(batch, units * units, generator=generator, device=device).argsort(dim=1)
+    mask = torch.zeros(batch, units * units, device=device).scatter_(1, order[:, :hidden], 1.0)
+    mask = mask.reshape(batch, units, units)
+    return mask.repeat_interleave(unit, dim=1).repeat_interleave(unit, dim=2)
