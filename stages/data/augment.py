@@ -5,9 +5,12 @@ its argument is the same for one image; torchvision itself draws once for a whol
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
+
+Normalize = Callable[[Tensor], Tensor]  # values in [0, 1] to what the encoder expects
 
 
 def uniform(batch: int, low: float, high: float, *, like: Tensor, generator: Generator) -> Tensor:

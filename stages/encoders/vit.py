@@ -150,7 +150,9 @@ def trace(encoder: nn.Module, images: Tensor) -> Trace:
     return Trace(tokens, attention, encoder.num_prefix_tokens)
 
 
-def save_encoder(directory: Path, encoder: nn.Module, *, vit: Vit, image_size: int, about: dict[str, Any]) -> None:
+def save_encoder(
+    directory: Path, encoder: nn.Module, *, vit: Vit, image_size: int, about: dict[str, Any]
+) -> None:
     """Write one encoder as encoder.safetensors and encoder.json, whose bytes depend on nothing but content.
 
     about: what else to know of it, e.g. its arm and objective

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from stages.data.augment import (
+    Normalize,
     color_jitter,
     random_blur,
     random_resized_crop_flip,
@@ -25,6 +26,8 @@ from stages.data.augment import (
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import info_nce
 from stages.study.params import Arm, Contrastive, Objectives
+
+SETTINGS = ("contrastive",)  # the sections of objectives: that this objective depends on
 
 
 def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "MomentumContrast":
@@ -60,8 +63,8 @@ class MomentumContrast(nn.Module):
             keys, queries = list(key_network.parameters()), list(query_network.parameters())
             torch._foreach_lerp_(keys, queries, 1 - momentum)
 
-    def views(self, images: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Two augmentations of each image. images: (B, 3, S, S) in [0, 1]"""
+    def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Two augmentations of each image, normalised. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
         blur_and_solarize = (
             (settings.blur_probability, 0.0),
@@ -76,7 +79,8 @@ class MomentumContrast(nn.Module):
                 rgb_to_grayscale(view), view, settings.grey_probability, generator=generator
             )
             view = with_probability(random_blur(view, generator=generator), view, blur, generator=generator)
-            views.append(with_probability(solarize(view), view, solar, generator=generator))
+            view = with_probability(solarize(view), view, solar, generator=generator)
+            views.append(normalize(view))
         return views[0], views[1]
 
     def forward(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
@@ -86,14 +90,12 @@ class MomentumContrast(nn.Module):
         both = torch.cat([first, second])
         patches = embed(self.encoder, both, frozen_projection=True)
         queries = [
-            self.predictor(self.projector(tokens))
-            for tokens in encode(self.encoder, patches)[:, 0].chunk(2)
+            self.predictor(self.projector(tokens)) for tokens in encode(self.encoder, patches)[:, 0].chunk(2)
         ]
         with torch.no_grad():
             key_patches = embed(self.key_encoder, both)
             keys = [
-                self.key_projector(tokens)
-                for tokens in encode(self.key_encoder, key_patches)[:, 0].chunk(2)
+                self.key_projector(tokens) for tokens in encode(self.key_encoder, key_patches)[:, 0].chunk(2)
             ]
         temperature = self.settings.temperature
         loss = info_nce(queries[0], keys[1], temperature) + info_nce(queries[1], keys[0], temperature)

@@ -7,10 +7,13 @@ because the CL branch holds it still.
 
 from torch import Generator, Tensor, nn
 
+from stages.data.augment import Normalize
 from stages.objectives.contrastive import MomentumContrast
 from stages.objectives.masked import MaskedImageModeling
 from stages.study.params import Arm, Objectives
 from stages.study.seeds import derive
+
+SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
 
 
 def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "Hybrid":
@@ -38,10 +41,10 @@ class Hybrid(nn.Module):
         """Move the key network of the contrastive branch. progress: share of the training done"""
         self.contrastive.before_step(progress)
 
-    def views(self, images: Tensor, *, generator: Generator) -> tuple[Tensor, ...]:
+    def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, ...]:
         """Two views for the contrastive branch, one view and its mask for the masked one."""
-        contrastive = self.contrastive.views(images, generator=generator)
-        return *contrastive, *self.masked.views(images, generator=generator)
+        contrastive = self.contrastive.views(images, normalize=normalize, generator=generator)
+        return *contrastive, *self.masked.views(images, normalize=normalize, generator=generator)
 
     def forward(self, first: Tensor, second: Tensor, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The weighted loss and its two parts."""

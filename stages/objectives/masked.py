@@ -12,10 +12,12 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from stages.data.augment import random_resized_crop_flip
+from stages.data.augment import Normalize, random_resized_crop_flip
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import masked_l1
 from stages.study.params import Arm, Masked, Objectives
+
+SETTINGS = ("masked",)  # the sections of objectives: that this objective depends on
 
 
 def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedImageModeling":
@@ -40,8 +42,8 @@ class MaskedImageModeling(nn.Module):
     def before_step(self, progress: float) -> None:
         """Nothing changes between steps."""
 
-    def views(self, images: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
-        """One weak augmentation of each image and its mask. images: (B, 3, S, S) in [0, 1]"""
+    def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, Tensor]:
+        """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
         view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, generator=generator)
         mask = random_mask(
             len(images),
@@ -51,7 +53,7 @@ class MaskedImageModeling(nn.Module):
             generator=generator,
             device=images.device,
         )
-        return view, mask
+        return normalize(view), mask
 
     def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The loss of masked images. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""

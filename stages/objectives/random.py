@@ -4,6 +4,8 @@ from torch import nn
 
 from stages.study.params import Arm, Objectives
 
+SETTINGS = ()  # it depends on no section of objectives:
+
 
 def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> None:
     """There is nothing to train."""

@@ -11,25 +11,36 @@ from stages.study.paths import scratch, write_json
 
 
 def run(name: str, work: Callable[[], str]) -> None:
-    """Run a stage and exit: 0; 2 with one line for a mistake the user can mend; 130 after Ctrl-C.
+    """Run a stage, print its key result and keep its wall time in scratch/runtime/, never in an out.
 
     name: the stage as DVC addresses it, e.g. pretrain@cl
     work: does the stage and returns one line with its key result
-    The wall time goes to scratch/runtime/, never into an out.
     """
     started = time.monotonic()
+    result = exit_on_error(name, work)
+    seconds = time.monotonic() - started
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_json(runtime_file(name), {"stage": name, "seconds": seconds, "finished": time.time()})
+        print(f"{name}: {result} ({seconds:.0f} s)", flush=True)
+
+
+def exit_with(name: str, work: Callable[[], str]) -> None:
+    """Run a command that is no stage and print what it returns, if anything."""
+    result = exit_on_error(name, work)
+    if result:
+        print(result, flush=True)
+
+
+def exit_on_error(name: str, work: Callable[[], str]) -> str:
+    """Do the work, or exit: 2 with one line for a mistake the user can mend, 130 after Ctrl-C."""
     try:
-        result = work()
+        return work()
     except StudyError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; `dvc repro` goes on from what was saved", file=sys.stderr)
         sys.exit(130)
-    seconds = time.monotonic() - started
-    if int(os.environ.get("RANK", "0")) == 0:
-        write_json(runtime_file(name), {"stage": name, "seconds": seconds, "finished": time.time()})
-        print(f"{name}: {result} ({seconds:.0f} s)", flush=True)
 
 
 def runtime_file(name: str) -> Path:

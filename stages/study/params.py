@@ -42,6 +42,7 @@ class ShapesTextures(Section):
     colour: Fraction
     clutter: Fraction
     contrast: Annotated[float, Field(ge=0, le=0.5)]
+    texture_contrast: Annotated[float, Field(gt=0, le=0.5)]
 
     @model_validator(mode="after")
     def _ordered(self) -> "ShapesTextures":

@@ -1,5 +1,6 @@
 """Where things lie, and writing that never leaves half a file."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -91,6 +92,12 @@ def write_json(target: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rounded(value: Any) -> Any:

@@ -7,6 +7,7 @@ import warnings
 import torch
 from lightning_fabric import Fabric
 
+from stages.study.device import set_threads
 from stages.study.params import Runtime
 
 
@@ -32,12 +33,6 @@ def best_precision() -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     # Processors without bfloat16 units emulate it, ten times slower than float32.
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
-
-
-def set_threads(runtime: Runtime) -> None:
-    """Use so many threads for one operation; OMP_NUM_THREADS is torch's own default."""
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
 
 
 def plain_attention_is_faster(fabric: Fabric) -> bool:

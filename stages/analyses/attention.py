@@ -1,0 +1,94 @@
+"""Where attention goes: how far, and whether it depends on the query at all."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from stages.encoders.vit import Trace
+from stages.study.params import Analysis
+
+
+def measure(
+    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int
+) -> Iterable[pd.DataFrame]:
+    """Attention distance and mutual information of every image, block and head.
+
+    traces: image indices (B,) and what passes through the encoder
+    yields: tables with the columns image, block (from 1), head (from 1), distance (px), nmi
+    """
+    for images, trace in traces:
+        for block, attention in enumerate(trace.attention, start=1):
+            patches = patch_attention(attention, trace.num_prefix_tokens)
+            distance = attention_distance(patches, patch_size)  # (B, H)
+            nmi = normalized_mutual_information(patches)
+            batch, heads = distance.shape
+            yield pd.DataFrame(
+                {
+                    "image": images.repeat_interleave(heads).numpy(),
+                    "block": block,
+                    "head": torch.arange(1, heads + 1).repeat(batch).numpy(),
+                    "distance": distance.flatten().cpu().numpy(),
+                    "nmi": nmi.flatten().cpu().numpy(),
+                }
+            )
+
+
+def patch_attention(attention: Tensor, num_prefix_tokens: int = 1, eps: float = 1e-8) -> Tensor:
+    """Attention among patches alone: prefix rows and columns dropped, rows summing to 1 again.
+
+    attention: (B, H, prefix+N, prefix+N)
+    eps:       added to every weight, so that a row that looks only at the prefix becomes uniform
+    returns:   (B, H, N, N), float32 or wider
+    Paper: Fig. 3, 4; the order of operations is that of the authors' notebook.
+    """
+    patches = attention[:, :, num_prefix_tokens:, num_prefix_tokens:]
+    patches = patches.to(torch.promote_types(patches.dtype, torch.float32)) + eps
+    return patches / patches.sum(dim=-1, keepdim=True)
+
+
+def patch_positions(patches: int) -> Tensor:
+    """Row and column of each patch of a square grid in row-major order.
+
+    returns: (N, 2)
+    Raises ValueError if N is not a square number.
+    """
+    grid = round(patches**0.5)
+    if grid * grid != patches:
+        raise ValueError(f"{patches} patches do not make a square grid")
+    steps = torch.arange(grid)
+    return torch.cartesian_prod(steps, steps)
+
+
+def attention_distance(attention: Tensor, patch_size: int) -> Tensor:
+    """Mean distance in pixels between a query patch and the keys it attends to.
+
+    attention: (B, H, N, N), rows sum to 1, N = h·h patches in row-major order
+    returns:   (B, H)
+    Raises ValueError if N is not a square number.
+    Paper: §2, Fig. 3.
+    """
+    positions = patch_positions(attention.shape[-1]).to(attention)  # (N, 2) row, column
+    distance = patch_size * torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.einsum("bhqk,qk->bhq", attention, distance).mean(dim=-1)
+
+
+def normalized_mutual_information(attention: Tensor) -> Tensor:
+    """How much a key tells of its query: I(q; k) / sqrt(H(q) H(k)), queries uniform.
+
+    attention: (B, H, N, N), rows sum to 1, p(k | q)
+    returns:   (B, H), 0 where every query has the same attention ("collapse"), 1 where the keys tell the
+               query; 0 where either entropy is 0
+    Paper: §2, Fig. 4.
+    """
+    attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
+    queries = attention.shape[-2]
+    marginal = attention.mean(dim=-2)  # (B, H, N), p(k)
+    key_entropy = -torch.special.xlogy(marginal, marginal).sum(dim=-1)
+    # I(q; k) = H(k) - H(k | q)
+    conditional = -torch.special.xlogy(attention, attention).sum(dim=-1).mean(dim=-1)
+    query_entropy = torch.log(torch.tensor(float(queries), dtype=attention.dtype, device=attention.device))
+    scale = (query_entropy * key_entropy).sqrt()
+    information = (key_entropy - conditional).clamp(min=0)
+    return torch.where(scale > 0, information / scale.clamp(min=torch.finfo(scale.dtype).tiny), 0.0)

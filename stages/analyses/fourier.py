@@ -1,0 +1,56 @@
+"""Which spatial frequencies the tokens carry."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from stages.encoders.vit import Trace
+from stages.study.params import Analysis
+
+
+def measure(
+    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int
+) -> Iterable[pd.DataFrame]:
+    """Relative log amplitude of every image, block and frequency.
+
+    traces: image indices (B,) and what passes through the encoder
+    yields: tables with the columns image, block (0 = after embedding), frequency (units of π), log_amplitude
+    """
+    for images, trace in traces:
+        for block, tokens in enumerate(trace.tokens):
+            amplitude = relative_log_amplitude(tokens[:, trace.num_prefix_tokens :])[:, 1:]  # DC is 0
+            batch, bins = amplitude.shape
+            grid = round((tokens.shape[1] - trace.num_prefix_tokens) ** 0.5)
+            frequency = 2 * np.arange(1, bins + 1) / grid
+            yield pd.DataFrame(
+                {
+                    "image": images.repeat_interleave(bins).numpy(),
+                    "block": block,
+                    "frequency": np.tile(frequency.round(6), batch),
+                    "log_amplitude": amplitude.flatten().cpu().numpy(),
+                }
+            )
+
+
+def relative_log_amplitude(tokens: Tensor) -> Tensor:
+    """Log amplitude along the diagonal of the spectrum of the token map, relative to frequency 0.
+
+    tokens:  (B, N, D) patch tokens, N = h·h in row-major order
+    returns: (B, h - h//2), from frequency 0, where it is 0, in steps of 2π/h; log amplitudes are averaged
+             over channels, per image; the batch mean of the last value is the published quantity
+    Raises ValueError if N is not a square number.
+    Paper: §3, Fig. 8; the constant, the shift and the diagonal are those of the authors' notebook.
+    """
+    batch, patches, width = tokens.shape
+    grid = round(patches**0.5)
+    if grid * grid != patches:
+        raise ValueError(f"{patches} patches do not make a square grid")
+    maps = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+    maps = maps.transpose(1, 2).reshape(batch, width, grid, grid)
+    amplitude = torch.log(torch.fft.fft2(maps).abs() + 1e-6)
+    amplitude = torch.fft.fftshift(amplitude, dim=(-2, -1)).mean(dim=1)  # (B, h, h)
+    diagonal = amplitude.diagonal(dim1=-2, dim2=-1)[:, grid // 2 :]
+    return diagonal - diagonal[:, :1]

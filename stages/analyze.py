@@ -1,0 +1,74 @@
+"""Measure one arm on held-out images: `python -m stages.analyze --arm NAME --analysis NAME`."""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
+from stages.encoders.vit import Trace, load_encoder, trace
+from stages.study.command import run
+from stages.study.device import pick_device
+from stages.study.lookup import find
+from stages.study.params import load_params
+from stages.study.paths import analysis_table, model_dir, writing
+from stages.study.seeds import derive
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m stages.analyze", description=__doc__)
+    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
+    parser.add_argument("--analysis", required=True, help="a name under analyses: in params.yaml")
+    chosen = parser.parse_args()
+    run(
+        f"analyze@{chosen.arm}-{chosen.analysis}",
+        lambda: analyze(arm=chosen.arm, analysis=chosen.analysis),
+    )
+
+
+def analyze(*, arm: str, analysis: str) -> str:
+    """Trace the held-out images through the encoder of one arm and write the table of one analysis.
+
+    The table is written as it is measured, so memory does not grow with the number of images.
+    Raises StudyError if there is no such analysis.
+    """
+    params = load_params(stage="analyze", arm=arm, analysis=analysis)
+    module = find("stages.analyses", analysis, function="measure")
+    settings = params.analyses[analysis]
+    device = pick_device(params.runtime)
+    encoder = load_encoder(model_dir(arm)).to(device)
+    manifest = read_manifest()
+    test_images = open_split("test").images
+    chosen = evaluation_subset(len(test_images), settings.images, seed=params.seed)
+    # The attention of all blocks of a batch is in memory at once.
+    order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, 64))
+
+    def traces() -> Iterator[tuple[Tensor, Trace]]:
+        for indices, images in zip(order, batches(test_images, order), strict=True):
+            normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
+            yield torch.from_numpy(indices), trace(encoder, normalized)
+
+    rows = 0
+    with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
+        for table in module.measure(
+            traces(), settings=settings, patch_size=encoder.patch_embed.patch_size[0]
+        ):
+            table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
+            rows += len(table)
+    return f"{rows} values of {len(chosen)} images in {analysis_table(analysis, arm)}"
+
+
+def evaluation_subset(images: int, wanted: int, *, seed: int) -> np.ndarray:
+    """The held-out images that are measured, the same for every arm and analysis of that size; sorted.
+
+    returns: (min(images, wanted),) indices
+    """
+    order = np.random.default_rng(derive(seed, "evaluation")).permutation(images)
+    return np.sort(order[:wanted])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Decide each claim of the paper from the tables of the study: `python -m stages.decide`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.claims import measures
+from stages.claims.decision import LEVEL, RESAMPLES, Difference, holm, joint, paired_difference, verdict
+from stages.claims.entries import CLAIMS, Claim
+from stages.study.command import run
+from stages.study.params import Study, load_params
+from stages.study.paths import write_json
+from stages.study.seeds import derive
+
+CLAIMS_FILE = Path("results/claims.json")
+
+
+def main() -> None:
+    """Read the command line and decide."""
+    argparse.ArgumentParser(prog="python -m stages.decide", description=__doc__).parse_args()
+    run("decide", decide)
+
+
+def decide() -> str:
+    """Compare, correct, and write a verdict on every claim."""
+    params = load_params(stage="decide")
+    compared = [compare(claim, params=params) for claim in CLAIMS]
+    tested = [entry for entry in compared if "p" in entry]
+    for entry, adjusted in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
+        differences = entry.pop("differences")
+        entry |= {"p_adjusted": adjusted, "verdict": verdict(differences, adjusted)}
+    write_json(
+        CLAIMS_FILE,
+        {
+            "claims": compared,
+            "correction": f"Holm over {len(tested)} tested claims, level {LEVEL:g}",
+            "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images",
+        },
+    )
+    counts = pd.Series([entry["verdict"] for entry in compared]).value_counts()
+    return ", ".join(f"{number} {name}" for name, number in counts.items())
+
+
+def compare(claim: Claim, *, params: Study, root: Path = Path(".")) -> dict[str, Any]:
+    """The differences that decide one claim, and each side's difference to the untrained control.
+
+    returns: an entry of results/claims.json, without verdict unless it cannot be tested
+    """
+    entry: dict[str, Any] = {
+        "name": claim.name,
+        "section": claim.section,
+        "statement": claim.statement,
+        "statistic": claim.statistic,
+        "unit": claim.unit,
+        "comparison": f"{claim.higher} over {' and '.join(claim.lower)}",
+    }
+    try:
+        values = {
+            role: role_values(claim, role, params=params, root=root) for role in (claim.higher, *claim.lower)
+        }
+    except measures.MissingInput as missing:
+        return entry | {"verdict": "not tested", "why": f"{missing}"}
+    seed = derive(params.seed, "decide", claim.name)
+    differences = [difference(values[claim.higher], values[role], seed=seed) for role in claim.lower]
+    decisive = joint(differences)
+    entry |= decisive._asdict() | {"differences": differences, "why": ""}
+    entry["values"] = {role: float(series.mean()) for role, series in values.items()}
+    try:
+        control = role_values(claim, "random", params=params, root=root)
+    except measures.MissingInput:
+        return entry
+    entry["values"]["random"] = float(control.mean())
+    entry["over_random"] = {
+        role: difference(series, control, seed=seed)._asdict() for role, series in values.items()
+    }
+    return entry
+
+
+def role_values(claim: Claim, role: str, *, params: Study, root: Path) -> pd.Series:
+    """One value per image for the arms that stand for an objective, averaged over replicates.
+
+    They are the first arm with that objective and all arms with the same objective and label.
+    Raises MissingInput if there is none.
+    """
+    arms = [name for name, arm in params.arms.items() if arm.objective == role]
+    if not arms:
+        raise measures.MissingInput(f"no arm has the objective {role}")
+    label = params.arms[arms[0]].label
+    replicates = [name for name in arms if name == arms[0] or (label and params.arms[name].label == label)]
+    measure = getattr(measures, claim.measure)
+    return pd.concat([measure(root, name, params) for name in replicates], axis=1).mean(axis=1)
+
+
+def difference(first: pd.Series, second: pd.Series, *, seed: int) -> Difference:
+    """Paired difference over the images that both have."""
+    both = pd.concat([first, second], axis=1, join="inner")
+    return paired_difference(both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy(), seed=seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Stage prepare: decode or draw the images once into the memory-mapped arrays of data/."""
+
+import os
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stages.data.arrays import SPLITS, Manifest, SplitWriter, write_manifest
+from stages.data.readers import find_images, read_images, row_order, some
+from stages.data.shapes_textures import generate
+from stages.data.templates import SHAPES, TEXTURES
+from stages.study.command import run
+from stages.study.errors import StudyError
+from stages.study.params import Data, load_params
+from stages.study.paths import DATA, writing
+
+
+def main() -> None:
+    """Prepare data/ as params.yaml says."""
+    run("prepare", prepare)
+
+
+def prepare() -> str:
+    """Write data/ and say what it holds.
+
+    Raises StudyError if the source is missing, broken, or has too many unreadable images.
+    """
+    params = load_params(stage="prepare")
+    data = params.data
+    threads = params.runtime.threads or os.cpu_count() or 1
+    with writing(DATA) as directory:
+        if data.source == "shapes_textures":
+            manifest = draw_images(directory, data=data, seed=params.seed)
+        else:
+            manifest = decode_images(directory, data=data, seed=params.seed, threads=threads)
+    train, test = (manifest.splits[split].images for split in SPLITS)
+    said = f"{train} train and {test} test images of {manifest.source}, {manifest.image_size} px"
+    unreadable = len(manifest.unreadable)
+    return f"{said}; {unreadable} unreadable (listed in {DATA}/manifest.json)" if unreadable else said
+
+
+def draw_images(directory: Path, *, data: Data, seed: int) -> Manifest:
+    """Draw the built-in images into an empty directory."""
+    params, size = data.shapes_textures, data.image_size
+    labels = {"shape": SHAPES, "texture": TEXTURES}
+    asked = (params.train_images, data.max_train_images), (params.test_images, data.max_test_images)
+    for split, (images, most) in zip(SPLITS, asked, strict=True):
+        count, row = min(images, most or images), 0
+        writer = SplitWriter(directory / split, rows=count, image_size=size, labels=list(labels), masks=True)
+        with tqdm(total=count, desc=split, unit=" images", disable=None) as progress:
+            for batch in generate(split, count=count, image_size=size, seed=seed, params=params):
+                writer.put(row + np.arange(len(batch.images)), **batch._asdict())
+                row += len(batch.images)
+                progress.update(len(batch.images))
+        writer.close()
+    return write_manifest(directory, source=data.source, image_size=size, labels=labels)
+
+
+def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Manifest:
+    """Decode the images of a real source into an empty directory.
+
+    Raises StudyError if more than data.max_unreadable of them cannot be read.
+    """
+    listings = dict(zip(SPLITS, find_images(data, seed=seed), strict=True))
+    classes = sorted(set(listings["train"].classes.values()))
+    keep = {"train": data.max_train_images, "test": data.max_test_images}
+    # Names are relative to their source, so those of a second source need its name before them.
+    prefix = {"train": "", "test": f"{data.test_source}/" if data.test_source else ""}
+    unreadable: set[str] = set()
+    converted: Counter[str] = Counter()
+    writers, total = [], 0
+    for split, listing in listings.items():
+        order = row_order(listing, keep=keep[split], seed=seed)
+        rows = {name: row for row, name in enumerate(order)}
+        writer = SplitWriter(directory / split, rows=len(order), image_size=data.image_size, labels=["class"])
+        decoded = read_images(listing, order, image_size=data.image_size, threads=threads)
+        with warnings.catch_warnings():
+            # What is wrong with a file is said once, below and in the manifest.
+            warnings.filterwarnings("ignore", module="PIL")
+            for name, image in tqdm(decoded, total=len(order), desc=split, unit=" images", disable=None):
+                if image is None:
+                    unreadable.add(prefix[split] + name)
+                    continue
+                label = np.array([classes.index(listing.classes[name])])
+                writer.put(np.array([rows[name]]), images=image.pixels[None], **{"class": label})
+                converted.update(image.converted)
+        writers.append(writer)
+        total += len(order)
+    if len(unreadable) > data.max_unreadable * total:
+        raise StudyError(
+            f"data.source {data.source}: {len(unreadable)} of {total} images cannot be read, more than "
+            f"data.max_unreadable {data.max_unreadable:g} allows: {some(unreadable, most=10)}"
+        )
+    for writer in writers:
+        writer.close()
+    return write_manifest(
+        directory,
+        source=data.source,
+        image_size=data.image_size,
+        labels={"class": classes},
+        unreadable=sorted(unreadable),
+        converted=converted,
+    )
+
+
+if __name__ == "__main__":
+    main()

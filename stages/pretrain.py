@@ -1,0 +1,98 @@
+"""Pre-train one arm: `python -m stages.pretrain --arm NAME`."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+from torch import Generator, Tensor
+
+from stages.data.arrays import batches, normalize, open_split, read_manifest
+from stages.encoders.vit import build_encoder, save_encoder, use_fused_attention
+from stages.study.command import run
+from stages.study.fingerprint import fingerprint, training_code
+from stages.study.lookup import find
+from stages.study.params import arm_of, load_params, recipe_of
+from stages.study.paths import model_dir, write_text
+from stages.study.seeds import derive
+from stages.training.checkpoints import Checkpoints
+from stages.training.devices import make_fabric, plain_attention_is_faster
+from stages.training.loop import History, train
+
+
+def main() -> None:
+    """Read the command line and pre-train."""
+    parser = argparse.ArgumentParser(prog="python -m stages.pretrain", description=__doc__)
+    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
+    name = parser.parse_args().arm
+    run(f"pretrain@{name}", lambda: pretrain(name))
+
+
+def pretrain(name: str) -> str:
+    """Train the encoder of one arm and write it with its history.
+
+    Raises StudyError if the arm or its objective does not exist, or if the loss stops being finite.
+    """
+    params = load_params(stage="pretrain", arm=name)
+    arm = arm_of(params, name)
+    vit, recipe, seed = recipe_of(params, name)
+    objective_module = find("stages.objectives", arm.objective, function="build")
+    manifest = read_manifest()
+    image_size = params.data.image_size
+    encoder = build_encoder(vit=vit, image_size=image_size, seed=derive(seed, "init"))
+    task = objective_module.build(encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"))
+    history: History = []
+    about = {"arm": name, "objective": arm.objective, "seed": seed, "epochs": recipe.epochs if task else 0}
+    if task is not None:
+        fabric = make_fabric(params.runtime)
+        use_fused_attention(task, not plain_attention_is_faster(fabric))
+        split = open_split("train")
+        checkpoints = Checkpoints(
+            f"pretrain-{name}",
+            fingerprint(
+                arm=arm.model_dump(exclude={"label"}),
+                recipe=recipe.model_dump(),
+                vit=vit.model_dump(),
+                objective={
+                    key: getattr(params.objectives, key).model_dump() for key in objective_module.SETTINGS
+                },
+                seed=seed,
+                image_size=image_size,
+                data=manifest.digest,
+                code=training_code("stages.pretrain", f"stages.objectives.{arm.objective}"),
+            ),
+        )
+
+        def inputs(images: Tensor, indices: np.ndarray, draw: Generator) -> tuple[Tensor, ...]:
+            return task.views(
+                images.float() / 255,
+                normalize=lambda view: normalize(255 * view, mean=manifest.mean, std=manifest.std),
+                generator=draw,
+            )
+
+        history = train(
+            task,
+            inputs=inputs,
+            batches=lambda epoch, order: batches(
+                split.images, order, workers=params.runtime.workers, pin_memory=fabric.device.type == "cuda"
+            ),
+            images=len(split.images),
+            recipe=recipe,
+            betas=(0.9, recipe.beta2),
+            layer_decay=None,
+            seed=derive(seed, "pretrain"),
+            fabric=fabric,
+            checkpoints=checkpoints,
+        )
+        if not fabric.is_global_zero:
+            return ""
+    directory = model_dir(name)
+    save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about)
+    columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
+    table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
+    write_text(directory / "history.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    loss = f"loss {history[-1]['loss']:.4f} after {len(history)} epochs" if history else "not trained"
+    return f"{loss}; encoder in {directory}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Weighted nearest neighbours on frozen features.
+
+Source: Wu et al. 2018, §3.4, as used by DINO (Caron et al. 2021, App. F): cosine similarity, each of the k
+neighbours votes with exp(similarity / τ).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from stages.study.params import Knn
+
+Features = dict[str, Tensor]
+
+
+def protocol(settings: Knn) -> str:
+    """The protocol in words, to stand beside every number."""
+    return (
+        f"{settings.k} nearest neighbours by cosine, votes weighted exp(s/{settings.temperature:g}), "
+        "pooling chosen by leave-one-out on the training set"
+    )
+
+
+def fit_predict(
+    train: Features,
+    labels: Tensor,
+    test: Features,
+    *,
+    classes: int,
+    settings: Knn,
+    generator: Generator,
+) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+    """Predict the test images by each pooling of the features.
+
+    train, test: pooling -> (n, D); labels: (n,) of the training images
+    returns:     pooling -> predicted (n,), pooling -> accuracy by which to choose one, nothing else to tell
+    """
+    predictions, choice = {}, {}
+    for pooling, features in train.items():
+        predictions[pooling] = vote(
+            features, labels, test[pooling], k=settings.k, temperature=settings.temperature, classes=classes
+        )
+        sample = torch.randperm(len(features), generator=generator)[:2000]
+        own = vote(
+            features,
+            labels,
+            features[sample],
+            k=settings.k,
+            temperature=settings.temperature,
+            classes=classes,
+            left_out=sample,
+        )
+        choice[pooling] = (own == labels[sample]).float().mean().item()
+    return predictions, choice, {}
+
+
+def vote(
+    features: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    k: int,
+    temperature: float,
+    classes: int,
+    left_out: Tensor | None = None,
+) -> Tensor:
+    """The class with the most votes for each query.
+
+    features: (n, D), labels: (n,), queries: (m, D)
+    left_out: (m,) index of a feature that may not vote for the query, its own
+    returns:  (m,)
+    """
+    bank = F.normalize(features, dim=1)
+    k = min(k, len(bank) - (left_out is not None))
+    winners = []
+    for start in range(0, len(queries), 1024):
+        similarity = F.normalize(queries[start : start + 1024], dim=1) @ bank.T  # (m, n)
+        if left_out is not None:
+            similarity.scatter_(1, left_out[start : start + 1024, None], -torch.inf)
+        nearest, index = similarity.topk(k, dim=1)
+        votes = torch.zeros(len(nearest), classes, device=bank.device, dtype=nearest.dtype)
+        # The largest similarity is taken out of the exponent: it scales all votes of a query alike.
+        votes.scatter_add_(1, labels[index], ((nearest - nearest[:, :1]) / temperature).exp())
+        winners.append(votes.argmax(dim=1))
+    return torch.cat(winners)

@@ -1,0 +1,48 @@
+"""Draw the page of one analysis from its notebook: `python -m stages.report --analysis NAME`."""
+
+import argparse
+from pathlib import Path
+
+from stages.render.notebook import notebook_body
+from stages.render.page import page
+from stages.render.provenance import provenance
+from stages.study.command import run
+from stages.study.errors import StudyError
+from stages.study.params import load_params
+from stages.study.paths import analysis_table, writing
+
+
+def main() -> None:
+    """Read the command line and draw."""
+    parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
+    parser.add_argument("--analysis", required=True, help="a name under analyses: in params.yaml")
+    chosen = parser.parse_args()
+    run(f"report@{chosen.analysis}", lambda: report(analysis=chosen.analysis))
+
+
+def report(*, analysis: str) -> str:
+    """Run the notebook of the analysis and write its page and its figures, both or neither.
+
+    Raises StudyError if a table or the notebook is missing, or if a cell fails.
+    """
+    study = load_params(stage="report", analysis=analysis)
+    notebook = Path("notebooks") / f"{analysis}.ipynb"
+    tables = [analysis_table(analysis, arm) for arm in study.arms]
+    missing = [str(table) for table in tables if not table.is_file()]
+    if missing:
+        raise StudyError(
+            f"{', '.join(missing)}: not found; `dvc repro report@{analysis}` measures what is missing"
+        )
+    html = Path("reports/pages") / f"{analysis}.html"
+    with writing(Path("reports/figures") / analysis) as figures:
+        figures.mkdir()
+        body = notebook_body(notebook, parameters={"figures": str(figures)})
+        origin = provenance(study, inputs=[notebook, *tables])
+        with writing(html) as file:
+            file.write_text(page(body, name=analysis, provenance=origin), encoding="utf-8")
+        drawn = len(list(figures.glob("*.png")))
+    return f"{drawn} figures of {len(study.arms)} arms in {html}"
+
+
+if __name__ == "__main__":
+    main()

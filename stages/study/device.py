@@ -1,0 +1,21 @@
+"""The device and threads of a process, from runtime: and never part of a result's key."""
+
+import torch
+
+from stages.study.params import Runtime
+
+
+def set_threads(runtime: Runtime) -> None:
+    """Use so many threads for one operation; without a number OMP_NUM_THREADS or all cores hold."""
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+
+
+def pick_device(runtime: Runtime) -> torch.device:
+    """The accelerator asked for, or the best one there is, for work in one process."""
+    set_threads(runtime)
+    if runtime.accelerator != "auto":
+        return torch.device(runtime.accelerator)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,52 @@
+"""Put the whole study into one self-contained report: `python -m stages.summary`."""
+
+import argparse
+from pathlib import Path
+
+from stages.render.notebook import notebook_body
+from stages.render.page import joined_page
+from stages.render.provenance import provenance
+from stages.render.results import inputs
+from stages.study.command import run
+from stages.study.errors import StudyError
+from stages.study.params import load_params
+from stages.study.paths import analysis_table, writing
+
+NOTEBOOK = Path("notebooks/summary.ipynb")
+INDEX = Path("reports/index.html")
+
+
+def main() -> None:
+    """Read the command line and put together."""
+    argparse.ArgumentParser(prog="python -m stages.summary", description=__doc__).parse_args()
+    run("summary", summary)
+
+
+def summary() -> str:
+    """Run the summary notebook, append the pages of the analyses and write the one report.
+
+    Raises StudyError if an input is missing or a cell fails.
+    """
+    study = load_params(stage="summary")
+    pages = {analysis: Path("reports/pages") / f"{analysis}.html" for analysis in study.analyses}
+    tables = [analysis_table(analysis, arm) for analysis in study.analyses for arm in study.arms]
+    read = [NOTEBOOK, *inputs(study.arms, probes=dict(study.probes)), *tables, *pages.values()]
+    missing = [str(path) for path in read if not path.is_file()]
+    if missing:
+        raise StudyError(f"{', '.join(missing)}: not found; `dvc repro` makes what is missing")
+    with writing(Path("reports/figures/summary")) as figures:
+        figures.mkdir()
+        body = notebook_body(NOTEBOOK, parameters={"figures": str(figures)})
+        html = joined_page(
+            body,
+            name="summary",
+            pages={analysis: path.read_text(encoding="utf-8") for analysis, path in pages.items()},
+            provenance=provenance(study, inputs=read),
+        )
+        with writing(INDEX) as file:
+            file.write_text(html, encoding="utf-8")
+    return f"{len(study.arms)} arms and {len(pages)} analyses in {INDEX}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Apply a preset to params.yaml: `python -m stages.tools.preset NAME`, or list the presets without a name."""
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.study.command import exit_with
+from stages.study.errors import StudyError
+from stages.study.params import read_yaml, validate
+from stages.study.paths import write_text
+
+PARAMS = Path("params.yaml")
+
+
+def main() -> None:
+    """Read the command line and apply."""
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.preset", description=__doc__)
+    parser.add_argument("name", nargs="?", help="a file of stages/presets without .yaml")
+    name = parser.parse_args().name
+    exit_with("preset", lambda: apply(name) if name else describe())
+
+
+def describe() -> str:
+    """The presets there are, with the first comment of each."""
+    lines = [f"{path.stem:<10} {path.read_text().splitlines()[0].lstrip('# ')}" for path in _presets()]
+    return "\n".join(lines)
+
+
+def apply(name: str) -> str:
+    """Overlay the preset on params.yaml, comments kept, and tell what changed.
+
+    A mapping is merged into what is there; a null in place of an arm, a probe or an analysis takes it away.
+    Raises StudyError if there is no such preset or the result is not valid; params.yaml is then untouched.
+    """
+    chosen = [path for path in _presets() if path.stem == name]
+    if not chosen:
+        raise StudyError(f"no preset {name!r}; there are: {', '.join(path.stem for path in _presets())}")
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    params = yaml.load(PARAMS.read_text(encoding="utf-8"))
+    changes = merge(params, read_yaml(chosen[0]))
+    text = io.StringIO()
+    yaml.dump(params, text)
+    validate(YAML(typ="safe").load(text.getvalue()), where=f"params.yaml with preset {name}")
+    write_text(PARAMS, text.getvalue())
+    return "\n".join(changes) or f"params.yaml already is as preset {name} asks"
+
+
+def merge(values: dict[str, Any], overlay: dict[str, Any], path: str = "") -> list[str]:
+    """Merge the overlay into values in place and say what changed, a line each."""
+    changes = []
+    for key, new in overlay.items():
+        where = f"{path}{key}"
+        old = values.get(key)
+        if isinstance(new, dict) and isinstance(old, dict):
+            changes += merge(old, new, path=f"{where}.")
+        elif new is None and path in ("arms.", "probes.", "analyses."):
+            if key in values:
+                changes.append(f"{where} removed")
+                del values[key]
+        elif old != new or key not in values:
+            changes.append(f"{where} {'added' if key not in values else f'{old} → {new}'}")
+            values[key] = new
+    return changes
+
+
+def _presets() -> list[Path]:
+    return sorted(Path("stages/presets").glob("*.yaml"))
+
+
+if __name__ == "__main__":
+    main()

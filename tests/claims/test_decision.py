@@ -1,0 +1,60 @@
+"""Decisions against closed forms and scipy."""
+
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control, ttest_rel
+
+from stages.claims.decision import Difference, holm, joint, paired_difference, verdict
+
+
+def test_the_interval_is_that_of_the_normal_approximation():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.3, 1, 800), rng.normal(0, 1, 800)
+    result = paired_difference(first, second, seed=1)
+    reach = 1.96 * (first - second).std() / 800**0.5
+    assert result.effect == pytest.approx((first - second).mean())
+    assert (result.low, result.high) == pytest.approx(
+        (result.effect - reach, result.effect + reach), abs=0.01
+    )
+
+
+def test_p_values_are_those_of_the_t_test():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0.08, 1, 900), rng.normal(0, 1, 900)
+    assert paired_difference(first, second, seed=1).p == pytest.approx(
+        ttest_rel(first, second).pvalue, abs=0.03
+    )
+
+
+def test_no_difference_has_no_effect_and_p_one():
+    same = np.arange(10.0)
+    assert paired_difference(same, same, seed=0) == Difference(0.0, 0.0, 0.0, 1.0)
+
+
+def test_false_findings_are_rare():
+    rng = np.random.default_rng(2)
+    found = [
+        paired_difference(rng.normal(size=100), rng.normal(size=100), seed=s).p < 0.05 for s in range(100)
+    ]
+    assert np.mean(found) < 0.13
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5]) == [0.5] and holm([]) == []
+    # never more permissive than Benjamini-Hochberg
+    p = [0.001, 0.02, 0.03, 0.2]
+    assert all(a >= b for a, b in zip(holm(p), false_discovery_control(p), strict=True))
+
+
+def test_verdicts():
+    up, down, flat = (
+        Difference(1, 0.5, 1.5, 0.001),
+        Difference(-1, -2, -0.1, 0.002),
+        Difference(0.1, -1, 1, 0.8),
+    )
+    assert verdict([up], 0.001) == "supported"
+    assert verdict([down], 0.002) == "contradicted"
+    assert verdict([flat], 0.8) == "undecided"
+    assert joint([up, flat]).p == 0.8 and joint([up, flat]).effect == 0.1
+    assert joint([up, down]) == down and verdict([up, down], joint([up, down]).p) == "contradicted"

@@ -1,0 +1,94 @@
+"""Augmentations of a batch against torchvision's functions on single images."""
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.data import augment
+
+
+@pytest.fixture
+def images():
+    return torch.rand(6, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+
+
+FACTORS = torch.tensor([0.3, 0.8, 1.0, 1.2, 1.7, 0.0])
+
+
+@pytest.mark.parametrize("name", ["adjust_brightness", "adjust_contrast", "adjust_saturation"])
+def test_colour_operations_are_torchvisions_with_a_factor_per_image(images, name):
+    ours = getattr(augment, name)(images, FACTORS)
+    theirs = torch.stack(
+        [getattr(reference, name)(i, f.item()) for i, f in zip(images, FACTORS, strict=True)]
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_hue_is_torchvisions_also_where_there_is_none(images):
+    images[0] = images[0, :1]  # grey
+    images[1, 0] = images[1, 1]  # two equal channels
+    factors = torch.tensor([0.3, -0.5, 0.0, 0.1, -0.2, 0.5])
+    ours = augment.adjust_hue(images, factors)
+    theirs = torch.stack([reference.adjust_hue(i, f.item()) for i, f in zip(images, factors, strict=True)])
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
+
+
+def test_grey_and_solarize(images):
+    theirs = reference.rgb_to_grayscale(images, num_output_channels=3)
+    torch.testing.assert_close(augment.rgb_to_grayscale(images), theirs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment.solarize(images), reference.solarize(images, 0.5))
+
+
+def test_blur_is_torchvisions_with_a_sigma_per_image(images):
+    sigma = torch.tensor([0.1, 0.5, 1.0, 1.5, 2.0, 0.3])
+    ours = augment.gaussian_blur(images, sigma, radius=2)
+    theirs = torch.stack(
+        [reference.gaussian_blur(i, [5, 5], [s.item()] * 2) for i, s in zip(images, sigma, strict=True)]
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_crops_are_torchvisions_with_a_box_per_image(images):
+    boxes = torch.tensor(
+        [[0, 0, 16, 24], [3, 5, 4, 6], [0, 20, 16, 4], [15, 23, 1, 1], [2, 2, 8, 12], [1, 0, 9, 7]]
+    )
+    flip = torch.tensor([False, True, False, False, True, True])
+    ours = augment.resized_crop(images, boxes, flip=flip)
+    for index in range(6):
+        theirs = reference.resized_crop(images[index], *boxes[index].tolist(), size=[16, 24], antialias=False)
+        theirs = theirs.flip(-1) if flip[index] else theirs
+        torch.testing.assert_close(ours[index], theirs, atol=1e-5, rtol=0)
+
+
+@given(st.floats(0.05, 1.0), st.integers(8, 64), st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_boxes_lie_in_the_image_and_keep_to_their_area(scale_min, size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    boxes = augment.crop_boxes(
+        64, size=(size, size), scale=(scale_min, 1.0), generator=generator, device=torch.device("cpu")
+    )
+    top, left, height, width = boxes.unbind(1)
+    assert (top >= 0).all() and (left >= 0).all()
+    assert (top + height <= size).all() and (left + width <= size).all()
+    assert ((height * width) >= scale_min * size * size - (height + width)).all()
+
+
+def test_every_image_gets_its_own_draw_and_the_generator_decides():
+    same = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).repeat(32, 1, 1, 1)
+
+    def views(seed):
+        generator = torch.Generator().manual_seed(seed)
+        crops = augment.random_resized_crop_flip(same, scale_min=0.3, generator=generator)
+        return augment.color_jitter(crops, strength=1.0, generator=generator)
+
+    assert len({tuple(view.flatten().tolist()) for view in views(0)}) == 32
+    torch.testing.assert_close(views(0), views(0), rtol=0, atol=0)
+    assert not torch.equal(views(0), views(1))
+
+
+def test_probability_is_per_image():
+    images = torch.zeros(4000, 1, 1, 1)
+    changed = augment.with_probability(images + 1, images, 0.2, generator=torch.Generator().manual_seed(0))
+    assert changed.mean().item() == pytest.approx(0.2, abs=0.02)

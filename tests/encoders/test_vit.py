@@ -1,0 +1,129 @@
+"""The encoder against timm's own forward pass and against attention written out."""
+
+import pytest
+import torch
+
+from stages.encoders.vit import (
+    build_encoder,
+    embed,
+    encode,
+    load_encoder,
+    save_encoder,
+    sincos_positions,
+    trace,
+    use_fused_attention,
+)
+from stages.study.errors import StudyError
+from stages.study.params import Vit
+
+VIT = Vit(width=16, depth=3, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
+
+
+@pytest.fixture
+def encoder():
+    return build_encoder(vit=VIT, image_size=16, seed=1)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_encode_is_timms_forward(encoder, images):
+    torch.testing.assert_close(encode(encoder, embed(encoder, images)), encoder(images))
+
+
+def test_initialisation_depends_on_the_seed_alone(encoder):
+    torch.manual_seed(5)
+    same, other = build_encoder(vit=VIT, image_size=16, seed=1), build_encoder(vit=VIT, image_size=16, seed=2)
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, same.state_dict()[name]), name
+    assert not torch.equal(encoder.blocks[0].attn.qkv.weight, other.blocks[0].attn.qkv.weight)
+
+
+def test_building_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    build_encoder(vit=VIT, image_size=16, seed=1)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_positions_are_fixed_distinct_and_shift_by_rotation(encoder):
+    assert not encoder.pos_embed.requires_grad
+    assert encoder.pos_embed[0, 0].abs().max() == 0
+    positions = sincos_positions(6, 32)
+    assert torch.cdist(positions, positions).fill_diagonal_(1).min() > 0.1
+    gram = (positions @ positions.T).reshape(6, 6, 6, 6)
+    # The inner product depends on the displacement alone.
+    torch.testing.assert_close(gram[1, 2, 3, 4], gram[2, 1, 4, 3])
+
+
+@pytest.mark.parametrize("position", ["learned", "none"])
+def test_other_positions(position, images):
+    encoder = build_encoder(vit=VIT.model_copy(update={"position": position}), image_size=16, seed=1)
+    assert (encoder.pos_embed is None) == (position == "none")
+    assert encode(encoder, embed(encoder, images)).shape == (2, 17, 16)
+
+
+def test_trace_holds_what_timm_computes(encoder, images):
+    encoder.train()
+    use_fused_attention(encoder, True)
+    seen = trace(encoder, images)
+    assert len(seen.tokens) == 4 and len(seen.attention) == 3 and seen.num_prefix_tokens == 1
+    encoder.eval()
+    blocks = encoder.forward_intermediates(
+        images, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
+    )
+    for ours, (patches, prefix) in zip(seen.tokens[1:], blocks, strict=True):
+        torch.testing.assert_close(ours, torch.cat([prefix, patches], dim=1), atol=1e-5, rtol=1e-4)
+    # Attention written out from the tokens that enter the block.
+    for block, tokens, attention in zip(encoder.blocks, seen.tokens, seen.attention, strict=False):
+        qkv = block.attn.qkv(block.norm1(tokens)).reshape(2, 17, 3, 2, 8)
+        q, k = qkv[:, :, 0].transpose(1, 2), qkv[:, :, 1].transpose(1, 2)
+        torch.testing.assert_close(
+            attention, (q @ k.transpose(2, 3) / 8**0.5).softmax(-1), atol=1e-6, rtol=1e-4
+        )
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 2, 17))
+
+
+def test_trace_leaves_the_encoder_as_it_was(encoder, images):
+    encoder.train()
+    use_fused_attention(encoder, True)
+    seen = trace(encoder, images)
+    assert encoder.training and all(block.attn.fused_attn for block in encoder.blocks)
+    assert not any(tensor.requires_grad for tensor in seen.tokens + seen.attention)
+    assert all(not module._forward_hooks and not module._forward_pre_hooks for module in encoder.modules())
+
+
+def test_trace_is_in_float32_under_autocast(encoder, images):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = trace(encoder, images)
+    assert {tensor.dtype for tensor in seen.tokens + seen.attention} == {torch.float32}
+
+
+def test_a_frozen_projection_gets_no_gradient(encoder, images):
+    encode(encoder, embed(encoder, images, frozen_projection=True)).sum().backward()
+    assert encoder.patch_embed.proj.weight.grad is None
+    assert encoder.blocks[0].attn.qkv.weight.grad is not None
+
+
+def test_saved_and_loaded_it_is_the_same_and_its_bytes_are(encoder, images, tmp_path):
+    for name in ("a", "b"):
+        save_encoder(tmp_path / name, encoder, vit=VIT, image_size=16, about={"arm": "x"})
+    for file in ("encoder.safetensors", "encoder.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    loaded = load_encoder(tmp_path / "a")
+    assert not loaded.training
+    torch.testing.assert_close(loaded(images), encoder.eval()(images), rtol=0, atol=0)
+
+
+def test_half_an_encoder_is_refused_in_one_line(encoder, tmp_path):
+    save_encoder(tmp_path, encoder, vit=VIT, image_size=16, about={})
+    path = tmp_path / "encoder.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StudyError, match="not a whole encoder") as error:
+        load_encoder(tmp_path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(StudyError, match="dvc repro"):
+        load_encoder(tmp_path / "nothing")

@@ -1,0 +1,74 @@
+"""Losses against closed forms and loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stages.objectives.losses import info_nce, masked_l1, masked_mse
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.2, 1.0])
+def test_info_nce_of_identical_one_hot_pairs(temperature):
+    batch = 8
+    pairs = torch.eye(batch)
+    # One similarity of 1 and batch - 1 of 0.
+    expected = 2 * temperature * math.log(1 + (batch - 1) * math.exp(-1 / temperature))
+    assert info_nce(pairs, 3 * pairs, temperature).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_info_nce_of_indistinguishable_pairs_is_that_of_guessing():
+    same = torch.ones(16, 4)
+    assert info_nce(same, same, 0.2).item() == pytest.approx(0.4 * math.log(16), rel=1e-5)
+
+
+def test_info_nce_is_a_loop_over_queries():
+    q, k = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
+    total = 0.0
+    for i in range(6):
+        logits = [F.cosine_similarity(q[i], k[j], dim=0).item() / 0.2 for j in range(6)]
+        total -= logits[i] - math.log(sum(math.exp(value) for value in logits))
+    assert info_nce(q, k, 0.2).item() == pytest.approx(2 * 0.2 * total / 6, rel=1e-4)
+
+
+def test_masked_l1_counts_hidden_pixels_only():
+    images = torch.zeros(1, 3, 8, 8)
+    reconstruction = torch.ones(1, 3, 8, 8)
+    reconstruction[:, :, :4, :4] = 5.0  # the first patch
+    mask = torch.zeros(1, 2, 2)
+    mask[0, 0, 0] = 1
+    assert masked_l1(reconstruction, images, mask).item() == 5
+    mask[0, 1, 1] = 1
+    assert masked_l1(reconstruction, images, mask).item() == 3
+    assert masked_l1(reconstruction, images, torch.zeros(1, 2, 2)).item() == 0
+
+
+def test_masked_mse_is_a_loop_over_patches_and_perfect_prediction_is_zero():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 8, 8, generator=generator)
+    predicted = torch.randn(2, 4, 48, generator=generator)
+    mask = torch.tensor([[[1.0, 0], [0, 1]], [[0, 1], [0, 0]]])
+    errors, targets = [], torch.zeros(2, 4, 48)
+    for b in range(2):
+        for n in range(4):
+            r, c = divmod(n, 2)
+            patch = images[b, :, 4 * r : 4 * r + 4, 4 * c : 4 * c + 4].permute(1, 2, 0).flatten()
+            targets[b, n] = (patch - patch.mean()) / (patch.var() + 1e-6).sqrt()
+            if mask[b, r, c]:
+                errors.append((predicted[b, n] - targets[b, n]).square().mean().item())
+    assert masked_mse(predicted, images, mask).item() == pytest.approx(np.mean(errors), rel=1e-5)
+    assert masked_mse(targets, images, mask).item() == pytest.approx(0, abs=1e-10)
+    assert masked_mse(predicted, images, mask, normalize=False).item() != pytest.approx(
+        np.mean(errors), rel=1e-3
+    )
+
+
+def test_losses_are_taken_in_float32():
+    q = torch.randn(4, 8).bfloat16()
+    assert info_nce(q, q, 0.2).dtype == torch.float32
+    assert (
+        masked_l1(torch.ones(1, 3, 4, 4).bfloat16(), torch.zeros(1, 3, 4, 4), torch.ones(1, 2, 2)).dtype
+        == torch.float32
+    )

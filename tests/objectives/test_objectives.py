@@ -1,0 +1,184 @@
+"""Each objective on a few images: its pieces are the published ones, and its loss falls."""
+
+import copy
+
+import pytest
+import torch
+
+from stages.data.arrays import normalize
+from stages.encoders.vit import build_encoder
+from stages.objectives import contrastive, hybrid, masked, random
+from stages.objectives.masked import random_mask
+from stages.study.params import Arm, Vit, load_params
+
+VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
+SETTINGS = load_params().objectives
+MODULES = {"contrastive": contrastive, "masked": masked, "hybrid": hybrid}
+
+
+def make(name, cl_weight=0.2):
+    encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+    arm = Arm(objective=name, cl_weight=cl_weight)
+    return MODULES[name].build(encoder, arm=arm, settings=SETTINGS, seed=0)
+
+
+def views_of(task, images, seed=0):
+    return task.views(
+        images,
+        normalize=lambda view: normalize(255 * view, mean=[0.5] * 3, std=[0.25] * 3),
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+@pytest.fixture
+def images():
+    # Smooth random pictures: low-resolution noise enlarged.
+    noise = torch.rand(32, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(noise, size=16, mode="bilinear")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_loss_falls(name, images):
+    task = make(name)
+    optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=2e-3)
+    losses = []
+    for step in range(40):
+        task.before_step(step / 40)
+        loss = task(*views_of(task, images, seed=step))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+
+
+def test_random_trains_nothing():
+    encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+    assert random.build(encoder, arm=Arm(objective="random"), settings=SETTINGS, seed=0) is None
+
+
+def test_all_objectives_start_from_the_same_encoder():
+    weights = [make(name).encoder.state_dict() for name in MODULES]
+    for other in weights[1:]:
+        assert all(torch.equal(weights[0][key], other[key]) for key in other)
+
+
+def test_both_views_at_once_give_the_loss_of_one_after_the_other(images):
+    task = make("contrastive")
+    first, second = views_of(task, images)
+    together = task(first, second)["loss"]
+    q = [task.predictor(task.projector(task.encoder(view)[:, 0])) for view in (first, second)]
+    with torch.no_grad():
+        k = [task.key_projector(task.key_encoder(view)[:, 0]) for view in (first, second)]
+    apart = 0.0
+    for query, key in ((q[0], k[1]), (q[1], k[0])):
+        logits = torch.nn.functional.normalize(query) @ torch.nn.functional.normalize(key).T / 0.2
+        apart += 0.4 * (logits.logsumexp(1) - logits.diagonal()).mean()
+    torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-6)
+
+
+def test_heads_are_those_of_moco_v3():
+    task = make("contrastive")
+
+    def kinds(head):
+        return [type(layer).__name__ for layer in head]
+
+    assert kinds(task.projector) == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]
+    assert kinds(task.predictor) == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
+    assert not task.projector[-1].affine and not task.predictor[-1].affine
+    assert all(
+        layer.bias is None for layer in [*task.projector, *task.predictor] if hasattr(layer, "in_features")
+    )
+
+
+def test_the_key_network_follows_and_gets_no_gradient(images):
+    task = make("contrastive")
+    before = copy.deepcopy(task.key_encoder.state_dict())
+    with torch.no_grad():
+        for parameter in task.encoder.blocks.parameters():
+            parameter.add_(1.0)
+    task.before_step(0.0)
+    name = "blocks.0.attn.qkv.weight"
+    moved = task.key_encoder.state_dict()[name] - before[name]
+    torch.testing.assert_close(
+        moved, torch.full_like(moved, 1 - SETTINGS.contrastive.momentum), rtol=1e-3, atol=1e-6
+    )
+    still = copy.deepcopy(task.key_encoder.state_dict()[name])
+    task.before_step(1.0)  # momentum has risen to 1
+    torch.testing.assert_close(task.key_encoder.state_dict()[name], still, rtol=0, atol=0)
+    task(*views_of(task, images))["loss"].backward()
+    assert all(p.grad is None for p in [*task.key_encoder.parameters(), *task.key_projector.parameters()])
+    assert all(p.grad is None for p in task.encoder.patch_embed.parameters())
+
+
+def test_views_are_asymmetric(images):
+    task = make("contrastive")
+    always = SETTINGS.contrastive.model_copy(
+        update={
+            "solarize_probability": 1.0,
+            "blur_probability": 0.0,
+            "jitter_probability": 0.0,
+            "grey_probability": 0.0,
+        }
+    )
+    task.settings = always
+    dark = 0.2 * images  # solarising at 0.5 leaves dark images as they are
+    bright = 0.6 + 0.4 * images
+    for pictures, second_inverted in ((dark, False), (bright, True)):
+        first, second = task.views(
+            pictures, normalize=lambda v: v, generator=torch.Generator().manual_seed(0)
+        )
+        assert (first.mean() > 0.5) == (pictures.mean() > 0.5)
+        assert ((second.mean() > 0.5) != (pictures.mean() > 0.5)) == second_inverted
+
+
+def test_the_hybrid_is_the_weighted_sum_and_its_projection_learns_from_masking_alone(images):
+    task = make("hybrid", cl_weight=0.3)
+    inputs = views_of(task, images)
+    losses = task(*inputs)
+    expected = 0.7 * losses["masked"] + 0.3 * losses["contrastive"]
+    torch.testing.assert_close(losses["loss"], expected)
+    losses["loss"].backward()
+    gradient = task.encoder.patch_embed.proj.weight.grad.clone()
+    alone = make("hybrid", cl_weight=0.3)
+    (0.7 * alone.masked(*inputs[2:])["loss"]).backward()
+    torch.testing.assert_close(gradient, alone.encoder.patch_embed.proj.weight.grad, rtol=1e-3, atol=1e-7)
+
+
+def test_masked_patches_cannot_be_seen(images):
+    task = make("masked").eval()
+    image, mask = views_of(task, images)
+    hidden = mask.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None].bool()
+    with torch.no_grad():
+        seen = []
+        task.decoder.register_forward_hook(lambda _, __, output: seen.append(output))
+        task(image, mask)
+        task(torch.where(hidden, torch.randn_like(image), image), mask)
+    torch.testing.assert_close(seen[0], seen[1])
+
+
+def test_unpatchify_puts_patches_in_place():
+    task = make("masked")
+    picture = torch.arange(3 * 16 * 16.0).reshape(1, 3, 16, 16)
+    patches = picture.reshape(1, 3, 4, 4, 4, 4).permute(0, 2, 4, 3, 5, 1).reshape(1, 16, 48)
+    assert torch.equal(task.unpatchify(patches), picture)
+
+
+@pytest.mark.parametrize(
+    ("grid", "unit", "ratio", "hidden"), [(8, 2, 0.6, 40), (14, 2, 0.6, 120), (4, 1, 0.75, 12)]
+)
+def test_masks_hide_whole_units_and_the_same_number_in_every_image(grid, unit, ratio, hidden):
+    mask = random_mask(
+        64,
+        grid=grid,
+        unit=unit,
+        ratio=ratio,
+        generator=torch.Generator().manual_seed(0),
+        device=torch.device("cpu"),
+    )
+    assert mask.shape == (64, grid, grid)
+    assert (mask.sum((1, 2)) == hidden).all()
+    cells = mask.reshape(64, grid // unit, unit, grid // unit, unit).transpose(2, 3).flatten(3)
+    assert (cells.amin(-1) == cells.amax(-1)).all()
+    assert len({tuple(m.flatten().tolist()) for m in mask}) > 40
+    assert mask.mean(0).std() < 0.15

@@ -1,0 +1,123 @@
+"""params.yaml: what is refused, with which words, and who may read what."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.study.params import ParamsError, declared_params, load_params, recipe_of, validate
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+@pytest.fixture
+def values():
+    return yaml.safe_load(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("arms.hybrid.cl_weight", 1.2, ["arms.hybrid.cl_weight", "1.2", "less than or equal to 1"]),
+        ("probes.knn.k", 0, ["probes.knn.k", "0", "greater than or equal to 1"]),
+        ("probes.knn.neighbours", 3, ["probes.knn.neighbours", "unknown key", "temperature"]),
+        ("vit.position", "learnt", ["vit.position", "'learnt'", "sincos"]),
+        ("vit.width", 65, ["vit", "65", "multiple of heads"]),
+        ("vit.patch_size", 5, ["image_size 32", "patch_size 5"]),
+        ("objectives.masked.mask_unit", 3, ["mask_unit 3", "8 patches"]),
+        ("pretrain.lr", "fast", ["pretrain.lr", "'fast'", "number"]),
+        ("pretrain.lr", float("nan"), ["pretrain.lr", "nan", "finite"]),
+        ("arms.hybrid.cl_weight", None, ["arms.hybrid", "cl_weight"]),
+        ("arms.Bad Name", {"objective": "random"}, ["Bad Name"]),
+        ("extra", 1, ["extra", "unknown key", "seed"]),
+        ("data.shapes_textures.size_min", 0.99, ["size_min", "size_max"]),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_line(values, path, value, words):
+    *parents, last = path.split(".")
+    section = values
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    with pytest.raises(ParamsError) as error:
+        validate(values)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_key_is_named(values):
+    del values["probes"]["knn"]["k"]
+    with pytest.raises(ParamsError, match=r"probes\.knn\.k: missing"):
+        validate(values)
+
+
+def test_yaml_that_is_not_yaml_is_placed(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: 0\ndata: [1,\nvit: }\n")
+    with pytest.raises(ParamsError, match="line 3"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_the_numbers_that_dvc_writes_are_read(values):
+    # PyYAML reads 1e-05, which DVC writes for -S pretrain.lr=0.00001, as a string.
+    values["pretrain"]["lr"] = "1e-05"
+    assert validate(values).pretrain.lr == 1e-5
+
+
+def test_an_undeclared_parameter_is_refused_by_name():
+    params = load_params(ROOT / "params.yaml", stage="features", arm="cl")
+    with pytest.raises(ParamsError, match="seed"):
+        params.seed  # noqa: B018
+    params = load_params(ROOT / "params.yaml", stage="probe", arm="cl", probe="knn")
+    assert params.probes.knn.k > 0 and params.runtime.devices
+    with pytest.raises(ParamsError, match="linear"):
+        params.probes.linear  # noqa: B018
+    params = load_params(ROOT / "params.yaml", stage="pretrain", arm="cl")
+    assert params.data.image_size and list(params.arms) == ["cl"]
+    with pytest.raises(ParamsError, match="source"):
+        params.data.source  # noqa: B018
+
+
+def test_templates_are_filled_in():
+    study = load_params(ROOT / "params.yaml")
+    assert "arms.hybrid" in declared_params("pretrain", study, ROOT / "dvc.yaml", arm="hybrid")
+    with pytest.raises(ParamsError, match="no stage 'nonsense'"):
+        declared_params("nonsense", study, ROOT / "dvc.yaml")
+    with pytest.raises(ParamsError, match="no arm 'nobody'"):
+        declared_params("pretrain", study, ROOT / "dvc.yaml", arm="nobody")
+
+
+def test_arms_override_the_common_recipe(values):
+    values["arms"]["wide"] = {"objective": "masked", "width": 128, "epochs": 3, "seed": 7}
+    vit, recipe, seed = recipe_of(validate(values), "wide")
+    assert (vit.width, recipe.epochs, seed) == (128, 3, 7)
+    assert vit.depth == values["vit"]["depth"] and recipe.batch_size == values["pretrain"]["batch_size"]
+    values["arms"]["wide"]["width"] = 66
+    with pytest.raises(ParamsError, match=r"arms\.wide.*66"):
+        recipe_of(validate(values), "wide")
+
+
+def test_dvc_changes_a_number_and_leaves_the_rest_of_the_file_alone(tmp_path):
+    (tmp_path / "params.yaml").write_text(TEXT)
+    code = "from dvc.utils.serialize import modify_yaml\nwith modify_yaml('params.yaml') as d: d['seed'] = 0"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "params.yaml").read_text() == TEXT
+
+
+def test_a_command_ends_with_2_and_one_line(tmp_path):
+    for name in ("stages", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "params.yaml").write_text(TEXT.replace("cl_weight: 0.2", "cl_weight: 7"))
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.pretrain", "--arm", "hybrid"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "arms.hybrid.cl_weight is 7" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before

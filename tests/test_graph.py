@@ -1,0 +1,114 @@
+"""The contracts of the graph: what a stage depends on is what dvc.yaml says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from stages.study.fingerprint import closure
+from stages.study.params import declared_params, load_params
+
+ROOT = Path(__file__).parents[1]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture(scope="module")
+def resolved():
+    """Every stage as DVC resolves it."""
+    with Repo(str(ROOT)) as repo:
+        return {stage.addressing.split(":")[-1]: stage for stage in repo.index.stages}
+
+
+def dependencies(stage):
+    return {
+        Path(dep.fs_path).relative_to(ROOT).as_posix() for dep in stage.deps if not dep.hash_name == "params"
+    }
+
+
+def selection(name, resolved):
+    """stage name, {axis: value} of an address such as probe@cl-knn."""
+    base, _, item = name.partition("@")
+    if "foreach" in STAGES[base]:
+        return base, {"arm": item}
+    return base, dict(zip(STAGES[base].get("matrix", {}), item.split("-"), strict=item != "" or None))
+
+
+def test_stages_are_the_files_of_stages():
+    files = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert files == set(STAGES)
+
+
+def test_matrix_over_a_dictionary_gives_one_stage_per_name(resolved):
+    params = load_params(ROOT / "params.yaml")
+    expected = {f"analyze@{arm}-{analysis}" for arm in params.arms for analysis in params.analyses}
+    assert {name for name in resolved if name.startswith("analyze@")} == expected
+
+
+def test_declared_deps_cover_the_import_closure(resolved):
+    params = load_params(ROOT / "params.yaml")
+    missing = {}
+    for name, stage in resolved.items():
+        base, axes = selection(name, resolved)
+        modules = [f"stages.{base}"]
+        if base == "pretrain":
+            modules.append(f"stages.objectives.{params.arms[axes['arm']].objective}")
+        if base == "probe":
+            modules.append(f"stages.probes.{axes['probe']}")
+        if base == "analyze":
+            modules.append(f"stages.analyses.{axes['analysis']}")
+        declared = dependencies(stage)
+        lacking = [
+            path.as_posix()
+            for path in closure(*modules, root=ROOT)
+            if not any(path.as_posix() == dep or path.as_posix().startswith(dep + "/") for dep in declared)
+        ]
+        if lacking:
+            missing[name] = lacking
+    assert missing == {}
+
+
+def test_the_closure_is_what_python_really_imports():
+    code = (
+        "import sys, stages.pretrain, stages.objectives.hybrid;"
+        "print(*[m.__file__ for n, m in sys.modules.items() if n.startswith('stages.') and '__init__' not in m.__file__])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = {Path(path).relative_to(ROOT) for path in done.stdout.split()}
+    assert imported == set(closure("stages.pretrain", "stages.objectives.hybrid", root=ROOT))
+
+
+def test_packages_hold_no_code_that_the_closure_leaves_out():
+    assert [path for path in (ROOT / "stages").rglob("__init__.py") if path.read_text().strip()] == []
+
+
+def test_our_reading_of_the_params_lists_is_that_of_dvc(resolved):
+    params = load_params(ROOT / "params.yaml")
+    for name, stage in resolved.items():
+        base, axes = selection(name, resolved)
+        ours = declared_params(base, params, ROOT / "dvc.yaml", **axes)
+        theirs = [key for dep in stage.deps if dep.hash_name == "params" for key in dep.params]
+        assert sorted(ours) == sorted(theirs), name
+
+
+def test_runtime_is_in_no_params_list(resolved):
+    for name, stage in resolved.items():
+        for dep in stage.deps:
+            if dep.hash_name == "params":
+                assert not any(key.split(".")[0] == "runtime" for key in dep.params), name
+
+
+def test_imports_run_downwards():
+    order = ["study", "data", "encoders", "training", "objectives", "probes", "analyses", "claims", "render"]
+    level = {room: index for index, room in enumerate(order)} | {"encoders": 1}
+    level |= {room: 4 for room in ("objectives", "probes", "analyses", "claims", "render")}
+    for path in (ROOT / "stages").rglob("*.py"):
+        if path.name == "__init__.py" or path.parent.name in ("stages", "tools"):
+            continue
+        room = path.relative_to(ROOT / "stages").parts[0]
+        for used in closure(".".join(path.relative_to(ROOT).with_suffix("").parts), root=ROOT):
+            other = used.parts[1]
+            assert other in level, f"{path} imports the stage {used}"
+            assert level[other] <= level[room], f"{path} imports {used}"
