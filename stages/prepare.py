@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stages.data.arrays import SPLITS, Manifest, SplitWriter, write_manifest
+from stages.data.arrays import SPLITS, Manifest
 from stages.data.readers import find_images, read_images, row_order, some
 from stages.data.shapes_textures import generate
 from stages.data.templates import SHAPES, TEXTURES
+from stages.data.writer import SplitWriter, write_manifest
 from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import Data, load_params

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from stages.render.notebook import notebook_body
+from stages.render.notebook import notebook_body, parameters_of
 from stages.render.page import page
 from stages.render.provenance import provenance
 from stages.study.command import run
@@ -27,6 +27,7 @@ def report(*, analysis: str) -> str:
     """
     study = load_params(stage="report", analysis=analysis)
     notebook = Path("notebooks") / f"{analysis}.ipynb"
+    parameters_of(notebook)  # before the tables: a misspelt analysis has neither
     tables = [analysis_table(analysis, arm) for arm in study.arms]
     missing = [str(table) for table in tables if not table.is_file()]
     if missing:

@@ -6,11 +6,10 @@ from pathlib import Path
 from stages.render.notebook import notebook_body
 from stages.render.page import joined_page
 from stages.render.provenance import provenance
-from stages.render.results import inputs
 from stages.study.command import run
 from stages.study.errors import StudyError
-from stages.study.params import load_params
-from stages.study.paths import analysis_table, writing
+from stages.study.params import Study, load_params
+from stages.study.paths import DATA, analysis_table, finetune_metrics, model_dir, probe_metrics, writing
 
 NOTEBOOK = Path("notebooks/summary.ipynb")
 INDEX = Path("reports/index.html")
@@ -29,8 +28,7 @@ def summary() -> str:
     """
     study = load_params(stage="summary")
     pages = {analysis: Path("reports/pages") / f"{analysis}.html" for analysis in study.analyses}
-    tables = [analysis_table(analysis, arm) for analysis in study.analyses for arm in study.arms]
-    read = [NOTEBOOK, *inputs(study.arms, probes=dict(study.probes)), *tables, *pages.values()]
+    read = [NOTEBOOK, *pages.values(), *results(study)]
     missing = [str(path) for path in read if not path.is_file()]
     if missing:
         raise StudyError(f"{', '.join(missing)}: not found; `dvc repro` makes what is missing")
@@ -46,6 +44,16 @@ def summary() -> str:
         with writing(INDEX) as file:
             file.write_text(html, encoding="utf-8")
     return f"{len(study.arms)} arms and {len(pages)} analyses in {INDEX}"
+
+
+def results(study: Study) -> list[Path]:
+    """Every result that the notebook reads, as the arms, probes and analyses of the study name them."""
+    files = [DATA / "manifest.json", Path("results/claims.json")]
+    for arm in study.arms:
+        files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
+        files += [finetune_metrics(arm), model_dir(arm) / "history.csv"]
+        files += [analysis_table(analysis, arm) for analysis in study.analyses]
+    return files
 
 
 if __name__ == "__main__":

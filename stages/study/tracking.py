@@ -25,7 +25,6 @@ PARENT = "mlflow.parentRunId"
 ABANDONED = 3600  # s: an unfinished run this old was left by a process that died
 PATIENCE = 60  # s to wait for another process that writes
 LONGEST_PARAM, LONGEST_TAG, LONGEST_NAME = 6000, 8000, 250  # what MLflow stores
-PARAMS_AT_ONCE, METRICS_AT_ONCE = 100, 900  # what MLflow takes in one request
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,7 @@ class Store:
         ).info.run_id
         params = [Param(_name(key), _short(value, LONGEST_PARAM)) for key, value in record.params.items()]
         metrics = [Metric(_name(key), float(value), now, step) for key, value, step in record.metrics]
-        for first in range(0, len(params), PARAMS_AT_ONCE):
-            self.client.log_batch(run, params=params[first : first + PARAMS_AT_ONCE])
-        for first in range(0, len(metrics), METRICS_AT_ONCE):
-            self.client.log_batch(run, metrics=metrics[first : first + METRICS_AT_ONCE])
+        self.client.log_batch(run, metrics=metrics, params=params)
         for file, folder in record.files:
             self.client.log_artifact(run, str(file), folder)
         for table, rows in record.tables.items():

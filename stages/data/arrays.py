@@ -1,0 +1,147 @@
+"""The images on disk, decoded once: memory-mapped arrays with a manifest, and their loader.
+
+data/manifest.json
+data/{train,test}/images.npy    uint8 (n, H, W, 3)
+data/{train,test}/<label>.npy   int64 (n,), one file per label set: `class`, or `shape` and `texture`
+data/{train,test}/masks.npy     bool (n, H, W), the pixels of the object, where the source knows them
+"""
+
+import mmap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from stages.study.errors import StudyError
+from stages.study.paths import DATA, read_json
+
+SPLITS = ("train", "test")
+
+
+class Split(NamedTuple):
+    """The images of one split, left on disk until they are indexed."""
+
+    images: np.ndarray  # uint8 (n, H, W, 3), memory-mapped
+    labels: dict[str, np.ndarray]  # int64 (n,) for each label set
+    masks: np.ndarray | None  # bool (n, H, W), memory-mapped
+
+
+class SplitSummary(BaseModel):
+    """How many images a split holds, in all and of each class of each label set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    images: int
+    per_class: dict[str, list[int]]
+
+
+class Manifest(BaseModel):
+    """What data/ holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    source: str  # data.source as params.yaml has it
+    image_size: int  # px
+    labels: dict[str, list[str]]  # class names of each label set; a label is an index into them
+    mean: list[float]  # of each channel of the training images, 0..1
+    std: list[float]
+    digest: str  # SHA-256 of all arrays
+    splits: dict[str, SplitSummary]
+    unreadable: list[str]  # files left out, named relative to the source
+    converted: dict[str, int]  # images that were not plain RGB, by PIL mode; EXIF: turned upright
+
+
+def read_manifest(directory: Path = DATA) -> Manifest:
+    """What data/ holds.
+
+    Raises StudyError if it is missing or not readable.
+    """
+    path = directory / "manifest.json"
+    try:
+        return Manifest.model_validate(read_json(path))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; run `dvc repro prepare`") from None
+    except (ValueError, ValidationError):
+        raise StudyError(f"{path}: not a manifest of this version; run `dvc repro -f prepare`") from None
+
+
+def open_split(name: str, directory: Path = DATA) -> Split:
+    """Open the arrays of one split: train or test.
+
+    Raises StudyError if there is no such split, or if its arrays are not those of the manifest.
+    """
+    manifest = read_manifest(directory)
+    if name not in manifest.splits:
+        raise StudyError(f"{directory}: no split {name!r}; there are: {', '.join(manifest.splits)}")
+    folder, size = directory / name, manifest.image_size
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = {label: np.load(folder / f"{label}.npy") for label in manifest.labels}
+        masks = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").exists() else None
+    except (OSError, ValueError, EOFError) as error:
+        raise StudyError(f"{folder}: incomplete ({error}); run `dvc repro -f prepare`") from None
+    rows = manifest.splits[name].images
+    complete = images.shape == (rows, size, size, 3) and all(len(array) == rows for array in labels.values())
+    if not complete or (masks is not None and masks.shape != (rows, size, size)):
+        raise StudyError(f"{folder}: does not fit {directory}/manifest.json; run `dvc repro -f prepare`")
+    return Split(images, labels, masks)
+
+
+class _Rows(Dataset[Tensor]):
+    """Rows of an array, fetched a whole batch at a time."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+
+    def __getitems__(self, indices: Any) -> Tensor:
+        rows = self.images[np.asarray(indices)]  # copies these rows from disk into memory
+        return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 3, 1, 2)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # To a worker that is spawned, not forked, a file that is mapped as a whole goes by its name.
+        if isinstance(self.images, np.memmap) and isinstance(self.images.base, mmap.mmap):
+            return {"path": self.images.filename}
+        return {"images": self.images}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.images = np.load(state["path"], mmap_mode="r") if "path" in state else state["images"]
+
+
+def batches(
+    images: np.ndarray, order: Sequence[np.ndarray], *, workers: int = 0, pin_memory: bool = False
+) -> Iterator[Tensor]:
+    """Read images from disk batch by batch, in the order given: uint8 (B, 3, H, W) each.
+
+    images: uint8 (n, H, W, 3), as from open_split; order: the indices of each batch
+    workers: processes that read ahead; 0: none
+    """
+    loader = DataLoader(
+        _Rows(images),
+        batch_sampler=order,  # type: ignore[arg-type]  # an array of indices is as good as a list
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # a batch is fetched as one tensor
+        num_workers=workers,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # else the loader would draw from the generator of the caller's process
+    )
+    yield from loader
+
+
+def in_order(indices: np.ndarray, *, batch_size: int) -> list[np.ndarray]:
+    """Cut indices (n,) into batches, in their order; the last may be smaller."""
+    return np.split(indices, range(batch_size, len(indices), batch_size))
+
+
+def normalize(images: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images (B, 3, H, W) on the scale 0..255, integers or not, as float32 that is centred and scaled.
+
+    mean, std: what each channel is given 0 and 1 for, on the scale 0..1
+    """
+    images = images.float() / 255
+    return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
+
+
+def _as_it_is(batch: Tensor) -> Tensor:
+    return batch

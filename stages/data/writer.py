@@ -1,0 +1,130 @@
+"""Writing the arrays of stages/data/arrays.py and their manifest, however many images there are."""
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from stages.data.arrays import SPLITS, Manifest, SplitSummary
+from stages.study.errors import StudyError
+from stages.study.paths import write_json
+
+CHUNK = 2**24  # bytes in memory at a time when whole files are read
+
+
+class SplitWriter:
+    """Writes one split in any order of rows, in memory that does not grow with their number."""
+
+    def __init__(
+        self, folder: Path, *, rows: int, image_size: int, labels: Sequence[str], masks: bool = False
+    ) -> None:
+        """
+        folder: made here; its name is that of the split
+        rows:   how many there may be; labels: names of the label sets; masks: whether there are masks
+        Raises StudyError if the disk has no room for them.
+        """
+        folder.mkdir(parents=True)
+        pixels = (rows, image_size, image_size)
+        kinds: dict[str, tuple[tuple[int, ...], Any]] = {"images": ((*pixels, 3), np.uint8)}
+        kinds |= {label: ((rows,), np.int64) for label in labels}
+        kinds |= {"masks": (pixels, np.bool_)} if masks else {}
+        size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds.values())
+        # Writing to a mapped file on a full disk would end the process without a word.
+        if size > (free := shutil.disk_usage(folder).free):
+            raise StudyError(
+                f"{rows} {folder.name} images need {size:.1e} bytes of disk; {free:.1e} are free"
+            )
+        self.folder = folder
+        self.arrays = {
+            name: open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+            for name, (shape, dtype) in kinds.items()
+        }
+        self.written = np.zeros(rows, dtype=bool)
+
+    def put(self, rows: NDArray[np.int64], **arrays: np.ndarray) -> None:
+        """Write images (B, H, W, 3), labels (B,) and masks (B, H, W), by name, to these rows (B,).
+
+        Raises KeyError if the names are not those that the writer was made for.
+        """
+        if arrays.keys() != self.arrays.keys():
+            raise KeyError(f"expected {sorted(self.arrays)}, got {sorted(arrays)}")
+        for name, values in arrays.items():
+            self.arrays[name][rows] = values
+        self.written[rows] = True
+
+    def close(self) -> None:
+        """Finish the files, leaving out the rows that were not written.
+
+        Raises StudyError if none was.
+        """
+        kept = np.flatnonzero(self.written)
+        if not len(kept):
+            raise StudyError(f"no readable {self.folder.name} images; check data.source in params.yaml")
+        for name, array in self.arrays.items():
+            array.flush()
+            if len(kept) < len(array):
+                path, part = self.folder / f"{name}.npy", self.folder / f"{name}.part"
+                shape = (len(kept), *array.shape[1:])
+                compact = open_memmap(part, mode="w+", dtype=array.dtype, shape=shape)
+                for start, stop in _chunks(array, len(kept)):
+                    compact[start:stop] = array[kept[start:stop]]
+                compact.flush()
+                os.replace(part, path)
+        self.arrays = {}
+
+
+def write_manifest(
+    directory: Path,
+    *,
+    source: str,
+    image_size: int,
+    labels: Mapping[str, Sequence[str]],
+    unreadable: Sequence[str] = (),
+    converted: Mapping[str, int] | None = None,
+) -> Manifest:
+    """Count, measure and fingerprint the arrays of closed writers in a directory; write its manifest."""
+    digest = hashlib.sha256()
+    histogram = np.zeros((3, 256), dtype=np.int64)  # of the training images: exact, whatever their number
+    splits = {}
+    for split in SPLITS:
+        counts = {}
+        for path in sorted((directory / split).glob("*.npy")):
+            array = np.load(path, mmap_mode="r")
+            digest.update(f"{split}/{path.name} {array.dtype} {array.shape}".encode())
+            for start, stop in _chunks(array, len(array)):
+                chunk = np.ascontiguousarray(array[start:stop])
+                digest.update(chunk.data)
+                if split == "train" and path.stem == "images":
+                    histogram += [np.bincount(chunk[..., c].reshape(-1), minlength=256) for c in range(3)]
+            if path.stem in labels:
+                counts[path.stem] = np.bincount(array, minlength=len(labels[path.stem])).tolist()
+        splits[split] = SplitSummary(images=len(array), per_class=counts)
+    level = np.arange(256) / 255
+    mean = histogram @ level / histogram.sum(axis=1)
+    variance = histogram @ level**2 / histogram.sum(axis=1) - mean**2
+    manifest = Manifest(
+        source=source,
+        image_size=image_size,
+        labels={name: list(classes) for name, classes in labels.items()},
+        mean=mean.tolist(),
+        # Of images that are all alike the deviation is 0, by which nothing can be divided.
+        std=np.sqrt(variance.clip(min=1 / 255**2)).tolist(),
+        digest=digest.hexdigest(),
+        splits=splits,
+        unreadable=sorted(unreadable),
+        converted=dict(converted or {}),
+    )
+    write_json(directory / "manifest.json", manifest.model_dump())
+    return manifest
+
+
+def _chunks(array: np.ndarray, rows: int) -> list[tuple[int, int]]:
+    step = max(1, CHUNK // max(1, array[:1].nbytes))
+    return [(start, min(start + step, rows)) for start in range(0, rows, step)]

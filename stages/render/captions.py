@@ -1,0 +1,180 @@
+"""What stands under and behind each figure, made from the numbers that it shows."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from stages.render.outcomes import both_ways
+from stages.render.paper import PaperCurve
+from stages.render.prose import decimals_for, fixed, interval, listed, number
+from stages.render.tables import last_block
+
+
+def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: str) -> str:
+    """Caption of a figure against depth: what is drawn, the last block's values in order, the paper's panel.
+
+    curves: as `tables.block_curves` gives them
+    """
+    last = in_order(last_block(curves), unit=unit)
+    return f"{measure} {bands(curves)} Last block, from highest to lowest: {last}. Right: {paper}"
+
+
+def depth_alt(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: Sequence[PaperCurve] = ()) -> str:
+    """Alternative text of a figure against depth: for each line where it starts, ends and is highest."""
+    said = [f"Line chart of {measure} against depth, one line per arm."]
+    for label, curve in curves.groupby("label", sort=False):
+        said.append(_course(str(label), curve["block"].tolist(), curve["mean"].tolist(), unit))
+    for curve in paper:
+        places = [12 * depth for depth in curve.depth]
+        said.append(_course(f"The paper's {curve.method}", places, list(curve.values), unit))
+    return " ".join(said)
+
+
+def head_caption(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
+    """Caption of a figure of single heads: what is drawn, and how far apart the heads of the last block are.
+
+    heads: as `tables.head_means` gives them
+    """
+    spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
+    return f"{measure} of every head (dots) and the mean over heads (line). Last block: {spans}."
+
+
+def head_alt(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
+    """Alternative text of a figure of single heads: the range of the heads in the last block."""
+    spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
+    count = heads["head"].nunique()
+    return f"A panel per arm with {measure} of {count} heads against block. Range in the last block: {spans}."
+
+
+def spectrum_caption(spectra: pd.DataFrame) -> str:
+    """Caption of the spectra: what is drawn, and the drop from the lowest to the highest frequency.
+
+    spectra: as `tables.spectra` gives them
+    """
+    ranked = in_order(_highest(spectra))
+    return (
+        "Relative log amplitude along the diagonal of the spectrum of the token map, after the first and "
+        "after the last block; zero frequency is 0 by definition. Bands: 95 % bootstrap intervals over "
+        "images. "
+        f"Highest frequency ({bins(spectra)}) after the last block, from highest to lowest: {ranked}."
+    )
+
+
+def spectrum_alt(spectra: pd.DataFrame) -> str:
+    """Alternative text of the spectra: for each line the values at its lowest and highest frequency."""
+    said = ["Two line charts of relative log amplitude against frequency, one line per arm."]
+    for (place, label), line in spectra.groupby(["place", "label"], sort=False):
+        first, last = line["mean"].iloc[0], line["mean"].iloc[-1]
+        said.append(f"{str(place).capitalize()}, {label}: {number(first)} to {number(last)}.")
+    return " ".join(said)
+
+
+def bins(spectra: pd.DataFrame) -> str:
+    """The highest frequency of our spectra in units of π; all, if arms differ in their grid."""
+    highest = spectra.groupby("label", sort=False)["frequency"].max().unique()
+    return listed(f"{frequency:.3g} π" for frequency in sorted(highest))
+
+
+def trade_off_caption(accuracies: pd.DataFrame, *, probe: str) -> str:
+    """Caption of probing against fine-tuning: which arm is best at which.
+
+    accuracies: as `results.accuracies` gives them
+    """
+    best = []
+    for labels, points in both_ways(accuracies, probe=probe).items():
+        where = "" if labels == "class" else f" on {labels}"
+        winners = [
+            f"{points[way].idxmax()} ({fixed(100 * points[way].max(), decimals=1)} %)"
+            for way in ("probed", "tuned")
+        ]
+        best.append(f"Best{where}: {winners[0]} in the {probe} probe, {winners[1]} fine-tuned.")
+    return (
+        f"Frozen features ({probe} probe, across) against fine-tuning (up); bars are 95 % intervals. "
+        f"{' '.join(best)} Grey: the paper's own numbers; Fig. 1 compares published ViT-B, "
+        "each with its own recipe, Fig. 12 the hybrid at five weights λ of its CL part (read off pixels)."
+    )
+
+
+def trade_off_alt(accuracies: pd.DataFrame, *, probe: str) -> str:
+    """Alternative text of probing against fine-tuning: every point of ours."""
+    said = [f"Scatter charts of fine-tuned accuracy against {probe} probe accuracy, one point per arm."]
+    for labels, points in both_ways(accuracies, probe=probe).items():
+        for label, row in points.iterrows():
+            probed, tuned = (fixed(100 * row[way], decimals=1) for way in ("probed", "tuned"))
+            said.append(f"{labels}, {label}: {probed} % probed, {tuned} % fine-tuned.")
+    return " ".join(said)
+
+
+def loss_caption(histories: Mapping[str, list[pd.DataFrame]]) -> str:
+    """Caption of the pre-training losses: how far each fell.
+
+    histories: as `results.histories` gives them
+    """
+    return (
+        "Pre-training loss per epoch; every panel has its own scale, because the losses of different "
+        f"objectives are different quantities. {_falls(histories)}"
+    )
+
+
+def loss_alt(histories: Mapping[str, list[pd.DataFrame]]) -> str:
+    """Alternative text of the pre-training losses: first and last value of each."""
+    return f"A line chart of the pre-training loss against epoch for each trained arm. {_falls(histories)}"
+
+
+def in_order(values: pd.DataFrame, *, unit: str = "") -> str:
+    """The labels from the highest to the lowest mean, each with its interval.
+
+    values: index label; mean, low, high
+    """
+    ranked = values.sort_values("mean", ascending=False, kind="stable")
+    decimals = decimals_for(ranked["high"] - ranked["low"])
+    said = []
+    for label, row in ranked.iterrows():
+        numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
+        said.append(f"{label} {numbers}")
+    return "; ".join(said)
+
+
+def bands(curves: pd.DataFrame) -> str:
+    """What the bands of a figure are: over how many images, and which labels have replicates.
+
+    curves: label, arms, images
+    """
+    counts = curves.groupby("label", sort=False)[["arms", "images"]].first()
+    images = listed(f"{count:,}" for count in sorted(counts["images"].unique()))
+    several = [f"{label} ({row['arms']} arms)" for label, row in counts.iterrows() if row["arms"] > 1]
+    text = f"Bands: 95 % bootstrap intervals over {images} held-out images"
+    return text + (f", and over the replicates of {listed(several)}." if several else ".")
+
+
+def _course(name: str, blocks: Sequence[float], values: Sequence[float], unit: str) -> str:
+    suffix = f" {unit}" if unit else ""
+    first, last, top = values[0], values[-1], max(values)
+    highest = blocks[values.index(top)]
+    text = f"{name}: {number(first)}{suffix} at block {blocks[0]:.0f}"
+    text += f", {number(last)}{suffix} at block {blocks[-1]:.0f}"
+    if highest not in (blocks[0], blocks[-1]):
+        text += f", highest {number(top)}{suffix} at block {highest:.0f}"
+    return text + "."
+
+
+def _spans(heads: pd.DataFrame, unit: str) -> dict[str, str]:
+    """Lowest and highest head of the last block of each label."""
+    said = {}
+    for label, rows in heads.groupby("label", sort=False):
+        last = rows[rows["depth"] == 1]["mean"]
+        said[str(label)] = f"{number(last.min())} to {number(last.max())}" + (f" {unit}" if unit else "")
+    return said
+
+
+def _highest(spectra: pd.DataFrame) -> pd.DataFrame:
+    last = spectra[spectra["place"] == "last block"]
+    return last.loc[last.groupby("label", sort=False)["frequency"].idxmax()].set_index("label")
+
+
+def _falls(histories: Mapping[str, list[pd.DataFrame]]) -> str:
+    said = []
+    for label, runs in histories.items():
+        first, last = (sum(run["loss"].iloc[place] for run in runs) / len(runs) for place in (0, -1))
+        said.append(f"{label}: {number(first)} in the first epoch, {number(last)} in the last")
+    return "; ".join(said) + "." if said else "No arm was trained."

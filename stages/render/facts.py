@@ -1,0 +1,209 @@
+"""What the study was, in tables of words: its data, recipe, arms, accuracies and verdicts."""
+
+from collections.abc import Container
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from stages.render.prose import decimals_for, fixed, interval, listed
+from stages.render.provenance import portable
+from stages.render.style import label_of
+from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
+from stages.study.params import Arm, Study
+
+MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
+
+# measure of an analysis -> heading, unit; one row of a table per arm is made of these
+MEASURES = {
+    ("attention", "distance"): ("attention distance", "px"),
+    ("attention", "nmi"): ("normalised mutual information", ""),
+    ("fourier", "log_amplitude"): ("relative log amplitude", ""),
+}
+
+
+def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
+    """The data and the common recipe, one row per fact.
+
+    manifest: data/manifest.json
+    """
+    vit, pretrain, finetune = study.vit, study.pretrain, study.finetune
+    size = manifest["image_size"]
+    images = {split: f"{content['images']:,}" for split, content in manifest["splits"].items()}
+    grid = size // vit.patch_size
+    rows = {
+        "Data": f"{portable(manifest['source'])}: {images['train']} training and {images['test']} held-out "
+        f"images of {size} × {size} px",
+        "Labels": listed(f"{name} ({len(names)} classes)" for name, names in manifest["labels"].items()),
+        "Encoder": f"ViT of {vit.depth} blocks, width {vit.width}, {vit.heads} heads, "
+        f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}",
+        "Pre-training": f"{pretrain.epochs} epochs, batch {pretrain.batch_size}, peak learning rate "
+        f"{pretrain.lr:g}, weight decay {pretrain.weight_decay:g}",
+        "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
+        f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",
+        "Probes": listed(dict(study.probes)),
+        "Analyses": listed(study.analyses),
+    }
+    unreadable = len(manifest.get("unreadable", []))
+    if unreadable:
+        rows["Left out"] = f"{unreadable:,} image files that could not be read"
+    return pd.DataFrame({"as run": rows}, dtype=object).rename_axis("part")
+
+
+def arm_rows(arms: Arms) -> pd.DataFrame:
+    """Every arm: its label, its objective and what it changes of the common recipe."""
+    rows = {}
+    for name, arm in arms.items():
+        rows[name] = {"label": label_of(name, arm), "objective": arm.objective, "its own settings": _own(arm)}
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
+
+
+def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """Label × (evaluation, label set): accuracy in per cent with its interval; chance is the last row."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    chance: dict[tuple[str, str], str] = {}
+    for _, row in accuracies.iterrows():
+        place = (f"{row['evaluation']} (%)", row["labels"])
+        percent = [100 * row[key] for key in ("accuracy", "low", "high")]
+        cells.setdefault(place, {})[row["label"]] = nowrap(interval(*percent, decimals=1))
+        if row["chance"] is not None and not pd.isna(row["chance"]):
+            chance[place] = fixed(100 * row["chance"], decimals=1)
+    evaluations = list(dict.fromkeys(evaluation for evaluation, _ in cells))
+    cells = {place: cells[place] for place in sorted(cells, key=lambda place: evaluations.index(place[0]))}
+    frame = pd.DataFrame(cells, dtype=object).reindex(list(dict.fromkeys(accuracies["label"])))
+    if chance:
+        frame.loc["chance"] = pd.Series(chance)
+    return frame.rename_axis("arm")
+
+
+def accuracy_caption(accuracies: pd.DataFrame) -> str:
+    """Caption of `accuracy_rows`, with what is said of replicates where there are any."""
+    said = "Held-out accuracy (%) with 95 % intervals."
+    if (accuracies["arms"] > 1).any():
+        said += " Replicates are averaged; their interval reaches from the lowest to the highest of theirs."
+    return said
+
+
+def protocol_rows(protocols: dict[str, str]) -> pd.DataFrame:
+    """Evaluation × its protocol, to stand beside the accuracies."""
+    return pd.DataFrame({"protocol": protocols}, dtype=object).rename_axis("evaluation")
+
+
+def measure_rows(arms: Arms, *, analyses: Container[str], seed: int = 0) -> pd.DataFrame:
+    """Label × measure: the value of the last block with its interval; only analyses of the study.
+
+    Raises StudyError if a table of such an analysis cannot be read.
+    """
+    columns = {}
+    for (analysis, measure), (name, unit) in MEASURES.items():
+        if analysis not in analyses:
+            continue
+        curves = block_curves(arms, analysis=analysis, measure=measure, seed=seed,
+                              highest_frequency=analysis == "fourier")  # fmt: skip
+        columns[f"{name} ({unit})" if unit else name] = _intervals(last_block(curves))
+    return pd.DataFrame(columns, dtype=object).rename_axis("arm")
+
+
+def measures_caption(study: Study) -> str:
+    """Caption of `measure_rows`, with the level of evenly spread attention where attention was measured."""
+    said = "Measures of the last block, mean with 95 % bootstrap interval over images."
+    if "attention" in study.analyses:
+        grid, patch = study.data.image_size // study.vit.patch_size, study.vit.patch_size
+        level = uniform_distance(grid=grid, patch_size=patch)
+        said += f" Attention spread evenly over {grid} × {grid} patches of {patch} px reaches {level:.2f} px."
+    return said
+
+
+def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
+    """Each claim with its verdict, the difference that decided it, and what was compared, or why not."""
+    rows = [
+        {
+            "claim": claim["statement"],
+            "verdict": verdict_mark(claim["verdict"]),
+            "difference": effect(claim),
+            "of what": claim.get("why") or _compared(claim),
+            "paper": claim.get("section") or "–",
+        }
+        for claim in claims
+    ]
+    columns = ["claim", "verdict", "difference", "of what", "paper"]
+    return pd.DataFrame(rows, columns=columns, dtype=object).set_index("claim")
+
+
+def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
+    """Label × block: the mean with its interval.
+
+    curves: as `tables.block_curves` gives them
+    """
+    texts = _intervals(curves)
+    frame = curves[["label", "block"]].assign(text=pd.Series(texts, dtype=object))
+    frame = frame.pivot(index="label", columns="block", values="text")
+    frame = frame.reindex(list(dict.fromkeys(curves["label"]))).rename_axis("arm")
+    frame.columns = pd.Index([f"block {block}" for block in frame.columns])
+    return frame
+
+
+def verdict_mark(verdict: str) -> Markup:
+    """A verdict as a word with a sign, so that colour is not needed to read it."""
+    css = verdict.replace(" ", "-")
+    return Markup('<span class="verdict {}"><span aria-hidden="true">{}</span> {}</span>').format(
+        css, MARKS.get(verdict, "·"), verdict
+    )
+
+
+def effect(claim: dict[str, Any]) -> str:
+    """The effect of a claim with its interval and unit; a dash where it was not tested."""
+    if claim.get("effect") is None:
+        return "–"
+    numbers = [float(claim[key]) for key in ("effect", "low", "high")]
+    unit = claim.get("unit") or ""
+    if unit == "share of images":
+        return nowrap(interval(*(100 * value for value in numbers), unit="points", decimals=1))
+    return nowrap(interval(*numbers, unit=unit))
+
+
+def tally(claims: list[dict[str, Any]]) -> str:
+    """How many claims have which verdict, in one sentence."""
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in MARKS}
+    said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return f"Of the paper's {len(claims)} claims, {said}."
+
+
+def runs(arms: Arms) -> str:
+    """What the intervals do not cover, as long as an encoder was trained once."""
+    groups = arms_by_label(arms)
+    several = [f"{label} ({len(names)})" for label, names in groups.items() if len(names) > 1]
+    if len(several) == len(groups):
+        return ""
+    said = f"Trained more than once: {listed(several)}; every other encoder once." if several else (
+        "Every encoder was trained once."
+    )  # fmt: skip
+    return f"{said} Intervals over images do not say how much another seed would change."
+
+
+def nowrap(text: str) -> Markup:
+    """A number that no line break may tear from its interval."""
+    return Markup('<span class="number">{}</span>').format(text)
+
+
+def _own(arm: Arm) -> str:
+    """What an arm sets besides its objective and label."""
+    fields = arm.model_dump(exclude={"objective", "label"}, exclude_none=True)
+    return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"
+
+
+def _compared(claim: dict[str, Any]) -> str:
+    said = [claim.get("statistic"), claim.get("comparison")]
+    adjusted = claim.get("p_adjusted")
+    if adjusted is not None:
+        said.append("p < 0.001" if adjusted < 0.001 else f"p = {adjusted:.3f}")
+    return "; ".join(part for part in said if part) or "–"
+
+
+def _intervals(values: pd.DataFrame) -> dict[Any, Markup]:
+    """Each row's mean with its interval as text, all to the same number of decimals."""
+    decimals = decimals_for(values["high"] - values["low"])
+    return {
+        place: nowrap(interval(row["mean"], row["low"], row["high"], decimals=decimals))
+        for place, row in values.iterrows()
+    }

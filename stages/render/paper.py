@@ -1,0 +1,112 @@
+"""The numbers of the paper itself, to be drawn beside ours.
+
+Park et al., "What Do Self-Supervised Vision Transformers Learn?", ICLR 2023, arXiv 2305.00729. The numbers
+were read from the authors' poster (github.com/xxxnell/cl-vs-mim-storage @c57856c) and notebooks
+(github.com/naver-ai/cl-vs-mim @eafe516): VECTOR and PIXELS say how.
+"""
+
+from dataclasses import dataclass
+
+VECTOR = "coordinates of the authors' vector plot (exact to rounding)"
+PIXELS = "read off the pixels of the authors' plot"
+SETTING = "ViT-B/16, ImageNet-1K"
+UNIFORM_DISTANCE = 116.49  # px: attention spread evenly over 14×14 patches of 16 px
+HIGHEST_FREQUENCY = "6/7 π"  # the last bin of 14×14 patches
+
+
+@dataclass(frozen=True)
+class PaperCurve:
+    """One curve of the paper against depth, with where it comes from."""
+
+    method: str
+    figure: str
+    depth: tuple[float, ...]
+    values: tuple[float, ...]
+    read: str
+
+    @property
+    def described(self) -> str:
+        """The curve and its source in words."""
+        return f"the paper's {self.method} ({self.figure}; {self.read})"
+
+
+@dataclass(frozen=True)
+class PaperPoint:
+    """Linear-probing and fine-tuning accuracy of one method of the paper, in per cent."""
+
+    method: str
+    linear: float
+    finetuned: float
+
+
+def distance() -> PaperCurve:
+    """Attention distance of MoCo v3 in px; the SimMIM curve is not published in numbers.
+
+    Paper: Fig. 3; the authors' notebook on Imagenette, read off pixels, ±0.3 px.
+    """
+    values = (110.5, 89.3, 73.2, 69.6, 72.9, 81.5, 88.3, 79.7, 95.8, 101.2, 109.8, 113.6)
+    return PaperCurve("MoCo v3", "Fig. 3", _blocks(), values, f"{PIXELS}, ±0.3 px")
+
+
+def mutual_information() -> PaperCurve:
+    """Normalised mutual information of MoCo v3; the SimMIM curve is not published in numbers.
+
+    Paper: Fig. 4; the authors' notebook on Imagenette, read off pixels, ±0.003.
+    """
+    values = (0.063, 0.123, 0.322, 0.296, 0.239, 0.181, 0.146, 0.172, 0.094, 0.079, 0.030, 0.010)
+    return PaperCurve("MoCo v3", "Fig. 4", _blocks(), values, f"{PIXELS}, ±0.003")
+
+
+def log_amplitude() -> tuple[PaperCurve, PaperCurve]:
+    """Relative log amplitude of MoCo v3 and SimMIM at 6/7 π, after the embedding and after each block.
+
+    Paper: Fig. 8; exact vector coordinates.
+    """
+    depth = tuple(block / 12 for block in range(13))
+    moco = (-2.90, -3.18, -3.14, -3.07, -2.95, -2.81, -2.67, -2.55, -2.46, -2.40, -2.39, -2.40, -2.51)
+    simmim = (-2.00, -2.05, -2.25, -2.18, -2.13, -2.12, -2.09, -2.06, -2.04, -2.06, -2.13, -2.12, -2.31)
+    return (
+        PaperCurve("MoCo v3", "Fig. 8", depth, moco, VECTOR),
+        PaperCurve("SimMIM", "Fig. 8", depth, simmim, VECTOR),
+    )
+
+
+def methods() -> tuple[PaperPoint, ...]:
+    """Linear probing and fine-tuning of five published ViT-B, each with the recipe of its own authors.
+
+    Paper: Fig. 1 left; exact vector coordinates.
+    """
+    return (
+        PaperPoint("SimMIM", 56.7, 83.8),
+        PaperPoint("BEiT", 56.7, 83.2),
+        PaperPoint("MAE", 68.0, 83.6),
+        PaperPoint("MoCo v3", 76.7, 83.2),
+        PaperPoint("DINO", 78.2, 82.8),
+    )
+
+
+def hybrid_sweep() -> dict[float, PaperPoint]:
+    """The hybrid for each CL weight λ of (1 − λ) MIM + λ CL, trained by the authors.
+
+    Not comparable with `methods()`: shorter pre-training (100 epochs, inferred) and another probe recipe.
+    Paper: Fig. 12 left; read off pixels, ±0.1 points in linear probing, ±0.01 in fine-tuning.
+    """
+    return {
+        0.0: PaperPoint("λ = 0 (SimMIM)", 18.2, 81.90),
+        0.2: PaperPoint("λ = 0.2", 61.6, 82.29),
+        0.4: PaperPoint("λ = 0.4", 62.3, 81.95),
+        0.6: PaperPoint("λ = 0.6", 61.9, 81.62),
+        1.0: PaperPoint("λ = 1 (MoCo v3)", 58.1, 81.34),
+    }
+
+
+def trade_offs() -> dict[str, tuple[PaperPoint, ...]]:
+    """Both sets of linear-probing and fine-tuning numbers by the title of their panel."""
+    return {
+        "Paper, Fig. 1 left": methods(),
+        "Paper, Fig. 12: hybrid, λ": tuple(hybrid_sweep().values()),
+    }
+
+
+def _blocks() -> tuple[float, ...]:
+    return tuple(block / 12 for block in range(1, 13))

@@ -1,0 +1,195 @@
+"""Data sets by name, through timm's own entry, from files in the forms that the libraries behind it read."""
+
+import gzip
+import io
+import sys
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import timm.data
+from PIL import Image
+from timm.data.dataset import ImageDataset, IterableImageDataset
+
+from stages.data.named import is_name, list_named
+from stages.study.errors import StudyError
+from tests.data.pictures import class_files, photo, png, write_folder
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    """MNIST as its authors store it, with 7 training and 3 test images."""
+    folder = tmp_path / "MNIST/raw"
+    folder.mkdir(parents=True)
+    for prefix, count in (("train", 7), ("t10k", 3)):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 3
+        for kind, array, magic in (("images-idx3", pixels, 2051), ("labels-idx1", labels, 2049)):
+            header = np.array([magic, *array.shape], dtype=">i4").tobytes()
+            (folder / f"{prefix}-{kind}-ubyte").write_bytes(header + array.tobytes())
+            (folder / f"{prefix}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "source", ["torch/cifar10", "hfds/uoft-cs/cifar10", "TFDS/mnist", "wds/x-{0..3}.tar"]
+)
+def test_what_reads_like_a_name(source):
+    assert is_name(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["shapes_textures", "torch", "torch/", "images/cifar10", "cifar10.tar", ""]
+)
+def test_what_does_not(source):
+    assert not is_name(source)
+
+
+def test_a_torchvision_set(mnist):
+    train, test = list_named("torch/mnist", root=str(mnist))
+    assert list(train.classes) == [f"train/{index}" for index in range(7)]
+    assert [label[0] for label in train.classes.values()] == list("0120120")
+    assert test is not None and [label[0] for label in test.classes.values()] == list("012")
+    wanted = {"train/5", "train/2"}
+    pixels = np.random.default_rng(7).integers(0, 256, (7, 28, 28), dtype=np.uint8)
+    found = {name: np.asarray(image) for name, image in train.read(wanted)}
+    assert found.keys() == wanted
+    assert np.array_equal(found["train/5"], pixels[5])
+
+
+def test_a_folder_by_name(tmp_path):
+    files = class_files(prefix="train/") | class_files(prefix="val/", count=2)
+    train, test = list_named("torch/image_folder", root=str(write_folder(tmp_path, files)))
+    assert len(train.classes) == 10
+    assert test is not None and len(test.classes) == 4
+    assert set(train.classes.values()) == set(test.classes.values()) == {"cat", "dog"}
+
+
+def test_a_folder_without_splits_is_not_tested_on_its_training_images(tmp_path):
+    train, test = list_named("torch/image_folder", root=str(write_folder(tmp_path, class_files())))
+    assert len(train.classes) == 10 and test is None
+
+
+def test_an_image_that_cannot_be_opened_is_empty(tmp_path):
+    files = class_files(prefix="train/") | {"train/cat/000.png": b"not an image"}
+    train, _ = list_named("torch/image_folder", root=str(write_folder(tmp_path, files)))
+    contents = dict(train.read(["train/0", "train/1"]))
+    assert contents["train/0"] == b""
+    assert isinstance(contents["train/1"], Image.Image)
+
+
+class Reader:
+    """What timm's reader of Hugging Face data sets looks like from outside."""
+
+    class_to_idx = {"dog": 1, "cat": 0}  # noqa: RUF012
+    files = [png(0), b"", png(2)]  # noqa: RUF012
+    labels = [1, 0, 1]  # noqa: RUF012
+
+    def __getitem__(self, index):
+        return io.BytesIO(self.files[index]), self.labels[index]
+
+    def __len__(self):
+        return len(self.files)
+
+    def __iter__(self):
+        return iter([(photo(0), 1), (photo(1), 0), (photo(2), 1)])
+
+
+class TargetReader(Reader):
+    def iter_targets(self):
+        return iter(self.labels)
+
+
+def create(**splits):
+    """A stand-in for timm.data.create_dataset with these splits."""
+
+    def create_dataset(name, *, root, split, download, is_training):
+        if split not in splits:
+            raise ValueError(f"Unknown split {split!r}")
+        return splits[split]
+
+    return create_dataset
+
+
+def test_a_reader_gives_whole_files_and_none_in_the_place_of_another(tmp_path, monkeypatch):
+    dataset = ImageDataset(None, reader=TargetReader())
+    monkeypatch.setattr(timm.data, "create_dataset", create(train=dataset, test=dataset))
+    train, test = list_named("hfds/pets", root=str(tmp_path))
+    assert train.classes == {"train/0": "dog", "train/1": "cat", "train/2": "dog"}
+    assert test is not None and list(test.classes) == ["test/0", "test/1", "test/2"]
+    assert dict(train.read(train.classes)) == {"train/0": png(0), "train/1": b"", "train/2": png(2)}
+
+
+def test_a_stream(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        timm.data, "create_dataset", create(train=IterableImageDataset(None, reader=Reader()))
+    )
+    train, test = list_named("wds/pets", root=str(tmp_path))
+    assert train.classes == {"train/0": "dog", "train/1": "cat", "train/2": "dog"}
+    assert test is None
+    ((name, image),) = train.read({"train/2"})
+    assert name == "train/2" and np.array_equal(np.asarray(image), np.asarray(photo(2)))
+
+
+def test_classes_without_names_are_numbered_so_that_they_sort(tmp_path, monkeypatch):
+    class Plain(list):
+        targets = (0, 10, 2)
+
+    monkeypatch.setattr(timm.data, "create_dataset", create(train=Plain([photo()] * 3)))
+    train, _ = list_named("torch/plain", root=str(tmp_path))
+    assert list(train.classes.values()) == ["00", "10", "02"]
+
+
+def test_images_without_labels_are_refused(tmp_path, monkeypatch):
+    class Unlabelled(TargetReader):
+        labels = [1, -1, 0]  # noqa: RUF012
+
+    dataset = ImageDataset(None, reader=Unlabelled())
+    monkeypatch.setattr(timm.data, "create_dataset", create(train=dataset))
+    with pytest.raises(StudyError, match="hfds/pets: train: has images without a label"):
+        list_named("hfds/pets", root=str(tmp_path))
+
+
+def one_line(raised):
+    return "\n" not in str(raised.value)
+
+
+def test_an_unknown_name(tmp_path):
+    with pytest.raises(StudyError, match=r"torch/cifar11: train: .*Unknown torchvision dataset") as raised:
+        list_named("torch/cifar11", root=str(tmp_path))
+    assert one_line(raised)
+
+
+def test_no_training_split(tmp_path, monkeypatch):
+    monkeypatch.setattr(timm.data, "create_dataset", create(test=None))
+    with pytest.raises(StudyError, match="hfds/pets: train: ValueError: Unknown split 'train'"):
+        list_named("hfds/pets", root=str(tmp_path))
+
+
+def test_no_network(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise URLError("no route to host\nat all")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", fail)
+    with pytest.raises(StudyError, match="torch/cifar10: train: URLError") as raised:
+        list_named("torch/cifar10", root=str(tmp_path))
+    assert one_line(raised)
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.delitem(sys.modules, "timm.data.readers.reader_hfds", raising=False)
+    with pytest.raises(StudyError, match=r"needs a package that is not installed: .*datasets"):
+        list_named("hfds/uoft-cs/cifar10", root=str(tmp_path))
+
+
+def test_downloads_lie_in_scratch_unless_told(tmp_path, monkeypatch):
+    roots = []
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(
+        timm.data,
+        "create_dataset",
+        lambda name, **given: roots.append(given["root"]) or ImageDataset(None, reader=TargetReader()),
+    )
+    list_named("hfds/pets", root=None)
+    assert set(roots) == {str(tmp_path / "scratch/downloads")}

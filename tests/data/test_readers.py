@@ -1,0 +1,145 @@
+"""Which images are trained on and which held out, in which order, and what becomes of each."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.data.listings import Listing
+from stages.data.readers import find_images, hold_out, read_images, row_order, some
+from stages.study.errors import StudyError
+from stages.study.params import Data
+from tests.data.pictures import class_files, photo, write_folder, write_tar
+
+
+def listing(**counts):
+    """So many images of each class, nothing to read."""
+    names = {f"{label}/{number}": label for label, count in counts.items() for number in range(count)}
+    return Listing(names, lambda wanted: iter(()))
+
+
+def data(source, **changes):
+    values = {"source": str(source), "test_source": None, "root": None, "test_fraction": 0.2} | changes
+    return Data.model_construct(**values)
+
+
+COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(2, 30), min_size=2)
+
+
+@given(COUNTS, st.floats(0.01, 0.99), st.integers(0, 9))
+def test_held_out_is_a_share_of_every_class(counts, fraction, seed):
+    train, test = hold_out(listing(**counts), fraction=fraction, seed=seed)
+    assert train.classes | test.classes == listing(**counts).classes
+    assert not train.classes.keys() & test.classes.keys()
+    in_train, in_test = Counter(train.classes.values()), Counter(test.classes.values())
+    for label, count in counts.items():
+        assert in_train[label] >= 1 and in_test[label] >= 1
+        assert abs(in_test[label] - fraction * count) <= 1
+
+
+def test_the_seed_decides_what_is_held_out():
+    images = listing(a=50, b=50)
+    parts = [set(hold_out(images, fraction=0.2, seed=seed)[1].classes) for seed in (0, 0, 1)]
+    assert parts[0] == parts[1] != parts[2]
+
+
+def test_more_images_of_one_class_do_not_change_what_is_held_out_of_another():
+    few = hold_out(listing(a=50, b=50), fraction=0.2, seed=0)[1].classes
+    many = hold_out(listing(a=50, b=90), fraction=0.2, seed=0)[1].classes
+    assert [name for name in few if name[0] == "a"] == [name for name in many if name[0] == "a"]
+
+
+def test_nothing_can_be_held_out_of_one_image():
+    with pytest.raises(StudyError, match="class b has one image"):
+        hold_out(listing(a=5, b=1), fraction=0.2, seed=0)
+
+
+@given(COUNTS, st.data())
+def test_every_beginning_of_the_rows_is_even_over_the_classes(counts, draw):
+    images = listing(**counts)
+    rows = row_order(images, keep=None, seed=0)
+    assert sorted(rows) == sorted(images.classes)
+    keep = draw.draw(st.integers(len(counts), len(rows)))
+    assert row_order(images, keep=keep, seed=0) == rows[:keep]
+    kept = Counter(images.classes[name] for name in rows[:keep])
+    most = max(kept.values())
+    for label, count in counts.items():
+        assert kept[label] in {most, most - 1} or kept[label] == count
+
+
+def test_rows_are_shuffled_by_the_seed():
+    images = listing(a=40, b=40)
+    first, again, other = (row_order(images, keep=None, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+    numbers = [int(name.partition("/")[2]) for name in first if name[0] == "a"]
+    assert numbers != sorted(numbers)
+
+
+def test_fewer_images_than_classes_are_refused():
+    with pytest.raises(StudyError, match="max_train_images or max_test_images 1: fewer than the classes"):
+        row_order(listing(a=3, b=3), keep=1, seed=0)
+
+
+def test_the_folders_of_the_source_are_taken_by_their_word(tmp_path):
+    files = class_files(prefix="train/", count=4) | class_files(prefix="val/", count=2)
+    train, test = find_images(data(write_folder(tmp_path, files)), seed=0)
+    assert len(train.classes) == 8
+    assert set(test.classes) == set(class_files(prefix="val/", count=2))
+
+
+def test_a_test_source_counts_before_the_folders(tmp_path):
+    files = class_files(prefix="train/", count=4) | class_files(prefix="val/", count=2)
+    other = write_tar(tmp_path / "other.tar", class_files(count=3))
+    train, test = find_images(data(write_folder(tmp_path / "a", files), test_source=str(other)), seed=0)
+    assert set(train.classes) == set(class_files(prefix="train/", count=4))
+    assert set(test.classes) == set(class_files(count=3))
+    assert len(list(test.read(test.classes))) == 6
+
+
+def test_without_either_a_share_is_held_out(tmp_path):
+    train, test = find_images(data(write_folder(tmp_path, class_files(count=10))), seed=0)
+    assert (len(train.classes), len(test.classes)) == (16, 4)
+
+
+def test_a_source_that_is_none_says_what_is_allowed():
+    with pytest.raises(StudyError, match=r"'shape_textures'.*shapes_textures.*folder or tar.*torch/cifar10"):
+        find_images(data("shape_textures"), seed=0)
+
+
+def test_a_test_source_that_is_none(tmp_path):
+    with pytest.raises(StudyError, match="nowhere: no such folder or tar"):
+        find_images(data(write_folder(tmp_path, class_files()), test_source="nowhere"), seed=0)
+
+
+def test_classes_must_agree(tmp_path):
+    files = class_files(("cat", "dog"), prefix="train/") | class_files(("cat", "cow"), prefix="test/")
+    with pytest.raises(StudyError, match="only in training: dog; only in test: cow"):
+        find_images(data(write_folder(tmp_path, files)), seed=0)
+
+
+def test_one_class_is_not_enough(tmp_path):
+    with pytest.raises(StudyError, match="needs two classes or more, has only cat"):
+        find_images(data(write_folder(tmp_path, class_files(["cat"]))), seed=0)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_image_keeps_its_name_whichever_thread_is_first(tmp_path, threads):
+    files = class_files(count=100) | {"cat/003.png": b"broken"}
+    train, test = find_images(data(write_folder(tmp_path, files)), seed=0)
+    names = [*train.classes, *test.classes]
+    found = dict(read_images(train, names, image_size=12, threads=threads))
+    assert found.keys() == files.keys()
+    assert found.pop("cat/003.png") is None
+    for name, image in found.items():
+        seed = 1000 * (name[:3] == "dog") + int(name[4:7])
+        assert image is not None and np.array_equal(image.pixels, np.asarray(photo(seed)))
+
+
+@given(st.sets(st.text("abc", min_size=1), max_size=9), st.integers(1, 9))
+def test_some_names_are_listed_and_the_others_counted(names, most):
+    listed, _, rest = some(names, most).partition(" and ")
+    shown = set(listed.split(", ")) if names else set()
+    assert shown <= names
+    assert len(shown) + (int(rest.split()[0]) if rest else 0) == len(names)

@@ -1,0 +1,74 @@
+"""What every page of the report must be, checked on its HTML."""
+
+import re
+from itertools import pairwise
+
+from bs4 import BeautifulSoup
+
+HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+
+
+def assert_good_page(html: str) -> BeautifulSoup:
+    """Self-contained, accessible and free of the machine it was made on."""
+    soup = BeautifulSoup(html, "html.parser")
+    assert_self_contained(soup)
+    assert_accessible(soup)
+    for trace in (
+        r"/tmp/",
+        r"/home/",
+        r"/root",
+        r"\.part\b",
+        r"20\d\d-\d\d-\d\d",
+        r"\d\d:\d\d:\d\d",
+        r"0x[0-9a-f]{8}",
+    ):
+        assert not re.search(trace, re.sub(r"base64,[^\"]*", "", html)), trace
+    return soup
+
+
+def assert_self_contained(soup: BeautifulSoup) -> None:
+    """Nothing on the page is fetched from, or leads to, anywhere else."""
+    ids = [str(tag["id"]) for tag in soup.find_all(id=True)]
+    for tag in soup.find_all(True):
+        for attribute in ("src", "href", "srcset", "poster", "data", "action"):
+            target = str(tag.get(attribute, "#")) if tag.get(attribute) else "#"
+            assert target.startswith(("data:", "#")), f"<{tag.name} {attribute}={target[:60]}>"
+            if target.startswith("#") and len(target) > 1:
+                assert target[1:] in ids, f"{target} leads nowhere"
+    styles = "\n".join(style.get_text() for style in soup.find_all("style"))
+    styles += "\n".join(str(tag["style"]) for tag in soup.find_all(style=True))
+    assert "url(" not in styles and "@import" not in styles
+    assert not soup.find_all(["script", "iframe", "object", "embed", "base"])
+
+
+def assert_accessible(soup: BeautifulSoup) -> None:
+    """Language, landmarks, headings in order, unique ids, alt texts, captions, scoped table heads."""
+    html = soup.find("html")
+    assert html is not None and html.get("lang") == "en"
+    for landmark in ("header", "nav", "main", "footer"):
+        assert len(soup.find_all(landmark)) == 1, landmark
+    assert soup.find("title") is not None and soup.select_one("a.skip") is not None
+    levels = [HEADINGS.index(tag.name) for tag in soup.find_all(HEADINGS)]
+    assert levels[0] == 0 and levels.count(0) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), levels
+    ids = [tag["id"] for tag in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids)), "ids are not unique"
+    for image in soup.find_all("img"):
+        assert len(str(image.get("alt", "")).strip()) > 20
+        assert image.find_parent("figure") is not None
+    for place, figure in enumerate(soup.find_all("figure"), start=1):
+        caption = figure.find("figcaption")
+        assert caption is not None
+        assert caption.get_text().startswith(f"Figure {place}. ")
+        assert len(caption.get_text()) > 40
+    for table in soup.find_all("table"):
+        assert table.find("caption") is not None and table.find("caption").get_text(strip=True)
+        assert table.find_all("th"), "a table without headings"
+        assert all(head.get("scope") in ("col", "row", "colgroup") for head in table.find_all("th"))
+        around = table.find_parent(class_="table")
+        assert around is not None and around.get("tabindex") == "0" and around.get("aria-label")
+
+
+def assert_no_result_by_hand(text: str) -> None:
+    """A text cell of a notebook states no number of ours: measured numbers come from code."""
+    assert not re.search(r"\d+\.\d+", text), text

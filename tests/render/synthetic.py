@@ -1,0 +1,168 @@
+"""A project with the tables of a made-up study; the courses of its curves are realistic."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DISTANCE = {
+    "random": (16.5, 16.5),
+    "contrastive": (13.6, 16.2),
+    "masked": (12.8, 11.9),
+    "hybrid": (13.1, 15.4),
+}
+NMI = {
+    "random": (0.0004, 0.0004),
+    "contrastive": (0.034, 0.002),
+    "masked": (0.072, 0.061),
+    "hybrid": (0.058, 0.012),
+}
+AMPLITUDE = {
+    "random": (-3.6, -4.1),
+    "contrastive": (-3.6, -4.7),
+    "masked": (-3.6, -3.9),
+    "hybrid": (-3.6, -4.3),
+}
+ACCURACY = {"random": 0.21, "contrastive": 0.55, "masked": 0.37, "hybrid": 0.57}
+
+
+def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int = 2, **changes: Any) -> Path:
+    """Copy what the report needs of this project into a folder, and write tables for every arm of its params.
+
+    changes: sections of params.yaml to replace, e.g. arms={...}
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("stages", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore, dirs_exist_ok=True)
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for number, (name, arm) in enumerate(params["arms"].items()):
+        write_arm(folder, name, arm["objective"], seed=number, images=images, blocks=blocks, heads=heads)
+    write_json(folder / "data/manifest.json", manifest())
+    write_json(folder / "results/claims.json", claims())
+    return folder
+
+
+def write_arm(
+    folder: Path, name: str, objective: str, *, seed: int, images: int = 24, blocks: int = 3, heads: int = 2
+) -> None:
+    """All result files of one arm."""
+    generator = np.random.default_rng(seed)
+    place = pd.MultiIndex.from_product(
+        [range(images), range(1, blocks + 1), range(1, heads + 1)], names=["image", "block", "head"]
+    ).to_frame(index=False)
+    depth = (place["block"] - 1) / max(blocks - 1, 1)
+    of_head = generator.normal(0, 1, (blocks + 1, heads + 1))[place["block"], place["head"]]
+    of_image = generator.normal(0, 1, len(place))
+    distance = between(DISTANCE[objective], depth) + 0.5 * (objective != "random") * of_head + 0.3 * of_image
+    nmi = between(NMI[objective], depth) * np.exp(0.4 * of_head + 0.2 * of_image)
+    write_csv(folder / f"results/analysis/attention/{name}.csv", place.assign(distance=distance, nmi=nmi))
+
+    place = pd.MultiIndex.from_product(
+        [range(images), range(blocks + 1), [0.25, 0.5, 0.75]], names=["image", "block", "frequency"]
+    ).to_frame(index=False)
+    depth = place["block"] / blocks
+    course = between(AMPLITUDE[objective], depth) + 0.5 * np.sin(3 * depth) * (objective == "masked")
+    amplitude = course * (place["frequency"] / 0.75) ** 0.6 + generator.normal(0, 0.15, len(place))
+    write_csv(folder / f"results/analysis/fourier/{name}.csv", place.assign(log_amplitude=amplitude))
+
+    for number, probe in enumerate(("knn", "linear")):
+        shape, texture = (
+            min(0.99, ACCURACY[objective] + more) for more in (0.04 * number, 0.13 + 0.04 * number)
+        )
+        sets = {"shape": score(shape), "texture": score(texture)}
+        for labels in sets.values():
+            labels |= {"pooling": "mean", "by_pooling": {"cls": 0.3, "mean": 0.4}}
+        write_json(
+            folder / f"results/probe/{probe}/{name}.json", {"labels": sets, "protocol": f"the {probe} way"}
+        )
+    tuned = {"shape": score(0.6 + ACCURACY[objective] / 3), "texture": score(0.7 + ACCURACY[objective] / 3)}
+    write_json(folder / f"results/finetune/{name}.json", {"labels": tuned, "protocol": "4 epochs, AdamW"})
+
+    epochs = 0 if objective == "random" else 8
+    parts = {"contrastive": ["contrastive"], "masked": ["masked"], "hybrid": ["contrastive", "masked"]}
+    start = {"contrastive": 2.0, "masked": 0.8}
+    history = pd.DataFrame({"epoch": np.arange(1, epochs + 1)})
+    for part in parts.get(objective, []):
+        history[part] = start[part] * (0.5 + 0.5 * np.exp(-history["epoch"] / 3)) + generator.normal(
+            0, 0.01, epochs
+        )
+    weight = {"contrastive": 0.2, "masked": 0.8} if objective == "hybrid" else {}
+    loss = sum(
+        (weight.get(part, 1) * history[part] for part in parts.get(objective, [])), start=0 * history["epoch"]
+    )
+    history.insert(1, "loss", loss)
+    write_csv(folder / f"models/{name}/history.csv", history.assign(lr=1e-3, grad_norm=1.0))
+
+
+def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:
+    """A straight course from the first to the last block."""
+    return ends[0] + (ends[1] - ends[0]) * depth
+
+
+def score(accuracy: float) -> dict[str, Any]:
+    """One accuracy as the probes write it."""
+    return {
+        "accuracy": accuracy,
+        "low": accuracy - 0.022,
+        "high": accuracy + 0.021,
+        "images": 2000,
+        "chance": 0.1,
+    }
+
+
+def manifest() -> dict[str, Any]:
+    """A data manifest of two label sets with two unreadable files."""
+    names = {"shape": ["circle", "square", "star"], "texture": ["dots", "lines"]}
+    return {
+        "source": "shapes_textures",
+        "image_size": 32,
+        "labels": names,
+        "mean": [0.5] * 3,
+        "std": [0.2] * 3,
+        "digest": "0123456789abcdef",
+        "splits": {"train": {"images": 8000}, "test": {"images": 2000}},
+        "unreadable": ["a.jpg", "b.jpg"],
+    }
+
+
+def claims() -> dict[str, Any]:
+    """Claims with every verdict there is."""
+    common = {
+        "section": "§2, Fig. 3",
+        "comparison": "contrastive over masked",
+        "statistic": "a mean",
+        "unit": "px",
+    }
+    share = {"unit": "share of images", "why": ""}
+    found: list[dict[str, Any]] = [
+        {"verdict": "supported", "effect": 4.31, "low": 4.27, "high": 4.35, "p_adjusted": 0.0006, "why": ""},
+        share
+        | {"verdict": "contradicted", "effect": -0.061, "low": -0.08, "high": -0.04, "p_adjusted": 0.001},
+        share | {"verdict": "undecided", "effect": 0.004, "low": -0.02, "high": 0.021, "p_adjusted": 0.7},
+        {"verdict": "not tested", "why": "no arm has the objective hybrid"},
+    ]
+    entries = []
+    for number, claim in enumerate(found):
+        entries.append(common | {"name": f"claim_{number}", "statement": f"Claim <{number}> & more."} | claim)
+    rules = {"correction": "Holm over 3 tested claims", "interval": "95 % percentile interval"}
+    return {"claims": entries} | rules
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a tidy table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, sort_keys=True))

@@ -1,0 +1,184 @@
+"""Figures: one ink per arm, labels that do not collide, the same bytes every time."""
+
+import base64
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from stages.render.curves import depth_figure, head_figure
+from stages.render.figures import figure_html, image_bytes, show
+from stages.render.labels import label_ends, label_points, settle, spread
+from stages.render.outcomes import loss_figure, trade_off_figure
+from stages.render.paper import distance, hybrid_sweep, log_amplitude, methods, mutual_information, trade_offs
+from stages.render.style import COLOURS, CONTROL, darker, palette, styled
+from stages.study.errors import StudyError
+from stages.study.params import Arm
+from tests.render.synthetic import ROOT
+
+
+def arms(*objectives: str) -> dict[str, Arm]:
+    return {f"arm_{place}": Arm(objective=name, cl_weight=0.2) for place, name in enumerate(objectives)}
+
+
+def curves_of(labels: list[str], blocks: int = 4) -> pd.DataFrame:
+    parts = []
+    for place, label in enumerate(labels):
+        mean = np.linspace(1, 2 + 0.01 * place, blocks)
+        columns = {"label": label, "block": range(1, blocks + 1), "depth": np.arange(1, blocks + 1) / blocks}
+        bands = {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "arms": 1, "images": 9}
+        parts.append(pd.DataFrame(columns | bands))
+    return pd.concat(parts, ignore_index=True)
+
+
+def contrast(colour: str) -> float:
+    """WCAG contrast of a colour on white."""
+    parts = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
+    linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)
+
+
+def test_inks_are_distinct_steady_and_legible() -> None:
+    few = palette(arms("random", "contrastive", "masked"))
+    more = palette(arms("random", "contrastive", "masked", *["hybrid"] * 17))
+    assert len(set(more.values())) == 20
+    assert {name: more[name] for name in few} == few
+    assert few["arm_0"].colour == CONTROL and few["arm_0"].line != "-" and few["arm_1"].line == "-"
+    assert all(contrast(colour) >= 3 and contrast(darker(colour)) >= 4.5 for colour in (*COLOURS, CONTROL))
+
+
+def test_replicates_share_an_ink() -> None:
+    pair = {name: Arm(objective="masked", label="MIM") for name in "ab"}
+    assert list(palette(pair)) == ["MIM"]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-0.5, 1.5), st.floats(0.01, 0.08)), min_size=1, max_size=12),
+)
+def test_spread_keeps_order_and_distance(boxes: list[tuple[float, float]]) -> None:
+    wanted, heights = [box[0] for box in boxes], [box[1] for box in boxes]
+    places = spread(wanted, heights, low=0, high=1)
+    order = sorted(range(len(boxes)), key=lambda index: places[index])
+    assert [wanted[index] for index in order] == sorted(wanted)
+    for below, above in pairwise(order):
+        assert places[above] - places[below] >= (heights[above] + heights[below]) / 2 - 1e-9
+    for place, height in zip(places, heights, strict=True):
+        assert place - height / 2 >= -1e-9 and place + height / 2 <= 1 + 1e-9
+
+
+def test_spread_leaves_free_labels_alone() -> None:
+    assert spread([0.9, 0.1, 0.5], [0.05] * 3, low=0, high=1) == pytest.approx([0.9, 0.1, 0.5])
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_labels_at_line_ends_do_not_overlap(count: int) -> None:
+    labels = [f"arm_{place}" for place in range(count)]
+    figure = depth_figure(
+        curves_of(labels), inks=palette(arms(*["masked"] * count)), ylabel="y", paper=[distance()]
+    )
+    figure.draw_without_rendering()
+    texts = [text for text in figure.axes[0].texts if text.get_text() in labels]
+    assert len(texts) == count
+    boxes = [Text.get_window_extent(text) for text in texts]  # without the line that leads to it
+    for place, box in enumerate(boxes):
+        assert box.x0 > figure.axes[0].bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
+
+
+@pytest.mark.parametrize(("step", "beside"), [(9.0, False), (1e-3, True)])
+def test_crowded_points_are_named_beside_the_axis(step: float, beside: bool) -> None:
+    points = [(f"point {place}", step * place, 0.5, "#000000") for place in range(3)]
+    points += [(f"far {place}", 100.0 * place, 0.6, "#000000") for place in range(3)]
+    if beside:
+        points += [(f"more {place}", step * place, 0.5, "#000000") for place in range(9)]
+    with styled():
+        figure = Figure(layout="constrained")
+        axis = figure.add_subplot()
+        axis.plot([point[1] for point in points], [point[2] for point in points], "o")
+        axis.margins(0.3)
+        settle(figure)
+        label_points(axis, points)
+    figure.draw_without_rendering()
+    assert len(axis.texts) == len(points)
+    outside = [Text.get_window_extent(text).x0 > axis.bbox.x1 for text in axis.texts]
+    assert all(outside) if beside else not any(outside)
+
+
+def test_nothing_to_label() -> None:
+    axis = Figure().add_subplot()
+    label_ends(axis, [])
+    label_points(axis, [])
+    assert not axis.texts
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_figures_have_stable_bytes(form: str) -> None:
+    def draw() -> bytes:
+        inks = palette(arms("random", "masked"))
+        return image_bytes(
+            depth_figure(curves_of(list(inks)), inks=inks, ylabel="y", paper=log_amplitude()), form=form
+        )
+
+    first = draw()
+    assert first == draw()
+    assert b"dc:date" not in first
+
+
+def test_show_writes_files_and_refuses_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().plot([1, 2])
+    show(figure, name="line", alt="a line", caption="A line.", folder=tmp_path / "new")
+    assert (tmp_path / "new/line.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "new/line.svg").read_bytes()
+    for empty in ({"alt": " ", "caption": "c"}, {"alt": "a", "caption": ""}):
+        with pytest.raises(StudyError, match="needs both alt and caption"):
+            show(figure, name="line", **empty)
+
+
+def test_figure_html_escapes_and_embeds() -> None:
+    html = figure_html(b"<svg/>", name="x", alt='a "b" <c>', caption="d & e, Fig. 3", width=10, height=5)
+    assert 'alt="a &#34;b&#34; &lt;c&gt;"' in html and "d &amp; e, Fig.\u00a03" in html
+    data = re.search(r"base64,([^\"]+)", html)
+    assert data is not None and base64.b64decode(data[1]) == b"<svg/>"
+
+
+def test_small_studies_can_be_drawn() -> None:
+    one = palette(arms("masked"))
+    label = next(iter(one))
+    curves = curves_of([label], blocks=1)
+    image_bytes(depth_figure(curves, inks=one, ylabel="y"), form="svg")
+    heads = curves.assign(head=1, arm=label)
+    image_bytes(head_figure(heads, curves, inks=one, ylabel="y"), form="svg")
+    history = {label: [pd.DataFrame({"epoch": [1], "loss": [0.5], "lr": [1.0], "grad_norm": [1.0]})]}
+    image_bytes(loss_figure(history, inks=one), form="svg")
+    nothing = pd.DataFrame(
+        columns=["label", "evaluation", "labels", "accuracy", "low", "high", "chance", "arms"]
+    )
+    image_bytes(trade_off_figure(nothing, inks=one, probe="linear", paper=trade_offs()), form="svg")
+
+
+def test_numbers_of_the_paper() -> None:
+    assert len(distance().values) == len(distance().depth) == 12 and distance().values[-1] == 113.6
+    assert len(mutual_information().values) == 12 and max(mutual_information().values) == 0.322
+    moco, simmim = log_amplitude()
+    assert (len(moco.values), moco.values[-1], simmim.values[-1]) == (13, -2.51, -2.31)
+    assert {point.method: point.linear for point in methods()}["MoCo v3"] == 76.7
+    assert hybrid_sweep()[0.2].finetuned == 82.29
+
+
+def test_rendering_needs_no_torch() -> None:
+    """Every notebook starts a process that imports this room: torch would be most of its time."""
+    modules = [f"stages.render.{path.stem}" for path in sorted((ROOT / "stages/render").glob("[a-z]*.py"))]
+    code = (
+        f"import sys, {', '.join(modules)}; sys.exit(int('torch' in sys.modules or 'scipy' in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

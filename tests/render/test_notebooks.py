@@ -1,0 +1,101 @@
+"""The notebooks are clean, run by themselves, and fail without leaving half a report."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from stages.render.notebook import run_notebook, scrubbed, to_html
+from stages.study.errors import StudyError
+from stages.study.params import load_params
+from tests.render.pages import assert_no_result_by_hand
+from tests.render.synthetic import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def write_notebook(path: Path, *cells: str) -> Path:
+    """A notebook with a parameters cell and these code cells."""
+    made = [nbformat.v4.new_code_cell("figures = ''", metadata={"tags": ["parameters"]})]
+    notebook = nbformat.v4.new_notebook(cells=made + [nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "my_laptop_env", "display_name": "mine", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_sources_are_clean(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert len(notebook.cells) <= 8
+    assert [cell.id for cell in notebook.cells] == [f"c{place:03d}" for place in range(len(notebook.cells))]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code[0].metadata.tags == ["parameters"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert_no_result_by_hand(cell.source)
+
+
+def test_every_analysis_has_a_notebook() -> None:
+    names = {path.stem for path in NOTEBOOKS}
+    assert names >= {*load_params(ROOT / "params.yaml").analyses, "summary"}
+
+
+def test_failure_is_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    source = write_notebook(Path("notebooks/broken.ipynb"), "shown = 1", "def f():\n    return 1 / 0\nf()")
+    before = source.read_bytes()
+    with pytest.raises(StudyError) as caught:
+        run_notebook(source, parameters={"figures": "x"})
+    first, *rest = str(caught.value).splitlines()
+    assert first.startswith("notebooks/broken.ipynb: cell 3 failed: ZeroDivisionError: division by zero")
+    assert "return 1 / 0" in str(caught.value) and "\x1b" not in str(caught.value)
+    assert len(rest) <= 6 and rest[-1].endswith("scratch/failed/broken.ipynb")
+    kept = nbformat.read("scratch/failed/broken.ipynb", as_version=4)
+    assert any(out.output_type == "error" for cell in kept.cells for out in cell.get("outputs", []))
+    assert source.read_bytes() == before
+
+
+def test_warnings_do_not_reach_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = write_notebook(
+        Path("noisy.ipynb"), "import sys\nprint('a warning', file=sys.stderr)\nprint('a line', figures)"
+    )
+    notebook = run_notebook(source, parameters={"figures": "here"})
+    html = to_html(notebook)
+    assert "a warning" not in html and "a line here" in html
+    assert "a warning" in capsys.readouterr().err
+    assert "papermill" not in notebook.metadata and "start_time" not in nbformat.writes(notebook)
+    assert not re.search(r"import sys|In\s*\[|Out\s*\[|parameters =", html)
+
+
+def test_unknown_parameter_is_refused(tmp_path: Path) -> None:
+    source = write_notebook(tmp_path / "some.ipynb")
+    with pytest.raises(StudyError, match=r"unknown parameter 'figurs'.*has: figures"):
+        run_notebook(source, parameters={"figurs": "x"})
+
+
+def test_missing_notebook_names_the_others(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "some.ipynb")
+    with pytest.raises(StudyError, match=r"other\.ipynb: not found; notebooks there: some"):
+        run_notebook(tmp_path / "other.ipynb", parameters={})
+
+
+def test_not_a_notebook(tmp_path: Path) -> None:
+    (tmp_path / "text.ipynb").write_text("hello")
+    with pytest.raises(StudyError, match="not a notebook that can be run"):
+        run_notebook(tmp_path / "text.ipynb", parameters={})
+
+
+def test_cell_ids_are_renumbered() -> None:
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("a"), nbformat.v4.new_code_cell("b")]
+    )
+    assert [cell.id for cell in scrubbed(notebook).cells] == ["c000", "c001"]

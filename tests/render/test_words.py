@@ -1,0 +1,176 @@
+"""Tables, sentences and pages are made of the numbers they are given."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from markupsafe import Markup
+
+from stages.render.captions import bands, depth_alt, depth_caption, in_order
+from stages.render.facts import claim_rows, runs, tally
+from stages.render.page import joined_page, page
+from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
+from stages.render.provenance import Provenance, portable, provenance
+from stages.render.table import table
+from stages.study.params import Arm, load_params
+from tests.render.pages import assert_good_page
+from tests.render.synthetic import ROOT, claims
+
+ORIGIN = Provenance(
+    params_digest="abc", params="seed: 0\n", inputs=(("a.csv", "123"),), versions=(("python", "3"),)
+)
+
+
+def test_table_has_heads_caption_and_stable_bytes() -> None:
+    frame = pd.DataFrame(
+        {"value": [0.12345, np.nan], "text": ["<b>", Markup("<i>it</i>")]}, index=["one", "two"], dtype=object
+    ).rename_axis("row")
+    html = table(frame, caption="Some & more")
+    assert html == table(frame.copy(), caption="Some & more")
+    soup = BeautifulSoup(html, "html.parser")
+    assert soup.caption is not None and soup.caption.get_text() == "Some & more"
+    assert [head["scope"] for head in soup.find_all("th")] == ["col"] * 3 + ["row"] * 2
+    assert [cell.get_text() for cell in soup.find_all("td")] == ["0.123", "<b>", "–", "it"]
+    assert soup.find("i") is not None and soup.find("b") is None
+
+
+def test_table_with_two_header_rows() -> None:
+    columns = pd.MultiIndex.from_tuples([("knn", "shape"), ("knn", "texture"), ("linear", "shape")])
+    html = table(pd.DataFrame([[1, -2.5, 3]], index=["a"], columns=columns), caption="c")
+    soup = BeautifulSoup(html, "html.parser")
+    upper = [(head["scope"], head.get("colspan")) for head in soup.find_all("tr")[0].find_all("th")]
+    assert upper == [("colgroup", "2"), ("colgroup", "1")]
+    assert [cell.get_text() for cell in soup.select("tbody td")] == ["1", "−2.5", "3"]
+
+
+def test_table_needs_a_caption() -> None:
+    with pytest.raises(ValueError, match="caption"):
+        table(pd.DataFrame({"a": [1]}), caption=" ")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-2.514, "−2.51"),
+        (1234.5, "1,234"),
+        (0.00042, "0.000420"),
+        (None, "–"),
+        (float("nan"), "–"),
+        (3e-7, "3.00e−07"),
+        (-0.0, "0"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_intervals_in_words() -> None:
+    assert interval(16.333, 16.321, 16.346, unit="px") == "16.33 [16.32, 16.35] px"
+    assert interval(-0.0004, -0.02, 0.02) == "0.00 [−0.02, 0.02]"
+    assert fixed(-0.001, decimals=2) == "0.00"
+    assert [decimals_for(widths) for widths in ([0.025], [3.0], [1e-9], [0.0], [0.5, 0.002])] == [
+        2,
+        0,
+        4,
+        2,
+        3,
+    ]
+    assert (listed([]), listed("a"), listed("abc")) == ("none", "a", "a, b and c")
+    assert unbroken("Fig. 3, 95 % of 16 px") == "Fig.\u00a03, 95\u00a0% of 16\u00a0px"
+
+
+def test_captions_follow_the_numbers() -> None:
+    curves = pd.DataFrame(
+        {
+            "label": ["A", "A", "B", "B"],
+            "block": [1, 2, 1, 2],
+            "depth": [0.5, 1, 0.5, 1],
+            "mean": [1, 2, 5, 4.0],
+            "low": [0.9, 1.9, 4.9, 3.9],
+            "high": [1.1, 2.1, 5.1, 4.1],
+            "arms": [1, 1, 3, 3],
+            "images": 500,
+        }
+    )
+    caption = depth_caption(curves, measure="M.", unit="px", paper="theirs.")
+    assert caption.index("B 4.0 [3.9, 4.1] px") < caption.index("A 2.0 [1.9, 2.1] px")
+    assert "500 held-out images, and over the replicates of B (3 arms)." in caption
+    swapped = curves.assign(mean=[1, 6, 5, 4.0])
+    assert in_order(swapped[swapped["block"] == 2].set_index("label")).startswith("A 6")
+    assert "B: 5.00 px at block 1, 4.00 px at block 2." in depth_alt(curves, measure="m", unit="px")
+    assert bands(curves[curves["label"] == "A"]).endswith("500 held-out images.")
+
+
+def test_claims_keep_their_verdicts() -> None:
+    entries = claims()["claims"]
+    assert (
+        tally(entries)
+        == "Of the paper's 4 claims, 1 supported, 1 contradicted, 1 undecided and 1 not tested."
+    )
+    frame = claim_rows(entries)
+    assert "4.31 [4.27, 4.35] px" in frame["difference"].iloc[0]
+    assert "−6.1 [−8.0, −4.0] points" in frame["difference"].iloc[1]
+    assert (
+        frame["difference"].iloc[3] == "–" and frame["of what"].iloc[3] == "no arm has the objective hybrid"
+    )
+    assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
+
+
+def test_how_often_encoders_were_trained() -> None:
+    pair = {name: Arm(objective="masked", label="MIM") for name in "ab"}
+    assert runs(pair) == ""
+    assert runs(pair | {"c": Arm(objective="random")}).startswith("Trained more than once: MIM (2)")
+    assert runs({"c": Arm(objective="random")}).startswith("Every encoder was trained once.")
+
+
+def test_paths_of_this_machine_are_cut() -> None:
+    assert portable({"a": "/home/me/x.pth", "b": ["~/data", "torch/cifar10"]}) == {
+        "a": "x.pth",
+        "b": ["data", "torch/cifar10"],
+    }
+
+
+def test_provenance_ignores_runtime_and_follows_content(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("1")
+    study = load_params(ROOT / "params.yaml")
+    threads = study.model_copy(update={"runtime": study.runtime.model_copy(update={"threads": 7})})
+    first = provenance(study, inputs=[file])
+    assert provenance(threads, inputs=[file]) == first and "runtime" not in first.params
+    file.write_text("2")
+    assert provenance(study, inputs=[file]).inputs != first.inputs
+    other = study.model_copy(update={"seed": 1})
+    assert provenance(other, inputs=[file]).params_digest != first.params_digest
+
+
+FIGURE = (
+    '<figure id="fig-a"><div class="card"><img alt="a long enough alternative text" src="data:,"></div>'
+    "<figcaption>A caption that is long enough to be one, made of numbers.</figcaption></figure>"
+)
+
+
+def test_pages_join_into_one() -> None:
+    body = f'<div class="cell"><h1>Title</h1><h2>Same</h2><h2>Same</h2>{FIGURE}<a href="#fig-a">see</a></div>'
+    single = page(body, name="attention", provenance=ORIGIN)
+    assert_good_page(single)
+    assert single == page(body, name="attention", provenance=ORIGIN)
+    pages = {"attention": single, "fourier": page(body, name="fourier", provenance=ORIGIN)}
+    both = joined_page(body, name="summary", pages=pages, provenance=ORIGIN)
+    soup = assert_good_page(both)
+    assert [tag.get_text() for tag in soup.select("figcaption .count")] == [
+        "Figure 1.",
+        "Figure 2.",
+        "Figure 3.",
+    ]
+    assert [section["id"] for section in soup.find_all("section")] == ["attention", "fourier"]
+    assert [tag.name for tag in soup.select("#attention h2, #attention h3")] == ["h2", "h3", "h3"]
+    links = [link["href"] for link in soup.select("nav a")]
+    assert links[0] == "#summary-same" and "#fourier-same-2" in links
+
+
+def test_a_page_needs_one_title() -> None:
+    with pytest.raises(ValueError, match="one title"):
+        page("<p>nothing</p>", name="x", provenance=ORIGIN)

@@ -1,0 +1,98 @@
+"""A run that was killed ends in the same bytes as one that was not."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.project import copy_project, edit, environment, run_in, stage
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("pretrain"), changes={"pretrain": {"epochs": 4}})
+    stage(project, "prepare")
+    return project
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared):
+    done = stage(prepared, "pretrain", "--arm", "hybrid")
+    assert "resumed" not in done.stdout
+    assert done.stdout.count("epoch ") >= 4
+    return {path.name: path.read_bytes() for path in (prepared / "models/hybrid").iterdir()}
+
+
+def test_the_encoder_and_its_history_are_written(uninterrupted):
+    assert set(uninterrupted) == {"encoder.safetensors", "encoder.json", "history.csv"}
+    header, *rows = uninterrupted["history.csv"].decode().splitlines()
+    assert header.split(",")[:4] == ["epoch", "loss", "contrastive", "masked"]
+    assert len(rows) == 4
+
+
+def test_killed_and_run_again_it_ends_in_the_same_bytes(prepared, uninterrupted, tmp_path):
+    project = tmp_path / "killed"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    command = [sys.executable, "-m", "stages.pretrain", "--arm", "hybrid"]
+    process = subprocess.Popen(command, cwd=project, env=environment(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(project.glob("scratch/pretrain-hybrid-*/epoch-00002.sha256")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project / "models/hybrid").exists()
+    done = stage(project, "pretrain", "--arm", "hybrid")
+    assert "resumed at epoch" in done.stdout
+    assert {path.name: path.read_bytes() for path in (project / "models/hybrid").iterdir()} == uninterrupted
+
+
+def test_run_again_unchanged_it_only_reads_its_last_state(prepared, uninterrupted):
+    shutil.rmtree(prepared / "models")
+    # What this arm does not depend on may change: the label, the recipe of another objective's section is not its own.
+    edit(prepared, {"arms": {"hybrid": {"label": "Both"}}})
+    done = stage(prepared, "pretrain", "--arm", "hybrid")
+    assert "resumed at epoch 4/4" in done.stdout and "epoch 4/4  loss" not in done.stdout
+    assert {path.name: path.read_bytes() for path in (prepared / "models/hybrid").iterdir()} == uninterrupted
+
+
+def test_a_changed_weight_is_another_training(prepared, uninterrupted):
+    edit(prepared, {"arms": {"hybrid": {"cl_weight": 0.5}}})
+    done = stage(prepared, "pretrain", "--arm", "hybrid")
+    assert "resumed" not in done.stdout
+    weights = (prepared / "models/hybrid/encoder.safetensors").read_bytes()
+    assert weights != uninterrupted["encoder.safetensors"]
+    edit(prepared, {"arms": {"hybrid": {"cl_weight": 0.2}}})
+
+
+def test_the_random_arm_is_the_initialisation_of_all(prepared):
+    import torch
+
+    from stages.encoders.vit import build_encoder, load_encoder
+    from stages.study.params import load_params
+    from stages.study.seeds import derive
+
+    stage(prepared, "pretrain", "--arm", "random")
+    params = load_params(prepared / "params.yaml")
+    start = build_encoder(vit=params.vit, image_size=16, seed=derive(params.seed, "init"))
+    for name, value in load_encoder(prepared / "models/random").state_dict().items():
+        assert torch.equal(value, start.state_dict()[name])
+    assert (prepared / "models/random/history.csv").read_text() == "epoch,loss,grad_norm,lr\n"
+
+
+def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
+    for changes, arm, words in (
+        ({}, "nobody", "no arm 'nobody'; there are: random, cl, mim, hybrid"),
+        ({"arms": {"big": {"objective": "masked", "batch_size": 500}}}, "big", "batch_size 500 is more than the 96"),
+        ({"arms": {"odd": {"objective": "maskd"}}}, "odd", "no objectives named 'maskd'; there are: contrastive"),
+    ):
+        edit(prepared, changes)
+        done = run_in(prepared, sys.executable, "-m", "stages.pretrain", "--arm", arm)
+        assert done.returncode == 2
+        assert words in done.stderr and done.stderr.count("\n") == 1
+        assert not (prepared / "models" / arm).exists()

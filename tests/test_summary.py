@@ -1,0 +1,92 @@
+"""The stage summary, run as DVC runs it: the whole study in one file that needs nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.render.page import page
+from stages.render.provenance import Provenance
+from tests.render.pages import assert_good_page
+from tests.render.synthetic import make_project
+
+ORIGIN = Provenance(params_digest="abc", params="", inputs=(), versions=())
+BODY = """<h1>{title}</h1><p>What it is.</p><h2>First part</h2>
+<figure id="fig-one"><div class="card"><img alt="a long enough alternative text" src="data:,"></div>
+<figcaption>A caption that is long enough to be one, made of numbers.</figcaption></figure>"""
+
+
+def summary(project: Path) -> subprocess.CompletedProcess[str]:
+    """Run the stage in a project."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    return subprocess.run(
+        [sys.executable, "-m", "stages.summary"],
+        cwd=project,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def outs(project: Path) -> dict[str, bytes]:
+    """The outs of the stage and their bytes."""
+    files = [project / "reports/index.html", *sorted((project / "reports/figures/summary").iterdir())]
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the pages of fourier and attention, in this order, and its summary."""
+    analyses = {"fourier": {"images": 24}, "attention": {"images": 24}}
+    project = make_project(tmp_path_factory.mktemp("summary"), analyses=analyses)
+    (project / "reports/pages").mkdir(parents=True)
+    for name in (*analyses, "orphan"):
+        html = page(BODY.format(title=f"About {name}"), name=name, provenance=ORIGIN)
+        (project / f"reports/pages/{name}.html").write_text(html)
+    done = summary(project)
+    assert done.returncode == 0, done.stderr
+    assert "4 arms and 2 analyses" in done.stdout
+    return project
+
+
+def test_one_good_file(made: Path) -> None:
+    soup = assert_good_page((made / "reports/index.html").read_text())
+    assert [section["id"] for section in soup.find_all("section")] == ["fourier", "attention"]
+    entries = [link.get_text() for link in soup.select("nav > ol > li > a")]
+    assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
+    assert "orphan" not in soup.get_text()
+    names = {path.name for path in (made / "reports/figures/summary").iterdir()}
+    assert names == {"trade-off.png", "trade-off.svg", "losses.png", "losses.svg"}
+
+
+def test_says_what_the_tables_say(made: Path) -> None:
+    soup = assert_good_page((made / "reports/index.html").read_text())
+    text = soup.get_text().replace("\u00a0", " ")
+    assert "Of the paper's 4 claims, 1 supported, 1 contradicted, 1 undecided and 1 not tested." in text
+    assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
+    assert "2 image files that could not be read" in text and "Claim <0> & more." in text
+    assert "59.0 [56.8, 61.1]" in text and "reaches 16.55 px" in text and "the linear way" in text
+    marks = [mark.get_text() for mark in soup.select(".verdict")]
+    assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested"]
+
+
+def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:
+    before = outs(made)
+    params = yaml.safe_load((made / "params.yaml").read_text())
+    params["runtime"]["threads"] = 1
+    (made / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert summary(made).returncode == 0
+    assert outs(made) == before
+
+
+def test_missing_input_is_one_line_and_changes_nothing(made: Path) -> None:
+    before = outs(made)
+    (made / "results/finetune/cl.json").rename(made / "away.json")
+    done = summary(made)
+    (made / "away.json").rename(made / "results/finetune/cl.json")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("summary: results/finetune/cl.json: not found")
+    assert outs(made) == before

@@ -1,0 +1,375 @@
+"""What DVC computed is in MLflow once, whatever happens in between."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from sqlalchemy import Engine, event
+
+from stages import track
+from stages.study.errors import StudyError
+from stages.study.lockfile import flat, stage_addresses
+from stages.study.params import load_params
+from stages.study.tracking import MEMBER, PARENT, Store, connect, make_database, pending_file
+from tests.tracked_study import PROJECT, make_study
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """An MLflow database without runs, made once: it takes seconds."""
+    # A test's database need not survive a power cut; waiting for the disk is most of the time otherwise.
+    event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    database = tmp_path_factory.getbasetemp() / "mlflow-empty.db"
+    if not database.exists():
+        make_database(database)
+    return database
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(tmp_path_factory, empty_database):
+    """The URI of an MLflow server, which starts while the other tests run: it takes ten seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        env=os.environ | quiet,
+        start_new_session=True,
+    )
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=20)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, empty_database):
+    """The root of a study that ran, with one arm: 12 stages."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlruns" / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    make_study(tmp_path)
+    return tmp_path
+
+
+def runs():
+    """Every run that is not deleted; stage -> runs, the oldest first."""
+    found: dict = {}
+    with connect() as store:
+        for run in reversed(store.client.search_runs([store.experiment], max_results=500)):
+            found.setdefault(run.data.tags["study.stage"], []).append(run)
+    return found
+
+
+def identifiers():
+    return sorted(run.info.run_id for some in runs().values() for run in some)
+
+
+def history(run, metric):
+    with connect() as store:
+        points = store.client.get_metric_history(run.info.run_id, metric)
+    return [(point.step, point.value) for point in points]
+
+
+def artifact(run, path):
+    with connect() as store:
+        return Path(store.client.download_artifacts(run.info.run_id, path)).read_text()
+
+
+def addresses():
+    graph = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    return [address for address in stage_addresses(graph, load_params(stage="track")) if address != "track"]
+
+
+def test_the_stages_are_those_that_dvc_resolves():
+    with Repo(str(PROJECT)) as repo:
+        resolved = {stage.addressing.split(":")[-1] for stage in repo.index.stages}
+    graph = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    assert set(stage_addresses(graph, load_params(PROJECT / "params.yaml"))) == resolved
+
+
+def test_every_stage_has_a_run_with_what_belongs_to_it(study):
+    assert "12 of 12 stages were new" in track.track()
+    found = runs()
+    assert set(found) == {*addresses(), "study"}
+    assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
+    pretrain, knn = found["pretrain@cl"][0], found["probe@cl-knn"][0]
+    assert pretrain.data.params["arms.cl.objective"] == "contrastive"
+    assert not any(name.startswith("probes") for name in pretrain.data.params)
+    assert history(pretrain, "loss") == [(0, 2.5), (1, 1.5)]
+    assert history(pretrain, "lr") == [(0, 0.1), (1, 0.05)]
+    assert pretrain.data.tags["out.models/cl"].endswith(".dir")
+    assert pretrain.data.tags["data.digest"] == "d1g35t"
+    assert knn.data.metrics == {"shape.accuracy": 0.2, "shape.low": 0.1, "shape.by_pooling.mean": 0.2}
+    assert knn.data.params["shape.pooling"] == "mean" and len(knn.data.params["protocol"]) == 6000
+    attention, fourier = found["analyze@cl-attention"][0], found["analyze@cl-fourier"][0]
+    assert history(attention, "distance") == [(1, 9), (2, 4.5)]
+    assert history(attention, "nmi") == [(1, 0), (2, 0)]
+    assert set(attention.data.metrics) == {"distance", "nmi"}
+    assert history(fourier, "log_amplitude") == [(0, -3)]
+    assert found["decide"][0].data.metrics == {"frequency.effect": 0.25, "frequency.p_adjusted": 0.01}
+    assert found["decide"][0].data.params["frequency.verdict"] == "supported"
+    assert not list(study.glob(f"mlruns/artifacts/{pretrain.info.run_id}/artifacts/*"))
+
+
+def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "tall-oaks")
+    track.track()
+    found = runs()
+    whole = found["study"][0]
+    assert whole.info.run_name == whole.data.tags["dvc.exp"] == "tall-oaks"
+    assert whole.data.metrics == {
+        "cl.knn.shape.accuracy": 0.2,
+        "cl.linear.shape.accuracy": 0.5,
+        "cl.finetune.shape.accuracy": 0.5,
+        "cl.attention.distance": 4.5,
+        "cl.attention.nmi": 0,
+        "cl.fourier.log_amplitude": -3,
+        "claims.frequency.effect": 0.25,
+    }
+    assert history(whole, "cl.attention.distance") == [(1, 9), (2, 4.5)]
+    params = flat(yaml.safe_load((study / "params.yaml").read_text()))
+    shown = {name for name in params if name.split(".")[0] != "runtime"} | {"claims.frequency.verdict"}
+    assert set(whole.data.params) == shown
+    assert artifact(whole, "index.html") == "<html>report</html>"
+    assert artifact(whole, "figures/attention/figure.png") == "PNG"
+    claims, stages = json.loads(artifact(whole, "claims.json")), json.loads(artifact(whole, "stages.json"))
+    assert dict(zip(claims["columns"], claims["data"][0], strict=True))["statement"] == "MIM > CL"
+    assert [row[stages["columns"].index("stage")] for row in stages["data"]] == addresses()
+    link = f"[cl-knn](#/experiments/{whole.info.experiment_id}/runs/{found['probe@cl-knn'][0].info.run_id})"
+    assert link in whole.data.tags["mlflow.note.content"]
+    assert all(found[stage][0].data.tags[PARENT] == whole.info.run_id for stage in addresses())
+
+
+def test_tracking_again_adds_nothing(study):
+    track.track()
+    before = identifiers()
+    assert track.track() == "nothing new; all 12 stages are in MLflow"
+    assert identifiers() == before
+
+
+def test_two_states_share_the_runs_of_what_did_not_change(study):
+    track.track()
+    make_study(study, k=40)
+    assert "2 of 12 stages were new" in track.track()
+    found = runs()
+    assert {stage for stage, some in found.items() if len(some) == 2} == {"probe@cl-knn", "summary", "study"}
+    first, second = found["study"]
+    states = [run.data.tags["study.key"][:8] for run in found["study"]]
+    assert found["pretrain@cl"][0].data.tags[PARENT] == first.info.run_id
+    assert found["pretrain@cl"][0].data.tags[MEMBER].split() == states
+    assert [run.data.tags[PARENT] for run in found["probe@cl-knn"]] == [first.info.run_id, second.info.run_id]
+    assert found["pretrain@cl"][0].info.run_id in second.data.tags["mlflow.note.content"]
+    assert [run.data.metrics["cl.knn.shape.accuracy"] for run in found["study"]] == [0.2, 0.4]
+    make_study(study, k=20)
+    assert track.track().startswith("nothing new")
+
+
+def test_a_removed_arm_is_not_in_the_next_state(study):
+    make_study(study, arms=("cl", "random"))
+    track.track()
+    make_study(study, arms=("cl",))
+    assert "pretrain@random" in yaml.safe_load((study / "dvc.lock").read_text())["stages"]
+    track.track()
+    both, one = runs()["study"]
+    assert "random.knn.shape.accuracy" in both.data.metrics
+    assert not [name for name in [*one.data.metrics, *one.data.params] if "random" in name]
+    assert "random" not in one.data.tags["mlflow.note.content"]
+
+
+def test_without_a_server_the_study_goes_on_and_the_next_run_catches_up(study, monkeypatch, capsys):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    track.main()
+    warning = capsys.readouterr().err
+    assert warning.startswith("track: warning: MLflow at http://127.0.0.1") and warning.count("\n") == 1
+    assert pending_file().exists()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    track.main()
+    assert not pending_file().exists()
+    assert set(runs()) == {*addresses(), "study"}
+
+
+def test_a_server_that_never_answers_is_given_up(study, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        started = time.monotonic()
+        track.main()
+    assert time.monotonic() - started < 30  # MLflow's own patience is minutes
+    assert "warning" in capsys.readouterr().err and pending_file().exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "error"),
+    [
+        ("create_run", 5, OSError("database or disk is full")),
+        ("log_batch", 4, KeyboardInterrupt()),
+        ("set_terminated", 3, OSError("database or disk is full")),
+        ("log_table", 1, OSError("database or disk is full")),
+        ("set_terminated", 13, OSError("database or disk is full")),
+        ("adopt", 1, OSError("database or disk is full")),
+    ],
+)
+def test_what_a_crash_leaves_is_done_again(study, monkeypatch, call, number, error):
+    from mlflow.tracking import MlflowClient
+
+    owner = Store if call == "adopt" else MlflowClient
+    real, calls = getattr(owner, call), []
+
+    def failing(self, *args, **kwargs):
+        calls.append(call)
+        if len(calls) == number:
+            raise error
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, call, failing)
+        if isinstance(error, KeyboardInterrupt):
+            with pytest.raises(SystemExit) as stopped:
+                track.main()
+            assert stopped.value.code == 130
+        else:
+            track.main()
+            assert "disk is full" in pending_file().read_text()
+    before = {run.info.run_id for some in runs().values() for run in some if run.info.status == "FINISHED"}
+    assert "study" not in runs() or runs()["study"][0].info.status == "RUNNING"
+    track.main()
+    found = runs()
+    assert set(found) == {*addresses(), "study"}
+    assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
+    assert before < set(identifiers())
+    assert {found[stage][0].data.tags[PARENT] for stage in addresses()} == {found["study"][0].info.run_id}
+    assert found["pretrain@cl"][0].data.metrics["loss"] == 1.5
+
+
+def test_only_what_was_computed_here_has_a_duration_and_a_machine(study):
+    runtime = study / "scratch" / "runtime"
+    runtime.mkdir(parents=True)
+    for stage, age in (("pretrain@cl", 0), ("finetune@cl", 3600)):
+        file = runtime / f"{stage}.json"
+        file.write_text(json.dumps({"stage": stage, "seconds": 90.5, "finished": 1.8e9}))
+        os.utime(file, (time.time() - age, time.time() - age))
+    track.track()
+    found = runs()
+    here, restored, unknown = (found[stage][0] for stage in ("pretrain@cl", "finetune@cl", "probe@cl-knn"))
+    assert here.data.metrics["seconds"] == 90.5 and "on.torch" in here.data.tags
+    assert here.info.end_time - here.info.start_time == 90_500
+    for other in (restored, unknown, found["study"][0]):
+        assert "seconds" not in other.data.metrics and "on.torch" not in other.data.tags
+        assert other.data.tags["data.digest"] == "d1g35t"
+
+
+def test_a_study_under_change_is_not_taken_for_a_state(study):
+    params = yaml.safe_load((study / "params.yaml").read_text())
+    params["probes"]["knn"]["k"] = 5
+    (study / "params.yaml").write_text(yaml.safe_dump(params))
+    assert "probe@cl-knn ran with another probes.knn (2 in all)" in track.track()
+    assert set(runs()) == set(addresses())
+
+
+def test_outs_that_are_not_what_the_stage_wrote_are_left_out(study):
+    (study / "results/probe/knn/cl.json").write_text("{}")
+    (study / "models/cl/history.csv").unlink()
+    lock = yaml.safe_load((study / "dvc.lock").read_text())
+    del lock["stages"]["summary"]
+    (study / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert "summary has not run (3 in all)" in track.track()
+    assert set(runs()) == set(addresses()) - {"summary", "pretrain@cl", "probe@cl-knn"}
+
+
+def test_numbers_that_yaml_versions_read_differently_are_the_same(study):
+    lock = (study / "dvc.lock").read_text()
+    assert "lr: 0.002" in lock
+    (study / "dvc.lock").write_text(lock.replace("lr: 0.002", "lr: 2e-03"))
+    track.track()
+    found = runs()
+    assert {found[stage][0].data.params["finetune.lr"] for stage in ("finetune@cl", "study")} == {"0.002"}
+
+
+def test_without_results_one_is_told_what_to_do(study):
+    (study / "dvc.lock").unlink()
+    with pytest.raises(StudyError, match="dvc repro"):
+        track.track()
+
+
+def test_numbers_and_words_of_a_result(tmp_path):
+    file = tmp_path / "cl.json"
+    shape = {"accuracy": 0.5, "ok": True, "pooling": "mean", "none": None}
+    file.write_text(json.dumps({"labels": {"shape": shape}, "list": [1, 2], "long": [0] * 99}))
+    numbers, words = track.measures(file)
+    assert numbers == [("shape.accuracy", 0.5, 0), ("list.0", 1, 0), ("list.1", 2, 0)]
+    assert words == {"shape.ok": True, "shape.pooling": "mean"}
+
+
+def test_a_long_list_of_stages_fits_the_description():
+    rows = [{"stage": f"probe{n}@arm", "run": "0" * 32} for n in range(300)]
+    text = track.description(rows, state="a" * 32, experiment="1")
+    assert 7000 < len(text) <= 8000 and text.endswith("stages.json")
+
+
+def test_dvc_stages_before_track_are_in_its_lock_file_even_if_restored(study, monkeypatch, capfd):
+    root = study / "sandbox"
+    root.mkdir()
+    shutil.copy(study / "params.yaml", root)
+    graph = {
+        "prepare": {
+            "cmd": 'mkdir results && echo \'{"labels": {"a": {"x": 3}}}\' > results/cl.json',
+            "deps": ["params.yaml"],
+            "outs": ["results"],
+        },
+        "track": {"cmd": f"{sys.executable} -m stages.track", "deps": ["results"], "params": ["seed"]},
+    }
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": graph}))
+    (root / "mlruns").mkdir()
+    shutil.copy(study / "mlruns" / "mlflow.db", root / "mlruns")
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.chdir(root)
+    with Repo.init(str(root), no_scm=True) as repo:
+        repo.reproduce("prepare")
+        shutil.rmtree(root / "results")
+        (root / "dvc.lock").unlink()
+        capfd.readouterr()
+        repo.reproduce()
+    told = capfd.readouterr().out
+    assert "computing" not in told and "1 of 1 stages were new" in told
+    assert set(runs()) == {"prepare", "study"}
+
+
+def test_a_real_server_is_written_to(study, monkeypatch, server):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    deadline = time.monotonic() + 60
+    while socket.socket().connect_ex(("127.0.0.1", int(server.rpartition(":")[2]))):
+        assert time.monotonic() < deadline, "mlflow server did not start"
+        time.sleep(0.2)
+    assert "12 of 12 stages were new" in track.track()
+    found = runs()
+    assert set(found) == {*addresses(), "study"}
+    assert found["study"][0].info.artifact_uri.startswith("mlflow-artifacts:")
+    assert artifact(found["study"][0], "figures/attention/figure.png") == "PNG"
+    assert track.track().startswith("nothing new")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert runs() == {}

@@ -1,0 +1,134 @@
+"""The pieces of the loop: schedule, groups, order, guard, checkpoints."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.encoders.vit import build_encoder
+from stages.objectives import masked
+from stages.study.errors import StudyError
+from stages.study.params import Arm, Vit, load_params
+from stages.training.checkpoints import Checkpoints
+from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite
+from stages.training.schedule import learning_rate
+
+VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="learned")
+
+
+def test_the_rate_warms_up_linearly_and_falls_along_half_a_cosine():
+    rates = [learning_rate(step, peak=2.0, warmup_steps=4, total_steps=12) for step in range(12)]
+    assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, T_max=8)
+    for rate in rates[4:]:
+        assert rate == pytest.approx(theirs.param_groups[0]["lr"])
+        theirs.step()
+        cosine.step()
+    assert learning_rate(0, peak=1.0, warmup_steps=0, total_steps=1) == 1.0
+
+
+def test_no_decay_on_biases_norms_positions_and_tokens():
+    task = masked.build(
+        build_encoder(vit=VIT, image_size=16, seed=0),
+        arm=Arm(objective="masked"),
+        settings=load_params().objectives,
+        seed=0,
+    )
+    groups = parameter_groups(task, weight_decay=0.1, layer_decay=None)
+    names = {id(parameter): name for name, parameter in task.named_parameters()}
+    decayed = {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
+    free = {names[id(p)] for group in groups if not group["weight_decay"] for p in group["params"]}
+    assert decayed and all(name.endswith("weight") and "norm" not in name for name in decayed)
+    assert {"encoder.cls_token", "encoder.pos_embed", "mask_token", "decoder.bias"} <= free
+    assert decayed | free == set(names.values())
+
+
+def test_the_rate_of_a_block_is_the_decayed_rate_of_the_next():
+    class Task(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+            self.encoder.reset_classifier(5, global_pool="avg")
+
+    task = Task()
+    groups = parameter_groups(task, weight_decay=0.1, layer_decay=0.5)
+    scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    encoder = task.encoder
+    blocks = [scale[id(block.attn.qkv.weight)] for block in encoder.blocks]
+    assert scale[id(encoder.head.weight)] == 1.0
+    assert blocks[1] / blocks[0] == pytest.approx(2.0)
+    assert scale[id(encoder.patch_embed.proj.weight)] == pytest.approx(blocks[0] / 2)
+    assert scale[id(encoder.pos_embed)] == scale[id(encoder.patch_embed.proj.weight)]
+
+
+def test_an_epoch_sees_every_image_once_in_whole_batches():
+    order = epoch_order(103, batch_size=10, seed=1)
+    assert {len(batch) for batch in order} == {10} and len(order) == 10
+    assert len(np.unique(np.concatenate(order))) == 100
+    assert not np.array_equal(order[0], epoch_order(103, batch_size=10, seed=2)[0])
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step():
+    records = [{"loss": torch.tensor(value)} for value in (1.0, float("nan"), float("inf"))]
+    with pytest.raises(StudyError, match=r"pretrain@x: loss is nan at step 12 of 99; lower lr"):
+        refuse_nonfinite(records, name="pretrain@x", first_step=10, total=99)
+
+
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return Checkpoints("pretrain-x", "0" * 16)
+
+
+def test_the_newest_checkpoint_comes_back_and_two_are_kept(checkpoints):
+    assert checkpoints.latest() is None
+    for epoch in (1, 2, 3):
+        checkpoints.save(epoch, {"value": torch.tensor(epoch)})
+    assert checkpoints.latest()["value"] == 3
+    assert len(list(checkpoints.directory.glob("*.pt"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "unsigned"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(checkpoints, damage, capsys):
+    checkpoints.save(1, {"value": torch.arange(100)})
+    checkpoints.save(2, {"value": torch.arange(100) + 1})
+    path = checkpoints.directory / "epoch-00002.pt"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.with_suffix(".sha256").unlink()
+    assert checkpoints.latest()["value"][0] == 0
+    assert path.with_suffix(".damaged").exists() and "damaged, set aside" in capsys.readouterr().out
+
+
+def test_a_failed_write_leaves_the_last_checkpoint(checkpoints, monkeypatch):
+    checkpoints.save(1, {"value": 1})
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(2, {"value": 2})
+    assert checkpoints.latest() == {"value": 1}
+    assert not list(checkpoints.directory.glob("*.part"))
+
+
+def test_an_ended_training_replaces_earlier_ended_ones_and_spares_unfinished_ones(checkpoints):
+    others = {name: Checkpoints("pretrain-x", name * 16) for name in "12"}
+    for other in others.values():
+        other.save(1, {})
+    others["1"].finish()
+    sibling = Checkpoints("pretrain-x-y", "3" * 16)
+    sibling.save(1, {})
+    sibling.finish()
+    checkpoints.save(1, {})
+    checkpoints.finish()
+    assert not others["1"].directory.exists()
+    assert others["2"].directory.exists() and sibling.directory.exists() and checkpoints.directory.exists()
