@@ -15,7 +15,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import Any
 from stages.study.command import run, runtime_file
 from stages.study.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
 from stages.study.params import load_params, read_yaml
-from stages.study.paths import DATA, read_json, write_text
-from stages.study.tracking import LONGEST_TAG, MEMBER, Record, Store, connect, pending_file, place
+from stages.study.paths import DATA, read_json
+from stages.study.tracking import LONGEST_TAG, MEMBER, Record, Store, connect, pending_file, put_off
 
 MIRRORED = ("models", "results", "reports")  # what the stage `track` depends on
 AXES = ["image", "block", "head", "frequency"]  # columns of an analysis that say where, not what
@@ -52,9 +51,7 @@ def track() -> str:
         with connect() as store:
             message = mirror(results, store=store, unrun=[a for a in addresses if a not in lock])
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
-        write_text(pending_file(), reason + "\n")
-        print(f"track: warning: MLflow at {place().uri} is not up to date ({reason})", file=sys.stderr)
+        put_off(error)
         return "left for the next `python -m stages.track`"
     pending_file().unlink(missing_ok=True)
     return message

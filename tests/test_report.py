@@ -1,6 +1,7 @@
 """The stage report, run as DVC runs it: stable bytes, only the named arms, both outs or neither."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import nbformat
 import pytest
 import yaml
 
+from stages.report import main
 from tests.render.pages import assert_good_page
-from tests.render.synthetic import make_project, write_arm
+from tests.render.synthetic import ROOT, make_project, write_arm
 
 PAGE = Path("reports/pages/attention.html")
 FIGURES = Path("reports/figures/attention")
@@ -36,18 +38,21 @@ def outs(project: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the attention page drawn."""
-    project = make_project(tmp_path_factory.mktemp("report"))
+    """A project whose arm mim was removed, its tables left behind; with the attention page drawn."""
+    arms = yaml.safe_load((ROOT / "params.yaml").read_text())["arms"]
+    del arms["mim"]
+    project = make_project(tmp_path_factory.mktemp("report"), arms=arms)
+    write_arm(project, "mim", "masked", seed=7)
     done = report(project, "attention")
     assert done.returncode == 0, done.stderr
-    assert "4 figures of 4 arms" in done.stdout
+    assert "4 figures of 3 arms" in done.stdout
     return project
 
 
 def test_page_is_good(drawn: Path) -> None:
     soup = assert_good_page((drawn / PAGE).read_text())
     text = soup.get_text()
-    for label in ("Random init", "CL (MoCo v3)", "MIM (SimMIM)", "Hybrid"):
+    for label in ("Random init", "CL (MoCo v3)", "Hybrid"):
         assert text.count(label) > 3
     assert len(soup.find_all("figure")) == 4
     assert "results/analysis/attention/cl.csv" in text and "arms:" in text and "MathJax" not in str(soup)
@@ -57,49 +62,65 @@ def test_page_is_good(drawn: Path) -> None:
     assert len(list((drawn / FIGURES).iterdir())) == 8
 
 
+def test_removed_arm_disappears(drawn: Path) -> None:
+    soup = assert_good_page((drawn / PAGE).read_text())
+    assert "MIM (SimMIM)" not in str(soup) and "mim.csv" not in soup.get_text()
+
+
 def test_same_inputs_same_bytes_whatever_else_lies_there(drawn: Path) -> None:
     before = outs(drawn)
-    write_arm(drawn, "orphan", "masked", seed=7)
+    (drawn / "results/analysis/attention/mim.csv").unlink()
     done = report(drawn, "attention")
     assert done.returncode == 0, done.stderr
     assert outs(drawn) == before
 
 
+def test_fourier_page_is_good(drawn: Path) -> None:
+    done = report(drawn, "fourier")
+    assert done.returncode == 0, done.stderr
+    soup = assert_good_page((drawn / "reports/pages/fourier.html").read_text())
+    assert len(soup.find_all("figure")) == 2 and "0.75\u00a0π" in soup.get_text()
+
+
 def test_failure_leaves_neither_out(drawn: Path) -> None:
     before = outs(drawn)
-    path = drawn / "notebooks/fourier.ipynb"
-    notebook = nbformat.read(path, as_version=4)
+    path = drawn / "notebooks/broken.ipynb"
+    notebook = nbformat.read(drawn / "notebooks/attention.ipynb", as_version=4)
     notebook.cells[2].source = "open(f'{figures}/half.png', 'w').close()\nraise RuntimeError('on purpose')"
     nbformat.write(notebook, path)
-    done = report(drawn, "fourier")
+    shutil.copytree(drawn / "results/analysis/attention", drawn / "results/analysis/broken")
+    done = report(drawn, "broken")
     assert done.returncode == 2
     first, *rest = done.stderr.splitlines()
-    assert first.startswith("report@fourier: notebooks/fourier.ipynb: cell ") and "on purpose" in first
-    assert rest[-1].endswith("scratch/failed/fourier.ipynb") and "Traceback (most recent" not in done.stderr
-    assert (drawn / "scratch/failed/fourier.ipynb").is_file()
+    assert first.startswith("report@broken: notebooks/broken.ipynb: cell ") and "on purpose" in first
+    assert rest[-1].endswith("scratch/failed/broken.ipynb") and "Traceback (most recent" not in done.stderr
+    assert (drawn / "scratch/failed/broken.ipynb").is_file()
     assert outs(drawn) == before
-    assert not [path for path in (drawn / "reports").rglob("*.part")]
 
 
-def test_removed_arm_disappears_and_missing_tables_are_named(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    del params["arms"]["mim"]
-    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    assert report(project, "fourier").returncode == 0
-    html = (project / "reports/pages/fourier.html").read_text()
-    assert "CL (MoCo v3)" in html and "MIM (SimMIM)" not in html and "fourier/mim.csv" not in html
-    assert_good_page(html)
-
-    (project / "results/analysis/fourier/cl.csv").unlink()
-    before = outs(project)
-    done = report(project, "fourier")
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("report@fourier: results/analysis/fourier/cl.csv: not found")
-    assert outs(project) == before
+def test_missing_table_is_one_line(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(drawn)
+    monkeypatch.setattr(sys, "argv", ["report", "--analysis", "attention"])
+    Path("results/analysis/attention/cl.csv").rename("away.csv")
+    before = outs(drawn)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    Path("away.csv").rename("results/analysis/attention/cl.csv")
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and len(said.splitlines()) == 1
+    assert said.startswith("report@attention: results/analysis/attention/cl.csv: not found")
+    assert outs(drawn) == before
 
 
-def test_unknown_analysis_is_refused(drawn: Path) -> None:
-    done = report(drawn, "colour")
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert "colour" in done.stderr and "attention" in done.stderr
+def test_unknown_analysis_is_refused(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(drawn)
+    monkeypatch.setattr(sys, "argv", ["report", "--analysis", "colour"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and len(said.splitlines()) == 1
+    assert "colour" in said and "attention" in said

@@ -10,6 +10,7 @@ import yaml
 
 from stages.render.page import page
 from stages.render.provenance import Provenance
+from stages.summary import main
 from tests.render.pages import assert_good_page
 from tests.render.synthetic import make_project
 
@@ -65,7 +66,7 @@ def test_one_good_file(made: Path) -> None:
 def test_says_what_the_tables_say(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     text = soup.get_text().replace("\u00a0", " ")
-    assert "Of the paper's 4 claims, 1 supported, 1 contradicted, 1 undecided and 1 not tested." in text
+    assert "The paper's 4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested." in text
     assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
     assert "2 image files that could not be read" in text and "Claim <0> & more." in text
     assert "59.0 [56.8, 61.1]" in text and "reaches 16.55 px" in text and "the linear way" in text
@@ -82,11 +83,17 @@ def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:
     assert outs(made) == before
 
 
-def test_missing_input_is_one_line_and_changes_nothing(made: Path) -> None:
+def test_missing_input_is_one_line_and_changes_nothing(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(made)
+    monkeypatch.setattr(sys, "argv", ["summary"])
     before = outs(made)
-    (made / "results/finetune/cl.json").rename(made / "away.json")
-    done = summary(made)
-    (made / "away.json").rename(made / "results/finetune/cl.json")
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("summary: results/finetune/cl.json: not found")
+    Path("results/finetune/cl.json").rename("away.json")
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    Path("away.json").rename("results/finetune/cl.json")
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and len(said.splitlines()) == 1
+    assert said.startswith("summary: results/finetune/cl.json: not found")
     assert outs(made) == before

@@ -202,11 +202,11 @@ def test_a_removed_arm_is_not_in_the_next_state(study):
 def test_without_a_server_the_study_goes_on_and_the_next_run_catches_up(study, monkeypatch, capsys):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed.getsockname()[1]}")
     track.main()
     warning = capsys.readouterr().err
-    assert warning.startswith("track: warning: MLflow at http://127.0.0.1") and warning.count("\n") == 1
-    assert pending_file().exists()
+    assert warning.startswith("track: warning: MLflow is not up to date: http://127.0.0.1")
+    assert warning.count("\n") == 1 and "secret" not in warning + pending_file().read_text()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     track.main()
     assert not pending_file().exists()

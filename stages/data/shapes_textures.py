@@ -72,9 +72,10 @@ def draw(indices: Integers, *, split: str, seed: int, params: ShapesTextures, te
     u = uniform(streams, DRAWS)
 
     size = params.size_min + u["size"] * (params.size_max - params.size_min)
-    room: Floats = np.clip(0.5 - templates.radii[shape] * size, 0, params.shift)  # no object is cut off
-    centre = either_way(u["row"], room), either_way(u["column"], room)
     angle = either_way(u["angle"], params.rotation)
+    # The frame cuts no object off, unless it is too large.
+    room = [np.clip(0.5 - size * half, 0, params.shift) for half in half_extents(templates, shape, angle)]
+    centre = either_way(u["row"], room[0]), either_way(u["column"], room[1])
     coverage = cut_object(templates, shape, size=size, centre=centre, angle=angle)
 
     brightness = (0.5 + either_way(u["brightness"], 0.1))[:, None, None]
@@ -111,6 +112,13 @@ def labels_of(indices: Integers, *, seed: int, split: str) -> tuple[Integers, In
     }
     pairs = np.array([orders[int(i) // combinations][int(i) % combinations] for i in indices], dtype=np.int64)
     return pairs // len(TEXTURES), pairs % len(TEXTURES)
+
+
+def half_extents(templates: Templates, shape: Integers, angle: Floats) -> Place:
+    """Half the height and half the width (B,) of shapes (B,) turned by angles (B,) in degrees, diameters."""
+    right, down = templates.corners[shape].transpose(2, 0, 1)  # (B, n)
+    cosine, sine = (turn(np.deg2rad(angle))[:, None] for turn in (np.cos, np.sin))
+    return abs(cosine * down + sine * right).max(axis=1), abs(cosine * right - sine * down).max(axis=1)
 
 
 def cut_object(

@@ -35,7 +35,7 @@ class Templates(NamedTuple):
     values: NDArray[np.float32]  # template after template, row after row; outlines 0..1, sheets of mean 0
     starts: NDArray[np.int64]  # (20,) where each begins
     sizes: NDArray[np.int64]  # (20, 2) rows and columns of each
-    radii: NDArray[np.float32]  # (10,) from the centre of an outline to its farthest point, diameters
+    corners: NDArray[np.float32]  # (10, n, 2) of each outline, right and down from its centre, diameters
     sheet_scale: int  # pixels of a sheet that span one image
     image_size: int  # pixels of a side of the images that are cut from these
 
@@ -47,15 +47,16 @@ def make_templates(split: str, *, image_size: int) -> Templates:
     image_size: pixels of a side of the images; sheets have at least twice that resolution
     """
     scale = max(PHOTOGRAPH_SCALE, 2 * image_size)
-    corners = [outline(shape) for shape in SHAPES]
-    templates = [filled(polygon) for polygon in corners]
+    polygons = [outline(shape) for shape in SHAPES]
+    most = max(len(polygon) for polygon in polygons)
+    templates = [filled(polygon) for polygon in polygons]
     templates += [half_sheet(texture, scale=scale, left=split == "train") for texture in TEXTURES]
     areas = [template.size for template in templates]
     return Templates(
         values=np.concatenate([template.astype(np.float32).reshape(-1) for template in templates]),
         starts=np.cumsum([0, *areas[:-1]]),
         sizes=np.array([template.shape for template in templates]),
-        radii=np.array([np.hypot(*polygon.T).max() for polygon in corners], dtype=np.float32),
+        corners=np.stack([np.resize(polygon, (most, 2)) for polygon in polygons]).astype(np.float32),
         sheet_scale=scale,
         image_size=image_size,
     )

@@ -20,7 +20,7 @@ def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: 
 
 
 def depth_alt(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: Sequence[PaperCurve] = ()) -> str:
-    """Alternative text of a figure against depth: for each line where it starts, ends and is highest."""
+    """Alternative text of a figure against depth: where each line starts and ends, and its extremes."""
     said = [f"Line chart of {measure} against depth, one line per arm."]
     for label, curve in curves.groupby("label", sort=False):
         said.append(_course(str(label), curve["block"].tolist(), curve["mean"].tolist(), unit))
@@ -148,14 +148,14 @@ def bands(curves: pd.DataFrame) -> str:
 
 
 def _course(name: str, blocks: Sequence[float], values: Sequence[float], unit: str) -> str:
+    """Where a line starts and ends, and its extremes if they lie between."""
     suffix = f" {unit}" if unit else ""
-    first, last, top = values[0], values[-1], max(values)
-    highest = blocks[values.index(top)]
-    text = f"{name}: {number(first)}{suffix} at block {blocks[0]:.0f}"
-    text += f", {number(last)}{suffix} at block {blocks[-1]:.0f}"
-    if highest not in (blocks[0], blocks[-1]):
-        text += f", highest {number(top)}{suffix} at block {highest:.0f}"
-    return text + "."
+    places = {"": 0, "lowest ": values.index(min(values)), "highest ": values.index(max(values))}
+    said = []
+    for word, place in (*places.items(), ("", len(values) - 1)):
+        if not word or place not in (0, len(values) - 1):
+            said.append(f"{word}{number(values[place])}{suffix} at block {blocks[place]:.0f}")
+    return f"{name}: {', '.join(dict.fromkeys(said))}."
 
 
 def _spans(heads: pd.DataFrame, unit: str) -> dict[str, str]:

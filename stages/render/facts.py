@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.prose import decimals_for, fixed, interval, listed
+from stages.render.prose import decimals_for, fixed, interval, listed, number
 from stages.render.provenance import portable
 from stages.render.style import label_of
 from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
@@ -122,11 +122,12 @@ def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
             "verdict": verdict_mark(claim["verdict"]),
             "difference": effect(claim),
             "of what": claim.get("why") or _compared(claim),
+            "means": _means(claim),
             "paper": claim.get("section") or "–",
         }
         for claim in claims
     ]
-    columns = ["claim", "verdict", "difference", "of what", "paper"]
+    columns = ["claim", "verdict", "difference", "of what", "means", "paper"]
     return pd.DataFrame(rows, columns=columns, dtype=object).set_index("claim")
 
 
@@ -166,7 +167,7 @@ def tally(claims: list[dict[str, Any]]) -> str:
     """How many claims have which verdict, in one sentence."""
     counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in MARKS}
     said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"Of the paper's {len(claims)} claims, {said}."
+    return f"The paper's {len(claims)} claims: {said}."
 
 
 def runs(arms: Arms) -> str:
@@ -196,8 +197,15 @@ def _compared(claim: dict[str, Any]) -> str:
     said = [claim.get("statistic"), claim.get("comparison")]
     adjusted = claim.get("p_adjusted")
     if adjusted is not None:
-        said.append("p < 0.001" if adjusted < 0.001 else f"p = {adjusted:.3f}")
+        said.append("p\u00a0<\u00a00.001" if adjusted < 0.001 else f"p\u00a0=\u00a0{adjusted:.2g}")
     return "; ".join(part for part in said if part) or "–"
+
+
+def _means(claim: dict[str, Any]) -> str:
+    """What each side of a claim, and the untrained control, have of the measure."""
+    scale, unit = (100, "\u00a0%") if claim.get("unit") == "share of images" else (1, "")
+    means = (claim.get("values") or {}).items()
+    return ", ".join(f"{role}\u00a0{number(scale * value)}{unit}" for role, value in means) or "–"
 
 
 def _intervals(values: pd.DataFrame) -> dict[Any, Markup]:

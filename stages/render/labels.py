@@ -29,7 +29,7 @@ SIDES = (
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out, so that the limits and the height of its axes are final and labels can be placed."""
+    """Lay the figure out: labels need the final limits and height of its axes."""
     figure.draw_without_rendering()
 
 

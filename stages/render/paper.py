@@ -7,7 +7,7 @@ were read from the authors' poster (github.com/xxxnell/cl-vs-mim-storage @c57856
 
 from dataclasses import dataclass
 
-VECTOR = "coordinates of the authors' vector plot (exact to rounding)"
+VECTOR = "coordinates of the authors' vector plot, exact to rounding"
 PIXELS = "read off the pixels of the authors' plot"
 SETTING = "ViT-B/16, ImageNet-1K"
 UNIFORM_DISTANCE = 116.49  # px: attention spread evenly over 14×14 patches of 16 px

@@ -90,6 +90,7 @@ def styled() -> Iterator[None]:
         "grid.color": "#E6E6E6",
         "grid.linewidth": 0.7,
         "text.color": TEXT,
+        "text.parse_math": False,  # a dollar sign in a label is a dollar sign
         "xtick.color": "#444444",
         "ytick.color": "#444444",
         "xtick.labelsize": 9,

@@ -67,4 +67,4 @@ def _text(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.3g}".replace("-", "−")
-    return str(escape(value))
+    return str(escape(unbroken(value) if type(value) is str else value))

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.study.paths import scratch, writing
+from stages.study.paths import scratch, write_text, writing
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -70,6 +71,14 @@ def place() -> Place:
 def pending_file() -> Path:
     """What says that MLflow has yet to see the newest results: DVC, which took `track` for done, cannot."""
     return scratch() / "tracking-pending"
+
+
+def put_off(error: Exception) -> None:
+    """Say in one line why MLflow is not up to date, there and in pending_file()."""
+    reason = f"{place().uri}: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    reason = re.sub(r"//[^/@\s]+@", "//", reason)  # a user and password in the URI
+    write_text(pending_file(), reason + "\n")
+    print(f"track: warning: MLflow is not up to date: {reason}", file=sys.stderr)
 
 
 @contextmanager

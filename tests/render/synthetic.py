@@ -141,9 +141,18 @@ def claims() -> dict[str, Any]:
         "statistic": "a mean",
         "unit": "px",
     }
+    values = {"contrastive": 16.2, "masked": 11.9, "random": 16.5}
     share = {"unit": "share of images", "why": ""}
     found: list[dict[str, Any]] = [
-        {"verdict": "supported", "effect": 4.31, "low": 4.27, "high": 4.35, "p_adjusted": 0.0006, "why": ""},
+        {
+            "verdict": "supported",
+            "effect": 4.31,
+            "low": 4.27,
+            "high": 4.35,
+            "p_adjusted": 0.0006,
+            "why": "",
+            "values": values,
+        },
         share
         | {"verdict": "contradicted", "effect": -0.061, "low": -0.08, "high": -0.04, "p_adjusted": 0.001},
         share | {"verdict": "undecided", "effect": 0.004, "low": -0.02, "high": 0.021, "p_adjusted": 0.7},

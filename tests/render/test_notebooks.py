@@ -1,6 +1,8 @@
 """The notebooks are clean, run by themselves, and fail without leaving half a report."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -38,6 +40,13 @@ def test_sources_are_clean(path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             assert_no_result_by_hand(cell.source)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_finds_the_project_when_opened_by_itself(path: Path) -> None:
+    start = nbformat.read(path, as_version=4).cells[2].source
+    code = f"{start}\nimport stages.render.prose\nassert Path('params.yaml').is_file()"
+    assert subprocess.run([sys.executable, "-I", "-c", code], cwd=path.parent).returncode == 0
 
 
 def test_every_analysis_has_a_notebook() -> None:

@@ -101,14 +101,18 @@ def test_captions_follow_the_numbers() -> None:
     swapped = curves.assign(mean=[1, 6, 5, 4.0])
     assert in_order(swapped[swapped["block"] == 2].set_index("label")).startswith("A 6")
     assert "B: 5.00 px at block 1, 4.00 px at block 2." in depth_alt(curves, measure="m", unit="px")
+    bent = pd.concat([curves[:2], curves[:1].assign(block=3, mean=0.5), curves[:1].assign(block=4, mean=1.5)])
+    said = depth_alt(bent, measure="m")
+    assert said.endswith(
+        "A: 1.00 at block 1, lowest 0.500 at block 3, highest 2.00 at block 2, 1.50 at block 4."
+    )
     assert bands(curves[curves["label"] == "A"]).endswith("500 held-out images.")
 
 
 def test_claims_keep_their_verdicts() -> None:
     entries = claims()["claims"]
     assert (
-        tally(entries)
-        == "Of the paper's 4 claims, 1 supported, 1 contradicted, 1 undecided and 1 not tested."
+        tally(entries) == "The paper's 4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested."
     )
     frame = claim_rows(entries)
     assert "4.31 [4.27, 4.35] px" in frame["difference"].iloc[0]
