@@ -9,6 +9,9 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# Waiting threads sleep instead of spinning: on a shared machine a busy core stalls all of them otherwise.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
 
 help:            ## what there is to run
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' Makefile | sed -E 's/: *[a-z.$$()/ -]*##/	/' | sort
@@ -26,14 +29,18 @@ $(VENV)/.complete: requirements.lock
 study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name applies stages/presets/name.yaml first
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
 	@python -m stages.tools.check
-	@dvc repro --quiet 2>&1 || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
+	@dvc repro || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
 
 test: $(VENV)/.complete   ## the tests
 	@python -m pytest
 
-mlflow: $(VENV)/.complete ## the runs in MLflow's own pages
-	@python -m stages.tools.mlflow_ui
+mlflow: $(VENV)/.complete ## the runs in MLflow's own pages; MLFLOW_TRACKING_URI points elsewhere, PORT=5000
+	@python -m stages.track
+	@uri=$$(python -m stages.study.tracking); case $$uri in http*) echo "MLflow: $$uri";; *) \
+	  echo "Open http://127.0.0.1:$${PORT:-5000}/#/experiments/1/runs?workflowType=machine_learning"; \
+	  MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri "$$uri" \
+	    --host 127.0.0.1 --port $${PORT:-5000} --workers 1;; esac
 
 check: $(VENV)/.complete  ## lint and types
 	@ruff check . && ruff format --check . && mypy

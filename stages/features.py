@@ -5,7 +5,8 @@ import argparse
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
 from stages.encoders.vit import embed, encode, load_encoder
@@ -46,7 +47,7 @@ def extract(name: str) -> str:
 
 
 @torch.no_grad()
-def pooled_features(encoder: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
     """What a probe may see of an image, after the final norm.
 
     images:  (B, 3, S, S), normalised

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.mixup import Mixup, mixup_target
+from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
 from stages.data.arrays import Manifest, Split, batches, in_order, normalize, open_split, read_manifest
@@ -24,6 +25,7 @@ from stages.study.seeds import derive
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric, plain_attention_is_faster
 from stages.training.loop import train
+from stages.training.task import Task
 
 
 def main() -> None:
@@ -102,13 +104,14 @@ def finetune(name: str) -> str:
 def protocol(settings: Finetune) -> str:
     """The protocol in words, to stand beside every number."""
     return (
-        f"all weights, {settings.epochs} epochs, AdamW lr {settings.lr:g}, layer decay {settings.layer_decay:g}, "
+        f"all weights, {settings.epochs} epochs, AdamW lr {settings.lr:g}, "
+        f"layer decay {settings.layer_decay:g}, "
         f"mixup {settings.mixup:g}, cutmix {settings.cutmix:g}, {settings.randaugment}, "
         f"drop path {settings.drop_path:g}, mean-pooled patch tokens, last epoch"
     )
 
 
-class Classifier(nn.Module):
+class Classifier(Task):
     """An encoder with one linear layer on its mean patch token, for all label sets at once.
 
     Several label sets of the same images (shape and texture) are trained as one problem over their
@@ -117,12 +120,19 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, *, classes: list[int], settings: Finetune, manifest: Manifest, seed: int
+        self,
+        encoder: VisionTransformer,
+        *,
+        classes: list[int],
+        settings: Finetune,
+        manifest: Manifest,
+        seed: int,
     ) -> None:
         super().__init__()
         encoder.reset_classifier(sum(classes), global_pool="avg")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            encoder.head = nn.Linear(encoder.embed_dim, sum(classes))
             nn.init.trunc_normal_(encoder.head.weight, std=0.02)
             nn.init.zeros_(encoder.head.bias)
         self.encoder = encoder
@@ -138,16 +148,15 @@ class Classifier(nn.Module):
                 num_classes=int(np.prod(classes)),
             )
 
-    def before_step(self, progress: float) -> None:
-        """Nothing changes between steps."""
-
     def views(self, images: Tensor, joint: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
         """Crop, flip, normalise and mix a batch.
 
         images: (B, 3, S, S) uint8; joint: (B,) class among the combinations of all label sets
         returns: (B, 3, S, S) and soft targets (B, sum of classes)
         """
-        images = random_resized_crop_flip(images.float() / 255, scale_min=0.5, generator=generator)
+        images = random_resized_crop_flip(
+            images.float() / 255, scale_min=self.settings.crop_scale_min, generator=generator
+        )
         images = normalize(255 * images, mean=self.manifest.mean, std=self.manifest.std)
         joint = joint.to(images.device)
         combinations = int(np.prod(self.classes))

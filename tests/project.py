@@ -24,7 +24,7 @@ TOY: dict[str, Any] = {
 
 
 def copy_project(target: Path, *, changes: dict[str, Any] | None = None) -> Path:
-    """The project without results in a folder of its own, its parameters at toy size and with the changes."""
+    """The project without results in a folder of its own, at toy size and with the changes."""
     target.mkdir(parents=True, exist_ok=True)
     for name in ("stages", "notebooks"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -53,7 +53,7 @@ def edit(project: Path, changes: dict[str, Any]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a stage: this interpreter first on the path, one thread, nothing of a DVC around us."""
+    """The environment of a stage: this interpreter, one thread, and nothing of a DVC around us."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     return env | {"PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}

@@ -23,9 +23,7 @@ def resolved():
 
 
 def dependencies(stage):
-    return {
-        Path(dep.fs_path).relative_to(ROOT).as_posix() for dep in stage.deps if dep.hash_name != "params"
-    }
+    return {Path(dep.fs_path).relative_to(ROOT).as_posix() for dep in stage.deps if dep.hash_name != "params"}
 
 
 def selection(name, resolved):

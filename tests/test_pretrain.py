@@ -54,7 +54,7 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(prepared, uninterrupted,
 
 def test_run_again_unchanged_it_only_reads_its_last_state(prepared, uninterrupted):
     shutil.rmtree(prepared / "models")
-    # What this arm does not depend on may change: the label, the recipe of another objective's section is not its own.
+    # What this arm does not depend on may change, such as its label.
     edit(prepared, {"arms": {"hybrid": {"label": "Both"}}})
     done = stage(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed at epoch 4/4" in done.stdout and "epoch 4/4  loss" not in done.stdout
@@ -88,8 +88,16 @@ def test_the_random_arm_is_the_initialisation_of_all(prepared):
 def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
     for changes, arm, words in (
         ({}, "nobody", "no arm 'nobody'; there are: random, cl, mim, hybrid"),
-        ({"arms": {"big": {"objective": "masked", "batch_size": 500}}}, "big", "batch_size 500 is more than the 96"),
-        ({"arms": {"odd": {"objective": "maskd"}}}, "odd", "no objectives named 'maskd'; there are: contrastive"),
+        (
+            {"arms": {"big": {"objective": "masked", "batch_size": 500}}},
+            "big",
+            "batch_size 500 is more than the 96",
+        ),
+        (
+            {"arms": {"odd": {"objective": "maskd"}}},
+            "odd",
+            "no objectives named 'maskd'; there are: contrastive",
+        ),
     ):
         edit(prepared, changes)
         done = run_in(prepared, sys.executable, "-m", "stages.pretrain", "--arm", arm)

@@ -85,7 +85,13 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
 
 
 def test_runtime_concerns_nothing(study):
-    runtime = {"threads": 2, "workers": 1, "eval_batch_size": 7, "precision": "32-true", "accelerator": "auto"}
+    runtime = {
+        "threads": 2,
+        "workers": 1,
+        "eval_batch_size": 7,
+        "precision": "32-true",
+        "accelerator": "auto",
+    }
     assert with_edit(study, {"runtime": runtime}) == set()
 
 
@@ -110,7 +116,9 @@ def test_k_of_the_neighbours_runs_the_knn_probes_and_no_training(study, tmp_path
     assert done.returncode == 0, done.stderr
     ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
     assert {f"probe@{arm}-knn" for arm in ("random", "cl", "mim", "hybrid")} <= ran <= expected
-    assert not any(name.startswith(("prepare", "pretrain", "features", "finetune", "analyze")) for name in ran)
+    assert not any(
+        name.startswith(("prepare", "pretrain", "features", "finetune", "analyze")) for name in ran
+    )
 
 
 def test_the_same_study_has_the_same_bytes(study, tmp_path):
@@ -123,7 +131,15 @@ def test_the_same_study_has_the_same_bytes(study, tmp_path):
         if path.is_file() and path.name != ".gitignore"
     ]
     assert len(files) > 40
-    names = ("prepare", "features@cl", "probe@cl-linear", "analyze@cl-attention", "decide", "report@attention", "summary")
+    names = (
+        "prepare",
+        "features@cl",
+        "probe@cl-linear",
+        "analyze@cl-attention",
+        "decide",
+        "report@attention",
+        "summary",
+    )
     for name in names:
         done = run_in(project, "dvc", "repro", "--single-item", "--force", "--no-run-cache", name)
         assert done.returncode == 0, done.stderr

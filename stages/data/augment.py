@@ -130,7 +130,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor, *, radius: int) -> Tensor:
         size = images.shape[dim]
         padding = (0, 0, radius, radius) if dim == 2 else (radius, radius, 0, 0)
         padded = torch.nn.functional.pad(images, padding, mode="reflect")
-        images = sum(kernel[:, tap] * padded.narrow(dim, tap, size) for tap in range(2 * radius + 1))
+        taps_apart = [kernel[:, tap] * padded.narrow(dim, tap, size) for tap in range(2 * radius + 1)]
+        images = torch.stack(taps_apart).sum(dim=0)
     return images
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from timm.layers import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from stages.study.paths import read_json, write_json, writing
 class Trace(NamedTuple):
     """What passes through an encoder.
 
-    tokens:            L+1 tensors (B, prefix+N, D): after embedding, then after each block, before the final norm
+    tokens:            L+1 tensors (B, prefix+N, D): after embedding, then after each block; no final norm
     attention:         L tensors (B, H, prefix+N, prefix+N), rows sum to 1
     num_prefix_tokens: class and register tokens in front of the N patches
     """
@@ -52,7 +53,7 @@ def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.
             pos_embed="none" if vit.position == "none" else "learn",
         )
         _initialize(encoder)
-    if vit.position == "sincos":
+    if vit.position == "sincos" and encoder.pos_embed is not None:
         grid = image_size // vit.patch_size
         encoder.pos_embed.data[0, 0] = 0
         encoder.pos_embed.data[0, 1:] = sincos_positions(grid, vit.width)
@@ -72,7 +73,8 @@ def _initialize(encoder: VisionTransformer) -> None:
     bound = math.sqrt(6 / (projection.weight[0].numel() + projection.weight.shape[0]))
     nn.init.uniform_(projection.weight, -bound, bound)
     nn.init.zeros_(projection.bias)
-    nn.init.normal_(encoder.cls_token, std=1e-6)
+    if encoder.cls_token is not None:
+        nn.init.normal_(encoder.cls_token, std=1e-6)
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:
@@ -89,7 +91,7 @@ def sincos_positions(grid: int, width: int) -> Tensor:
     return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1).float()
 
 
-def embed(encoder: nn.Module, images: Tensor, *, frozen_projection: bool = False) -> Tensor:
+def embed(encoder: VisionTransformer, images: Tensor, *, frozen_projection: bool = False) -> Tensor:
     """Patch embeddings without positions.
 
     images:            (B, 3, S, S), normalised
@@ -100,7 +102,7 @@ def embed(encoder: nn.Module, images: Tensor, *, frozen_projection: bool = False
     return patches.detach() if frozen_projection else patches
 
 
-def encode(encoder: nn.Module, patches: Tensor) -> Tensor:
+def encode(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     """Add positions and the class token, run all blocks and the final norm.
 
     patches: (B, N, D), from `embed`
@@ -115,25 +117,27 @@ def encode(encoder: nn.Module, patches: Tensor) -> Tensor:
 def use_fused_attention(module: nn.Module, fused: bool) -> None:
     """Choose scaled_dot_product_attention or plain attention, whose maps can be seen, in every block."""
     for child in module.modules():
-        if hasattr(child, "fused_attn"):
-            child.fused_attn = fused
+        if isinstance(child, Attention):
+            child.fused_attn = fused  # type: ignore[misc]  # timm declares it final for TorchScript
 
 
 @torch.no_grad()
-def trace(encoder: nn.Module, images: Tensor) -> Trace:
+def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
     """Run the encoder in evaluation mode and float32, and keep every block's tokens and attention.
 
     images: (B, 3, S, S), normalised
     Raises StudyError if a block does not show its attention.
     """
     was_training = encoder.training
-    was_fused = [block.attn.fused_attn for block in encoder.blocks]
+    layers = [module for module in encoder.modules() if isinstance(module, Attention)]
+    was_fused = [layer.fused_attn for layer in layers]
     tokens: list[Tensor] = []
     attention: list[Tensor] = []
     hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))]
     for block in encoder.blocks:
         hooks.append(block.register_forward_hook(lambda _, __, output: tokens.append(output)))
-        hooks.append(block.attn.attn_drop.register_forward_hook(lambda _, __, out: attention.append(out)))
+        drop = block.get_submodule("attn.attn_drop")  # what it is given is the attention
+        hooks.append(drop.register_forward_hook(lambda _, __, output: attention.append(output)))
     try:
         encoder.eval()
         use_fused_attention(encoder, False)
@@ -142,8 +146,8 @@ def trace(encoder: nn.Module, images: Tensor) -> Trace:
     finally:
         for hook in hooks:
             hook.remove()
-        for block, fused in zip(encoder.blocks, was_fused, strict=True):
-            block.attn.fused_attn = fused
+        for layer, fused in zip(layers, was_fused, strict=True):
+            layer.fused_attn = fused  # type: ignore[misc]
         encoder.train(was_training)
     if len(attention) != len(encoder.blocks):
         raise StudyError("trace: a block of this encoder does not show its attention; timm may have changed")
@@ -151,7 +155,7 @@ def trace(encoder: nn.Module, images: Tensor) -> Trace:
 
 
 def save_encoder(
-    directory: Path, encoder: nn.Module, *, vit: Vit, image_size: int, about: dict[str, Any]
+    directory: Path, encoder: VisionTransformer, *, vit: Vit, image_size: int, about: dict[str, Any]
 ) -> None:
     """Write one encoder as encoder.safetensors and encoder.json, whose bytes depend on nothing but content.
 
@@ -163,7 +167,7 @@ def save_encoder(
     write_json(directory / "encoder.json", about | {"vit": vit.model_dump(), "image_size": image_size})
 
 
-def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> nn.Module:
+def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> VisionTransformer:
     """The encoder of one arm, from the out of its pre-training, in evaluation mode.
 
     Raises StudyError if the directory holds no whole encoder.

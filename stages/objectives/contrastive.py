@@ -10,8 +10,10 @@ operations, blur in proportion to the image.
 
 import copy
 import math
+from itertools import pairwise
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
 from stages.data.augment import (
@@ -26,11 +28,12 @@ from stages.data.augment import (
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import info_nce
 from stages.study.params import Arm, Contrastive, Objectives
+from stages.training.task import Task
 
 SETTINGS = ("contrastive",)  # the sections of objectives: that this objective depends on
 
 
-def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "MomentumContrast":
+def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MomentumContrast":
     """The objective around an encoder; the heads are initialised from the seed."""
     objective = MomentumContrast(encoder, settings=settings.contrastive, seed=seed)
     for parameter in encoder.patch_embed.parameters():
@@ -38,10 +41,10 @@ def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "
     return objective
 
 
-class MomentumContrast(nn.Module):
+class MomentumContrast(Task):
     """An encoder that learns to recognise, in one view, the key that its slow copy gives the other view."""
 
-    def __init__(self, encoder: nn.Module, *, settings: Contrastive, seed: int) -> None:
+    def __init__(self, encoder: VisionTransformer, *, settings: Contrastive, seed: int) -> None:
         super().__init__()
         self.settings = settings
         width, hidden, output = encoder.embed_dim, settings.hidden_dim, settings.output_dim
@@ -60,8 +63,7 @@ class MomentumContrast(nn.Module):
         momentum = 1 - (1 - self.settings.momentum) * (1 + math.cos(math.pi * progress)) / 2
         pairs = ((self.key_encoder, self.encoder), (self.key_projector, self.projector))
         for key_network, query_network in pairs:
-            keys, queries = list(key_network.parameters()), list(query_network.parameters())
-            torch._foreach_lerp_(keys, queries, 1 - momentum)
+            torch._foreach_lerp_([*key_network.parameters()], [*query_network.parameters()], 1 - momentum)
 
     def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, Tensor]:
         """Two augmentations of each image, normalised. images: (B, 3, S, S) in [0, 1]"""
@@ -103,9 +105,9 @@ class MomentumContrast(nn.Module):
 
 
 def perceptron(*widths: int) -> nn.Sequential:
-    """Linear layers without bias, batch norm after each, ReLU between; the last norm has no scale or shift."""
+    """Linear layers without bias, batch norm after each, ReLU between; the last norm is not affine."""
     layers: list[nn.Module] = []
-    for index, (width, following) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (width, following) in enumerate(pairwise(widths)):
         last = index == len(widths) - 2
         layers += [nn.Linear(width, following, bias=False), nn.BatchNorm1d(following, affine=not last)]
         if not last:

@@ -5,37 +5,37 @@ branch sees the augmentation of its own method, and the patch projection learns 
 because the CL branch holds it still.
 """
 
-from torch import Generator, Tensor, nn
+from timm.models.vision_transformer import VisionTransformer
+from torch import Generator, Tensor
 
 from stages.data.augment import Normalize
 from stages.objectives.contrastive import MomentumContrast
 from stages.objectives.masked import MaskedImageModeling
 from stages.study.params import Arm, Objectives
 from stages.study.seeds import derive
+from stages.training.task import Task
 
 SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
 
 
-def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "Hybrid":
+def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "Hybrid":
     """The objective around an encoder, with the arm's cl_weight as λ."""
     return Hybrid(encoder, cl_weight=float(arm.cl_weight or 0.0), settings=settings, seed=seed)
 
 
-class Hybrid(nn.Module):
+class Hybrid(Task):
     """The weighted sum of a contrastive and a masked objective that share their encoder."""
 
-    def __init__(self, encoder: nn.Module, *, cl_weight: float, settings: Objectives, seed: int) -> None:
+    def __init__(
+        self, encoder: VisionTransformer, *, cl_weight: float, settings: Objectives, seed: int
+    ) -> None:
         super().__init__()
+        self.encoder = encoder
         self.cl_weight = cl_weight
         self.contrastive = MomentumContrast(
             encoder, settings=settings.contrastive, seed=derive(seed, "contrastive")
         )
         self.masked = MaskedImageModeling(encoder, settings=settings.masked, seed=derive(seed, "masked"))
-
-    @property
-    def encoder(self) -> nn.Module:
-        """The encoder that both branches train."""
-        return self.masked.encoder
 
     def before_step(self, progress: float) -> None:
         """Move the key network of the contrastive branch. progress: share of the training done"""

@@ -10,25 +10,27 @@ initialisation are those of all arms of the study.
 import math
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
 from stages.data.augment import Normalize, random_resized_crop_flip
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import masked_l1
 from stages.study.params import Arm, Masked, Objectives
+from stages.training.task import Task
 
 SETTINGS = ("masked",)  # the sections of objectives: that this objective depends on
 
 
-def build(encoder: nn.Module, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedImageModeling":
+def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedImageModeling":
     """The objective around an encoder; the decoder is initialised from the seed."""
     return MaskedImageModeling(encoder, settings=settings.masked, seed=seed)
 
 
-class MaskedImageModeling(nn.Module):
+class MaskedImageModeling(Task):
     """An encoder that learns to fill in the hidden patches of an image."""
 
-    def __init__(self, encoder: nn.Module, *, settings: Masked, seed: int) -> None:
+    def __init__(self, encoder: VisionTransformer, *, settings: Masked, seed: int) -> None:
         super().__init__()
         self.settings = settings
         self.grid = encoder.patch_embed.grid_size[0]
@@ -38,9 +40,6 @@ class MaskedImageModeling(nn.Module):
             torch.manual_seed(seed)
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(encoder.embed_dim), std=0.02))
             self.decoder = nn.Linear(encoder.embed_dim, self.patch_size**2 * 3)
-
-    def before_step(self, progress: float) -> None:
-        """Nothing changes between steps."""
 
     def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, Tensor]:
         """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""

@@ -20,9 +20,9 @@ Features = dict[str, Tensor]
 def protocol(settings: Linear) -> str:
     """The protocol in words, to stand beside every number."""
     return (
-        f"linear head on cached standardised features, SGD {settings.epochs} epochs, batch {settings.batch_size}, "
-        f"cosine, {len(settings.learning_rates)} learning rates; learning rate and pooling chosen on "
-        f"{settings.validation_fraction:.0%} of the training set"
+        f"linear head on cached standardised features, SGD {settings.epochs} epochs, "
+        f"batch {settings.batch_size}, cosine, {len(settings.learning_rates)} learning rates; "
+        f"learning rate and pooling chosen on {settings.validation_fraction:.0%} of the training set"
     )
 
 

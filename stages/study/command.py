@@ -20,7 +20,7 @@ def run(name: str, work: Callable[[], str]) -> None:
     result = exit_on_error(name, work)
     seconds = time.monotonic() - started
     if int(os.environ.get("RANK", "0")) == 0:
-        write_json(runtime_file(name), {"stage": name, "seconds": seconds, "finished": time.time()})
+        write_json(runtime_file(name), {"stage": name, "seconds": seconds})
         print(f"{name}: {result} ({seconds:.0f} s)", flush=True)
 
 

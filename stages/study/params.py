@@ -165,6 +165,7 @@ class Finetune(Section):
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     warmup_epochs: NonNegative
     drop_path: Annotated[float, Field(ge=0, lt=1)]
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     mixup: NonNegative
     cutmix: NonNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
@@ -226,7 +227,8 @@ def load_params(path: Path = Path("params.yaml"), *, stage: str | None = None, *
     study = validate(read_yaml(path), where=str(path))
     if stage is None:
         return study
-    return _only(study, declared_params(stage, study, path.parent / "dvc.yaml", **chosen) + ["runtime"])
+    declared = declared_params(stage, study, path.parent / "dvc.yaml", **chosen)
+    return _only(study, [*declared, "runtime"])
 
 
 def validate(values: Any, *, where: str = "params.yaml") -> Study:
@@ -265,7 +267,7 @@ def declared_params(stage: str, study: Study, path: Path, **chosen: str) -> list
     declared = []
     for param in entry.get("params", []):
         for template, value in values.items():
-            param = param.replace("${%s}" % template, value)
+            param = param.replace("${" + template + "}", value)
         declared.append(param)
     return declared
 
@@ -286,16 +288,17 @@ def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
     Raises ParamsError if the arm's overrides do not fit together.
     """
     arm = arm_of(study, name)
-    sections = []
-    for common in (study.vit, study.pretrain):
-        fields = type(common).model_fields
-        override = {k: v for k, v in arm if k in fields and v is not None}
-        try:
-            sections.append(type(common).model_validate(common.model_dump() | override))
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ParamsError(f"params.yaml: arms.{name}: {message}") from None
-    return sections[0], sections[1], study.seed if arm.seed is None else arm.seed
+    try:
+        vit = Vit.model_validate(study.vit.model_dump() | _overrides(arm, Vit))
+        recipe = Pretrain.model_validate(study.pretrain.model_dump() | _overrides(arm, Pretrain))
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ParamsError(f"params.yaml: arms.{name}: {message}") from None
+    return vit, recipe, study.seed if arm.seed is None else arm.seed
+
+
+def _overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
+    return {key: value for key, value in arm if key in section.model_fields and value is not None}
 
 
 def read_yaml(path: Path) -> Any:

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -27,7 +28,7 @@ def make_fabric(runtime: Runtime) -> Fabric:
     return fabric
 
 
-def best_precision() -> str:
+def best_precision() -> Literal["bf16-mixed", "16-mixed", "32-true"]:
     """bf16-mixed where the GPU or the processor computes in bfloat16, 32-true elsewhere."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"

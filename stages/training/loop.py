@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from tqdm import tqdm
 
 from stages.study.errors import StudyError
 from stages.study.seeds import derive, generator
 from stages.training.checkpoints import Checkpoints
 from stages.training.schedule import learning_rate
+from stages.training.task import Task
 
 Inputs = Callable[[Tensor, np.ndarray, Generator], tuple[Tensor, ...]]
 History = list[dict[str, float]]
@@ -32,7 +33,7 @@ class Recipe(Protocol):
 
 
 def train(
-    task: nn.Module,
+    task: Task,
     *,
     inputs: Inputs,
     batches: Callable[[int, list[np.ndarray]], Iterator[Tensor]],
@@ -46,7 +47,6 @@ def train(
 ) -> History:
     """Train a task in place and give its history, one row an epoch.
 
-    task:    forward(*inputs) gives {"loss": scalar, ...}; before_step(progress) is called before each step
     inputs:  (uint8 batch (B, 3, S, S) on the device, its indices, generator) to what forward takes
     batches: uint8 batches for an epoch and its list of index arrays
     images:  how many there are to draw from
@@ -132,7 +132,7 @@ def train(
 
 
 def parameter_groups(
-    task: nn.Module, *, weight_decay: float, layer_decay: float | None
+    task: Task, *, weight_decay: float, layer_decay: float | None
 ) -> list[dict[str, object]]:
     """Parameter groups: no weight decay on biases, norms, positions and tokens; lr scaled by depth if asked.
 

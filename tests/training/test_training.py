@@ -11,6 +11,7 @@ from stages.study.params import Arm, Vit, load_params
 from stages.training.checkpoints import Checkpoints
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite
 from stages.training.schedule import learning_rate
+from stages.training.task import Task
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="learned")
 
@@ -44,13 +45,13 @@ def test_no_decay_on_biases_norms_positions_and_tokens():
 
 
 def test_the_rate_of_a_block_is_the_decayed_rate_of_the_next():
-    class Task(torch.nn.Module):
+    class Probe(Task):
         def __init__(self):
             super().__init__()
             self.encoder = build_encoder(vit=VIT, image_size=16, seed=0)
             self.encoder.reset_classifier(5, global_pool="avg")
 
-    task = Task()
+    task = Probe()
     groups = parameter_groups(task, weight_decay=0.1, layer_decay=0.5)
     scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     encoder = task.encoder

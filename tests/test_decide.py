@@ -1,0 +1,125 @@
+"""Verdicts follow the tables: what is put into them comes out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.claims.entries import CLAIMS
+from stages.claims.measures import MissingInput
+from stages.decide import compare
+from stages.study.params import load_params
+from stages.study.paths import analysis_table, finetune_dir, probe_predictions
+
+IMAGES, BLOCKS, HEADS = 60, 6, 2
+NAMED = {claim.name: claim for claim in CLAIMS}
+
+
+def attention(distance, nmi, seed):
+    rng = np.random.default_rng(seed)
+    index = pd.MultiIndex.from_product(
+        [range(IMAGES), range(1, BLOCKS + 1), range(1, HEADS + 1)], names=["image", "block", "head"]
+    )
+    late = index.get_level_values("block") > 4  # what early blocks do must not matter
+    return pd.DataFrame(
+        {
+            "distance": np.where(late, distance, 99) + rng.normal(0, 0.1, len(index)),
+            "nmi": np.where(late, nmi, 0.9) + rng.normal(0, 0.01, len(index)),
+        },
+        index=index,
+    ).reset_index()
+
+
+def answers(share, seed, **columns):
+    right = np.random.default_rng(seed).random(IMAGES) < share
+    return pd.DataFrame({"image": range(IMAGES), "truth": 1, "predicted": right.astype(int), **columns})
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study in which every claim holds, except that the hybrid probes between its parents."""
+    values = {  # distance, nmi, log amplitude, linear, fine-tuned
+        "random": (16.5, 0.01, -1.0, 0.1, 0.1),
+        "cl": (15.0, 0.02, -3.0, 0.9, 0.85),
+        "mim": (8.0, 0.30, -1.5, 0.1, 0.2),
+        "hybrid": (12.0, 0.10, -2.0, 0.5, 1.0),
+    }
+    for seed, (arm, (distance, nmi, amplitude, linear, tuned)) in enumerate(values.items()):
+        rng = np.random.default_rng(100 + seed)
+        fourier = pd.DataFrame(
+            [
+                (i, b, f, amplitude if (b, f) == (6, 0.75) else 5)
+                for i in range(IMAGES)
+                for b in (0, 6)
+                for f in (0.25, 0.75)
+            ],
+            columns=["image", "block", "frequency", "log_amplitude"],
+        )
+        fourier["log_amplitude"] += rng.normal(0, 0.1, len(fourier))
+        chosen = answers(linear, seed, labels="class", pooling="mean", chosen=True)
+        other = answers(0.5, seed, labels="class", pooling="cls", chosen=False)
+        tables = {
+            analysis_table("attention", arm): attention(distance, nmi, seed),
+            analysis_table("fourier", arm): fourier,
+            probe_predictions("linear", arm): pd.concat([chosen, other]),
+            finetune_dir(arm) / "predictions.csv": answers(tuned, seed, labels="class", pooling="mean"),
+        }
+        for path, table in tables.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(tmp_path / path, index=False)
+    return tmp_path
+
+
+def test_differences_are_those_put_in(study):
+    params = load_params()
+    expected = {
+        "attention_distance": 7.0,
+        "attention_collapse": 0.28,
+        "frequency": 1.5,
+        "linear_probing": 0.8,
+    }
+    for name, effect in expected.items():
+        entry = compare(NAMED[name], params=params, root=study)
+        assert entry["effect"] == pytest.approx(effect, abs=0.12)
+        assert entry["low"] < entry["effect"] < entry["high"] and entry["p"] < 0.01
+        assert set(entry["values"]) == {"contrastive", "masked", "random"}
+
+
+def test_the_control_is_compared_with_both_sides(study):
+    entry = compare(NAMED["attention_collapse"], params=load_params(), root=study)
+    assert entry["over_random"]["masked"]["low"] > 0.2
+    assert entry["over_random"]["contrastive"]["effect"] == pytest.approx(0.01, abs=0.005)
+
+
+def test_a_claim_over_both_parents_is_decided_by_the_worse(study):
+    entry = compare(NAMED["hybrid_linear"], params=load_params(), root=study)
+    assert entry["effect"] == pytest.approx(-0.4, abs=0.12)
+    assert compare(NAMED["hybrid_finetuned"], params=load_params(), root=study)["effect"] > 0
+
+
+def test_what_is_missing_is_not_tested_and_says_why(study):
+    params = load_params()
+    (study / analysis_table("fourier", "cl")).unlink()
+    entry = compare(NAMED["frequency"], params=params, root=study)
+    assert entry["verdict"] == "not tested" and "fourier/cl.csv" in entry["why"]
+    fewer = params.model_copy(update={"arms": {k: v for k, v in params.arms.items() if k != "mim"}})
+    entry = compare(NAMED["linear_probing"], params=fewer, root=study)
+    assert entry["verdict"] == "not tested" and "masked" in entry["why"]
+    wide = params.model_copy(update={"vit": params.vit.model_copy(update={"width": 768, "heads": 12})})
+    assert "768 wide" in compare(NAMED["small_models"], params=wide, root=study)["why"]
+
+
+def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study):
+    params = load_params()
+    again = params.arms["cl"].model_copy(update={"seed": 1})
+    other = params.arms["cl"].model_copy(update={"label": "CL, wide"})
+    arms = {**params.arms, "cl_again": again, "cl_wide": other}
+    for table in ("attention", "fourier"):
+        (study / analysis_table(table, "cl_again")).write_bytes(
+            (study / analysis_table(table, "mim")).read_bytes()
+        )
+    entry = compare(NAMED["attention_distance"], params=params.model_copy(update={"arms": arms}), root=study)
+    assert entry["values"]["contrastive"] == pytest.approx((15 + 8) / 2, abs=0.1)
+
+
+def test_a_missing_input_is_an_exception_with_words():
+    assert str(MissingInput("no table")) == "no table"

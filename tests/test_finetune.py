@@ -1,0 +1,90 @@
+"""Fine-tuning: targets of several label sets, and that it learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.encoders.vit import build_encoder
+from stages.finetune import Classifier, randaugmented
+from stages.study.params import Vit, load_params
+from tests.project import ROOT
+
+VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
+
+
+class Manifest:
+    mean, std, image_size = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 16
+
+
+def classifier(classes, **changes):
+    settings = load_params(ROOT / "params.yaml").finetune.model_copy(update=changes)
+    encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+    return Classifier(encoder, classes=classes, settings=settings, manifest=Manifest(), seed=0)
+
+
+@pytest.mark.parametrize("classes", [[3], [3, 4], [2, 3, 4]])
+def test_marginal_targets_are_those_of_each_set_alone(classes):
+    task = classifier(classes)
+    shares = [torch.rand(5, n).softmax(1) for n in classes]
+    joint = shares[0]
+    for share in shares[1:]:
+        joint = (joint[:, :, None] * share[:, None, :]).flatten(1)
+    torch.testing.assert_close(task.marginals(joint), torch.cat(shares, dim=1))
+
+
+def test_smoothing_of_combinations_is_smoothing_of_each_set():
+    task = classifier([3, 4], mixup=0.0, cutmix=0.0, label_smoothing=0.12)
+    images = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
+    joint = torch.tensor([0, 5, 11, 3, 7, 2])
+    _, targets = task.views(images, joint, generator=torch.Generator().manual_seed(0))
+    first = torch.full((6, 3), 0.12 / 3).scatter_add(1, (joint // 4)[:, None], torch.full((6, 1), 0.88))
+    second = torch.full((6, 4), 0.12 / 4).scatter_add(1, (joint % 4)[:, None], torch.full((6, 1), 0.88))
+    torch.testing.assert_close(targets, torch.cat([first, second], dim=1))
+
+
+def test_mixed_targets_sum_to_one_per_set_and_the_generator_decides():
+    task = classifier([3, 4], mixup=0.8, cutmix=1.0)
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+
+    def views(seed):
+        return task.views(images, torch.arange(8), generator=torch.Generator().manual_seed(seed))
+
+    mixed, targets = views(0)
+    torch.testing.assert_close(targets.split([3, 4], dim=1)[0].sum(1), torch.ones(8))
+    torch.testing.assert_close(targets.split([3, 4], dim=1)[1].sum(1), torch.ones(8))
+    assert torch.equal(mixed, views(0)[0]) and not torch.equal(mixed, views(1)[0])
+
+
+def test_it_learns():
+    # Two label sets that the brightness of the upper and of the lower half tell.
+    rng = np.random.default_rng(0)
+    upper, lower = rng.integers(2, size=128), rng.integers(2, size=128)
+    images = torch.from_numpy(rng.integers(0, 60, (128, 3, 16, 16)).astype(np.uint8))
+    images[:, :, :8] += torch.from_numpy((150 * upper).astype(np.uint8))[:, None, None, None]
+    images[:, :, 8:] += torch.from_numpy((150 * lower).astype(np.uint8))[:, None, None, None]
+    task = classifier([2, 2], drop_path=0.0)
+    optimizer = torch.optim.AdamW(task.parameters(), lr=2e-3)
+    joint = torch.from_numpy(2 * upper + lower)
+    losses = []
+    for step in range(60):
+        inputs = task.views(images, joint, generator=torch.Generator().manual_seed(step))
+        loss = task(*inputs)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[:3]) > 0.6 and np.mean(losses[-5:]) < 0.5
+
+
+def test_randaugment_is_reproducible_and_changes_pictures():
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+
+    def augmented(seed):
+        stream = randaugmented(
+            iter([images]), policy="rand-m9-n2-mstd0.5-inc1", manifest=Manifest(), seed=seed
+        )
+        return next(stream)
+
+    assert augmented(0).shape == images.shape and augmented(0).dtype == torch.uint8
+    assert torch.equal(augmented(0), augmented(0))
+    assert not torch.equal(augmented(0), images) and not torch.equal(augmented(0), augmented(1))
