@@ -33,7 +33,7 @@ study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name ap
 	@echo "Report: $(CURDIR)/reports/index.html"
 
 test: $(VENV)/.complete   ## the tests
-	@python -m pytest
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 mlflow: $(VENV)/.complete ## the runs in MLflow's own pages; MLFLOW_TRACKING_URI points elsewhere, PORT=5000
 	@python -m stages.track

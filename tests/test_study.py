@@ -1,5 +1,6 @@
 """The whole pipeline at toy size under DVC, and what is run again after an edit."""
 
+import json
 import shutil
 import time
 
@@ -13,7 +14,9 @@ from tests.project import as_dvc_repository, copy_project, edit, run_in
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A finished study."""
-    project = as_dvc_repository(copy_project(tmp_path_factory.mktemp("study") / "project"))
+    project = copy_project(tmp_path_factory.mktemp("study") / "project")
+    edit(project, {"arms": {"mim": {"label": "MIM"}}})
+    as_dvc_repository(project)
     done = run_in(project, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return project
@@ -22,7 +25,7 @@ def study(tmp_path_factory):
 def stale(project):
     """The stages that `dvc repro` would consider, by name: those that changed and all that follow them."""
     with Repo(str(project)) as repo:
-        changed = set(repo.status())
+        changed = set(json.loads(run_in(project, "dvc", "status", "--json").stdout))
         graph = repo.index.graph  # edges point from a stage to what it needs
         names = {stage: stage.addressing.split(":")[-1] for stage in graph}
         found = set()
