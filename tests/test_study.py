@@ -14,9 +14,7 @@ from tests.project import as_dvc_repository, copy_project, edit, run_in
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A finished study."""
-    project = copy_project(tmp_path_factory.mktemp("study") / "project")
-    edit(project, {"arms": {"mim": {"label": "MIM"}}})
-    as_dvc_repository(project)
+    project = as_dvc_repository(copy_project(tmp_path_factory.mktemp("study") / "project"))
     done = run_in(project, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return project

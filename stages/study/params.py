@@ -1,6 +1,5 @@
 """params.yaml as types: what may be set, between which bounds, and who may read it."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -338,8 +337,3 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
         if getattr(model, "__origin__", None) is dict:
             model = model.__args__[1] if part not in Study.model_fields else model
     return list(model.model_fields)
-
-
-def under_dvc() -> str | None:
-    """The DVC stage that runs this process, or None."""
-    return os.environ.get("DVC_STAGE")
