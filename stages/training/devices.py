@@ -9,19 +9,23 @@ import torch
 from lightning_fabric import Fabric
 
 from stages.study.device import set_threads
+from stages.study.errors import StudyError
 from stages.study.params import Runtime
 
 
 def make_fabric(runtime: Runtime) -> Fabric:
-    """Fabric on the chosen device, started; under torchrun one process of many."""
+    """Fabric on one device, started.
+
+    Raises StudyError if several processes or devices are asked for: the loss would see a part of its keys.
+    """
+    if runtime.devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise StudyError("runtime.devices: training runs in one process on one device; set it to 1")
     set_threads(runtime)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=runtime.accelerator,
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", runtime.devices)),
-        num_nodes=processes // int(os.environ.get("LOCAL_WORLD_SIZE", processes)) or 1,
+        devices=1,
         precision=best_precision() if runtime.precision == "auto" else runtime.precision,
     )
     fabric.launch()

@@ -9,6 +9,7 @@ from stages.objectives import masked
 from stages.study.errors import StudyError
 from stages.study.params import Arm, Vit, load_params
 from stages.training.checkpoints import Checkpoints
+from stages.training.devices import make_fabric
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite
 from stages.training.schedule import learning_rate
 from stages.training.task import Task
@@ -60,6 +61,12 @@ def test_the_rate_of_a_block_is_the_decayed_rate_of_the_next():
     assert blocks[1] / blocks[0] == pytest.approx(2.0)
     assert scale[id(encoder.patch_embed.proj.weight)] == pytest.approx(blocks[0] / 2)
     assert scale[id(encoder.pos_embed)] == scale[id(encoder.patch_embed.proj.weight)]
+
+
+def test_several_devices_are_refused_in_one_line():
+    runtime = load_params().runtime.model_copy(update={"devices": 2})
+    with pytest.raises(StudyError, match=r"runtime\.devices"):
+        make_fabric(runtime)
 
 
 def test_an_epoch_sees_every_image_once_in_whole_batches():
