@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.layers import Attention
@@ -112,6 +113,30 @@ def encode(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     for block in encoder.blocks:
         tokens = block(tokens)
     return encoder.norm(tokens)
+
+
+def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
+    """What `encode` gives the class token, the last block being computed for that token alone.
+
+    patches: (B, N, D), from `embed`
+    returns: (B, D)
+    """
+    tokens = encoder.norm_pre(encoder._pos_embed(patches))
+    for block in encoder.blocks[:-1]:
+        tokens = block(tokens)
+    last: Any = encoder.blocks[-1]
+    layer, class_token = last.attn, tokens[:, :1]
+    # Every token gives a key and a value; only the class token asks.
+    parts = (layer.attn_dim, 2 * layer.attn_dim)
+    weights, biases = layer.qkv.weight.split(parts), layer.qkv.bias.split(parts)
+    normed = last.norm1(tokens)
+    query = F.linear(normed[:, :1], weights[0], biases[0])
+    key, value = F.linear(normed, weights[1], biases[1]).chunk(2, dim=-1)
+    by_head = [part.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for part in (query, key, value)]
+    answer = F.scaled_dot_product_attention(*by_head).transpose(1, 2).flatten(2)  # (B, 1, D)
+    class_token = class_token + last.drop_path1(last.ls1(layer.proj(answer)))
+    class_token = class_token + last.drop_path2(last.ls2(last.mlp(last.norm2(class_token))))
+    return encoder.norm(class_token)[:, 0]
 
 
 def use_fused_attention(module: nn.Module, fused: bool) -> None:

@@ -25,7 +25,7 @@ from stages.data.augment import (
     solarize,
     with_probability,
 )
-from stages.encoders.vit import embed, encode
+from stages.encoders.vit import embed, encode_class_token
 from stages.objectives.losses import info_nce
 from stages.study.params import Arm, Contrastive, Objectives
 from stages.training.task import Task
@@ -91,14 +91,11 @@ class MomentumContrast(Task):
         # norm takes the statistics of one view.
         both = torch.cat([first, second])
         patches = embed(self.encoder, both, frozen_projection=True)
-        queries = [
-            self.predictor(self.projector(tokens)) for tokens in encode(self.encoder, patches)[:, 0].chunk(2)
-        ]
+        class_tokens = encode_class_token(self.encoder, patches).chunk(2)
+        queries = [self.predictor(self.projector(tokens)) for tokens in class_tokens]
         with torch.no_grad():
-            key_patches = embed(self.key_encoder, both)
-            keys = [
-                self.key_projector(tokens) for tokens in encode(self.key_encoder, key_patches)[:, 0].chunk(2)
-            ]
+            class_tokens = encode_class_token(self.key_encoder, embed(self.key_encoder, both)).chunk(2)
+            keys = [self.key_projector(tokens) for tokens in class_tokens]
         temperature = self.settings.temperature
         loss = info_nce(queries[0], keys[1], temperature) + info_nce(queries[1], keys[0], temperature)
         return {"loss": loss}

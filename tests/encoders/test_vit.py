@@ -7,6 +7,7 @@ from stages.encoders.vit import (
     build_encoder,
     embed,
     encode,
+    encode_class_token,
     load_encoder,
     save_encoder,
     sincos_positions,
@@ -31,6 +32,16 @@ def images():
 
 def test_encode_is_timms_forward(encoder, images):
     torch.testing.assert_close(encode(encoder, embed(encoder, images)), encoder(images))
+
+
+def test_the_class_token_alone_is_that_of_all_tokens_and_so_are_its_gradients(encoder, images):
+    encoder, images = encoder.double(), images.double()
+    whole = encode(encoder, embed(encoder, images))[:, 0]
+    alone = encode_class_token(encoder, embed(encoder, images))
+    torch.testing.assert_close(alone, whole)
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    expected, found = (torch.autograd.grad(out[:, :5].sum(), parameters) for out in (whole, alone))
+    torch.testing.assert_close(found, expected)
 
 
 def test_initialisation_depends_on_the_seed_alone(encoder):
