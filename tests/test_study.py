@@ -122,6 +122,20 @@ def test_k_of_the_neighbours_runs_the_knn_probes_and_no_training(study, tmp_path
     )
 
 
+def test_a_comment_in_an_objective_trains_nothing_again(study, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(study, project, symlinks=True)
+    with (project / "stages/objectives/masked.py").open("a") as source:
+        source.write("# A remark.\n")
+    done = run_in(project, "dvc", "repro", "pretrain@mim", "features@mim", "finetune@mim")
+    assert done.returncode == 0, done.stderr
+    ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
+    assert ran == {"pretrain@mim"}
+    assert "grad_norm" not in done.stdout  # the line that every epoch ends with
+    for name in ("encoder.safetensors", "history.csv"):
+        assert (project / "models/mim" / name).read_bytes() == (study / "models/mim" / name).read_bytes()
+
+
 def test_the_same_study_has_the_same_bytes(study, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(study, project, symlinks=True)
