@@ -36,7 +36,8 @@ def decide() -> str:
         {
             "claims": compared,
             "correction": f"Holm over {len(tested)} tested claims, level {LEVEL:g}",
-            "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images",
+            "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images "
+            "and of replicates where there are any",
         },
     )
     counts = pd.Series([entry["verdict"] for entry in compared]).value_counts()
@@ -56,32 +57,33 @@ def compare(claim: Claim, *, params: Study, root: Path = Path(".")) -> dict[str,
         "unit": claim.unit,
         "comparison": f"{claim.higher} over {' and '.join(claim.lower)}",
     }
+    roles = (claim.higher, *claim.lower)
     try:
-        values = {
-            role: role_values(claim, role, params=params, root=root) for role in (claim.higher, *claim.lower)
-        }
+        values = {role: role_values(claim, role, params=params, root=root) for role in roles}
     except measures.MissingInput as missing:
         return entry | {"verdict": "not tested", "why": f"{missing}"}
     seed = derive(params.seed, "decide", claim.name)
     differences = [difference(values[claim.higher], values[role], seed=seed) for role in claim.lower]
     decisive = joint(differences)
     entry |= decisive._asdict() | {"differences": differences, "why": ""}
-    entry["values"] = {role: float(series.mean()) for role, series in values.items()}
+    entry["values"] = {role: mean_of(table) for role, table in values.items()}
+    entry["arms"] = {role: list(table.columns) for role, table in values.items()}
     try:
         control = role_values(claim, "random", params=params, root=root)
     except measures.MissingInput:
         return entry
-    entry["values"]["random"] = float(control.mean())
+    entry["values"]["random"] = mean_of(control)
+    entry["arms"]["random"] = list(control.columns)
     entry["over_random"] = {
-        role: difference(series, control, seed=seed)._asdict() for role, series in values.items()
+        role: difference(table, control, seed=seed)._asdict() for role, table in values.items()
     }
     return entry
 
 
-def role_values(claim: Claim, role: str, *, params: Study, root: Path) -> pd.Series:
-    """One value per image for the arms that stand for an objective, averaged over replicates.
+def role_values(claim: Claim, role: str, *, params: Study, root: Path) -> pd.DataFrame:
+    """One value per image (rows) for each arm (columns) that stands for an objective.
 
-    They are the first arm with that objective and all arms with the same objective and label.
+    They are the first arm with that objective and its replicates: all arms of the same objective and label.
     Raises MissingInput if there is none.
     """
     arms = [name for name, arm in params.arms.items() if arm.objective == role]
@@ -90,13 +92,18 @@ def role_values(claim: Claim, role: str, *, params: Study, root: Path) -> pd.Ser
     label = params.arms[arms[0]].label
     replicates = [name for name in arms if name == arms[0] or (label and params.arms[name].label == label)]
     measure = getattr(measures, claim.measure)
-    return pd.concat([measure(root, name, params) for name in replicates], axis=1).mean(axis=1)
+    return pd.DataFrame({name: measure(root, name, params) for name in replicates}).dropna()
 
 
-def difference(first: pd.Series, second: pd.Series, *, seed: int) -> Difference:
+def difference(first: pd.DataFrame, second: pd.DataFrame, *, seed: int) -> Difference:
     """Paired difference over the images that both have."""
-    both = pd.concat([first, second], axis=1, join="inner")
-    return paired_difference(both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy(), seed=seed)
+    both = first.index.intersection(second.index)
+    return paired_difference(first.loc[both].to_numpy().T, second.loc[both].to_numpy().T, seed=seed)
+
+
+def mean_of(table: pd.DataFrame) -> float:
+    """The mean over images and replicates."""
+    return float(table.to_numpy().mean())
 
 
 if __name__ == "__main__":

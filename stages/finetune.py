@@ -20,7 +20,15 @@ from stages.probes.accuracy import prediction_table, summarize
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
 from stages.study.params import Finetune, load_params
-from stages.study.paths import file_digest, finetune_dir, finetune_metrics, model_dir, write_json, writing
+from stages.study.paths import (
+    file_digest,
+    finetune_dir,
+    finetune_metrics,
+    model_dir,
+    read_json,
+    write_json,
+    writing,
+)
 from stages.study.seeds import derive
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric, plain_attention_is_faster
@@ -46,16 +54,17 @@ def finetune(name: str) -> str:
     train_split, test_split = open_split("train"), open_split("test")
     fabric = make_fabric(params.runtime)
     classes = [len(names) for names in manifest.labels.values()]
+    # Of the arm, so that replicates differ in their fine-tuning as well.
+    seed = derive(read_json(model_dir(name) / "encoder.json")["seed"], "finetune")
     task = Classifier(
         load_encoder(model_dir(name), drop_path=settings.drop_path),
         classes=classes,
         settings=settings,
         manifest=manifest,
-        seed=derive(params.seed, "finetune", "head"),
+        seed=derive(seed, "head"),
     )
     use_fused_attention(task, not plain_attention_is_faster(fabric))
     targets = joint_labels(train_split, manifest)
-    seed = derive(params.seed, "finetune")
     history = train(
         task,
         inputs=lambda images, indices, draw: task.views(images, targets[indices], generator=draw),
@@ -76,7 +85,7 @@ def finetune(name: str) -> str:
             fingerprint(
                 encoder=file_digest(model_dir(name) / "encoder.safetensors"),
                 settings=settings.model_dump(),
-                seed=params.seed,
+                seed=seed,
                 data=manifest.digest,
                 code=training_code("stages.finetune"),
             ),

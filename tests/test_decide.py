@@ -119,6 +119,9 @@ def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study
         )
     entry = compare(NAMED["attention_distance"], params=params.model_copy(update={"arms": arms}), root=study)
     assert entry["values"]["contrastive"] == pytest.approx((15 + 8) / 2, abs=0.1)
+    assert entry["arms"]["contrastive"] == ["cl", "cl_again"]
+    # The two trainings disagree, so another pair of them could have shown no difference at all.
+    assert entry["high"] > 6.5 and entry["low"] < 0.5
 
 
 def test_a_missing_input_is_an_exception_with_words():

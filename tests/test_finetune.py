@@ -1,11 +1,13 @@
 """Fine-tuning: targets of several label sets, and that it learns."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from stages.encoders.vit import build_encoder
-from stages.finetune import Classifier, randaugmented
+from stages.finetune import Classifier, joint_labels, randaugmented
 from stages.study.params import Vit, load_params
 from tests.project import ROOT
 
@@ -30,6 +32,16 @@ def test_marginal_targets_are_those_of_each_set_alone(classes):
     for share in shares[1:]:
         joint = (joint[:, :, None] * share[:, None, :]).flatten(1)
     torch.testing.assert_close(task.marginals(joint), torch.cat(shares, dim=1))
+
+
+def test_the_class_of_a_combination_is_told_apart_by_each_set():
+    labels = {"shape": np.array([0, 2, 1]), "texture": np.array([3, 0, 2])}
+    joint = joint_labels(
+        SimpleNamespace(labels=labels), SimpleNamespace(labels={"shape": "abc", "texture": "wxyz"})
+    )
+    one_hot = torch.nn.functional.one_hot(joint, 12).float()
+    shape, texture = classifier([3, 4]).marginals(one_hot).split([3, 4], dim=1)
+    assert shape.argmax(1).tolist() == [0, 2, 1] and texture.argmax(1).tolist() == [3, 0, 2]
 
 
 def test_smoothing_of_combinations_is_smoothing_of_each_set():

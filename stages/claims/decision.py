@@ -20,21 +20,36 @@ class Difference(NamedTuple):
 def paired_difference(first: np.ndarray, second: np.ndarray, *, seed: int) -> Difference:
     """How much larger the first is than the second, over the same images.
 
-    first, second: (n,) values of the same images
-    Percentile interval over resampled images; the p-value is twice the smaller share of resampled means on
-    either side of 0, never less than 2 in the number of resamples.
+    first, second: (replicates, n) values of the same n images, each side with replicates of its own
+    Percentile interval over resampled images and, apart, resampled replicates of each side; the p-value is
+    twice the smaller share of resampled means on either side of 0, never less than 2 in the number of
+    resamples.
     Source: Efron & Tibshirani 1993, ch. 13 and 15.
     """
-    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    sides = [np.asarray(side, dtype=float) for side in (first, second)]
+    images = sides[0].shape[1]
     generator = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
-    for start in range(0, RESAMPLES, 500):  # bounded memory
-        chosen = generator.integers(len(difference), size=(min(500, RESAMPLES - start), len(difference)))
-        means[start : start + len(chosen)] = difference[chosen].mean(axis=1)
+    for start in range(0, RESAMPLES, 100):  # bounded memory
+        count = min(100, RESAMPLES - start)
+        drawn = generator.integers(images, size=(count, images))
+        first_mean, second_mean = (resampled_means(side, drawn, generator) for side in sides)
+        means[start : start + count] = first_mean - second_mean
     low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
     tail = min((means <= 0).sum(), (means >= 0).sum())
     p = min(1.0, 2 * (tail + 1) / (RESAMPLES + 1))
-    return Difference(float(difference.mean()), float(low), float(high), float(p))
+    return Difference(float(sides[0].mean() - sides[1].mean()), float(low), float(high), float(p))
+
+
+def resampled_means(values: np.ndarray, images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The mean (resamples,) over the drawn images and over as many replicates drawn with replacement.
+
+    values: (replicates, n); images: (resamples, n) drawn indices
+    """
+    replicates = len(values)
+    of_each = values[:, images].mean(axis=2).T  # (resamples, replicates)
+    drawn = generator.integers(replicates, size=of_each.shape)
+    return np.take_along_axis(of_each, drawn, axis=1).mean(axis=1)
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -63,10 +78,14 @@ def verdict(differences: list[Difference], adjusted: float) -> str:
 
 
 def joint(differences: list[Difference]) -> Difference:
-    """The smallest of several differences, with the p-value of them all.
+    """The difference that decides a claim over several others.
 
-    A claim over all others stands only if each comparison does, so its p-value is the largest of theirs
-    (intersection-union test, Berger 1982); it falls by a single one below 0, whose p-value then decides.
+    The claim stands only if every comparison does, so while all are above 0 the least certain one decides
+    (intersection-union test, Berger 1982). It falls by a single one below 0, so otherwise the most certain of
+    those decides, its p-value times the number of comparisons it was picked from (Bonferroni).
     """
-    smallest = min(differences, key=lambda item: item.effect)
-    return smallest._replace(p=max(item.p for item in differences)) if smallest.effect > 0 else smallest
+    below = [item for item in differences if item.effect <= 0]
+    if not below:
+        return max(differences, key=lambda item: item.p)
+    surest = min(below, key=lambda item: item.p)
+    return surest._replace(p=min(1.0, len(differences) * surest.p))

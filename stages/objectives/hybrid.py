@@ -35,6 +35,8 @@ class Hybrid(Task):
         self.contrastive = MomentumContrast(
             encoder, settings=settings.contrastive, seed=derive(seed, "contrastive")
         )
+        if cl_weight == 1:  # nothing teaches the projection, and weight decay alone must not move it
+            encoder.patch_embed.requires_grad_(False)
         self.masked = MaskedImageModeling(encoder, settings=settings.masked, seed=derive(seed, "masked"))
 
     def before_step(self, progress: float) -> None:

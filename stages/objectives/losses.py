@@ -13,11 +13,12 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     Source: van den Oord et al. 2018, Eq. 4; the factor 2τ is that of the published MoCo v3, and the weights
     of the paper's hybrid loss are to be read with it.
     """
-    queries = F.normalize(queries.float(), dim=1)
-    keys = F.normalize(keys.float(), dim=1)
-    logits = queries @ keys.T / temperature  # (B, B)
-    positives = torch.arange(len(queries), device=queries.device)
-    return 2 * temperature * F.cross_entropy(logits, positives)
+    with torch.autocast(queries.device.type, enabled=False):  # it would take the product in bfloat16
+        queries = F.normalize(queries.float(), dim=1)
+        keys = F.normalize(keys.float(), dim=1)
+        logits = queries @ keys.T / temperature  # (B, B)
+        positives = torch.arange(len(queries), device=queries.device)
+        return 2 * temperature * F.cross_entropy(logits, positives)
 
 
 def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:

@@ -36,11 +36,11 @@ def fit_predict(
     returns:     pooling -> predicted (n,), pooling -> accuracy by which to choose one, nothing else to tell
     """
     predictions, choice = {}, {}
+    sample = torch.randperm(len(labels), generator=generator)[:2000].to(labels.device)
     for pooling, features in train.items():
         predictions[pooling] = vote(
             features, labels, test[pooling], k=settings.k, temperature=settings.temperature, classes=classes
         )
-        sample = torch.randperm(len(features), generator=generator)[:2000]
         own = vote(
             features,
             labels,

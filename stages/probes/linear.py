@@ -22,7 +22,8 @@ def protocol(settings: Linear) -> str:
     return (
         f"linear head on cached standardised features, SGD {settings.epochs} epochs, "
         f"batch {settings.batch_size}, cosine, {len(settings.learning_rates)} learning rates; "
-        f"learning rate and pooling chosen on {settings.validation_fraction:.0%} of the training set"
+        f"learning rate and pooling chosen on {settings.validation_fraction:.0%} of the training set, "
+        "heads trained on the rest"
     )
 
 

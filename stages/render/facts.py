@@ -39,6 +39,11 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}",
         "Pre-training": f"{pretrain.epochs} epochs, batch {pretrain.batch_size}, peak learning rate "
         f"{pretrain.lr:g}, weight decay {pretrain.weight_decay:g}",
+    }
+    for name, settings in dict(study.objectives).items():
+        told = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in dict(settings).items())
+        rows[f"{name.capitalize()} objective"] = told
+    rows |= {
         "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
         f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",
         "Probes": listed(dict(study.probes)),
@@ -106,7 +111,8 @@ def measure_rows(arms: Arms, *, analyses: Container[str], seed: int = 0) -> pd.D
 
 def measures_caption(study: Study) -> str:
     """Caption of `measure_rows`, with the level of evenly spread attention where attention was measured."""
-    said = "Measures of the last block, mean with 95 % bootstrap interval over images."
+    over = "images and replicates" if has_replicates(study.arms) else "images"
+    said = f"Measures of the last block, mean with 95 % bootstrap interval over {over}."
     if "attention" in study.analyses:
         grid, patch = study.data.image_size // study.vit.patch_size, study.vit.patch_size
         level = uniform_distance(grid=grid, patch_size=patch)
@@ -123,11 +129,12 @@ def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
             "difference": effect(claim),
             "of what": claim.get("why") or _compared(claim),
             "means": _means(claim),
+            "against untrained": against_untrained(claim),
             "paper": claim.get("section") or "–",
         }
         for claim in claims
     ]
-    columns = ["claim", "verdict", "difference", "of what", "means", "paper"]
+    columns = ["claim", "verdict", "difference", "of what", "means", "against untrained", "paper"]
     return pd.DataFrame(rows, columns=columns, dtype=object).set_index("claim")
 
 
@@ -163,6 +170,18 @@ def effect(claim: dict[str, Any]) -> str:
     return nowrap(interval(*numbers, unit=unit))
 
 
+def against_untrained(claim: dict[str, Any]) -> str:
+    """Whether each side of a claim is above, below or like the untrained control, by its interval.
+
+    A difference between two trainings says little of either if one of them undid what chance had put there.
+    """
+    sides = {
+        role: "above" if over["low"] > 0 else "below" if over["high"] < 0 else "like it"
+        for role, over in (claim.get("over_random") or {}).items()
+    }
+    return ", ".join(f"{role} {side}" for role, side in sides.items()) or "–"
+
+
 def tally(claims: list[dict[str, Any]]) -> str:
     """How many claims have which verdict, in one sentence."""
     counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in MARKS}
@@ -180,6 +199,11 @@ def runs(arms: Arms) -> str:
         "Every encoder was trained once."
     )  # fmt: skip
     return f"{said} Intervals over images do not say how much another seed would change."
+
+
+def has_replicates(arms: Arms) -> bool:
+    """Whether several arms share a label."""
+    return any(len(names) > 1 for names in arms_by_label(arms).values())
 
 
 def nowrap(text: str) -> Markup:
@@ -204,8 +228,13 @@ def _compared(claim: dict[str, Any]) -> str:
 def _means(claim: dict[str, Any]) -> str:
     """What each side of a claim, and the untrained control, have of the measure."""
     scale, unit = (100, "\u00a0%") if claim.get("unit") == "share of images" else (1, "")
-    means = (claim.get("values") or {}).items()
-    return ", ".join(f"{role}\u00a0{number(scale * value)}{unit}" for role, value in means) or "–"
+    arms, means = claim.get("arms") or {}, (claim.get("values") or {}).items()
+    return (
+        ", ".join(
+            f"{listed(arms.get(role, [role]))}\u00a0{number(scale * value)}{unit}" for role, value in means
+        )
+        or "–"
+    )
 
 
 def _intervals(values: pd.DataFrame) -> dict[Any, Markup]:

@@ -29,6 +29,10 @@ def make_fabric(runtime: Runtime) -> Fabric:
         precision=best_precision() if runtime.precision == "auto" else runtime.precision,
     )
     fabric.launch()
+    if fabric.device.type == "cuda":
+        # The same bytes from the same seed; where CUDA has no deterministic kernel, torch says so.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
 
 

@@ -74,6 +74,7 @@ def train(
     model, fabric_optimizer = fabric.setup(task, optimizer)
     if state is not None:
         fabric_optimizer.load_state_dict(state["optimizer"])
+        fabric.strategy.precision.load_state_dict(state["precision"])  # the loss scale of 16-mixed
 
     # Train
     for epoch in range(len(history), recipe.epochs):
@@ -119,10 +120,9 @@ def train(
         row |= {key: torch.stack([record[key] for record in records]).mean().item() for key in records[0]}
         history.append(row | {"lr": lr})
         if fabric.is_global_zero:
-            checkpoints.save(
-                epoch + 1,
-                {"task": task.state_dict(), "optimizer": fabric_optimizer.state_dict(), "history": history},
-            )
+            state = {"task": task.state_dict(), "optimizer": fabric_optimizer.state_dict()}
+            state |= {"precision": fabric.strategy.precision.state_dict(), "history": history}
+            checkpoints.save(epoch + 1, state)
             parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
             print(f"{name}: epoch {epoch + 1}/{recipe.epochs}  {parts}", file=sys.stdout, flush=True)
         fabric.barrier()

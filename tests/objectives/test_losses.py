@@ -66,8 +66,11 @@ def test_masked_mse_is_a_loop_over_patches_and_perfect_prediction_is_zero():
 
 
 def test_losses_are_taken_in_float32():
-    q = torch.randn(4, 8).bfloat16()
-    assert info_nce(q, q, 0.2).dtype == torch.float32
+    q, k = torch.randn(2, 64, 128, generator=torch.Generator().manual_seed(0))
+    assert info_nce(q.bfloat16(), k.bfloat16(), 0.2).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = info_nce(q, k, 0.2)
+    torch.testing.assert_close(mixed, info_nce(q, k, 0.2), rtol=0, atol=0)
     assert (
         masked_l1(torch.ones(1, 3, 4, 4).bfloat16(), torch.zeros(1, 3, 4, 4), torch.ones(1, 2, 2)).dtype
         == torch.float32

@@ -132,6 +132,31 @@ def test_views_are_asymmetric(images):
         assert ((second.mean() > 0.5) != (pictures.mean() > 0.5)) == second_inverted
 
 
+@pytest.mark.parametrize("setting", ["blur_probability", "jitter_strength", "grey_probability"])
+def test_each_setting_acts_on_its_views(setting):
+    task = make("contrastive")
+    images = torch.rand(40, 3, 64, 64, generator=torch.Generator().manual_seed(0))  # large enough to blur
+    plain = {"solarize_probability": 0.0, "blur_probability": 0.0, "grey_probability": 0.0}
+    plain |= {"jitter_probability": 1.0, "jitter_strength": 0.0}
+
+    def views(settings):
+        task.settings = SETTINGS.contrastive.model_copy(update=settings)
+        return task.views(images, normalize=lambda v: v, generator=torch.Generator().manual_seed(1))
+
+    pairs = zip(views(plain), views(plain | {setting: 1.0}), strict=True)
+    first, second = (((a - b).abs().amax(dim=(1, 2, 3)) > 0.01).float().mean() for a, b in pairs)
+    if setting == "blur_probability":  # half of the draws are too weak to see
+        assert first > 0.4 and second < 0.15
+    else:
+        assert first > 0.9 and second > 0.9
+
+
+def test_one_contrastive_weight_leaves_the_projection_alone():
+    task = make("hybrid", cl_weight=1.0)
+    assert not any(parameter.requires_grad for parameter in task.encoder.patch_embed.parameters())
+    assert any(parameter.requires_grad for parameter in task.encoder.blocks.parameters())
+
+
 def test_the_hybrid_is_the_weighted_sum_and_its_projection_learns_from_masking_alone(images):
     task = make("hybrid", cl_weight=0.3)
     inputs = views_of(task, images)

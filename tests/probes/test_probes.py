@@ -84,19 +84,6 @@ def test_heads_trained_together_are_those_trained_alone(blobs):
     torch.testing.assert_close(together[1, -1], head.bias, rtol=1e-3, atol=1e-4)
 
 
-def test_the_test_set_chooses_nothing(blobs):
-    features, labels = blobs
-    settings = Linear(epochs=5, batch_size=128, learning_rates=[0.01, 0.1], validation_fraction=0.1)
-
-    def chosen(test):
-        return linear.fit_predict(
-            {"mean": features[:600]}, labels[:600], {"mean": test},
-            classes=4, settings=settings, generator=torch.Generator().manual_seed(0),
-        )[1:]  # fmt: skip
-
-    assert chosen(features[600:]) == chosen(torch.zeros(10, 8))
-
-
 def test_wilson_interval():
     # Wilson 1927 for 10 of 20, z = 1.96
     assert accuracy.wilson_interval(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)

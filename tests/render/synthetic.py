@@ -152,6 +152,11 @@ def claims() -> dict[str, Any]:
             "p_adjusted": 0.0006,
             "why": "",
             "values": values,
+            "arms": {"contrastive": ["cl", "cl_again"], "masked": ["mim"], "random": ["random"]},
+            "over_random": {
+                "contrastive": {"effect": -0.3, "low": -0.7, "high": 0.1},
+                "masked": {"effect": -4.6, "low": -5.0, "high": -4.2},
+            },
         },
         share
         | {"verdict": "contradicted", "effect": -0.061, "low": -0.08, "high": -0.04, "p_adjusted": 0.001},

@@ -121,6 +121,8 @@ def test_claims_keep_their_verdicts() -> None:
         frame["difference"].iloc[3] == "–" and frame["of what"].iloc[3] == "no arm has the objective hybrid"
     )
     assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
+    assert frame["against untrained"].tolist() == ["contrastive like it, masked below", "–", "–", "–"]
+    assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
 
 
 def test_how_often_encoders_were_trained() -> None:

@@ -1,5 +1,7 @@
 """The pieces of the loop: schedule, groups, order, guard, checkpoints."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,10 @@ from stages.study.errors import StudyError
 from stages.study.params import Arm, Vit, load_params
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
-from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite
+from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, train
 from stages.training.schedule import learning_rate
 from stages.training.task import Task
+from tests.project import ROOT
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="learned")
 
@@ -61,6 +64,59 @@ def test_the_rate_of_a_block_is_the_decayed_rate_of_the_next():
     assert blocks[1] / blocks[0] == pytest.approx(2.0)
     assert scale[id(encoder.patch_embed.proj.weight)] == pytest.approx(blocks[0] / 2)
     assert scale[id(encoder.pos_embed)] == scale[id(encoder.patch_embed.proj.weight)]
+
+
+def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_progress(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    told = []
+
+    class Probe(Task):
+        def __init__(self):
+            super().__init__()
+            self.encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+            self.encoder.reset_classifier(5, global_pool="avg")
+
+        def before_step(self, progress):
+            told.append(progress)
+
+        def forward(self, images):
+            return {"loss": self.encoder(images).square().mean()}
+
+    def trained(epochs, lr):
+        task = Probe()
+        before = {name: value.clone() for name, value in task.named_parameters()}
+        recipe = SimpleNamespace(
+            epochs=epochs, batch_size=4, lr=lr, weight_decay=0.0, warmup_epochs=0.0, clip_grad=1e9
+        )
+        train(
+            task,
+            inputs=lambda batch, indices, draw: (batch.float() / 255,),
+            batches=lambda epoch, order: (
+                torch.full((4, 3, 16, 16), 9, dtype=torch.uint8)
+                * torch.arange(4, dtype=torch.uint8)[:, None, None, None]
+                for _ in order
+            ),
+            images=4,
+            recipe=recipe,
+            betas=(0.9, 0.999),
+            layer_decay=0.5,
+            seed=0,
+            fabric=make_fabric(
+                load_params(ROOT / "params.yaml").runtime.model_copy(update={"accelerator": "cpu"})
+            ),
+            checkpoints=Checkpoints(f"finetune-{epochs}", "0" * 16),
+        )
+        return {name: (value - before[name]).abs().max().item() for name, value in task.named_parameters()}
+
+    # Adam's first step has the size of the rate, whatever the gradient.
+    moved = trained(epochs=1, lr=1e-3)
+    assert moved["encoder.head.weight"] == pytest.approx(1e-3, rel=0.01)
+    assert moved["encoder.blocks.1.mlp.fc2.weight"] == pytest.approx(5e-4, rel=0.01)
+    assert moved["encoder.blocks.0.mlp.fc2.weight"] == pytest.approx(2.5e-4, rel=0.01)
+    told.clear()
+    trained(epochs=4, lr=1e-3)
+    assert told == [0, 0.25, 0.5, 0.75]
 
 
 def test_several_devices_are_refused_in_one_line():
