@@ -1,6 +1,6 @@
 # The two commands are `make study` and `make test`; each does all the set-up it needs, once.
 .DEFAULT_GOAL := help
-.PHONY: help study test setup mlflow bench check clean
+.PHONY: help study test setup mlflow check clean
 
 PYTHON ?= python3
 PRESET ?=
@@ -29,6 +29,7 @@ $(VENV)/.complete: requirements.lock
 study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name applies stages/presets/name.yaml first
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
 	@python -m stages.tools.check
+	@test ! -f scratch/tracking-pending || python -m stages.track
 	@dvc repro || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
 

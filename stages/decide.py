@@ -1,13 +1,14 @@
 """Decide each claim of the paper from the tables of the study: `python -m stages.decide`."""
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stages.claims import measures
-from stages.claims.decision import LEVEL, RESAMPLES, Difference, holm, joint, paired_difference, verdict
+from stages.claims.decision import LEVEL, RESAMPLES, Mean, bootstrap, holm, joint, paired_difference, verdict
 from stages.claims.entries import CLAIMS, Claim
 from stages.study.command import run
 from stages.study.params import Study, load_params
@@ -57,26 +58,23 @@ def compare(claim: Claim, *, params: Study, root: Path = Path(".")) -> dict[str,
         "unit": claim.unit,
         "comparison": f"{claim.higher} over {' and '.join(claim.lower)}",
     }
-    roles = (claim.higher, *claim.lower)
+    tables: dict[str, pd.DataFrame] = {}
     try:
-        values = {role: role_values(claim, role, params=params, root=root) for role in roles}
+        for role in (claim.higher, *claim.lower):
+            tables[role] = role_values(claim, role, params=params, root=root)
     except measures.MissingInput as missing:
         return entry | {"verdict": "not tested", "why": f"{missing}"}
-    seed = derive(params.seed, "decide", claim.name)
-    differences = [difference(values[claim.higher], values[role], seed=seed) for role in claim.lower]
-    decisive = joint(differences)
-    entry |= decisive._asdict() | {"differences": differences, "why": ""}
-    entry["values"] = {role: mean_of(table) for role, table in values.items()}
-    entry["arms"] = {role: list(table.columns) for role, table in values.items()}
-    try:
-        control = role_values(claim, "random", params=params, root=root)
-    except measures.MissingInput:
-        return entry
-    entry["values"]["random"] = mean_of(control)
-    entry["arms"]["random"] = list(control.columns)
-    entry["over_random"] = {
-        role: difference(table, control, seed=seed)._asdict() for role, table in values.items()
-    }
+    with suppress(measures.MissingInput):
+        tables["random"] = role_values(claim, "random", params=params, root=root)
+    means = bootstrapped(tables, seed=derive(params.seed, "decide", claim.name))
+    differences = [paired_difference(means[claim.higher], means[role]) for role in claim.lower]
+    entry |= joint(differences)._asdict() | {"differences": differences, "why": ""}
+    entry["values"] = {role: mean.value for role, mean in means.items()}
+    entry["arms"] = {role: list(table.columns) for role, table in tables.items()}
+    if control := means.pop("random", None):
+        entry["over_random"] = {
+            role: paired_difference(mean, control)._asdict() for role, mean in means.items()
+        }
     return entry
 
 
@@ -95,15 +93,11 @@ def role_values(claim: Claim, role: str, *, params: Study, root: Path) -> pd.Dat
     return pd.DataFrame({name: measure(root, name, params) for name in replicates}).dropna()
 
 
-def difference(first: pd.DataFrame, second: pd.DataFrame, *, seed: int) -> Difference:
-    """Paired difference over the images that both have."""
-    both = first.index.intersection(second.index)
-    return paired_difference(first.loc[both].to_numpy().T, second.loc[both].to_numpy().T, seed=seed)
-
-
-def mean_of(table: pd.DataFrame) -> float:
-    """The mean over images and replicates."""
-    return float(table.to_numpy().mean())
+def bootstrapped(tables: dict[str, pd.DataFrame], *, seed: int) -> dict[str, Mean]:
+    """The mean of each role over its arms and the images that all roles have."""
+    shared = pd.concat(tables, axis=1, join="inner")
+    means = bootstrap([shared[role].to_numpy().T for role in tables], seed=seed)
+    return dict(zip(tables, means, strict=True))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from stages.claims.entries import CLAIMS
-from stages.claims.measures import MissingInput
 from stages.decide import compare
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
@@ -101,6 +100,8 @@ def test_what_is_missing_is_not_tested_and_says_why(study):
     (study / analysis_table("fourier", "cl")).unlink()
     entry = compare(NAMED["frequency"], params=params, root=study)
     assert entry["verdict"] == "not tested" and "fourier/cl.csv" in entry["why"]
+    without = params.model_copy(update={"analyses": {"fourier": params.analyses["fourier"]}})
+    assert "not among" in compare(NAMED["attention_distance"], params=without, root=study)["why"]
     fewer = params.model_copy(update={"arms": {k: v for k, v in params.arms.items() if k != "mim"}})
     entry = compare(NAMED["linear_probing"], params=fewer, root=study)
     assert entry["verdict"] == "not tested" and "masked" in entry["why"]
@@ -122,7 +123,3 @@ def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study
     assert entry["arms"]["contrastive"] == ["cl", "cl_again"]
     # The two trainings disagree, so another pair of them could have shown no difference at all.
     assert entry["high"] > 6.5 and entry["low"] < 0.5
-
-
-def test_a_missing_input_is_an_exception_with_words():
-    assert str(MissingInput("no table")) == "no table"

@@ -213,6 +213,14 @@ def test_without_a_server_the_study_goes_on_and_the_next_run_catches_up(study, m
     assert set(runs()) == {*addresses(), "study"}
 
 
+def test_an_experiment_deleted_by_hand_comes_back(study):
+    track.main()
+    with connect() as store:
+        store.client.delete_experiment(store.experiment)
+    track.main()
+    assert not pending_file().exists() and "study" in runs()
+
+
 def test_a_server_that_never_answers_is_given_up(study, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:

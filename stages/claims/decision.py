@@ -1,5 +1,6 @@
 """How a claim is decided: paired bootstrap over images, Holm's correction over claims."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,39 +18,49 @@ class Difference(NamedTuple):
     p: float
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, *, seed: int) -> Difference:
-    """How much larger the first is than the second, over the same images.
+class Mean(NamedTuple):
+    """A mean, and what it would have been in each resample of its images and replicates."""
 
-    first, second: (replicates, n) values of the same n images, each side with replicates of its own
-    Percentile interval over resampled images and, apart, resampled replicates of each side; the p-value is
-    twice the smaller share of resampled means on either side of 0, never less than 2 in the number of
-    resamples.
+    value: float
+    resampled: np.ndarray  # (RESAMPLES,)
+
+
+def bootstrap(sides: Sequence[np.ndarray], *, seed: int) -> list[Mean]:
+    """The mean of each side over its replicates and images, resampled.
+
+    sides: (replicates, n) values each, of the same n images
+    All sides see the same resampled images; the replicates of each are resampled apart.
+    Source: Efron & Tibshirani 1993, ch. 8.
+    """
+    images = np.asarray(sides[0]).shape[1]
+    values = np.concatenate(sides).astype(float)  # (all replicates, n)
+    generator = np.random.default_rng(seed)
+    means = np.empty((RESAMPLES, len(values)))
+    for resample in range(RESAMPLES):
+        drawn = generator.integers(images, size=images, dtype=np.int32)
+        means[resample] = values @ np.bincount(drawn, minlength=images) / images
+    found, start = [], 0
+    for side in sides:
+        own = means[:, start : start + len(side)]
+        start += len(side)
+        which = generator.integers(len(side), size=own.shape)
+        resampled = np.take_along_axis(own, which, axis=1).mean(axis=1)
+        found.append(Mean(float(np.mean(side)), resampled))
+    return found
+
+
+def paired_difference(first: Mean, second: Mean) -> Difference:
+    """How much larger the first is than the second, of one bootstrap.
+
+    Percentile interval; the p-value is twice the smaller share of resampled differences on either side of 0,
+    never less than 2 in the number of resamples.
     Source: Efron & Tibshirani 1993, ch. 13 and 15.
     """
-    sides = [np.asarray(side, dtype=float) for side in (first, second)]
-    images = sides[0].shape[1]
-    generator = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    for start in range(0, RESAMPLES, 100):  # bounded memory
-        count = min(100, RESAMPLES - start)
-        drawn = generator.integers(images, size=(count, images))
-        first_mean, second_mean = (resampled_means(side, drawn, generator) for side in sides)
-        means[start : start + count] = first_mean - second_mean
-    low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
-    tail = min((means <= 0).sum(), (means >= 0).sum())
+    differences = first.resampled - second.resampled
+    low, high = np.quantile(differences, [LEVEL / 2, 1 - LEVEL / 2])
+    tail = min((differences <= 0).sum(), (differences >= 0).sum())
     p = min(1.0, 2 * (tail + 1) / (RESAMPLES + 1))
-    return Difference(float(sides[0].mean() - sides[1].mean()), float(low), float(high), float(p))
-
-
-def resampled_means(values: np.ndarray, images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The mean (resamples,) over the drawn images and over as many replicates drawn with replacement.
-
-    values: (replicates, n); images: (resamples, n) drawn indices
-    """
-    replicates = len(values)
-    of_each = values[:, images].mean(axis=2).T  # (resamples, replicates)
-    drawn = generator.integers(replicates, size=of_each.shape)
-    return np.take_along_axis(of_each, drawn, axis=1).mean(axis=1)
+    return Difference(first.value - second.value, float(low), float(high), float(p))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -19,17 +19,17 @@ class MissingInput(Exception):
 
 def late_attention_distance(root: Path, arm: str, params: Study) -> pd.Series:
     """Attention distance per image, px: mean over heads and the last third of the blocks."""
-    return _late_attention(root, arm, "distance")
+    return _late_attention(root, arm, params, "distance")
 
 
 def late_mutual_information(root: Path, arm: str, params: Study) -> pd.Series:
     """Normalised mutual information per image: mean over heads and the last third of the blocks."""
-    return _late_attention(root, arm, "nmi")
+    return _late_attention(root, arm, params, "nmi")
 
 
 def last_log_amplitude(root: Path, arm: str, params: Study) -> pd.Series:
     """Relative log amplitude per image at the highest frequency after the last block."""
-    table = _read(root / analysis_table("fourier", arm))
+    table = _analysis(root, arm, params, "fourier")
     last = (table["block"] == table["block"].max()) & (table["frequency"] == table["frequency"].max())
     return table[last].set_index("image")["log_amplitude"]
 
@@ -53,11 +53,17 @@ def finetuned_accuracy_small(root: Path, arm: str, params: Study) -> pd.Series:
     return finetuned_accuracy(root, arm, params)
 
 
-def _late_attention(root: Path, arm: str, column: str) -> pd.Series:
-    table = _read(root / analysis_table("attention", arm))
+def _late_attention(root: Path, arm: str, params: Study, column: str) -> pd.Series:
+    table = _analysis(root, arm, params, "attention")
     blocks = int(table["block"].max())
     late = table[table["block"] > blocks - math.ceil(blocks / 3)]
     return late.groupby("image")[column].mean()
+
+
+def _analysis(root: Path, arm: str, params: Study, name: str) -> pd.DataFrame:
+    if name not in params.analyses:  # a table of it may be left from when it was
+        raise MissingInput(f"{name} is not among the analyses of this study")
+    return _read(root / analysis_table(name, arm))
 
 
 def _correct(table: pd.DataFrame) -> pd.Series:

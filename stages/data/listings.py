@@ -1,5 +1,6 @@
 """What images a folder or tar holds, and of which class: one folder per class, under whatever prefix."""
 
+import lzma
 import os
 import tarfile
 import zlib
@@ -138,7 +139,7 @@ def _tar(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path, tarinfo=_Member) as archive:
             yield archive
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise StudyError(f"{path}: not a whole tar archive: {error}") from None
 
 

@@ -168,7 +168,7 @@ class Finetune(Section):
     mixup: NonNegative
     cutmix: NonNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    randaugment: Annotated[str, Field(pattern=r"^rand(-[a-z]+[0-9.]+)*$")]
+    randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")]
     clip_grad: Positive
 
 
@@ -208,6 +208,13 @@ class Study(Section):
                 f"data.image_size {self.data.image_size} must be a multiple of "
                 f"vit.patch_size {self.vit.patch_size}"
             )
+        if grid < 3:
+            raise ValueError(
+                f"vit.patch_size {self.vit.patch_size} cuts images of {self.data.image_size} px into "
+                f"{grid} × {grid} patches; 3 × 3 are the fewest that have a high frequency"
+            )
+        if self.data.test_source and self.data.source == "shapes_textures":
+            raise ValueError("data.test_source: shapes_textures draws its own test images; leave it empty")
         if grid % self.objectives.masked.mask_unit:
             raise ValueError(
                 f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
@@ -334,6 +341,6 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     for part in location:
         if isinstance(model, type) and issubclass(model, BaseModel):
             model = model.model_fields[str(part)].annotation
-        if getattr(model, "__origin__", None) is dict:
-            model = model.__args__[1] if part not in Study.model_fields else model
+        elif getattr(model, "__origin__", None) is dict:
+            model = model.__args__[1]
     return list(model.model_fields)

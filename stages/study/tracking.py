@@ -104,6 +104,8 @@ def connect() -> "Iterator[Store]":
         if experiment is None:
             yield Store(client, client.create_experiment(name, artifact_location=where.artifacts))
             return
+        if experiment.lifecycle_stage == "deleted":  # by hand, in MLflow's pages; its runs are made again
+            client.restore_experiment(experiment.experiment_id)
         if where.ours and experiment.artifact_location != where.artifacts:
             _follow(where, experiment.artifact_location)
         yield Store(client, experiment.experiment_id)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from stages.data.listings import located
+from stages.data.named import is_name
 from stages.study.command import exit_with
 from stages.study.params import ParamsError, load_params, recipe_of
 
@@ -26,7 +28,27 @@ def check() -> str:
         _exists(f"analyses.{name}", name, Path("stages/analyses"), apart=set())
         if not Path(f"notebooks/{name}.ipynb").exists():
             raise ParamsError(f"params.yaml: analyses.{name}: it has no notebooks/{name}.ipynb to draw it")
+    for key, source in (("source", params.data.source), ("test_source", params.data.test_source)):
+        built_in = key == "source" and source == "shapes_textures"
+        named = key == "source" and source is not None and is_name(source)
+        if source and not (built_in or named or located(source)):
+            raise ParamsError(f"params.yaml: data.{key} is {source!r}: no such file or folder")
+    if params.runtime.devices > 1:
+        raise ParamsError(
+            "params.yaml: runtime.devices: training runs in one process on one device; set it to 1"
+        )
+    if params.runtime.accelerator in ("cuda", "mps"):
+        _available(params.runtime.accelerator)
     return ""
+
+
+def _available(accelerator: str) -> None:
+    import torch  # takes seconds, and is not needed for the other checks
+
+    if not (torch.cuda if accelerator == "cuda" else torch.backends.mps).is_available():
+        raise ParamsError(
+            f"params.yaml: runtime.accelerator is {accelerator!r}, which torch does not find here"
+        )
 
 
 def _exists(key: str, name: str, directory: Path, *, apart: set[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
 
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
@@ -32,16 +33,23 @@ def describe() -> str:
 def apply(name: str) -> str:
     """Overlay the preset on params.yaml, comments kept, and tell what changed.
 
-    A mapping is merged into what is there; a null in place of an arm, a probe or an analysis takes it away.
+    A mapping is merged into what is there; a null in place of an arm or an analysis takes it away.
     Raises StudyError if there is no such preset or the result is not valid; params.yaml is then untouched.
     """
     chosen = [path for path in _presets() if path.stem == name]
     if not chosen:
         raise StudyError(f"no preset {name!r}; there are: {', '.join(path.stem for path in _presets())}")
+    overlay = read_yaml(chosen[0])
+    for path, values in ((PARAMS, read_yaml(PARAMS)), (chosen[0], overlay)):
+        if not isinstance(values, dict):
+            raise StudyError(f"{path}: holds no settings; `git checkout {path}` brings them back")
     yaml = YAML()
     yaml.preserve_quotes = True
-    params = yaml.load(PARAMS.read_text(encoding="utf-8"))
-    changes = merge(params, read_yaml(chosen[0]))
+    try:
+        params = yaml.load(PARAMS.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:  # a key given twice, which other readers let pass
+        raise StudyError(f"{PARAMS}: not YAML: {error.problem}") from None
+    changes = merge(params, overlay)
     text = io.StringIO()
     yaml.dump(params, text)
     validate(YAML(typ="safe").load(text.getvalue()), where=f"params.yaml with preset {name}")
@@ -57,7 +65,7 @@ def merge(values: dict[str, Any], overlay: dict[str, Any], path: str = "") -> li
         old = values.get(key)
         if isinstance(new, dict) and isinstance(old, dict):
             changes += merge(old, new, path=f"{where}.")
-        elif new is None and path in ("arms.", "probes.", "analyses."):
+        elif new is None and path in ("arms.", "analyses."):
             if key in values:
                 changes.append(f"{where} removed")
                 del values[key]

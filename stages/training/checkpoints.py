@@ -45,6 +45,7 @@ class Checkpoints:
 
     def finish(self) -> None:
         """Mark this training as ended and drop earlier ended ones of the same stage."""
+        self.directory.mkdir(parents=True, exist_ok=True)  # a training of no epochs has saved nothing
         (self.directory / "ended").touch()
         for other in self.directory.parent.glob(f"{self.stage}-{'?' * 16}"):
             if other != self.directory and (other / "ended").exists():

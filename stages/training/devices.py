@@ -26,7 +26,7 @@ def make_fabric(runtime: Runtime) -> Fabric:
     fabric = Fabric(
         accelerator=runtime.accelerator,
         devices=1,
-        precision=best_precision() if runtime.precision == "auto" else runtime.precision,
+        precision=best_precision(runtime.accelerator) if runtime.precision == "auto" else runtime.precision,
     )
     fabric.launch()
     if fabric.device.type == "cuda":
@@ -36,9 +36,9 @@ def make_fabric(runtime: Runtime) -> Fabric:
     return fabric
 
 
-def best_precision() -> Literal["bf16-mixed", "16-mixed", "32-true"]:
-    """bf16-mixed where the GPU or the processor computes in bfloat16, 32-true elsewhere."""
-    if torch.cuda.is_available():
+def best_precision(accelerator: str) -> Literal["bf16-mixed", "16-mixed", "32-true"]:
+    """bf16-mixed where the GPU or the processor that is asked for computes in bfloat16, 32-true elsewhere."""
+    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     # Processors without bfloat16 units emulate it, ten times slower than float32.
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, ttest_rel
 
-from stages.claims.decision import Difference, holm, joint, paired_difference, verdict
+from stages.claims.decision import Difference, bootstrap, holm, joint, paired_difference, verdict
+
+
+def compared(first, second, *, seed):
+    return paired_difference(*bootstrap([first, second], seed=seed))
 
 
 def test_the_interval_is_that_of_the_normal_approximation():
     rng = np.random.default_rng(0)
     first, second = rng.normal(0.3, 1, 800), rng.normal(0, 1, 800)
-    result = paired_difference(first[None], second[None], seed=1)
+    result = compared(first[None], second[None], seed=1)
     reach = 1.96 * (first - second).std() / 800**0.5
     assert result.effect == pytest.approx((first - second).mean())
     assert (result.low, result.high) == pytest.approx(
@@ -21,21 +25,20 @@ def test_the_interval_is_that_of_the_normal_approximation():
 def test_p_values_are_those_of_the_t_test():
     rng = np.random.default_rng(1)
     first, second = rng.normal(0.08, 1, 900), rng.normal(0, 1, 900)
-    assert paired_difference(first[None], second[None], seed=1).p == pytest.approx(
+    assert compared(first[None], second[None], seed=1).p == pytest.approx(
         ttest_rel(first, second).pvalue, abs=0.03
     )
 
 
 def test_no_difference_has_no_effect_and_p_one():
     same = np.arange(10.0)[None]
-    assert paired_difference(same, same, seed=0) == Difference(0.0, 0.0, 0.0, 1.0)
+    assert compared(same, same, seed=0) == Difference(0.0, 0.0, 0.0, 1.0)
 
 
 def test_false_findings_are_rare():
     rng = np.random.default_rng(2)
     found = [
-        paired_difference(rng.normal(size=(1, 100)), rng.normal(size=(1, 100)), seed=s).p < 0.05
-        for s in range(100)
+        compared(rng.normal(size=(1, 100)), rng.normal(size=(1, 100)), seed=s).p < 0.05 for s in range(100)
     ]
     assert np.mean(found) < 0.13
 
@@ -44,7 +47,7 @@ def test_replicates_widen_the_interval_by_what_they_differ():
     rng = np.random.default_rng(3)
     of_seed = rng.normal(0, 1, 40)
     first = of_seed[:, None] + rng.normal(0, 0.01, (40, 300))
-    result = paired_difference(first, np.zeros((1, 300)), seed=1)
+    result = compared(first, np.zeros((1, 300)), seed=1)
     reach = 1.96 * of_seed.std() / 40**0.5
     assert (result.low, result.high) == pytest.approx(
         (of_seed.mean() - reach, of_seed.mean() + reach), abs=0.05

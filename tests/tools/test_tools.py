@@ -59,6 +59,14 @@ def test_a_preset_may_take_an_arm_away(project):
     assert "hybrid" not in load_params(project / "params.yaml").arms
 
 
+@pytest.mark.parametrize("text", ["", "seed: 0\nseed: 1\n", "seed: [\n"])
+def test_params_that_hold_nothing_to_overlay_are_one_line(project, text):
+    (project / "params.yaml").write_text(text)
+    done = tool(project, "preset", "cifar10")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "params.yaml" in done.stderr
+    assert (project / "params.yaml").read_text() == text
+
+
 def test_presets_are_listed_with_what_they_are_for(project):
     listed = tool(project, "preset").stdout
     assert all(name in listed for name in PRESETS)
@@ -74,6 +82,10 @@ def test_presets_are_listed_with_what_they_are_for(project):
         ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, fourier"]),
         ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
         ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
+        ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
+        ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
+        ({"runtime": {"devices": 2}}, ["runtime.devices", "set it to 1"]),
+        ({"runtime": {"accelerator": "mps"}}, ["runtime.accelerator", "'mps'", "does not find"]),
     ],
 )
 def test_the_check_names_what_is_wrong_in_one_line(project, changes, words):
