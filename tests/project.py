@@ -17,7 +17,7 @@ TOY: dict[str, Any] = {
     "pretrain": {"epochs": 2, "batch_size": 32},
     "objectives": {"contrastive": {"hidden_dim": 16, "output_dim": 8}},
     "probes": {"knn": {"k": 5}, "linear": {"epochs": 2}},
-    "finetune": {"epochs": 1, "batch_size": 32, "lr": 0.003},
+    "finetune": {"epochs": 1, "batch_size": 32},
     "analyses": {"attention": {"images": 12}, "fourier": {"images": 12}},
     "runtime": {"accelerator": "cpu", "threads": 1, "eval_batch_size": 40},
 }

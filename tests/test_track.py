@@ -311,11 +311,13 @@ def test_outs_that_are_not_what_the_stage_wrote_are_left_out(study):
 
 def test_numbers_that_yaml_versions_read_differently_are_the_same(study):
     lock = (study / "dvc.lock").read_text()
-    assert "lr: 0.003" in lock
-    (study / "dvc.lock").write_text(lock.replace("lr: 0.003", "lr: 3e-03"))
+    rate = load_params().finetune.lr
+    assert f"lr: {rate}" in lock
+    without_point = f"lr: {1e6 * rate:.0f}e-06"  # a number in YAML 1.2, a string in 1.1
+    (study / "dvc.lock").write_text(lock.replace(f"lr: {rate}", without_point))
     track.track()
     found = runs()
-    assert {found[stage][0].data.params["finetune.lr"] for stage in ("finetune@cl", "study")} == {"0.003"}
+    assert {found[stage][0].data.params["finetune.lr"] for stage in ("finetune@cl", "study")} == {str(rate)}
 
 
 def test_without_results_one_is_told_what_to_do(study):
