@@ -11,11 +11,11 @@ from PIL import Image
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.mixup import Mixup, mixup_target
 from timm.models.vision_transformer import VisionTransformer
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from stages.data.arrays import Manifest, Split, batches, in_order, normalize, open_split, read_manifest
 from stages.data.augment import random_resized_crop_flip
-from stages.encoders.vit import load_encoder, use_fused_attention
+from stages.encoders.vit import load_encoder
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
@@ -29,9 +29,9 @@ from stages.study.paths import (
     write_json,
     writing,
 )
-from stages.study.seeds import derive
+from stages.study.seeds import Draws, derive
 from stages.training.checkpoints import Checkpoints
-from stages.training.devices import make_fabric, plain_attention_is_faster
+from stages.training.devices import fit_to_device, make_fabric
 from stages.training.loop import train
 from stages.training.task import Task
 
@@ -63,13 +63,14 @@ def finetune(name: str) -> str:
         manifest=manifest,
         seed=derive(seed, "head"),
     )
-    use_fused_attention(task, not plain_attention_is_faster(fabric))
+    fit_to_device(task, runtime=params.runtime, fabric=fabric)
     targets = joint_labels(train_split, manifest)
     history = train(
         task,
-        inputs=lambda images, indices, draw: task.views(images, targets[indices], generator=draw),
+        inputs=lambda images, indices, draws: task.views(images, targets[indices], draws=draws),
         batches=lambda epoch, order: randaugmented(
             batches(train_split.images, order, workers=params.runtime.workers),
+            order=order,
             policy=settings.randaugment,
             manifest=manifest,
             seed=derive(seed, "randaugment", epoch),
@@ -157,14 +158,14 @@ class Classifier(Task):
                 num_classes=int(np.prod(classes)),
             )
 
-    def views(self, images: Tensor, joint: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
+    def views(self, images: Tensor, joint: Tensor, *, draws: Draws) -> tuple[Tensor, Tensor]:
         """Crop, flip, normalise and mix a batch.
 
         images: (B, 3, S, S) uint8; joint: (B,) class among the combinations of all label sets
         returns: (B, 3, S, S) and soft targets (B, sum of classes)
         """
         images = random_resized_crop_flip(
-            images.float() / 255, scale_min=self.settings.crop_scale_min, generator=generator
+            images.float() / 255, scale_min=self.settings.crop_scale_min, draws=draws
         )
         images = normalize(255 * images, mean=self.manifest.mean, std=self.manifest.std)
         joint = joint.to(images.device)
@@ -173,7 +174,7 @@ class Classifier(Task):
             soft = mixup_target(joint, combinations, lam=1.0, smoothing=self.settings.label_smoothing)
         else:
             # timm draws from numpy's global generator
-            np.random.seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+            np.random.seed(draws.seed())
             even = len(images) // 2 * 2
             images, soft = self.mixup(images[:even], joint[:even])
         return images, self.marginals(soft.float())
@@ -210,20 +211,23 @@ def joint_labels(split: Split, manifest: Manifest) -> Tensor:
 
 
 def randaugmented(
-    stream: Iterator[Tensor], *, policy: str, manifest: Manifest, seed: int
+    stream: Iterator[Tensor], *, order: list[np.ndarray], policy: str, manifest: Manifest, seed: int
 ) -> Iterator[Tensor]:
     """Apply timm's RandAugment to every image of a stream of uint8 batches (B, 3, S, S).
 
+    order: the indices (B,) of each batch
     Source: Cubuk et al. 2020, in timm's variant, which the published recipes use.
     """
     fill = tuple(round(255 * value) for value in manifest.mean)
     size = manifest.image_size
     transform = rand_augment_transform(policy, {"translate_const": int(0.45 * size), "img_mean": fill})
-    for index, batch in enumerate(stream):
-        # timm draws from the global generators of Python and numpy
-        random.seed(derive(seed, index))
-        np.random.seed(derive(seed, index) % 2**32)
-        pictures = [transform(Image.fromarray(image)) for image in batch.permute(0, 2, 3, 1).numpy()]
+    for indices, batch in zip(order, stream, strict=True):
+        pictures = []
+        for index, image in zip(indices, batch.permute(0, 2, 3, 1).numpy(), strict=True):
+            # timm draws from the global generators of Python and numpy
+            random.seed(derive(seed, int(index)))
+            np.random.seed(derive(seed, int(index)) % 2**32)
+            pictures.append(transform(Image.fromarray(image)))
         yield torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
 
 

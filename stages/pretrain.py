@@ -4,18 +4,19 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from torch import Generator, Tensor
+import torch
+from torch import Tensor
 
 from stages.data.arrays import batches, normalize, open_split, read_manifest
-from stages.encoders.vit import build_encoder, save_encoder, use_fused_attention
+from stages.encoders.vit import build_encoder, save_encoder
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
 from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, recipe_of
 from stages.study.paths import model_dir, write_text
-from stages.study.seeds import derive
+from stages.study.seeds import Draws, derive
 from stages.training.checkpoints import Checkpoints
-from stages.training.devices import make_fabric, plain_attention_is_faster
+from stages.training.devices import fit_to_device, make_fabric
 from stages.training.loop import History, train
 
 
@@ -39,13 +40,19 @@ def pretrain(name: str) -> str:
     manifest = read_manifest()
     image_size = params.data.image_size
     encoder = build_encoder(vit=vit, image_size=image_size, seed=derive(seed, "init"))
-    task = objective_module.build(encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"))
+    # Only an objective that says so is ever shown a label.
+    supervised = getattr(objective_module, "USES_LABELS", False)
+    classes = {"classes": [len(names) for names in manifest.labels.values()]} if supervised else {}
+    task = objective_module.build(
+        encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"), **classes
+    )
     history: History = []
     about = {"arm": name, "objective": arm.objective, "seed": seed, "epochs": recipe.epochs if task else 0}
+    fabric = make_fabric(params.runtime)
     if task is not None:
-        fabric = make_fabric(params.runtime)
-        use_fused_attention(task, not plain_attention_is_faster(fabric))
+        fit_to_device(task, runtime=params.runtime, fabric=fabric)
         split = open_split("train")
+        labels = torch.from_numpy(np.stack(list(split.labels.values()), axis=1))  # (n, label sets)
         checkpoints = Checkpoints(
             f"pretrain-{name}",
             fingerprint(
@@ -62,11 +69,13 @@ def pretrain(name: str) -> str:
             ),
         )
 
-        def inputs(images: Tensor, indices: np.ndarray, draw: Generator) -> tuple[Tensor, ...]:
+        def inputs(images: Tensor, indices: np.ndarray, draws: Draws) -> tuple[Tensor, ...]:
+            known = {"labels": labels[indices].to(images.device)} if supervised else {}
             return task.views(
                 images.float() / 255,
                 normalize=lambda view: normalize(255 * view, mean=manifest.mean, std=manifest.std),
-                generator=draw,
+                draws=draws,
+                **known,
             )
 
         history = train(
@@ -83,8 +92,8 @@ def pretrain(name: str) -> str:
             fabric=fabric,
             checkpoints=checkpoints,
         )
-        if not fabric.is_global_zero:
-            return ""
+    if not fabric.is_global_zero:
+        return ""
     directory = model_dir(name)
     save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about)
     columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]

@@ -9,6 +9,7 @@ import torch
 from stages.encoders.vit import build_encoder
 from stages.finetune import Classifier, joint_labels, randaugmented
 from stages.study.params import Vit, load_params
+from stages.study.seeds import Draws
 from tests.project import ROOT
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
@@ -48,7 +49,7 @@ def test_smoothing_of_combinations_is_smoothing_of_each_set():
     task = classifier([3, 4], mixup=0.0, cutmix=0.0, label_smoothing=0.12)
     images = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
     joint = torch.tensor([0, 5, 11, 3, 7, 2])
-    _, targets = task.views(images, joint, generator=torch.Generator().manual_seed(0))
+    _, targets = task.views(images, joint, draws=Draws(torch.Generator().manual_seed(0), batch=len(images)))
     first = torch.full((6, 3), 0.12 / 3).scatter_add(1, (joint // 4)[:, None], torch.full((6, 1), 0.88))
     second = torch.full((6, 4), 0.12 / 4).scatter_add(1, (joint % 4)[:, None], torch.full((6, 1), 0.88))
     torch.testing.assert_close(targets, torch.cat([first, second], dim=1))
@@ -59,7 +60,7 @@ def test_mixed_targets_sum_to_one_per_set_and_the_generator_decides():
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
 
     def views(seed):
-        return task.views(images, torch.arange(8), generator=torch.Generator().manual_seed(seed))
+        return task.views(images, torch.arange(8), draws=Draws(torch.Generator().manual_seed(seed), batch=8))
 
     mixed, targets = views(0)
     torch.testing.assert_close(targets.split([3, 4], dim=1)[0].sum(1), torch.ones(8))
@@ -79,7 +80,9 @@ def test_it_learns():
     joint = torch.from_numpy(2 * upper + lower)
     losses = []
     for step in range(60):
-        inputs = task.views(images, joint, generator=torch.Generator().manual_seed(step))
+        inputs = task.views(
+            images, joint, draws=Draws(torch.Generator().manual_seed(step), batch=len(images))
+        )
         loss = task(*inputs)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -91,12 +94,18 @@ def test_it_learns():
 def test_randaugment_is_reproducible_and_changes_pictures():
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
 
-    def augmented(seed):
+    def augmented(seed, rows=slice(None)):
         stream = randaugmented(
-            iter([images]), policy="rand-m9-n2-mstd0.5-inc1", manifest=Manifest(), seed=seed
+            iter([images[rows]]),
+            order=[np.arange(8)[rows]],
+            policy="rand-m9-n2-mstd0.5-inc1",
+            manifest=Manifest(),
+            seed=seed,
         )
         return next(stream)
 
     assert augmented(0).shape == images.shape and augmented(0).dtype == torch.uint8
     assert torch.equal(augmented(0), augmented(0))
     assert not torch.equal(augmented(0), images) and not torch.equal(augmented(0), augmented(1))
+    # whatever else is in the batch
+    assert torch.equal(augmented(0, rows=slice(4, 8)), augmented(0)[4:])

@@ -8,46 +8,39 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
+
+from stages.study.seeds import Draws
 
 Normalize = Callable[[Tensor], Tensor]  # values in [0, 1] to what the encoder expects
 
 
-def uniform(batch: int, low: float, high: float, *, like: Tensor, generator: Generator) -> Tensor:
-    """(batch,) independent draws from [low, high) on the device of `like`."""
-    return low + (high - low) * torch.rand(batch, generator=generator, device=like.device)
-
-
-def with_probability(changed: Tensor, images: Tensor, p: float, *, generator: Generator) -> Tensor:
+def with_probability(changed: Tensor, images: Tensor, p: float, *, draws: Draws) -> Tensor:
     """Each image changed with probability p, as it was otherwise."""
-    chosen = torch.rand(len(images), generator=generator, device=images.device) < p
-    return torch.where(chosen[:, None, None, None], changed, images)
+    return torch.where((draws.uniform() < p)[:, None, None, None], changed, images)
 
 
 def crop_boxes(
-    batch: int,
     *,
     size: tuple[int, int],
     scale: tuple[float, float],
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    generator: Generator,
-    device: torch.device,
+    draws: Draws,
 ) -> Tensor:
     """Boxes of random area and shape, as RandomResizedCrop draws them.
 
     size:    (H, W) in px; scale: share of the area; ratio: width over height, drawn along its logarithm
-    returns: (batch, 4) long: top, left, height, width; the whole image where ten draws did not fit
+    returns: (B, 4) long: top, left, height, width; the whole image where ten draws did not fit
     Source: Szegedy et al. 2015; torchvision RandomResizedCrop.
     """
     height, width = size
-    draws = torch.rand(4, batch, 10, generator=generator, device=device)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
-    log_ratio = math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * draws[1]
-    shape = log_ratio.exp()
+    area, log_ratio, top, left = draws.uniform(4, 10).unbind(1)  # (B, 10) each
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * area)
+    shape = (math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * log_ratio).exp()
     w, h = (area * shape).sqrt().round().long(), (area / shape).sqrt().round().long()
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = fits.long().argmax(dim=1, keepdim=True)  # 0 where none fits
-    h, w, top, left = (value.gather(1, first)[:, 0] for value in (h, w, draws[2], draws[3]))
+    h, w, top, left = (value.gather(1, first)[:, 0] for value in (h, w, top, left))
     found = fits.any(dim=1)
     h, w = torch.where(found, h, height), torch.where(found, w, width)
     top, left = (top * (height - h + 1)).long(), (left * (width - w + 1)).long()
@@ -140,35 +133,30 @@ def solarize(images: Tensor, threshold: float = 0.5) -> Tensor:
     return torch.where(images >= threshold, 1 - images, images)
 
 
-def random_resized_crop_flip(images: Tensor, *, scale_min: float, generator: Generator) -> Tensor:
+def random_resized_crop_flip(images: Tensor, *, scale_min: float, draws: Draws) -> Tensor:
     """A random crop of at least `scale_min` of the area, back at full size, mirrored half of the time."""
     size = (images.shape[2], images.shape[3])
-    boxes = crop_boxes(
-        len(images), size=size, scale=(scale_min, 1.0), generator=generator, device=images.device
-    )
-    flip = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return resized_crop(images, boxes, flip=flip)
+    boxes = crop_boxes(size=size, scale=(scale_min, 1.0), draws=draws)
+    return resized_crop(images, boxes, flip=draws.uniform() < 0.5)
 
 
-def color_jitter(images: Tensor, *, strength: float, generator: Generator) -> Tensor:
+def color_jitter(images: Tensor, *, strength: float, draws: Draws) -> Tensor:
     """Random brightness ±0.4, contrast ±0.4, saturation ±0.2 and hue ±0.1, each times `strength`.
 
     The four follow each other in this order; torchvision shuffles it per image, which a batch cannot.
     Source: the public configuration of MoCo v3 for ViT.
     """
-    draws = [(adjust_brightness, 0.4), (adjust_contrast, 0.4), (adjust_saturation, 0.2)]
-    for adjust, reach in draws:
-        low, high = max(0.0, 1 - strength * reach), 1 + strength * reach
-        images = adjust(images, uniform(len(images), low, high, like=images, generator=generator))
+    for adjust, reach in ((adjust_brightness, 0.4), (adjust_contrast, 0.4), (adjust_saturation, 0.2)):
+        images = adjust(images, draws.uniform(low=max(0.0, 1 - strength * reach), high=1 + strength * reach))
     reach = min(0.5, 0.1 * strength)
-    return adjust_hue(images, uniform(len(images), -reach, reach, like=images, generator=generator))
+    return adjust_hue(images, draws.uniform(low=-reach, high=reach))
 
 
-def random_blur(images: Tensor, *, generator: Generator) -> Tensor:
+def random_blur(images: Tensor, *, draws: Draws) -> Tensor:
     """Blur with a standard deviation from [0.1, 2] px of a 224 px image, in proportion at other sizes.
 
     Source: Chen et al. 2020 (MoCo v2) for the range; SimCLR App. A for a kernel of a tenth of the image.
     """
     unit = images.shape[-1] / 224
-    sigma = uniform(len(images), 0.1 * unit, 2.0 * unit, like=images, generator=generator)
+    sigma = draws.uniform(low=0.1 * unit, high=2.0 * unit)
     return gaussian_blur(images, sigma.clamp(min=1e-3), radius=max(1, round(images.shape[-1] / 20)))

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from stages.data.augment import (
     Normalize,
@@ -28,6 +28,7 @@ from stages.data.augment import (
 from stages.encoders.vit import embed, encode_class_token
 from stages.objectives.losses import info_nce
 from stages.study.params import Arm, Contrastive, Objectives
+from stages.study.seeds import Draws
 from stages.training.task import Task
 
 SETTINGS = ("contrastive",)  # the sections of objectives: that this objective depends on
@@ -43,6 +44,8 @@ def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: i
 
 class MomentumContrast(Task):
     """An encoder that learns to recognise, in one view, the key that its slow copy gives the other view."""
+
+    separable = False  # every key of the batch is a candidate
 
     def __init__(self, encoder: VisionTransformer, *, settings: Contrastive, seed: int) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class MomentumContrast(Task):
         for key_network, query_network in pairs:
             torch._foreach_lerp_([*key_network.parameters()], [*query_network.parameters()], 1 - momentum)
 
-    def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, Tensor]:
+    def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
         """Two augmentations of each image, normalised. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
         blur_and_solarize = (
@@ -74,31 +77,40 @@ class MomentumContrast(Task):
         )
         views = []
         for blur, solar in blur_and_solarize:
-            view = random_resized_crop_flip(images, scale_min=settings.crop_scale_min, generator=generator)
-            jittered = color_jitter(view, strength=settings.jitter_strength, generator=generator)
-            view = with_probability(jittered, view, settings.jitter_probability, generator=generator)
-            view = with_probability(
-                rgb_to_grayscale(view), view, settings.grey_probability, generator=generator
-            )
-            view = with_probability(random_blur(view, generator=generator), view, blur, generator=generator)
-            view = with_probability(solarize(view), view, solar, generator=generator)
+            view = random_resized_crop_flip(images, scale_min=settings.crop_scale_min, draws=draws)
+            jittered = color_jitter(view, strength=settings.jitter_strength, draws=draws)
+            view = with_probability(jittered, view, settings.jitter_probability, draws=draws)
+            view = with_probability(rgb_to_grayscale(view), view, settings.grey_probability, draws=draws)
+            view = with_probability(random_blur(view, draws=draws), view, blur, draws=draws)
+            view = with_probability(solarize(view), view, solar, draws=draws)
             views.append(normalize(view))
         return views[0], views[1]
 
     def forward(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
         """The loss of two views. first, second: (B, 3, S, S), normalised"""
         # Both views in one pass through the encoder; each head sees one view at a time, because its batch
-        # norm takes the statistics of one view.
+        # norm takes the statistics of one view, of the batch of all processes.
         both = torch.cat([first, second])
-        patches = embed(self.encoder, both, frozen_projection=True)
-        class_tokens = encode_class_token(self.encoder, patches).chunk(2)
-        queries = [self.predictor(self.projector(tokens)) for tokens in class_tokens]
+        queries = [
+            self.predictor(self.projector(self.gather(tokens)))
+            for tokens in self.in_parts(self.query_tokens, both).chunk(2)
+        ]
         with torch.no_grad():
-            class_tokens = encode_class_token(self.key_encoder, embed(self.key_encoder, both)).chunk(2)
-            keys = [self.key_projector(tokens) for tokens in class_tokens]
+            keys = [
+                self.key_projector(self.gather(tokens))
+                for tokens in self.in_parts(self.key_tokens, both).chunk(2)
+            ]
         temperature = self.settings.temperature
         loss = info_nce(queries[0], keys[1], temperature) + info_nce(queries[1], keys[0], temperature)
         return {"loss": loss}
+
+    def query_tokens(self, images: Tensor) -> Tensor:
+        """The class tokens (B, D) of the encoder that learns."""
+        return encode_class_token(self.encoder, embed(self.encoder, images, frozen_projection=True))
+
+    def key_tokens(self, images: Tensor) -> Tensor:
+        """The class tokens (B, D) of its slow copy."""
+        return encode_class_token(self.key_encoder, embed(self.key_encoder, images))
 
 
 def perceptron(*widths: int) -> nn.Sequential:

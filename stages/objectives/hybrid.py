@@ -6,13 +6,13 @@ because the CL branch holds it still.
 """
 
 from timm.models.vision_transformer import VisionTransformer
-from torch import Generator, Tensor
+from torch import Tensor
 
 from stages.data.augment import Normalize
 from stages.objectives.contrastive import MomentumContrast
 from stages.objectives.masked import MaskedImageModeling
 from stages.study.params import Arm, Objectives
-from stages.study.seeds import derive
+from stages.study.seeds import Draws, derive
 from stages.training.task import Task
 
 SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
@@ -25,6 +25,8 @@ def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: i
 
 class Hybrid(Task):
     """The weighted sum of a contrastive and a masked objective that share their encoder."""
+
+    separable = False  # because the contrastive part is not
 
     def __init__(
         self, encoder: VisionTransformer, *, cl_weight: float, settings: Objectives, seed: int
@@ -43,10 +45,10 @@ class Hybrid(Task):
         """Move the key network of the contrastive branch. progress: share of the training done"""
         self.contrastive.before_step(progress)
 
-    def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, ...]:
+    def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, ...]:
         """Two views for the contrastive branch, one view and its mask for the masked one."""
-        contrastive = self.contrastive.views(images, normalize=normalize, generator=generator)
-        return *contrastive, *self.masked.views(images, normalize=normalize, generator=generator)
+        contrastive = self.contrastive.views(images, normalize=normalize, draws=draws)
+        return *contrastive, *self.masked.views(images, normalize=normalize, draws=draws)
 
     def forward(self, first: Tensor, second: Tensor, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The weighted loss and its two parts."""

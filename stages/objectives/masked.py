@@ -8,15 +8,17 @@ initialisation are those of all arms of the study.
 """
 
 import math
+from functools import partial
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from stages.data.augment import Normalize, random_resized_crop_flip
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import masked_l1
 from stages.study.params import Arm, Masked, Objectives
+from stages.study.seeds import Draws
 from stages.training.task import Task
 
 SETTINGS = ("masked",)  # the sections of objectives: that this objective depends on
@@ -41,16 +43,11 @@ class MaskedImageModeling(Task):
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(encoder.embed_dim), std=0.02))
             self.decoder = nn.Linear(encoder.embed_dim, self.patch_size**2 * 3)
 
-    def views(self, images: Tensor, *, normalize: Normalize, generator: Generator) -> tuple[Tensor, Tensor]:
+    def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
         """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
-        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, generator=generator)
+        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, draws=draws)
         mask = random_mask(
-            len(images),
-            grid=self.grid,
-            unit=self.settings.mask_unit,
-            ratio=self.settings.mask_ratio,
-            generator=generator,
-            device=images.device,
+            grid=self.grid, unit=self.settings.mask_unit, ratio=self.settings.mask_ratio, draws=draws
         )
         return normalize(view), mask
 
@@ -58,7 +55,8 @@ class MaskedImageModeling(Task):
         """The loss of masked images. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""
         patches = embed(self.encoder, images)
         hidden = mask.flatten(1)[:, :, None].bool()
-        tokens = encode(self.encoder, torch.where(hidden, self.mask_token.to(patches.dtype), patches))
+        patches = torch.where(hidden, self.mask_token.to(patches.dtype), patches)
+        tokens = self.in_parts(partial(encode, self.encoder), patches)
         pixels = self.decoder(tokens[:, self.encoder.num_prefix_tokens :])  # (B, N, p·p·3)
         return {"loss": masked_l1(self.unpatchify(pixels), images, mask)}
 
@@ -69,18 +67,16 @@ class MaskedImageModeling(Task):
         return pixels.reshape(batch, 3, grid * patch, grid * patch)
 
 
-def random_mask(
-    batch: int, *, grid: int, unit: int, ratio: float, generator: Generator, device: torch.device
-) -> Tensor:
+def random_mask(*, grid: int, unit: int, ratio: float, draws: Draws) -> Tensor:
     """Hide the same number of random square units in every image.
 
     grid, unit: patches; ratio: share of the units to hide, rounded up
-    returns:    (batch, grid, grid), 1 = hidden
+    returns:    (B, grid, grid), 1 = hidden
     Source: Xie et al. 2022, §3.2.
     """
     units = grid // unit
     hidden = math.ceil(ratio * units * units)
-    order = torch.rand(batch, units * units, generator=generator, device=device).argsort(dim=1)
-    mask = torch.zeros(batch, units * units, device=device).scatter_(1, order[:, :hidden], 1.0)
-    mask = mask.reshape(batch, units, units)
+    order = draws.uniform(units * units)
+    mask = torch.zeros_like(order).scatter_(1, order.argsort(dim=1)[:, :hidden], 1.0)
+    mask = mask.reshape(-1, units, units)
     return mask.repeat_interleave(unit, dim=1).repeat_interleave(unit, dim=2)

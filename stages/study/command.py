@@ -1,6 +1,5 @@
 """What every command does around its work: errors for people, Ctrl-C, timings outside the outs."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ def run(name: str, work: Callable[[], str]) -> None:
     started = time.monotonic()
     result = exit_on_error(name, work)
     seconds = time.monotonic() - started
-    if int(os.environ.get("RANK", "0")) == 0:
+    if result:  # of several processes the first alone has one
         write_json(runtime_file(name), {"stage": name, "seconds": seconds})
         print(f"{name}: {result} ({seconds:.0f} s)", flush=True)
 

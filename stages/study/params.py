@@ -182,6 +182,8 @@ class Analysis(Section):
 class Runtime(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     devices: Count
+    micro_batch: Count | None
+    compile: bool
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     threads: Count | None
     workers: Annotated[int, Field(ge=0)]

@@ -3,6 +3,7 @@
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -17,3 +18,24 @@ def derive(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator for one named use."""
     return torch.Generator(device=device).manual_seed(derive(seed, *names))
+
+
+class Draws:
+    """Random numbers for some rows of a batch: those that a process with the whole batch would draw for them.
+
+    So an image is augmented the same way however many processes share its batch.
+    """
+
+    def __init__(self, generator: torch.Generator, *, batch: int, rows: slice = slice(None)) -> None:
+        self.generator = generator
+        self.batch = batch  # rows of the whole batch
+        self.rows = rows  # those of this process
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """(rows, *shape) independent draws from [low, high), on the device of the generator."""
+        whole = torch.rand(self.batch, *shape, generator=self.generator, device=self.generator.device)
+        return low + (high - low) * whole[self.rows]
+
+    def seed(self) -> int:
+        """A seed in [0, 2**31) that all processes share, for a library that draws by itself."""
+        return int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))

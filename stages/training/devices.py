@@ -3,29 +3,38 @@
 import logging
 import os
 import warnings
-from typing import Literal
+from functools import partial
+from typing import Literal, cast
 
 import torch
 from lightning_fabric import Fabric
+from timm.models.vision_transformer import Block
+from torch import Tensor
 
+from stages.encoders.vit import use_fused_attention
 from stages.study.device import set_threads
-from stages.study.errors import StudyError
 from stages.study.params import Runtime
+from stages.training.task import Task
 
 
 def make_fabric(runtime: Runtime) -> Fabric:
-    """Fabric on one device, started.
+    """Fabric on the devices asked for, started: alone, or as one of several processes that train together.
 
-    Raises StudyError if several processes or devices are asked for: the loss would see a part of its keys.
+    Started by torchrun or srun, the launcher says how many processes there are; else runtime.devices does,
+    and the others are started here.
     """
-    if runtime.devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise StudyError("runtime.devices: training runs in one process on one device; set it to 1")
+    per_node = _number("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE") or runtime.devices
+    nodes = _number("GROUP_WORLD_SIZE", "SLURM_NNODES") or 1
     set_threads(runtime)
+    if runtime.threads is None and per_node > 1:  # on a CPU, threads of several processes stall each other
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // per_node))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
     fabric = Fabric(
         accelerator=runtime.accelerator,
-        devices=1,
+        devices=per_node,
+        num_nodes=nodes,
+        strategy="ddp" if per_node * nodes > 1 else "auto",
         precision=best_precision(runtime.accelerator) if runtime.precision == "auto" else runtime.precision,
     )
     fabric.launch()
@@ -34,6 +43,36 @@ def make_fabric(runtime: Runtime) -> Fabric:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
+
+
+def _number(*variables: str) -> int | None:
+    """The first of these variables of the environment that is set to a number."""
+    values = (os.environ.get(variable, "") for variable in variables)
+    return next((int(value) for value in values if value.isdigit()), None)
+
+
+def fit_to_device(task: Task, *, runtime: Runtime, fabric: Fabric) -> None:
+    """Set how a task runs here; nothing of it changes what the task computes, up to rounding."""
+    use_fused_attention(task, not plain_attention_is_faster(fabric))
+    for module in task.modules():
+        if isinstance(module, Task):
+            module.micro_batch = runtime.micro_batch
+            if fabric.world_size > 1:
+                module.gather = partial(gather, fabric=fabric)  # type: ignore[method-assign]
+        if runtime.compile and isinstance(module, Block):
+            module.compile()
+
+
+def gather(rows: Tensor, *, fabric: Fabric) -> Tensor:
+    """The rows (B, ...) of all processes, in their order, for a loss that each of them computes whole.
+
+    Its gradient reaches the rows of this process alone, times the number of processes, over which the
+    gradients of the weights are averaged afterwards.
+    """
+    world = fabric.world_size
+    parts = list(cast(Tensor, fabric.all_gather(rows.detach())))
+    parts[fabric.global_rank] = rows + (world - 1) * (rows - rows.detach())
+    return torch.cat(parts)
 
 
 def best_precision(accelerator: str) -> Literal["bf16-mixed", "16-mixed", "32-true"]:

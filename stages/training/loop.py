@@ -1,23 +1,23 @@
 """The one training loop: pre-training and fine-tuning differ in the task they hand it."""
 
-import sys
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
-from torch import Generator, Tensor
+from torch import Tensor
 from tqdm import tqdm
 
 from stages.study.errors import StudyError
-from stages.study.seeds import derive, generator
+from stages.study.seeds import Draws, derive, generator
 from stages.training.checkpoints import Checkpoints
 from stages.training.schedule import learning_rate
 from stages.training.task import Task
 
-Inputs = Callable[[Tensor, np.ndarray, Generator], tuple[Tensor, ...]]
+Inputs = Callable[[Tensor, np.ndarray, Draws], tuple[Tensor, ...]]
 History = list[dict[str, float]]
 
 
@@ -47,11 +47,12 @@ def train(
 ) -> History:
     """Train a task in place and give its history, one row an epoch.
 
-    inputs:  (uint8 batch (B, 3, S, S) on the device, its indices, generator) to what forward takes
+    inputs:  (uint8 batch (B, 3, S, S) on the device, its indices, draws) to what forward takes
     batches: uint8 batches for an epoch and its list of index arrays
     images:  how many there are to draw from
     Everything random is derived from the seed and the epoch, so a run that goes on from a checkpoint ends in
-    the same bytes as one that was never stopped.
+    the same bytes as one that was never stopped. Several processes share each batch, and each image is
+    augmented as if there were one.
     Raises StudyError naming the step if the loss stops being finite.
     """
     name = checkpoints.stage
@@ -61,16 +62,18 @@ def train(
     if steps_per_epoch == 0:
         raise StudyError(f"{name}: batch_size {recipe.batch_size} is more than the {images} training images")
     total_steps = recipe.epochs * steps_per_epoch
+    rows = rows_of(fabric.global_rank, of=fabric.world_size, batch_size=recipe.batch_size)
     groups = parameter_groups(task, weight_decay=recipe.weight_decay, layer_decay=layer_decay)
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=betas)
     history: History = []
 
     # Resume
-    state = checkpoints.latest()
+    with fabric.rank_zero_first():  # the first of the processes sets damaged files aside
+        state = checkpoints.latest()
     if state is not None:
         task.load_state_dict(state["task"])
         history = state["history"]
-        print(f"{name}: resumed at epoch {len(history)}/{recipe.epochs}", flush=True)
+        tell(fabric, f"{name}: resumed at epoch {len(history)}/{recipe.epochs}")
     model, fabric_optimizer = fabric.setup(task, optimizer)
     if state is not None:
         fabric_optimizer.load_state_dict(state["optimizer"])
@@ -78,15 +81,17 @@ def train(
 
     # Train
     for epoch in range(len(history), recipe.epochs):
-        torch.manual_seed(derive(seed, "library", epoch))  # drop path draws from the global generator
-        draw = generator(seed, "augment", epoch, device=fabric.device)
+        # Drop path draws from the global generator, in every process for other images.
+        torch.manual_seed(derive(seed, "library", epoch, fabric.global_rank))
+        augmentation = generator(seed, "augment", epoch, device=fabric.device)
         order = epoch_order(images, batch_size=recipe.batch_size, seed=derive(seed, "order", epoch))
+        order = [indices[rows] for indices in order]
         records: list[dict[str, Tensor]] = []
         task.train()
         bar = tqdm(
             batches(epoch, order),
             total=steps_per_epoch,
-            disable=None,
+            disable=None if fabric.is_global_zero else True,
             leave=False,
             desc=f"{name} {epoch + 1}",
         )
@@ -101,34 +106,83 @@ def train(
             for group in fabric_optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
             task.before_step(step / total_steps)
-            tensors = inputs(fabric.to_device(batch), order[index], draw)
-            losses = model(*tensors)
-            fabric.backward(losses["loss"])
+            draws = Draws(augmentation, batch=recipe.batch_size, rows=rows)
+            views = inputs(fabric.to_device(batch), order[index], draws)
+            losses = backward(
+                model, views, micro_batch=task.micro_batch if task.separable else None, fabric=fabric
+            )
             norm = fabric.clip_gradients(
                 model, fabric_optimizer, max_norm=recipe.clip_grad, error_if_nonfinite=False
             )
             fabric_optimizer.step()
             fabric_optimizer.zero_grad()
-            records.append(
-                {key: value.detach().float() for key, value in losses.items()} | {"grad_norm": norm}
-            )
+            records.append(losses | {"grad_norm": cast(Tensor, norm)})
             if step % 50 == 0 or index == steps_per_epoch - 1:
-                refuse_nonfinite(records, name=name, first_step=epoch * steps_per_epoch, total=total_steps)
+                refuse_nonfinite(
+                    mean_over_processes(torch.stack([record["loss"] for record in records]), fabric=fabric),
+                    name=name,
+                    first_step=epoch * steps_per_epoch,
+                    total=total_steps,
+                )
 
         # Record, save, tell
         row = {"epoch": float(epoch + 1)}
-        row |= {key: torch.stack([record[key] for record in records]).mean().item() for key in records[0]}
+        for key in records[0]:
+            values = torch.stack([record[key] for record in records])
+            row[key] = mean_over_processes(values.mean(), fabric=fabric).item()
         history.append(row | {"lr": lr})
         if fabric.is_global_zero:
             state = {"task": task.state_dict(), "optimizer": fabric_optimizer.state_dict()}
             state |= {"precision": fabric.strategy.precision.state_dict(), "history": history}
             checkpoints.save(epoch + 1, state)
-            parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
-            print(f"{name}: epoch {epoch + 1}/{recipe.epochs}  {parts}", file=sys.stdout, flush=True)
+        parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
+        tell(fabric, f"{name}: epoch {epoch + 1}/{recipe.epochs}  {parts}")
         fabric.barrier()
     if fabric.is_global_zero:
         checkpoints.finish()
     return history
+
+
+def backward(
+    model: _FabricModule, views: tuple[Tensor, ...], *, micro_batch: int | None, fabric: Fabric
+) -> dict[str, Tensor]:
+    """Add the gradient of a batch, part after part, and give its losses.
+
+    views:       (B, ...) each
+    micro_batch: rows of a part, whose losses are averaged; None: all at once
+    """
+    whole = len(views[0])
+    parts = list(zip(*(view.split(micro_batch or whole) for view in views), strict=True))
+    total: dict[str, Tensor] = {}
+    for number, part in enumerate(parts):
+        share = len(part[0]) / whole
+        with fabric.no_backward_sync(model, enabled=number < len(parts) - 1):
+            losses = model(*part)
+            fabric.backward(share * losses["loss"])
+        for key, value in losses.items():
+            total[key] = total.get(key, 0.0) + share * value.detach().float()
+    return total
+
+
+def mean_over_processes(value: Tensor, *, fabric: Fabric) -> Tensor:
+    """The mean of what each process holds, of any shape."""
+    return cast(Tensor, fabric.all_reduce(value, reduce_op="mean"))
+
+
+def rows_of(rank: int, *, of: int, batch_size: int) -> slice:
+    """The rows of a batch that one of several processes trains on.
+
+    Raises StudyError if they cannot share it evenly.
+    """
+    if batch_size % of:
+        raise StudyError(f"batch_size {batch_size} cannot be shared by {of} processes; make it a multiple")
+    return slice(rank * batch_size // of, (rank + 1) * batch_size // of)
+
+
+def tell(fabric: Fabric, line: str) -> None:
+    """Print one line, from one process."""
+    if fabric.is_global_zero:
+        print(line, flush=True)
 
 
 def parameter_groups(
@@ -158,12 +212,11 @@ def epoch_order(images: int, *, batch_size: int, seed: int) -> list[np.ndarray]:
     return list(order[: whole * batch_size].reshape(whole, batch_size))
 
 
-def refuse_nonfinite(records: list[dict[str, Tensor]], *, name: str, first_step: int, total: int) -> None:
-    """Stop at a loss that is not finite.
+def refuse_nonfinite(losses: Tensor, *, name: str, first_step: int, total: int) -> None:
+    """Stop at a loss that is not finite. losses: (steps,)
 
     Raises StudyError naming the first such step and what to do.
     """
-    losses = torch.stack([record["loss"] for record in records])
     finite = torch.isfinite(losses)
     if not finite.all():
         step = int((~finite).int().argmax())

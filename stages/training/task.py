@@ -1,13 +1,40 @@
 """What the training loop trains."""
 
+from collections.abc import Callable
+
+import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Task(nn.Module):
-    """An encoder and whatever its loss needs; forward(*inputs) gives {"loss": scalar, ...}."""
+    """An encoder and whatever its loss needs; forward(*views) gives {"loss": scalar, ...}."""
 
     encoder: VisionTransformer
+    separable = True  # whether the loss of a batch is the mean of the losses of its parts
+    micro_batch: int | None = None  # images of one pass of the encoder; None: the whole batch
 
     def before_step(self, progress: float) -> None:
         """Prepare for the next step; progress is the share of the training done, 0 to 1."""
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows (B, ...) of all processes, in the order of the batch; several of them replace it.
+
+        A loss that compares the images of a batch gathers what it compares, and is then computed whole, and
+        alike, by every process.
+        """
+        return rows
+
+    def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """function(rows), (B, ...), computed for micro_batch rows at a time and again for their gradient.
+
+        So the activations of one part are all that is in memory, and a loss that needs the whole batch still
+        sees it, with the same gradient.
+        Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
+        """
+        if self.micro_batch is None or len(rows) <= self.micro_batch:
+            return function(rows)
+        return torch.cat(
+            [checkpoint(function, part, use_reentrant=False) for part in rows.split(self.micro_batch)]
+        )

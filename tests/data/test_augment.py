@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data import augment
+from stages.study.seeds import Draws
 
 
 @pytest.fixture
@@ -65,10 +66,8 @@ def test_crops_are_torchvisions_with_a_box_per_image(images):
 @given(st.floats(0.05, 1.0), st.integers(8, 64), st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
 def test_boxes_lie_in_the_image_and_keep_to_their_area(scale_min, size, seed):
-    generator = torch.Generator().manual_seed(seed)
-    boxes = augment.crop_boxes(
-        64, size=(size, size), scale=(scale_min, 1.0), generator=generator, device=torch.device("cpu")
-    )
+    draws = Draws(torch.Generator().manual_seed(seed), batch=64)
+    boxes = augment.crop_boxes(size=(size, size), scale=(scale_min, 1.0), draws=draws)
     top, left, height, width = boxes.unbind(1)
     assert (top >= 0).all() and (left >= 0).all()
     assert (top + height <= size).all() and (left + width <= size).all()
@@ -79,16 +78,30 @@ def test_every_image_gets_its_own_draw_and_the_generator_decides():
     same = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).repeat(32, 1, 1, 1)
 
     def views(seed):
-        generator = torch.Generator().manual_seed(seed)
-        crops = augment.random_resized_crop_flip(same, scale_min=0.3, generator=generator)
-        return augment.color_jitter(crops, strength=1.0, generator=generator)
+        draws = Draws(torch.Generator().manual_seed(seed), batch=32)
+        crops = augment.random_resized_crop_flip(same, scale_min=0.3, draws=draws)
+        return augment.color_jitter(crops, strength=1.0, draws=draws)
 
     assert len({tuple(view.flatten().tolist()) for view in views(0)}) == 32
     torch.testing.assert_close(views(0), views(0), rtol=0, atol=0)
     assert not torch.equal(views(0), views(1))
 
 
+def test_an_image_is_augmented_the_same_way_in_a_share_of_its_batch():
+    images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def views(rows):
+        draws = Draws(torch.Generator().manual_seed(1), batch=8, rows=rows)
+        crops = augment.random_resized_crop_flip(images[rows], scale_min=0.3, draws=draws)
+        jittered = augment.color_jitter(crops, strength=1.0, draws=draws)
+        return augment.with_probability(jittered, crops, 0.5, draws=draws)
+
+    whole = views(slice(0, 8))
+    torch.testing.assert_close(torch.cat([views(slice(0, 4)), views(slice(4, 8))]), whole, rtol=0, atol=1e-6)
+
+
 def test_probability_is_per_image():
     images = torch.zeros(4000, 1, 1, 1)
-    changed = augment.with_probability(images + 1, images, 0.2, generator=torch.Generator().manual_seed(0))
+    draws = Draws(torch.Generator().manual_seed(0), batch=4000)
+    changed = augment.with_probability(images + 1, images, 0.2, draws=draws)
     assert changed.mean().item() == pytest.approx(0.2, abs=0.02)

@@ -10,6 +10,7 @@ from stages.encoders.vit import build_encoder
 from stages.objectives import contrastive, hybrid, masked, random
 from stages.objectives.masked import random_mask
 from stages.study.params import Arm, Vit, load_params
+from stages.study.seeds import Draws
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 SETTINGS = load_params().objectives
@@ -22,11 +23,15 @@ def make(name, cl_weight=0.2):
     return MODULES[name].build(encoder, arm=arm, settings=SETTINGS, seed=0)
 
 
+def draws(batch, seed=0):
+    return Draws(torch.Generator().manual_seed(seed), batch=batch)
+
+
 def views_of(task, images, seed=0):
     return task.views(
         images,
         normalize=lambda view: normalize(255 * view, mean=[0.5] * 3, std=[0.25] * 3),
-        generator=torch.Generator().manual_seed(seed),
+        draws=draws(len(images), seed),
     )
 
 
@@ -125,9 +130,7 @@ def test_views_are_asymmetric(images):
     dark = 0.2 * images  # solarising at 0.5 leaves dark images as they are
     bright = 0.6 + 0.4 * images
     for pictures, second_inverted in ((dark, False), (bright, True)):
-        first, second = task.views(
-            pictures, normalize=lambda v: v, generator=torch.Generator().manual_seed(0)
-        )
+        first, second = task.views(pictures, normalize=lambda v: v, draws=draws(len(pictures)))
         assert (first.mean() > 0.5) == (pictures.mean() > 0.5)
         assert ((second.mean() > 0.5) != (pictures.mean() > 0.5)) == second_inverted
 
@@ -141,7 +144,7 @@ def test_each_setting_acts_on_its_views(setting):
 
     def views(settings):
         task.settings = SETTINGS.contrastive.model_copy(update=settings)
-        return task.views(images, normalize=lambda v: v, generator=torch.Generator().manual_seed(1))
+        return task.views(images, normalize=lambda v: v, draws=draws(len(images), seed=1))
 
     pairs = zip(views(plain), views(plain | {setting: 1.0}), strict=True)
     first, second = (((a - b).abs().amax(dim=(1, 2, 3)) > 0.01).float().mean() for a, b in pairs)
@@ -193,14 +196,7 @@ def test_unpatchify_puts_patches_in_place():
     ("grid", "unit", "ratio", "hidden"), [(8, 2, 0.6, 40), (14, 2, 0.6, 120), (4, 1, 0.75, 12)]
 )
 def test_masks_hide_whole_units_and_the_same_number_in_every_image(grid, unit, ratio, hidden):
-    mask = random_mask(
-        64,
-        grid=grid,
-        unit=unit,
-        ratio=ratio,
-        generator=torch.Generator().manual_seed(0),
-        device=torch.device("cpu"),
-    )
+    mask = random_mask(grid=grid, unit=unit, ratio=ratio, draws=draws(64))
     assert mask.shape == (64, grid, grid)
     assert (mask.sum((1, 2)) == hidden).all()
     cells = mask.reshape(64, grid // unit, unit, grid // unit, unit).transpose(2, 3).flatten(3)

@@ -12,7 +12,7 @@ from stages.study.errors import StudyError
 from stages.study.params import Arm, Vit, load_params
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
-from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, train
+from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, rows_of, train
 from stages.training.schedule import learning_rate
 from stages.training.task import Task
 from tests.project import ROOT
@@ -119,10 +119,10 @@ def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_pr
     assert told == [0, 0.25, 0.5, 0.75]
 
 
-def test_several_devices_are_refused_in_one_line():
-    runtime = load_params().runtime.model_copy(update={"devices": 2})
-    with pytest.raises(StudyError, match=r"runtime\.devices"):
-        make_fabric(runtime)
+def test_a_batch_that_processes_cannot_share_is_refused_in_one_line():
+    assert [rows_of(rank, of=2, batch_size=6) for rank in (0, 1)] == [slice(0, 3), slice(3, 6)]
+    with pytest.raises(StudyError, match="batch_size 6 cannot be shared by 4 processes"):
+        rows_of(1, of=4, batch_size=6)
 
 
 def test_an_epoch_sees_every_image_once_in_whole_batches():
@@ -133,9 +133,9 @@ def test_an_epoch_sees_every_image_once_in_whole_batches():
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step():
-    records = [{"loss": torch.tensor(value)} for value in (1.0, float("nan"), float("inf"))]
+    losses = torch.tensor([1.0, float("nan"), float("inf")])
     with pytest.raises(StudyError, match=r"pretrain@x: loss is nan at step 12 of 99; lower lr"):
-        refuse_nonfinite(records, name="pretrain@x", first_step=10, total=99)
+        refuse_nonfinite(losses, name="pretrain@x", first_step=10, total=99)
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""However many processes share a batch, and in however many parts, the training is the same."""
+
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from tests.project import copy_project, edit, run_in, stage
+
+# Sums in another order: float32 rounds each to 6e-8, and a dozen steps of Adam let that grow.
+TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("processes"), changes={"pretrain": {"epochs": 3}})
+    stage(project, "prepare")
+    return project
+
+
+def results(project, arm):
+    folder = project / "models" / arm
+    return pd.read_csv(folder / "history.csv"), load_file(folder / "encoder.safetensors")
+
+
+@pytest.fixture(scope="module")
+def alone(prepared):
+    stage(prepared, "pretrain", "--arm", "hybrid")
+    return results(prepared, "hybrid")
+
+
+def assert_same(ours, theirs):
+    pd.testing.assert_frame_equal(ours[0], theirs[0], rtol=2e-3)
+    for name, value in theirs[1].items():
+        np.testing.assert_allclose(ours[1][name], value, **TOLERANCE, err_msg=name)
+
+
+def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(prepared, alone, tmp_path):
+    project = tmp_path / "two"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = run_in(project, sys.executable, *torchrun, "-m", "stages.pretrain", "--arm", "hybrid")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("epoch 3/3") == 1  # one of them speaks
+    assert_same(results(project, "hybrid"), alone)
+
+    (state,) = project.glob("scratch/pretrain-hybrid-*")
+    (state / "epoch-00003.pt").unlink()
+    (state / "ended").unlink()
+    shutil.rmtree(project / "models")
+    assert "resumed at epoch 2/3" in stage(project, "pretrain", "--arm", "hybrid").stdout
+    assert_same(results(project, "hybrid"), alone)
+
+
+@pytest.mark.parametrize("arm", ["hybrid", "mim"])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(prepared, alone, tmp_path, arm):
+    whole = (
+        alone if arm == "hybrid" else (stage(prepared, "pretrain", "--arm", arm), results(prepared, arm))[1]
+    )
+    project = tmp_path / "parts"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    edit(project, {"runtime": {"micro_batch": 3}})
+    stage(project, "pretrain", "--arm", arm)
+    assert_same(results(project, arm), whole)
