@@ -1,6 +1,6 @@
 # The two commands are `make study` and `make test`; each does all the set-up it needs, once.
 .DEFAULT_GOAL := help
-.PHONY: help study test setup mlflow check clean
+.PHONY: help study test setup mlflow bench check clean
 
 PYTHON ?= python3
 PRESET ?=
@@ -42,6 +42,9 @@ mlflow: $(VENV)/.complete ## the runs in MLflow's own pages; MLFLOW_TRACKING_URI
 	  echo "Open http://127.0.0.1:$${PORT:-5000}/#/experiments/1/runs?workflowType=machine_learning"; \
 	  MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri "$$uri" \
 	    --host 127.0.0.1 --port $${PORT:-5000} --workers 1;; esac
+
+bench: $(VENV)/.complete  ## how fast pre-training runs on this machine, as a table; let nothing else run beside it
+	@python -m stages.tools.bench
 
 check: $(VENV)/.complete  ## lint and types
 	@ruff check . && ruff format --check . && mypy

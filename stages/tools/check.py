@@ -33,10 +33,6 @@ def check() -> str:
         named = key == "source" and source is not None and is_name(source)
         if source and not (built_in or named or located(source)):
             raise ParamsError(f"params.yaml: data.{key} is {source!r}: no such file or folder")
-    if params.runtime.devices > 1:
-        raise ParamsError(
-            "params.yaml: runtime.devices: training runs in one process on one device; set it to 1"
-        )
     if params.runtime.accelerator in ("cuda", "mps"):
         _available(params.runtime.accelerator)
     return ""

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor
 from tqdm import tqdm
@@ -108,15 +108,11 @@ def train(
             task.before_step(step / total_steps)
             draws = Draws(augmentation, batch=recipe.batch_size, rows=rows)
             views = inputs(fabric.to_device(batch), order[index], draws)
-            losses = backward(
-                model, views, micro_batch=task.micro_batch if task.separable else None, fabric=fabric
+            records.append(
+                take_step(
+                    model, fabric_optimizer, views, task=task, clip_grad=recipe.clip_grad, fabric=fabric
+                )
             )
-            norm = fabric.clip_gradients(
-                model, fabric_optimizer, max_norm=recipe.clip_grad, error_if_nonfinite=False
-            )
-            fabric_optimizer.step()
-            fabric_optimizer.zero_grad()
-            records.append(losses | {"grad_norm": cast(Tensor, norm)})
             if step % 50 == 0 or index == steps_per_epoch - 1:
                 refuse_nonfinite(
                     mean_over_processes(torch.stack([record["loss"] for record in records]), fabric=fabric),
@@ -141,6 +137,27 @@ def train(
     if fabric.is_global_zero:
         checkpoints.finish()
     return history
+
+
+def take_step(
+    model: _FabricModule,
+    optimizer: _FabricOptimizer,
+    views: tuple[Tensor, ...],
+    *,
+    task: Task,
+    clip_grad: float,
+    fabric: Fabric,
+) -> dict[str, Tensor]:
+    """One step of the optimiser on one batch: its losses, and grad_norm, the gradient's norm before clipping.
+
+    model, optimizer: what Fabric made of the task and its optimiser; views: (B, ...) each, from task.views
+    """
+    micro_batch = task.micro_batch if task.separable else None
+    losses = backward(model, views, micro_batch=micro_batch, fabric=fabric)
+    norm = fabric.clip_gradients(model, optimizer, max_norm=clip_grad, error_if_nonfinite=False)
+    optimizer.step()
+    optimizer.zero_grad()
+    return losses | {"grad_norm": cast(Tensor, norm)}
 
 
 def backward(

@@ -35,7 +35,13 @@ def alone(prepared):
 def assert_same(ours, theirs):
     pd.testing.assert_frame_equal(ours[0], theirs[0], rtol=2e-3)
     for name, value in theirs[1].items():
-        np.testing.assert_allclose(ours[1][name], value, **TOLERANCE, err_msg=name)
+        mine = ours[1][name]
+        if name.endswith("qkv.bias"):
+            # Softmax takes no notice of a bias of the keys: its gradient is rounding, which Adam enlarges.
+            value, mine = (
+                np.delete(each, np.s_[len(each) // 3 : 2 * len(each) // 3]) for each in (value, mine)
+            )
+        np.testing.assert_allclose(mine, value, **TOLERANCE, err_msg=name)
 
 
 def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(prepared, alone, tmp_path):

@@ -1,0 +1,312 @@
+"""How fast one pre-training runs here, and what of the machine it uses: `python -m stages.tools.bench`."""
+
+import argparse
+import contextlib
+import copy
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from stages.data.arrays import Split, batches, normalize, open_split, read_manifest
+from stages.encoders.vit import build_encoder, use_fused_attention
+from stages.prepare import decode_images
+from stages.study.command import exit_with
+from stages.study.errors import StudyError
+from stages.study.lookup import find
+from stages.study.params import Arm, Study, Vit, load_params
+from stages.study.seeds import Draws
+from stages.training.devices import fit_to_device, make_fabric
+from stages.training.loop import epoch_order, parameter_groups, take_step
+from stages.training.task import Task
+
+MEBI = 2**20
+CLEAR_REFS = Path("/proc/self/clear_refs")
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+# The heads and the mask of the published recipes, whatever the default study makes smaller.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "contrastive": {"hidden_dim": 4096, "output_dim": 256, "crop_scale_min": 0.08},
+    "masked": {"mask_ratio": 0.6, "mask_unit": 2},
+}
+TABLE = (  # what `make bench` measures: objective, image size, patch size, width, depth, heads, batch, steps
+    ("contrastive", 32, 4, 128, 6, 4, 128, 5),
+    ("masked", 32, 4, 128, 6, 4, 128, 10),
+    ("hybrid", 32, 4, 128, 6, 4, 128, 5),
+    ("contrastive", 224, 16, 384, 12, 6, 16, 3),
+    ("masked", 224, 16, 384, 12, 6, 16, 5),
+)
+
+
+class Memory(NamedTuple):
+    """What one step should need, in MiB."""
+
+    weights: float  # parameters, their gradients and the optimiser's two moments
+    activations: float  # what autograd keeps of the forward pass, each storage once
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.bench", description=__doc__)
+    parser.add_argument(
+        "--objective", help="a name of stages/objectives; without it, the table of `make bench`"
+    )
+    for name, default in (("image-size", 32), ("patch-size", 4), ("width", 128), ("depth", 6), ("heads", 4)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--mlp-ratio", type=float, default=4.0)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=10, help="timed steps; the median counts")
+    parser.add_argument(
+        "--data", type=Path, help="data/ of a study, or a folder or tar of images; none: noise"
+    )
+    parser.add_argument("--compile", action="store_true", help="with torch.compile")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    options = parser.parse_args()
+    exit_with("bench", lambda: bench(options) if options.objective else table(options))
+
+
+def table(options: argparse.Namespace) -> str:
+    """The measurements of TABLE as a Markdown table."""
+    lines = [
+        "| objective | encoder | px | batch | images/s | step alone | GFLOP/image | of peak "
+        "| MiB | precision |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    names = ("objective", "image_size", "patch_size", "width", "depth", "heads", "batch_size", "steps")
+    for row in TABLE:
+        chosen = argparse.Namespace(**vars(options) | dict(zip(names, row, strict=True)))
+        found = measure(chosen)
+        encoder = f"{chosen.width} × {chosen.depth}, patch {chosen.patch_size}"
+        lines.append(
+            f"| {chosen.objective} | {encoder} | {chosen.image_size} | {chosen.batch_size} "
+            f"| {found['images_per_s']:.3g} | {found['images_per_s_step_only']:.3g} "
+            f"| {found['gflop_per_image']:.3g} | {found['peak_fraction']:.0%} "
+            f"| {found['peak_memory_mib']:.0f} | {found['precision']} |"
+        )
+    return "\n".join(lines)
+
+
+def bench(options: argparse.Namespace) -> str:
+    """One measurement, as JSON or as lines."""
+    found = measure(options)
+    if options.json:
+        return json.dumps(found)
+    return "\n".join(
+        f"{key:26} {value:.4g}" if isinstance(value, float) else f"{key:26} {value}"
+        for key, value in found.items()
+    )
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Time steps of one objective, with and without reading and augmenting the images.
+
+    Raises StudyError if the objective or the data do not exist, or the sizes do not fit together.
+    """
+    params = load_params()
+    runtime = params.runtime.model_copy(update={"compile": options.compile})
+    fabric = make_fabric(runtime)
+    with images_of(options, params) as (split, mean, std):
+        memory = PeakMemory(fabric.device)
+        task = build_task(options, params)
+        fit_to_device(task, runtime=runtime, fabric=fabric)
+        optimizer = torch.optim.AdamW(parameter_groups(task, weight_decay=0.05, layer_decay=None), lr=1e-4)
+        model, optimizer = fabric.setup(task, optimizer)
+        model.train()
+        generator = torch.Generator(device=fabric.device).manual_seed(0)
+
+        def views_of(batch: Tensor) -> tuple[Tensor, ...]:
+            return task.views(
+                fabric.to_device(batch).float() / 255,
+                normalize=lambda view: normalize(255 * view, mean=mean, std=std),
+                draws=Draws(generator, batch=options.batch_size),
+            )
+
+        def step(views: tuple[Tensor, ...]) -> None:
+            task.before_step(0.5)
+            take_step(model, optimizer, views, task=task, clip_grad=3.0, fabric=fabric)
+
+        order = epoch_order(len(split.images), batch_size=options.batch_size, seed=0)
+        order = [order[index % len(order)] for index in range(options.steps + 1)]
+        stream = batches(split.images, order, workers=runtime.workers)
+        views = views_of(next(stream))
+        step(views)
+        peak_memory = memory.read()
+        expected = expected_memory(task, views, fabric=fabric)
+        flops = count_flops(task, views)
+        whole = seconds_each(lambda: step(views_of(next(stream))), times=options.steps, device=fabric.device)
+        alone = seconds_each(lambda: step(views), times=options.steps, device=fabric.device)
+    size, peak = options.batch_size, peak_flops(fabric)
+    return {
+        "images_per_s": size / whole,
+        "images_per_s_step_only": size / alone,
+        "gflop_per_image": flops / size / 1e9,
+        "peak_fraction": flops / alone / peak,
+        "peak_gflop_per_s": peak / 1e9,
+        "peak_memory_mib": peak_memory,
+        "expected_memory_mib": expected.weights + expected.activations,
+        "precision": str(fabric._precision.precision),
+        "device": fabric.device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def build_task(options: argparse.Namespace, params: Study) -> Any:
+    """The objective with the heads of its publication, around an encoder of the sizes asked for.
+
+    Raises StudyError if they do not fit together, or if there is nothing to train.
+    """
+    if options.image_size % options.patch_size or options.width % (4 * options.heads):
+        raise StudyError("--image-size must be a multiple of --patch-size, --width of 4 times --heads")
+    module = find("stages.objectives", options.objective, function="build")
+    settings = params.objectives.model_copy(
+        update={
+            name: getattr(params.objectives, name).model_copy(update=published)
+            for name, published in PUBLISHED.items()
+        }
+    )
+    vit = Vit(
+        width=options.width,
+        depth=options.depth,
+        heads=options.heads,
+        patch_size=options.patch_size,
+        mlp_ratio=options.mlp_ratio,
+        position="sincos",
+    )
+    encoder = build_encoder(vit=vit, image_size=options.image_size, seed=0)
+    arm = Arm(objective=options.objective, cl_weight=0.2 if options.objective == "hybrid" else None)
+    task = None
+    if not getattr(module, "USES_LABELS", False):
+        task = module.build(encoder, arm=arm, settings=settings, seed=0)
+    if task is None:
+        raise StudyError(f"--objective {options.objective}: nothing is pre-trained without labels")
+    return task
+
+
+@contextlib.contextmanager
+def images_of(
+    options: argparse.Namespace, params: Study
+) -> Iterator[tuple[Split, tuple[float, ...], tuple[float, ...]]]:
+    """Memory-mapped training images with the mean and deviation of their channels.
+
+    Images that are not prepared are decoded first, which is not timed: a study does it once.
+    Raises StudyError if the images are not of the size asked for, or fewer than a batch.
+    """
+    size = options.image_size
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        if options.data is None:
+            path = directory / "images.npy"
+            noise = np.random.default_rng(0).integers(
+                0, 256, (max(64, options.batch_size), size, size, 3), np.uint8
+            )
+            np.save(path, noise)
+            yield Split(np.load(path, mmap_mode="r"), {}, None), IMAGENET["mean"], IMAGENET["std"]
+            return
+        if (options.data / "manifest.json").exists():
+            directory = options.data
+        else:
+            data = params.data.model_copy(
+                update={"source": str(options.data), "test_source": None, "image_size": size}
+            )
+            decode_images(directory, data=data, seed=0, threads=torch.get_num_threads())
+        manifest, split = read_manifest(directory), open_split("train", directory)
+        if manifest.image_size != size:
+            raise StudyError(
+                f"--data {options.data}: images of {manifest.image_size} px; give --image-size so"
+            )
+        if len(split.images) < options.batch_size:
+            raise StudyError(f"--data {options.data}: {len(split.images)} images are fewer than a batch")
+        yield split, tuple(manifest.mean), tuple(manifest.std)
+
+
+def seconds_each(action: Callable[[], object], *, times: int, device: torch.device) -> float:
+    """The median wall time of an action, in seconds."""
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        action()
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def count_flops(task: Task, views: tuple[Tensor, ...]) -> int:
+    """Floating point operations of the matrix products of one step, both ways; two for a multiplication."""
+    task = copy.deepcopy(task)
+    use_fused_attention(task, False)  # whose products can be counted
+    with FlopCounterMode(display=False) as counter:
+        task(*views)["loss"].backward()
+    return counter.get_total_flops()
+
+
+def expected_memory(task: Task, views: tuple[Tensor, ...], *, fabric: Fabric) -> Memory:
+    """What one step has to keep in memory: weights, gradients, moments, and activations for the gradient."""
+    kept: dict[int, int] = {}
+    own = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor), fabric.autocast():
+        loss = task(*views)["loss"]  # kept alive, and with it what it needs
+    del loss
+    trained = sum(p.numel() * p.element_size() for p in task.parameters() if p.requires_grad)
+    frozen = sum(p.numel() * p.element_size() for p in task.parameters() if not p.requires_grad)
+    return Memory((4 * trained + frozen) / MEBI, sum(kept.values()) / MEBI)
+
+
+class PeakMemory:
+    """The most memory in use since it was made, in MiB, above what the process held then."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        elif CLEAR_REFS.exists():
+            CLEAR_REFS.write_text("5")  # proc(5): forget the highest resident size so far
+        self.start = self._highest()
+
+    def read(self) -> float:
+        """MiB so far."""
+        return (self._highest() - self.start) / MEBI
+
+    def _highest(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        if CLEAR_REFS.exists():
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def peak_flops(fabric: Fabric) -> float:
+    """Floating point operations a second of the fastest matrix product here, in the training's precision."""
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(
+        str(fabric._precision.precision), torch.float32
+    )
+    best = 0.0
+    for size in (1024, 2048) if fabric.device.type == "cpu" else (4096, 8192):
+        a, b = (torch.randn(size, size, device=fabric.device, dtype=dtype) for _ in range(2))
+        seconds = min(seconds_each(lambda: a @ b, times=1, device=fabric.device) for _ in range(4))  # noqa: B023
+        best = max(best, 2 * size**3 / seconds)
+    return best
+
+
+if __name__ == "__main__":
+    main()
