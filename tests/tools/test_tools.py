@@ -84,7 +84,6 @@ def test_presets_are_listed_with_what_they_are_for(project):
         ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
         ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
         ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
-        ({"runtime": {"devices": 2}}, ["runtime.devices", "set it to 1"]),
         ({"runtime": {"accelerator": "mps"}}, ["runtime.accelerator", "'mps'", "does not find"]),
     ],
 )
