@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
-from stages.encoders.vit import embed, encode, load_encoder
+from stages.encoders.vit import as_trained, embed, encode, load_encoder
 from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.params import load_params
@@ -29,7 +29,7 @@ def extract(name: str) -> str:
     params = load_params(stage="features", arm=name)
     device = pick_device(params.runtime)
     encoder = load_encoder(model_dir(name)).to(device)
-    manifest = read_manifest()
+    manifest = as_trained(model_dir(name), read_manifest())
     counts = []
     with writing(features_dir(name)) as temporary:
         temporary.mkdir()
@@ -42,7 +42,7 @@ def extract(name: str) -> str:
             ]
             features = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
             save_file(features, temporary / f"{split}.safetensors")
-            counts.append(len(features["cls"]))
+            counts.append(len(features["mean"]))
     return f"{counts[0]} train and {counts[1]} test images, width {encoder.embed_dim}"
 
 
@@ -51,10 +51,11 @@ def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Ten
     """What a probe may see of an image, after the final norm.
 
     images:  (B, 3, S, S), normalised
-    returns: cls (B, D), the class token; mean (B, D), the mean of the patch tokens
+    returns: cls (B, D), the class token, if the encoder has one; mean (B, D), the mean of the patch tokens
     """
     tokens = encode(encoder, embed(encoder, images))
-    return {"cls": tokens[:, 0], "mean": tokens[:, encoder.num_prefix_tokens :].mean(dim=1)}
+    mean = encoder.fc_norm(tokens[:, encoder.num_prefix_tokens :].mean(dim=1))
+    return {"cls": tokens[:, 0], "mean": mean} if encoder.has_class_token else {"mean": mean}
 
 
 if __name__ == "__main__":

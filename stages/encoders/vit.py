@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from timm.layers import Attention
+from timm.layers import Attention, LayerNorm
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from stages.data.arrays import Manifest
+from stages.encoders.relative import RelativeAttention
 from stages.study.errors import StudyError
 from stages.study.params import Vit
 from stages.study.paths import read_json, write_json, writing
@@ -31,14 +34,30 @@ class Trace(NamedTuple):
     num_prefix_tokens: int
 
 
+class Architecture(Vit):
+    """A Vit and what published ones have besides; by default none of it, as in every arm trained here."""
+
+    class_token: bool = True
+    register_tokens: int = 0
+    prefix_positions: bool = True  # class and register tokens have absolute positions as the patches do
+    relative_positions: bool = False
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    layer_scale: bool = False
+    pre_norm: bool = False  # a norm in front of the blocks, and no bias in the patch projection
+    pooled_norm: bool = False  # the final norm comes after the mean over the patches, none before it
+    norm_eps: float = 1e-6
+
+
 def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.0) -> VisionTransformer:
-    """A randomly initialised ViT with a class token and no head.
+    """A randomly initialised ViT without a head, with a class token unless its Architecture says otherwise.
 
     image_size: px; seed: of the initialisation, which depends on nothing else.
     Initialisation and positions as in MoCo v3, for every arm: with timm's narrower one the attention of
     small encoders stays uniform for most of a short training.
     Source: Chen et al. 2021 (MoCo v3), §4 and its public configuration.
     """
+    form = Architecture.model_validate(vit.model_dump())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = VisionTransformer(
@@ -50,9 +69,26 @@ def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.
             mlp_ratio=vit.mlp_ratio,
             drop_path_rate=drop_path,
             num_classes=0,
-            global_pool="",
+            global_pool="avg" if form.pooled_norm else "",
+            fc_norm=form.pooled_norm,
             pos_embed="none" if vit.position == "none" else "learn",
+            class_token=form.class_token,
+            reg_tokens=form.register_tokens,
+            no_embed_class=not form.prefix_positions,
+            qkv_bias=form.qkv_bias,
+            qk_norm=form.qk_norm,
+            init_values=1.0 if form.layer_scale else None,
+            pre_norm=form.pre_norm,
+            norm_layer=partial(LayerNorm, eps=form.norm_eps),
         )
+        if form.relative_positions:
+            for block in encoder.blocks:
+                block.attn = RelativeAttention(
+                    vit.width,
+                    num_heads=vit.heads,
+                    grid=image_size // vit.patch_size,
+                    qkv_bias=form.qkv_bias,
+                )
         _initialize(encoder)
     if vit.position == "sincos" and encoder.pos_embed is not None:
         grid = image_size // vit.patch_size
@@ -69,11 +105,13 @@ def _initialize(encoder: VisionTransformer) -> None:
             rows = module.weight.shape[0] // (3 if name.endswith("qkv") else 1)
             bound = math.sqrt(6 / (rows + module.weight.shape[1]))
             nn.init.uniform_(module.weight, -bound, bound)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     projection = encoder.patch_embed.proj
     bound = math.sqrt(6 / (projection.weight[0].numel() + projection.weight.shape[0]))
     nn.init.uniform_(projection.weight, -bound, bound)
-    nn.init.zeros_(projection.bias)
+    if projection.bias is not None:
+        nn.init.zeros_(projection.bias)
     if encoder.cls_token is not None:
         nn.init.normal_(encoder.cls_token, std=1e-6)
 
@@ -128,12 +166,17 @@ def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     layer, class_token = last.attn, tokens[:, :1]
     # Every token gives a key and a value; only the class token asks.
     parts = (layer.attn_dim, 2 * layer.attn_dim)
-    weights, biases = layer.qkv.weight.split(parts), layer.qkv.bias.split(parts)
+    weights = layer.qkv.weight.split(parts)
+    biases = (None, None) if layer.qkv.bias is None else layer.qkv.bias.split(parts)
     normed = last.norm1(tokens)
     query = F.linear(normed[:, :1], weights[0], biases[0])
     key, value = F.linear(normed, weights[1], biases[1]).chunk(2, dim=-1)
-    by_head = [part.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for part in (query, key, value)]
-    answer = F.scaled_dot_product_attention(*by_head).transpose(1, 2).flatten(2)  # (B, 1, D)
+    query, key, value = (
+        part.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for part in (query, key, value)
+    )
+    bias = layer.position.get_bias()[:, :, :1] if isinstance(layer, RelativeAttention) else None
+    answer = F.scaled_dot_product_attention(layer.q_norm(query), layer.k_norm(key), value, attn_mask=bias)
+    answer = answer.transpose(1, 2).flatten(2)  # (B, 1, D)
     class_token = class_token + last.drop_path1(last.ls1(layer.proj(answer)))
     class_token = class_token + last.drop_path2(last.ls2(last.mlp(last.norm2(class_token))))
     return encoder.norm(class_token)[:, 0]
@@ -184,6 +227,7 @@ def save_encoder(
 ) -> None:
     """Write one encoder as encoder.safetensors and encoder.json, whose bytes depend on nothing but content.
 
+    vit:   its architecture; image_size: px, that it is used at
     about: what else to know of it, e.g. its arm and objective
     """
     with writing(directory / "encoder.safetensors") as temporary:
@@ -201,9 +245,18 @@ def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> VisionTran
     try:
         about = read_json(directory / "encoder.json")
         weights = load_file(directory / "encoder.safetensors")
-        vit = Vit.model_validate(about["vit"])
+        vit = Architecture.model_validate(about["vit"])
     except (OSError, ValueError, KeyError, SafetensorError, json.JSONDecodeError) as error:
         raise StudyError(f"{directory}: not a whole encoder ({error}); run `dvc repro` to make it") from None
     encoder = build_encoder(vit=vit, image_size=about["image_size"], seed=0, drop_path=drop_path)
     encoder.load_state_dict(weights)
     return encoder.eval()
+
+
+def as_trained(directory: Path, manifest: Manifest) -> Manifest:
+    """The manifest with the channel statistics that the encoder of an arm was trained with.
+
+    They are those of the data, unless its encoder.json has a mean and std of its own, as published ones do.
+    """
+    about = read_json(directory / "encoder.json")
+    return manifest.model_copy(update={key: about[key] for key in ("mean", "std") if key in about})

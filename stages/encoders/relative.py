@@ -1,0 +1,23 @@
+"""Attention that knows how far apart a query and a key are: a relative position bias."""
+
+from typing import Any
+
+from timm.layers import Attention, RelPosBias, maybe_add_mask
+from torch import Tensor
+
+
+class RelativeAttention(Attention):
+    """Attention plus a learned bias for each head and displacement between two patches.
+
+    grid: patches of a side; the class token has three biases of its own: to it, from it, and to itself
+    Source: Bao et al. 2022 (BEiT) and Xie et al. 2022 (SimMIM), whose tables it can hold.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int, grid: int, **settings: Any) -> None:
+        super().__init__(dim, num_heads=num_heads, **settings)
+        self.position = RelPosBias(window_size=(grid, grid), num_heads=num_heads, prefix_tokens=1)
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """Attend with the bias added to the scores. x: (B, 1+N, D), returns: (B, 1+N, D)"""
+        bias = self.position.get_bias()  # (1, H, 1+N, 1+N)
+        return super().forward(x, attn_mask=maybe_add_mask(bias, attn_mask), is_causal=is_causal)
