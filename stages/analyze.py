@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
-from stages.encoders.vit import Trace, load_encoder, trace
+from stages.encoders.vit import Trace, as_trained, load_encoder, trace
 from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.lookup import find
@@ -40,7 +40,7 @@ def analyze(*, arm: str, analysis: str) -> str:
     settings = params.analyses[analysis]
     device = pick_device(params.runtime)
     encoder = load_encoder(model_dir(arm)).to(device)
-    manifest = read_manifest()
+    manifest = as_trained(model_dir(arm), read_manifest())
     test_images = open_split("test").images
     chosen = evaluation_subset(len(test_images), settings.images, seed=params.seed)
     # The attention of all blocks of a batch is in memory at once.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stages.data.arrays import Manifest, Split, batches, in_order, normalize, open_split, read_manifest
 from stages.data.augment import random_resized_crop_flip
-from stages.encoders.vit import load_encoder
+from stages.encoders.vit import as_trained, load_encoder
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
@@ -50,7 +50,7 @@ def finetune(name: str) -> str:
     Raises StudyError if the loss stops being finite.
     """
     params = load_params(stage="finetune", arm=name)
-    settings, manifest = params.finetune, read_manifest()
+    settings, manifest = params.finetune, as_trained(model_dir(name), read_manifest())
     train_split, test_split = open_split("train"), open_split("test")
     fabric = make_fabric(params.runtime)
     classes = [len(names) for names in manifest.labels.values()]

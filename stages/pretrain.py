@@ -1,6 +1,7 @@
 """Pre-train one arm: `python -m stages.pretrain --arm NAME`."""
 
 import argparse
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,11 @@ def pretrain(name: str) -> str:
     objective_module = find("stages.objectives", arm.objective, function="build")
     manifest = read_manifest()
     image_size = params.data.image_size
-    encoder = build_encoder(vit=vit, image_size=image_size, seed=derive(seed, "init"))
+    origin: dict[str, Any] = {}
+    if hasattr(objective_module, "published"):
+        encoder, vit, origin = objective_module.published(arm, image_size=image_size)
+    else:
+        encoder = build_encoder(vit=vit, image_size=image_size, seed=derive(seed, "init"))
     # Only an objective that says so is ever shown a label.
     supervised = getattr(objective_module, "USES_LABELS", False)
     classes = {"classes": [len(names) for names in manifest.labels.values()]} if supervised else {}
@@ -95,7 +100,7 @@ def pretrain(name: str) -> str:
     if not fabric.is_global_zero:
         return ""
     directory = model_dir(name)
-    save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about)
+    save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
     columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
     table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
     write_text(directory / "history.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

@@ -70,6 +70,14 @@ def test_declared_deps_cover_the_import_closure(resolved):
     assert missing == {}
 
 
+def test_every_objective_is_covered_whether_an_arm_has_it_or_not():
+    deps = STAGES["pretrain"]["do"]["deps"]
+    for name in {path.stem for path in (ROOT / "stages/objectives").glob("[a-z]*.py")} - {"losses"}:
+        declared = [dep.replace("${item.objective}", name) for dep in deps]
+        for path in closure("stages.pretrain", f"stages.objectives.{name}", root=ROOT):
+            assert any(path.is_relative_to(dep) for dep in declared), f"{name}: {path}"
+
+
 def test_the_closure_is_what_python_really_imports():
     code = (
         "import sys, stages.pretrain, stages.objectives.hybrid;"

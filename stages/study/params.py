@@ -136,6 +136,10 @@ class Arm(Section):
     def _complete(self) -> "Arm":
         if self.objective == "hybrid" and self.cl_weight is None:
             raise ValueError("objective hybrid needs cl_weight, a number from 0 to 1")
+        if self.objective == "imported" and not (self.weights and self.format):
+            raise ValueError("objective imported needs weights, the path of a checkpoint, and its format")
+        if self.objective != "imported" and (self.weights is not None or self.format is not None):
+            raise ValueError("weights and format are for objective imported; every other arm is trained here")
         return self
 
 
@@ -293,11 +297,13 @@ def arm_of(study: Study, name: str) -> Arm:
 def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
     """Architecture, pre-training recipe and seed of one arm: the common ones, with what the arm overrides.
 
+    The architecture of an imported arm is not here but in its file.
     Raises ParamsError if the arm's overrides do not fit together.
     """
     arm = arm_of(study, name)
     try:
-        vit = Vit.model_validate(study.vit.model_dump() | _overrides(arm, Vit))
+        own = {} if arm.objective == "imported" else _overrides(arm, Vit)
+        vit = Vit.model_validate(study.vit.model_dump() | own)
         recipe = Pretrain.model_validate(study.pretrain.model_dump() | _overrides(arm, Pretrain))
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")

@@ -24,6 +24,8 @@ def check() -> str:
     for name, arm in params.arms.items():
         recipe_of(params, name)
         _exists(f"arms.{name}.objective", arm.objective, Path("stages/objectives"), apart={"losses"})
+        if arm.weights and not Path(arm.weights).is_file():
+            raise ParamsError(f"params.yaml: arms.{name}.weights is {arm.weights!r}: no such file")
     for name in params.analyses:
         _exists(f"analyses.{name}", name, Path("stages/analyses"), apart=set())
         if not Path(f"notebooks/{name}.ipynb").exists():

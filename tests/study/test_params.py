@@ -35,6 +35,10 @@ def values():
         ("pretrain.lr", "fast", ["pretrain.lr", "'fast'", "number"]),
         ("pretrain.lr", float("nan"), ["pretrain.lr", "nan", "finite"]),
         ("arms.hybrid.cl_weight", None, ["arms.hybrid", "cl_weight"]),
+        ("arms.mae", {"objective": "imported", "weights": "mae.pth"}, ["arms.mae", "weights", "format"]),
+        ("arms.mae", {"objective": "imported", "format": "mae"}, ["arms.mae", "weights", "format"]),
+        ("arms.mae", {"objective": "imported", "weights": "a", "format": "beit"}, ["mae.format", "'simmim'"]),
+        ("arms.mae", {"objective": "masked", "weights": "mae.pth"}, ["arms.mae", "objective imported"]),
         ("arms.Bad Name", {"objective": "random"}, ["Bad Name"]),
         ("extra", 1, ["extra", "unknown key", "seed"]),
         ("data.shapes_textures.size_min", 0.99, ["size_min", "size_max"]),
@@ -102,6 +106,13 @@ def test_arms_override_the_common_recipe(values):
     values["arms"]["wide"]["width"] = 66
     with pytest.raises(ParamsError, match=r"arms\.wide.*66"):
         recipe_of(validate(values), "wide")
+
+
+def test_the_heads_of_an_imported_arm_are_not_those_of_the_common_encoder(values):
+    arm = {"objective": "imported", "weights": "small.pth", "format": "moco_v3", "heads": 12, "seed": 3}
+    values["arms"]["theirs"] = arm
+    vit, _, seed = recipe_of(validate(values), "theirs")
+    assert vit.heads == values["vit"]["heads"] and seed == 3
 
 
 def test_dvc_changes_a_number_and_leaves_the_rest_of_the_file_alone(tmp_path):
