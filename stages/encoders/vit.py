@@ -4,13 +4,13 @@ import json
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from timm.layers import Attention, LayerNorm
+from timm.layers import Attention, LayerNorm, resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -141,13 +141,48 @@ def embed(encoder: VisionTransformer, images: Tensor, *, frozen_projection: bool
     return patches.detach() if frozen_projection else patches
 
 
+def add_positions(encoder: VisionTransformer, patches: Tensor) -> Tensor:
+    """The tokens that enter the first block: the class token and the patches, each with its position.
+
+    patches: (B, N, D), from `embed`; a square grid of another size than the encoder's takes its positions
+             from in between
+    returns: (B, prefix+N, D)
+    Source: Dosovitskiy et al. 2021 (ViT), §3.2 for the interpolation, which timm does.
+    """
+    if encoder.pos_embed is None or patches.shape[1] == encoder.patch_embed.num_patches:
+        return encoder.norm_pre(encoder._pos_embed(patches))
+    grid = math.isqrt(patches.shape[1])
+    positions = resample_abs_pos_embed(
+        encoder.pos_embed, new_size=[grid, grid], num_prefix_tokens=encoder.num_prefix_tokens
+    )
+    class_token = cast(Tensor, encoder.cls_token).expand(len(patches), -1, -1)
+    return encoder.norm_pre(torch.cat([class_token, patches], dim=1) + positions)
+
+
 def encode(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     """Add positions and the class token, run all blocks and the final norm.
 
     patches: (B, N, D), from `embed`
     returns: (B, prefix+N, D)
     """
-    tokens = encoder.norm_pre(encoder._pos_embed(patches))
+    tokens = add_positions(encoder, patches)
+    for block in encoder.blocks:
+        tokens = block(tokens)
+    return encoder.norm(tokens)
+
+
+def encode_visible(encoder: VisionTransformer, patches: Tensor, visible: Tensor) -> Tensor:
+    """What `encode` gives when the encoder is shown a part of the patches, each with its own position.
+
+    patches: (B, N, D), from `embed`
+    visible: (B, n) indices of the patches shown, of each image its own
+    returns: (B, prefix+n, D)
+    Source: He et al. 2022 (MAE), §3 "MAE encoder".
+    """
+    prefix = encoder.num_prefix_tokens
+    tokens = add_positions(encoder, patches)
+    chosen = visible[:, :, None].expand(-1, -1, tokens.shape[2])
+    tokens = torch.cat([tokens[:, :prefix], tokens[:, prefix:].gather(1, chosen)], dim=1)
     for block in encoder.blocks:
         tokens = block(tokens)
     return encoder.norm(tokens)
@@ -159,7 +194,7 @@ def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     patches: (B, N, D), from `embed`
     returns: (B, D)
     """
-    tokens = encoder.norm_pre(encoder._pos_embed(patches))
+    tokens = add_positions(encoder, patches)
     for block in encoder.blocks[:-1]:
         tokens = block(tokens)
     last: Any = encoder.blocks[-1]

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from stages.encoders.vit import (
+    add_positions,
     build_encoder,
     embed,
     encode,
     encode_class_token,
+    encode_visible,
     load_encoder,
     save_encoder,
     sincos_positions,
@@ -42,6 +45,40 @@ def test_the_class_token_alone_is_that_of_all_tokens_and_so_are_its_gradients(en
     parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     expected, found = (torch.autograd.grad(out[:, :5].sum(), parameters) for out in (whole, alone))
     torch.testing.assert_close(found, expected)
+
+
+def test_shown_all_patches_it_encodes_them_all_in_any_order(encoder, images):
+    patches = embed(encoder, images)
+    order = torch.stack([torch.arange(16), torch.arange(16).flip(0)])
+    whole, shown = encode(encoder, patches), encode_visible(encoder, patches, order)
+    torch.testing.assert_close(shown[0], whole[0])
+    torch.testing.assert_close(shown[1, 1:], whole[1, 1:].flip(0))
+    torch.testing.assert_close(shown[1, 0], whole[1, 0])
+
+
+def test_shown_some_patches_it_is_a_loop_over_images_that_keep_their_own(encoder, images):
+    visible = torch.tensor([[1, 5, 6, 15], [0, 2, 9, 10]])
+    shown = encode_visible(encoder, embed(encoder, images), visible)
+    for image, kept, tokens in zip(images, visible, shown, strict=True):
+        placed = encoder.patch_embed(image[None])[0] + encoder.pos_embed[0, 1:]
+        alone = torch.stack([encoder.cls_token[0, 0], *(placed[index] for index in kept)])[None]
+        torch.testing.assert_close(tokens, encoder.norm(encoder.blocks(alone))[0])
+
+
+def test_a_smaller_grid_takes_its_positions_from_in_between():
+    learned = VIT.model_copy(update={"position": "learned"})
+    encoder = build_encoder(vit=learned, image_size=16, seed=1)
+    encoder.patch_embed.strict_img_size = False
+    timms = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=16, depth=3, num_heads=2, mlp_ratio=2.0, num_classes=0,
+        global_pool="", dynamic_img_size=True,
+    )  # fmt: skip
+    timms.load_state_dict(encoder.state_dict())
+    for size in (8, 12, 16):
+        images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(size))
+        patches = embed(encoder, images)
+        assert add_positions(encoder, patches).shape == (2, 1 + (size // 4) ** 2, 16)
+        torch.testing.assert_close(encode(encoder, patches), timms(images))
 
 
 def test_initialisation_depends_on_the_seed_alone(encoder):
