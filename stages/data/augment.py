@@ -47,26 +47,36 @@ def crop_boxes(
     return torch.stack([top, left, h, w], dim=1)
 
 
-def resized_crop(images: Tensor, boxes: Tensor, *, flip: Tensor) -> Tensor:
-    """Cut each image's box, scale it back to the full size bilinearly, and mirror it where asked.
+def resized_crop(images: Tensor, boxes: Tensor, *, flip: Tensor, size: int | None = None) -> Tensor:
+    """Cut each image's box, scale it bilinearly, and mirror it where asked.
 
     boxes: (B, 4) top, left, height, width in px; flip: (B,) bool
-    A box is never larger than the image, so this only ever magnifies and needs no antialiasing.
+    size:  px of a side of the result; None: the size of the images
+    Where a box is larger than the result, the triangles that weigh its pixels are as much wider, as in
+    torchvision with antialias=True; where it is smaller, there is nothing to antialias.
     """
     top, left, height, width = boxes.to(images).unbind(1)
-    rows = _interpolation(images.shape[2], top, height, flip=torch.zeros_like(flip))
-    columns = _interpolation(images.shape[3], left, width, flip=flip)
+    rows = _interpolation(
+        images.shape[2], top, height, size=size or images.shape[2], flip=torch.zeros_like(flip)
+    )
+    columns = _interpolation(images.shape[3], left, width, size=size or images.shape[3], flip=flip)
     return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
 
 
-def _interpolation(size: int, start: Tensor, length: Tensor, *, flip: Tensor) -> Tensor:
-    """(B, size, size) weights that read `length` px from `start` as `size` px, linearly."""
+def _interpolation(of: int, start: Tensor, length: Tensor, *, size: int, flip: Tensor) -> Tensor:
+    """(B, size, of) weights that read `length` px of `of` from `start` as `size` px, linearly."""
     centre = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5
     centre = torch.where(flip[:, None], size - centre, centre)
     inside = (centre * length[:, None] / size - 0.5).clamp(min=0)
     position = start[:, None] + torch.minimum(inside, length[:, None] - 1)  # the crop's edge repeats
-    source = torch.arange(size, device=start.device, dtype=start.dtype)
-    return (1 - (position[:, :, None] - source).abs()).clamp(min=0)
+    source = torch.arange(of, device=start.device, dtype=start.dtype)
+    reach = (length / size).clamp(min=1)[:, None, None]
+    weights = (1 - (position[:, :, None] - source).abs() / reach).clamp(min=0)
+    # A wider triangle reaches beyond the crop, which is left out, and its weights have yet to be made to
+    # sum to 1; the others do.
+    in_crop = (source >= start[:, None]) & (source < (start + length)[:, None])  # (B, of)
+    weights = weights * in_crop[:, None]
+    return torch.where(reach > 1, weights / weights.sum(dim=2, keepdim=True), weights)
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -133,11 +143,16 @@ def solarize(images: Tensor, threshold: float = 0.5) -> Tensor:
     return torch.where(images >= threshold, 1 - images, images)
 
 
-def random_resized_crop_flip(images: Tensor, *, scale_min: float, draws: Draws) -> Tensor:
-    """A random crop of at least `scale_min` of the area, back at full size, mirrored half of the time."""
-    size = (images.shape[2], images.shape[3])
-    boxes = crop_boxes(size=size, scale=(scale_min, 1.0), draws=draws)
-    return resized_crop(images, boxes, flip=draws.uniform() < 0.5)
+def random_resized_crop_flip(
+    images: Tensor, *, scale_min: float, scale_max: float = 1.0, size: int | None = None, draws: Draws
+) -> Tensor:
+    """A random crop between two shares of the area, resized and mirrored half of the time.
+
+    size: px of a side of the result; None: the size of the images
+    """
+    whole = (images.shape[2], images.shape[3])
+    boxes = crop_boxes(size=whole, scale=(scale_min, scale_max), draws=draws)
+    return resized_crop(images, boxes, flip=draws.uniform() < 0.5, size=size)
 
 
 def color_jitter(images: Tensor, *, strength: float, draws: Draws) -> Tensor:
@@ -152,11 +167,37 @@ def color_jitter(images: Tensor, *, strength: float, draws: Draws) -> Tensor:
     return adjust_hue(images, draws.uniform(low=-reach, high=reach))
 
 
-def random_blur(images: Tensor, *, draws: Draws) -> Tensor:
+def random_blur(images: Tensor, *, of: int | None = None, draws: Draws) -> Tensor:
     """Blur with a standard deviation from [0.1, 2] px of a 224 px image, in proportion at other sizes.
 
+    of: px of a side of the image that these are crops of; None: the size of the images
     Source: Chen et al. 2020 (MoCo v2) for the range; SimCLR App. A for a kernel of a tenth of the image.
     """
-    unit = images.shape[-1] / 224
+    size = of or images.shape[-1]
+    unit = size / 224
     sigma = draws.uniform(low=0.1 * unit, high=2.0 * unit)
-    return gaussian_blur(images, sigma.clamp(min=1e-3), radius=max(1, round(images.shape[-1] / 20)))
+    radius = min(max(1, round(size / 20)), images.shape[-1] - 1)  # all that can be reflected
+    return gaussian_blur(images, sigma.clamp(min=1e-3), radius=radius)
+
+
+def random_colors(
+    images: Tensor,
+    *,
+    jitter_probability: float,
+    jitter_strength: float,
+    grey_probability: float,
+    blur_probability: float,
+    solarize_probability: float,
+    of: int | None = None,
+    draws: Draws,
+) -> Tensor:
+    """Jitter the colours, drop them, blur and solarise, each with its own probability and in this order.
+
+    of: px of a side of the image that these are crops of; None: the size of the images
+    Source: Grill et al. 2020 (BYOL), App. B; MoCo v3 and DINO take it over.
+    """
+    jittered = color_jitter(images, strength=jitter_strength, draws=draws)
+    images = with_probability(jittered, images, jitter_probability, draws=draws)
+    images = with_probability(rgb_to_grayscale(images), images, grey_probability, draws=draws)
+    images = with_probability(random_blur(images, of=of, draws=draws), images, blur_probability, draws=draws)
+    return with_probability(solarize(images), images, solarize_probability, draws=draws)

@@ -63,6 +63,20 @@ def test_crops_are_torchvisions_with_a_box_per_image(images):
         torch.testing.assert_close(ours[index], theirs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [4, 7, 12, 32])
+def test_crops_of_another_size_are_torchvisions_antialiased(images, size):
+    boxes = torch.tensor(
+        [[0, 0, 16, 24], [3, 5, 4, 6], [0, 20, 16, 4], [15, 23, 1, 1], [2, 2, 8, 12], [1, 0, 9, 7]]
+    )
+    flip = torch.tensor([True, False, True, False, False, True])
+    ours = augment.resized_crop(images, boxes, flip=flip, size=size)
+    for index in range(6):
+        box = boxes[index].tolist()
+        theirs = reference.resized_crop(images[index], *box, size=[size, size], antialias=True)
+        theirs = theirs.flip(-1) if flip[index] else theirs
+        torch.testing.assert_close(ours[index], theirs, atol=1e-5, rtol=0)
+
+
 @given(st.floats(0.05, 1.0), st.integers(8, 64), st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
 def test_boxes_lie_in_the_image_and_keep_to_their_area(scale_min, size, seed):
@@ -72,6 +86,25 @@ def test_boxes_lie_in_the_image_and_keep_to_their_area(scale_min, size, seed):
     assert (top >= 0).all() and (left >= 0).all()
     assert (top + height <= size).all() and (left + width <= size).all()
     assert ((height * width) >= scale_min * size * size - (height + width)).all()
+
+
+def test_crops_keep_between_two_shares_of_the_area():
+    position = torch.linspace(0, 1, 64).expand(200, 1, 64, 64)  # the range of a crop tells its width
+    draws = Draws(torch.Generator().manual_seed(0), batch=200)
+    crops = augment.random_resized_crop_flip(position, scale_min=0.2, scale_max=0.4, size=16, draws=draws)
+    assert crops.shape == (200, 1, 16, 16)
+    width = crops.amax(dim=(1, 2, 3)) - crops.amin(dim=(1, 2, 3))
+    assert width.min() > 0.3 and width.max() < (0.4 * 4 / 3) ** 0.5
+
+
+def test_a_crop_is_blurred_as_the_image_it_is_from():
+    crop = torch.zeros(1, 1, 20, 20)
+    crop[0, 0, 10, 10] = 1
+    alone = augment.random_blur(crop, draws=Draws(torch.Generator().manual_seed(0), batch=1))
+    of_large = augment.random_blur(crop, of=224, draws=Draws(torch.Generator().manual_seed(0), batch=1))
+    assert alone[0, 0, 10, 10] > 0.9 > of_large[0, 0, 10, 10]
+    of_huge = augment.random_blur(crop, of=2240, draws=Draws(torch.Generator().manual_seed(0), batch=1))
+    assert of_huge.shape == crop.shape
 
 
 def test_every_image_gets_its_own_draw_and_the_generator_decides():
