@@ -9,26 +9,18 @@ operations, blur in proportion to the image.
 """
 
 import copy
-import math
 from itertools import pairwise
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.data.augment import (
-    Normalize,
-    color_jitter,
-    random_blur,
-    random_resized_crop_flip,
-    rgb_to_grayscale,
-    solarize,
-    with_probability,
-)
+from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
 from stages.encoders.vit import embed, encode_class_token
 from stages.objectives.losses import info_nce
 from stages.study.params import Arm, Contrastive, Objectives
 from stages.study.seeds import Draws
+from stages.training.schedule import copy_momentum
 from stages.training.task import Task
 
 SETTINGS = ("contrastive",)  # the sections of objectives: that this objective depends on
@@ -63,7 +55,7 @@ class MomentumContrast(Task):
     @torch.no_grad()
     def before_step(self, progress: float) -> None:
         """Move the key network towards the query network. progress: share of the training done, 0 to 1"""
-        momentum = 1 - (1 - self.settings.momentum) * (1 + math.cos(math.pi * progress)) / 2
+        momentum = copy_momentum(progress, start=self.settings.momentum)
         pairs = ((self.key_encoder, self.encoder), (self.key_projector, self.projector))
         for key_network, query_network in pairs:
             torch._foreach_lerp_([*key_network.parameters()], [*query_network.parameters()], 1 - momentum)
@@ -78,11 +70,15 @@ class MomentumContrast(Task):
         views = []
         for blur, solar in blur_and_solarize:
             view = random_resized_crop_flip(images, scale_min=settings.crop_scale_min, draws=draws)
-            jittered = color_jitter(view, strength=settings.jitter_strength, draws=draws)
-            view = with_probability(jittered, view, settings.jitter_probability, draws=draws)
-            view = with_probability(rgb_to_grayscale(view), view, settings.grey_probability, draws=draws)
-            view = with_probability(random_blur(view, draws=draws), view, blur, draws=draws)
-            view = with_probability(solarize(view), view, solar, draws=draws)
+            view = random_colors(
+                view,
+                jitter_probability=settings.jitter_probability,
+                jitter_strength=settings.jitter_strength,
+                grey_probability=settings.grey_probability,
+                blur_probability=blur,
+                solarize_probability=solar,
+                draws=draws,
+            )
             views.append(normalize(view))
         return views[0], views[1]
 

@@ -1,4 +1,4 @@
-"""How the learning rate moves over a training."""
+"""How the learning rate and the momentum of a slow copy move over a training."""
 
 import math
 
@@ -13,3 +13,12 @@ def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def copy_momentum(progress: float, *, start: float) -> float:
+    """What a slow copy keeps of itself at a step: rises along half a cosine from the start to 1.
+
+    progress: share of the training done, 0 to 1
+    Source: Grill et al. 2020 (BYOL), §3 "Implementation details"; MoCo v3 and DINO take it over.
+    """
+    return 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2

@@ -13,7 +13,7 @@ from stages.study.params import Arm, Vit, load_params
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, rows_of, train
-from stages.training.schedule import learning_rate
+from stages.training.schedule import copy_momentum, learning_rate
 from stages.training.task import Task
 from tests.project import ROOT
 
@@ -30,6 +30,12 @@ def test_the_rate_warms_up_linearly_and_falls_along_half_a_cosine():
         theirs.step()
         cosine.step()
     assert learning_rate(0, peak=1.0, warmup_steps=0, total_steps=1) == 1.0
+
+
+def test_a_slow_copy_ends_by_keeping_all_of_itself():
+    momenta = [copy_momentum(step / 4, start=0.9) for step in range(5)]
+    assert momenta[0] == pytest.approx(0.9) and momenta[2] == pytest.approx(0.95) and momenta[4] == 1
+    assert momenta == sorted(momenta)
 
 
 def test_no_decay_on_biases_norms_positions_and_tokens():
