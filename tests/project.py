@@ -15,7 +15,11 @@ TOY: dict[str, Any] = {
     "data": {"image_size": 16, "shapes_textures": {"train_images": 96, "test_images": 40}},
     "vit": {"width": 16, "depth": 2, "heads": 2},
     "pretrain": {"epochs": 2, "batch_size": 32},
-    "objectives": {"contrastive": {"hidden_dim": 16, "output_dim": 8}},
+    "objectives": {
+        "contrastive": {"hidden_dim": 16, "output_dim": 8},
+        "autoencoder": {"decoder_width": 16, "decoder_depth": 1},
+        "dino": {"hidden_dim": 16, "bottleneck_dim": 8, "output_dim": 32, "local_size": 8, "local_crops": 2},
+    },
     "probes": {"knn": {"k": 5}, "linear": {"epochs": 2}},
     "finetune": {"epochs": 1, "batch_size": 32},
     "analyses": {"attention": {"images": 12}, "fourier": {"images": 12}},

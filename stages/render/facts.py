@@ -40,9 +40,13 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         "Pre-training": f"{pretrain.epochs} epochs, batch {pretrain.batch_size}, peak learning rate "
         f"{pretrain.lr:g}, weight decay {pretrain.weight_decay:g}",
     }
+    used = {arm.objective for arm in study.arms.values()}
+    if "hybrid" in used:
+        used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():
         told = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in dict(settings).items())
-        rows[f"{name.capitalize()} objective"] = told
+        if name in used:
+            rows[f"{name.capitalize()} objective"] = told
     rows |= {
         "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
         f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",

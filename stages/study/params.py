@@ -1,5 +1,6 @@
 """params.yaml as types: what may be set, between which bounds, and who may read it."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -108,9 +109,67 @@ class Masked(Section):
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
 
 
+class Autoencoder(Section):
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    normalize_target: bool
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    decoder_width: Annotated[int, Field(ge=4)]
+    decoder_depth: Count
+    decoder_heads: Count
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Autoencoder":
+        if self.decoder_width % self.decoder_heads:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} must be a multiple of decoder_heads {self.decoder_heads}"
+            )
+        if self.decoder_width % 4:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} must be a multiple of 4 for sincos positions"
+            )
+        return self
+
+
+class Dino(Section):
+    momentum: Fraction
+    student_temperature: Positive
+    teacher_temperature_start: Positive
+    teacher_temperature: Positive
+    teacher_temperature_warmup: Fraction
+    center_momentum: Fraction
+    freeze_last_layer: Fraction
+    hidden_dim: Count
+    bottleneck_dim: Count
+    output_dim: Annotated[int, Field(ge=2)]
+    global_scale_min: Annotated[float, Field(gt=0, le=1)]
+    local_crops: Annotated[int, Field(ge=0)]
+    local_size: Count
+    local_scale_min: Annotated[float, Field(gt=0, le=1)]
+    local_scale_max: Annotated[float, Field(gt=0, le=1)]
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+    blur_probability: Fraction
+    solarize_probability: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Dino":
+        if self.local_scale_min > self.local_scale_max:
+            raise ValueError("local_scale_min must not exceed local_scale_max")
+        return self
+
+
+class Supervised(Section):
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Objectives(Section):
     contrastive: Contrastive
     masked: Masked
+    autoencoder: Autoencoder
+    dino: Dino
+    supervised: Supervised
 
 
 class Arm(Section):
@@ -225,6 +284,18 @@ class Study(Section):
             raise ValueError(
                 f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
                 f"{grid} patches of a side"
+            )
+        used = {arm.objective for arm in self.arms.values()}
+        if "autoencoder" in used and math.ceil(self.objectives.autoencoder.mask_ratio * grid**2) == grid**2:
+            raise ValueError(
+                f"objectives.autoencoder.mask_ratio {self.objectives.autoencoder.mask_ratio} hides all "
+                f"{grid**2} patches; the encoder must see one"
+            )
+        local_size = self.objectives.dino.local_size
+        if "dino" in used and (local_size % self.vit.patch_size or local_size > self.data.image_size):
+            raise ValueError(
+                f"objectives.dino.local_size {local_size} must be a multiple of vit.patch_size "
+                f"{self.vit.patch_size} and at most data.image_size {self.data.image_size}"
             )
         return self
 

@@ -42,6 +42,15 @@ def values():
         ("arms.Bad Name", {"objective": "random"}, ["Bad Name"]),
         ("extra", 1, ["extra", "unknown key", "seed"]),
         ("data.shapes_textures.size_min", 0.99, ["size_min", "size_max"]),
+        ("objectives.autoencoder.decoder_heads", 3, ["decoder_width 32", "decoder_heads 3"]),
+        ("objectives.autoencoder.decoder_width", 34, ["decoder_width 34", "multiple of 4"]),
+        ("objectives.autoencoder.normalize_target", "no idea", ["normalize_target", "'no idea'"]),
+        ("objectives.dino.local_scale_min", 0.5, ["local_scale_min", "local_scale_max"]),
+        (
+            "objectives.supervised.label_smoothing",
+            1,
+            ["objectives.supervised.label_smoothing", "less than 1"],
+        ),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(values, path, value, words):
@@ -53,6 +62,26 @@ def test_a_wrong_value_is_named_in_one_line(values, path, value, words):
     with pytest.raises(ParamsError) as error:
         validate(values)
     assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "setting", "value", "words"),
+    [
+        ("autoencoder", "mask_ratio", 0.999, ["mask_ratio 0.999", "64 patches"]),
+        ("dino", "local_size", 14, ["local_size 14", "patch_size 4"]),
+        ("dino", "local_size", 36, ["local_size 36", "image_size 32"]),
+    ],
+)
+def test_what_does_not_fit_the_images_is_refused_where_an_arm_uses_it(
+    values, objective, setting, value, words
+):
+    values["objectives"][objective][setting] = value
+    validate(values)
+    values["arms"]["new"] = {"objective": objective}
+    with pytest.raises(ParamsError) as error:
+        validate(values)
     for word in words:
         assert word in str(error.value)
 
