@@ -1,0 +1,107 @@
+"""MIM with an encoder that sees no mask, only what is left of the image: a masked autoencoder, as MAE.
+
+Source: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners", §3: single patches hidden at
+random ("Masking"), an encoder of the visible ones alone ("MAE encoder"), a small decoder of all, the hidden
+ones as one learned token with its position ("MAE decoder"), mean squared error on the hidden patches, their
+pixels normalised within each patch ("Reconstruction target"); crops of random size (Table 1e). From the
+public configuration: flips, crops of a fifth of the area and more, a decoder that also sees the class token,
+its linear layers initialised as Xavier's and its mask token with a standard deviation of 0.02.
+Departures: a smaller decoder by default (params.yaml), bilinear crops; the encoder's initialisation and
+positions are those of all arms of the study (by default fixed sine-cosine, as MAE's).
+"""
+
+import math
+
+import torch
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from stages.data.augment import Normalize, random_resized_crop_flip
+from stages.encoders.vit import embed, encode_visible, sincos_positions
+from stages.objectives.losses import masked_mse
+from stages.objectives.masked import random_mask
+from stages.study.params import Arm, Autoencoder, Objectives
+from stages.study.seeds import Draws
+from stages.training.task import Task
+
+SETTINGS = ("autoencoder",)  # the sections of objectives: that this objective depends on
+
+
+def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedAutoencoder":
+    """The objective around an encoder; the decoder is initialised from the seed."""
+    return MaskedAutoencoder(encoder, settings=settings.autoencoder, seed=seed)
+
+
+class MaskedAutoencoder(Task):
+    """An encoder of the visible patches of an image, from which a decoder learns to paint the hidden ones."""
+
+    def __init__(self, encoder: VisionTransformer, *, settings: Autoencoder, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.grid = encoder.patch_embed.grid_size[0]
+        self.visible = self.grid**2 - math.ceil(settings.mask_ratio * self.grid**2)  # patches of an image
+        self.encoder = encoder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.decoder = Decoder(
+                grid=self.grid,
+                patch_size=encoder.patch_embed.patch_size[0],
+                encoder_width=encoder.embed_dim,
+                width=settings.decoder_width,
+                depth=settings.decoder_depth,
+                heads=settings.decoder_heads,
+            )
+
+    def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
+        """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
+        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, draws=draws)
+        mask = random_mask(grid=self.grid, unit=1, ratio=self.settings.mask_ratio, draws=draws)
+        return normalize(view), mask
+
+    def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The loss of masked images. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""
+        visible = mask.flatten(1).argsort(dim=1, stable=True)[:, : self.visible]  # (B, n), in order
+        encoded = encode_visible(self.encoder, embed(self.encoder, images), visible)
+        pixels = self.decoder(encoded, visible)
+        return {"loss": masked_mse(pixels, images, mask, normalize=self.settings.normalize_target)}
+
+
+class Decoder(nn.Module):
+    """A small ViT from the encoded visible patches of an image to the pixels of all its patches."""
+
+    positions: Tensor
+
+    def __init__(
+        self, *, grid: int, patch_size: int, encoder_width: int, width: int, depth: int, heads: int
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Linear(encoder_width, width)
+        self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(width), std=0.02))
+        positions = torch.cat([torch.zeros(1, width), sincos_positions(grid, width)])  # class token first
+        self.register_buffer("positions", positions)
+        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.pixels = nn.Linear(width, patch_size**2 * 3)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, encoded: Tensor, visible: Tensor) -> Tensor:
+        """The pixels (B, N, p·p·3) of all patches; encoded and visible as in `tokens`."""
+        return self.pixels(self.norm(self.tokens(encoded, visible)[-1])[:, 1:])
+
+    def tokens(self, encoded: Tensor, visible: Tensor) -> list[Tensor]:
+        """What passes through the decoder.
+
+        encoded: (B, 1+n, encoder width), the class token and the visible patches, from `encode_visible`
+        visible: (B, n) indices of the visible patches
+        returns: depth+1 tensors (B, 1+N, width): after embedding, then after each block; no final norm
+        """
+        class_token, seen = self.embed(encoded).split([1, visible.shape[1]], dim=1)
+        hidden = self.mask_token.to(seen.dtype).expand(len(seen), len(self.positions) - 1, -1)
+        patches = hidden.scatter(1, visible[:, :, None].expand_as(seen), seen)
+        tokens = [torch.cat([class_token, patches], dim=1) + self.positions]
+        for block in self.blocks:
+            tokens.append(block(tokens[-1]))
+        return tokens
