@@ -1,5 +1,7 @@
 """The losses, as pure functions on tensors."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +21,32 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
         logits = queries @ keys.T / temperature  # (B, B)
         positives = torch.arange(len(queries), device=queries.device)
         return 2 * temperature * F.cross_entropy(logits, positives)
+
+
+def dino_loss(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    center: Tensor,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
+    """Cross-entropy of each student view against each teacher view of the same images, but itself.
+
+    student: logits (B, K) of every view, those that the teacher also sees first
+    teacher: logits (B, K) of the views that the teacher sees, without gradient
+    center:  (K,) taken from the teacher's logits before the softmax
+    returns: scalar, the mean over images and pairs of views
+    Source: Caron et al. 2021 (DINO), Eq. 1-3 and Alg. 1.
+    """
+    targets = [((logits.float() - center) / teacher_temperature).softmax(dim=1) for logits in teacher]
+    predicted = [(logits.float() / student_temperature).log_softmax(dim=1) for logits in student]
+    terms = [
+        -(target * log_probability).sum(dim=1).mean()
+        for i, target in enumerate(targets)
+        for j, log_probability in enumerate(predicted)
+        if i != j
+    ]
+    return torch.stack(terms).mean()
 
 
 def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stages.objectives.losses import info_nce, masked_l1, masked_mse
+from stages.objectives.losses import dino_loss, info_nce, masked_l1, masked_mse
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.2, 1.0])
@@ -31,6 +31,41 @@ def test_info_nce_is_a_loop_over_queries():
         logits = [F.cosine_similarity(q[i], k[j], dim=0).item() / 0.2 for j in range(6)]
         total -= logits[i] - math.log(sum(math.exp(value) for value in logits))
     assert info_nce(q, k, 0.2).item() == pytest.approx(2 * 0.2 * total / 6, rel=1e-4)
+
+
+@pytest.mark.parametrize("outputs", [2, 100])
+def test_dino_loss_of_equal_logits_is_that_of_guessing(outputs):
+    same = torch.full((4, outputs), 0.3)
+    center = torch.full((outputs,), 0.1)
+    loss = dino_loss([same] * 5, [same] * 2, center, 0.1, 0.04)
+    assert loss.item() == pytest.approx(math.log(outputs), rel=1e-5)
+
+
+def test_dino_loss_of_two_views_is_a_loop_over_images_and_leaves_each_view_to_the_other():
+    student, teacher = torch.randn(2, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    center = torch.linspace(-1, 1, 5)
+    terms = []
+    for image in range(3):
+        for seen, asked in ((0, 1), (1, 0)):
+            target = (10 * (teacher[seen, image] - center)).exp()
+            scores = (2 * student[asked, image]).exp()
+            for output in range(5):
+                share = target[output] / target.sum()
+                terms.append(-share * (scores[output] / scores.sum()).log())
+    loss = dino_loss(list(student), list(teacher), center, 0.5, 0.1)
+    assert loss.item() == pytest.approx(sum(terms).item() / 6, rel=1e-4)
+
+
+def test_dino_loss_against_one_sharp_answer_is_that_of_its_class():
+    teacher = 100 * torch.eye(4)
+    student = torch.zeros(4, 4)
+    assert dino_loss([student] * 2, [teacher] * 2, torch.zeros(4), 0.1, 0.04).item() == pytest.approx(
+        math.log(4), rel=1e-5
+    )
+    # A centre that is the answer takes it away.
+    centred = dino_loss([teacher] * 2, [teacher[:1]] * 2, teacher[0], 100.0, 1.0)
+    expected = torch.log_softmax(teacher / 100, dim=1).mean()
+    assert centred.item() == pytest.approx(-expected.item(), rel=1e-4)
 
 
 def test_masked_l1_counts_hidden_pixels_only():
@@ -68,6 +103,8 @@ def test_masked_mse_is_a_loop_over_patches_and_perfect_prediction_is_zero():
 def test_losses_are_taken_in_float32():
     q, k = torch.randn(2, 64, 128, generator=torch.Generator().manual_seed(0))
     assert info_nce(q.bfloat16(), k.bfloat16(), 0.2).dtype == torch.float32
+    of_dino = dino_loss([q.bfloat16()] * 2, [k.bfloat16()] * 2, torch.zeros(128), 0.1, 0.04)
+    assert of_dino.dtype == torch.float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = info_nce(q, k, 0.2)
     torch.testing.assert_close(mixed, info_nce(q, k, 0.2), rtol=0, atol=0)
