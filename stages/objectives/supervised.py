@@ -1,0 +1,71 @@
+"""Supervised: cross-entropy on the labels, the upper control: what labels teach the same encoder.
+
+Source: a linear layer on the class token, as Touvron et al. 2021, "Training Data-Efficient Image Transformers
+& Distillation through Attention"; label smoothing of Szegedy et al. 2016, §7. Departures: the weak
+augmentation (crop and flip) of masked image modelling and the recipe of all arms of the study, instead of
+mixup, cutmix, RandAugment and stochastic depth, so that the labels are what differs; one layer for each
+label set.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from stages.data.augment import Normalize, random_resized_crop_flip
+from stages.encoders.vit import embed, encode_class_token
+from stages.study.params import Arm, Objectives, Supervised
+from stages.study.seeds import Draws
+from stages.training.task import Task
+
+SETTINGS = ("supervised",)  # the sections of objectives: that this objective depends on
+USES_LABELS = True
+
+
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int]
+) -> "Classification":
+    """The objective around an encoder; the heads are initialised from the seed.
+
+    classes: how many each label set has
+    """
+    return Classification(encoder, classes=classes, settings=settings.supervised, seed=seed)
+
+
+class Classification(Task):
+    """An encoder that learns to tell the classes of every label set apart."""
+
+    def __init__(
+        self, encoder: VisionTransformer, *, classes: Sequence[int], settings: Supervised, seed: int
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.encoder = encoder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            heads = [nn.Linear(encoder.embed_dim, count) for count in classes]
+            for head in heads:
+                nn.init.trunc_normal_(head.weight, std=0.02)
+                nn.init.zeros_(head.bias)
+        self.heads = nn.ModuleList(heads)
+
+    def views(
+        self, images: Tensor, *, normalize: Normalize, draws: Draws, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One weak augmentation of each image, normalised, and its labels.
+
+        images: (B, 3, S, S) in [0, 1]; labels: (B, label sets)
+        """
+        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, draws=draws)
+        return normalize(view), labels
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The loss, averaged over label sets. images: (B, 3, S, S), normalised; labels: (B, label sets)"""
+        tokens = encode_class_token(self.encoder, embed(self.encoder, images))
+        losses = [
+            F.cross_entropy(head(tokens).float(), target, label_smoothing=self.settings.label_smoothing)
+            for head, target in zip(self.heads, labels.unbind(1), strict=True)
+        ]
+        return {"loss": torch.stack(losses).mean()}
