@@ -52,6 +52,30 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(prepared, uninterrupted,
     assert {path.name: path.read_bytes() for path in (project / "models/hybrid").iterdir()} == uninterrupted
 
 
+def test_a_teacher_and_its_centre_go_on_from_an_epoch_to_the_same_bytes(prepared, tmp_path):
+    project = tmp_path / "dino"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    edit(project, {"arms": {"dino": {"objective": "dino"}}})
+    stage(project, "pretrain", "--arm", "dino")
+    whole = {path.name: path.read_bytes() for path in (project / "models/dino").iterdir()}
+    (state,) = project.glob("scratch/pretrain-dino-*")
+    (state / "epoch-00004.pt").unlink()
+    (state / "ended").unlink()
+    shutil.rmtree(project / "models")
+    assert "resumed at epoch 3/4" in stage(project, "pretrain", "--arm", "dino").stdout
+    assert {path.name: path.read_bytes() for path in (project / "models/dino").iterdir()} == whole
+
+
+def test_the_supervised_arm_is_given_the_labels(prepared, tmp_path):
+    project = tmp_path / "supervised"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    edit(project, {"arms": {"supervised": {"objective": "supervised"}}})
+    stage(project, "pretrain", "--arm", "supervised")
+    _, *rows = (project / "models/supervised/history.csv").read_text().splitlines()
+    losses = [float(row.split(",")[1]) for row in rows]
+    assert 2.5 > losses[0] > losses[-1]  # from about log 10, the loss of guessing, down
+
+
 def test_run_again_unchanged_it_only_reads_its_last_state(prepared, uninterrupted):
     shutil.rmtree(prepared / "models")
     # What this arm does not depend on may change, such as its label.
@@ -96,7 +120,7 @@ def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
         (
             {"arms": {"odd": {"objective": "maskd"}}},
             "odd",
-            "no objectives named 'maskd'; there are: contrastive",
+            "no objectives named 'maskd'; there are: autoencoder, contrastive, dino",
         ),
     ):
         edit(prepared, changes)

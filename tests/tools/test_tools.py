@@ -77,7 +77,7 @@ def test_presets_are_listed_with_what_they_are_for(project):
     [
         (
             {"arms": {"x": {"objective": "contrastve"}}},
-            ["arms.x.objective", "'contrastve'", "contrastive, hybrid"],
+            ["arms.x.objective", "'contrastve'", "contrastive, dino, hybrid"],
         ),
         ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, fourier"]),
         ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
