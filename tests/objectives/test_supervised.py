@@ -95,7 +95,7 @@ def test_no_other_objective_is_shown_a_label(images, labels):
         if module is supervised or not hasattr(module, "build"):
             continue
         encoder = build_encoder(vit=VIT, image_size=16, seed=0)
-        arm = Arm(objective=module.__name__.split(".")[-1], cl_weight=0.5)
+        arm = Arm.model_construct(objective=module.__name__.split(".")[-1], cl_weight=0.5)
         task = module.build(encoder, arm=arm, settings=SETTINGS, seed=0)
         if task is not None:
             with pytest.raises(TypeError, match="labels"):
