@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from markupsafe import Markup
 
 from stages.render.captions import bands, depth_alt, depth_caption, in_order
-from stages.render.facts import claim_rows, runs, tally
+from stages.render.facts import claim_rows, recipe, runs, tally
 from stages.render.page import joined_page, page
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import Provenance, portable, provenance
@@ -180,3 +180,21 @@ def test_pages_join_into_one() -> None:
 def test_a_page_needs_one_title() -> None:
     with pytest.raises(ValueError, match="one title"):
         page("<p>nothing</p>", name="x", provenance=ORIGIN)
+
+
+def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
+    manifest = {
+        "image_size": 32,
+        "source": "shapes_textures",
+        "splits": {"train": {"images": 10}, "test": {"images": 5}},
+        "labels": {"shape": ["a", "b"]},
+    }
+    study = load_params(ROOT / "params.yaml")
+    for objective, told in (
+        ("hybrid", {"Contrastive objective", "Masked objective"}),
+        ("autoencoder", {"Autoencoder objective"}),
+        ("random", set()),
+    ):
+        arms = {"x": Arm(objective=objective, cl_weight=0.2)}
+        rows = recipe(study.model_copy(update={"arms": arms}), manifest)
+        assert {name for name in rows.index if name.endswith("objective")} == told
