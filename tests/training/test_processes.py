@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from tests.project import copy_project, edit, run_in, stage
 
-# Sums in another order: float32 rounds each to 6e-8, and a dozen steps of Adam let that grow.
+# Sums in another order: float32 rounds each to 6e-8, and nine steps of Adam let that grow.
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
 
 
