@@ -7,6 +7,7 @@ from stages.encoders.vit import build_encoder, embed, encode_visible, sincos_pos
 from stages.objectives import autoencoder
 from stages.study.params import Arm, Vit, load_params
 from stages.training.loop import parameter_groups
+from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import layer_norm, patch_tokens, patches_of, run_blocks
 from tests.objectives.test_objectives import views_of
 
@@ -84,14 +85,7 @@ def test_the_decoder_gives_its_tokens_after_each_block(task, images):
 
 
 def test_the_loss_falls(task, images):
-    optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=2e-3)
-    losses = []
-    for step in range(40):
-        loss = task(*views_of(task, images, seed=step))["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = losses_of_training(task, lambda step: views_of(task, images, seed=step))
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
