@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stages.study.seeds import Draws
@@ -128,14 +129,14 @@ def gaussian_blur(images: Tensor, sigma: Tensor, *, radius: int) -> Tensor:
     """
     taps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (taps / sigma[:, None]).square())
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True))[:, :, None, None, None]  # (B, taps, 1, 1, 1)
-    for dim in (2, 3):
-        size = images.shape[dim]
-        padding = (0, 0, radius, radius) if dim == 2 else (radius, radius, 0, 0)
-        padded = torch.nn.functional.pad(images, padding, mode="reflect")
-        taps_apart = [kernel[:, tap] * padded.narrow(dim, tap, size) for tap in range(2 * radius + 1)]
-        images = torch.stack(taps_apart).sum(dim=0)
-    return images
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)  # (B, taps)
+    batch, channels, height, width = images.shape
+    # One convolution for the batch: every channel of every image is a group with a kernel of its own.
+    kernel = kernel.repeat_interleave(channels, dim=0)[:, None]  # (B·C, 1, taps)
+    padded = F.pad(images, (radius, radius, radius, radius), mode="reflect").flatten(0, 1)[None]
+    blurred = F.conv2d(padded, kernel[:, :, None, :], groups=batch * channels)
+    blurred = F.conv2d(blurred, kernel[:, :, :, None], groups=batch * channels)
+    return blurred.reshape(batch, channels, height, width)
 
 
 def solarize(images: Tensor, threshold: float = 0.5) -> Tensor:
