@@ -28,7 +28,7 @@ from stages.study.errors import StudyError
 from stages.study.lookup import find
 from stages.study.params import Arm, Study, Vit, load_params
 from stages.study.seeds import Draws
-from stages.training.devices import fit_to_device, make_fabric
+from stages.training.devices import fit_to_device, fuses_adamw, make_fabric
 from stages.training.loop import epoch_order, parameter_groups, take_step
 from stages.training.task import Task
 
@@ -120,7 +120,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         memory = PeakMemory(fabric.device)
         task = build_task(options, params)
         fit_to_device(task, runtime=runtime, fabric=fabric)
-        optimizer = torch.optim.AdamW(parameter_groups(task, weight_decay=0.05, layer_decay=None), lr=1e-4)
+        groups = parameter_groups(task, weight_decay=0.05, layer_decay=None)
+        optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=fuses_adamw(fabric))
         model, optimizer = fabric.setup(task, optimizer)
         model.train()
         generator = torch.Generator(device=fabric.device).manual_seed(0)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from stages.study.errors import StudyError
 from stages.study.seeds import Draws, derive, generator
 from stages.training.checkpoints import Checkpoints
+from stages.training.devices import fuses_adamw
 from stages.training.schedule import learning_rate
 from stages.training.task import Task
 
@@ -64,7 +65,7 @@ def train(
     total_steps = recipe.epochs * steps_per_epoch
     rows = rows_of(fabric.global_rank, of=fabric.world_size, batch_size=recipe.batch_size)
     groups = parameter_groups(task, weight_decay=recipe.weight_decay, layer_decay=layer_decay)
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=betas)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=fuses_adamw(fabric))
     history: History = []
 
     # Resume

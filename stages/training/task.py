@@ -1,5 +1,6 @@
 """What the training loop trains."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,7 +14,8 @@ class Task(nn.Module):
 
     encoder: VisionTransformer
     separable = True  # whether the loss of a batch is the mean of the losses of its parts
-    micro_batch: int | None = None  # images of one pass of the encoder; None: the whole batch
+    micro_batch: int | None = None  # images whose activations fit in memory; None: the whole batch
+    part: int | None = None  # images of a pass of the encoder that stay in the cache; None: as many as fit
 
     def before_step(self, progress: float) -> None:
         """Prepare for the next step; progress is the share of the training done, 0 to 1."""
@@ -27,14 +29,18 @@ class Task(nn.Module):
         return rows
 
     def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        """function(rows), (B, ...), computed for micro_batch rows at a time and again for their gradient.
+        """function(rows), (B, ...), computed for a part of the rows at a time.
 
-        So the activations of one part are all that is in memory, and a loss that needs the whole batch still
-        sees it, with the same gradient.
+        Parts that stay in a processor's cache are faster than the whole. Parts of a micro_batch are computed
+        again for their gradient, so the activations of one are all that is in memory, and a loss that needs
+        the whole batch still sees it, with the same gradient.
         Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
         """
-        if self.micro_batch is None or len(rows) <= self.micro_batch:
-            return function(rows)
-        return torch.cat(
-            [checkpoint(function, part, use_reentrant=False) for part in rows.split(self.micro_batch)]
-        )
+        if self.micro_batch is not None and len(rows) > self.micro_batch:
+            parts = rows.split(self.micro_batch)
+            return torch.cat([checkpoint(function, part, use_reentrant=False) for part in parts])
+        if self.part is not None and len(rows) > self.part:
+            # Chunks are of one size, where a split would leave a small rest.
+            parts = rows.chunk(math.ceil(len(rows) / self.part))
+            return torch.cat([function(part) for part in parts])
+        return function(rows)

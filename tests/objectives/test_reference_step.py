@@ -10,6 +10,7 @@ from stages.objectives import contrastive, hybrid, masked
 from stages.study.params import Arm, Vit, load_params
 from stages.training.devices import fit_to_device, make_fabric
 from stages.training.loop import parameter_groups, take_step
+from stages.training.task import Task
 
 VIT = Vit(width=32, depth=3, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 PARAMS = load_params()
@@ -71,9 +72,9 @@ def plain(task, views):
     return (plain_masked if isinstance(task, masked.MaskedImageModeling) else plain_contrastive)(task, *views)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize(("micro_batch", "part"), [(None, None), (3, None), (None, 5)])
 @pytest.mark.parametrize("name", MODULES)
-def test_a_step_is_that_of_the_plain_computation(name, micro_batch):
+def test_a_step_is_that_of_the_plain_computation(name, micro_batch, part):
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     # Its initialisation is so small that the first norm enlarges the rounding of its gradient a thousandfold.
     torch.nn.init.normal_(encoder.cls_token, std=0.5, generator=torch.Generator().manual_seed(1))
@@ -100,6 +101,9 @@ def test_a_step_is_that_of_the_plain_computation(name, micro_batch):
     )
     fabric = make_fabric(runtime)
     fit_to_device(task, runtime=runtime, fabric=fabric)
+    for module in task.modules():
+        if isinstance(module, Task):
+            module.part = part
     model, optimizer = fabric.setup(task, optimizer_of(task))
     losses = take_step(model, optimizer, views, task=task, clip_grad=0.5, fabric=fabric)
 
