@@ -3,18 +3,23 @@
 import argparse
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
+from stages.data.arrays import (
+    batches,
+    in_order,
+    normalize,
+    open_split,
+    read_manifest,
+)
+from stages.data.evaluation import evaluation_subset
 from stages.encoders.vit import Trace, as_trained, load_encoder, trace
 from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, model_dir, writing
-from stages.study.seeds import derive
 
 
 def main() -> None:
@@ -59,15 +64,6 @@ def analyze(*, arm: str, analysis: str) -> str:
             table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
             rows += len(table)
     return f"{rows} values of {len(chosen)} images in {analysis_table(analysis, arm)}"
-
-
-def evaluation_subset(images: int, wanted: int, *, seed: int) -> np.ndarray:
-    """The held-out images that are measured, the same for every arm and analysis of that size; sorted.
-
-    returns: (min(images, wanted),) indices
-    """
-    order = np.random.default_rng(derive(seed, "evaluation")).permutation(images)
-    return np.sort(order[:wanted])
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ import argparse
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
-from stages.encoders.vit import as_trained, embed, encode, load_encoder
+from stages.encoders.vit import as_trained, load_encoder, pooled_features
 from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.params import load_params
@@ -44,18 +42,6 @@ def extract(name: str) -> str:
             save_file(features, temporary / f"{split}.safetensors")
             counts.append(len(features["mean"]))
     return f"{counts[0]} train and {counts[1]} test images, width {encoder.embed_dim}"
-
-
-@torch.no_grad()
-def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
-    """What a probe may see of an image, after the final norm.
-
-    images:  (B, 3, S, S), normalised
-    returns: cls (B, D), the class token, if the encoder has one; mean (B, D), the mean of the patch tokens
-    """
-    tokens = encode(encoder, embed(encoder, images))
-    mean = encoder.fc_norm(tokens[:, encoder.num_prefix_tokens :].mean(dim=1))
-    return {"cls": tokens[:, 0], "mean": mean} if encoder.has_class_token else {"mean": mean}
 
 
 if __name__ == "__main__":

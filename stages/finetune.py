@@ -3,11 +3,13 @@
 import argparse
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.mixup import Mixup, mixup_target
 from timm.models.vision_transformer import VisionTransformer
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from stages.data.arrays import Manifest, Split, batches, in_order, normalize, open_split, read_manifest
 from stages.data.augment import random_resized_crop_flip
-from stages.encoders.vit import as_trained, load_encoder
+from stages.encoders.vit import Architecture, as_trained, load_encoder, save_encoder
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
@@ -107,8 +109,22 @@ def finetune(name: str) -> str:
         pd.concat(tables).to_csv(temporary / "predictions.csv", index=False, lineterminator="\n")
         table = pd.DataFrame(history).astype({"epoch": int})
         table.to_csv(temporary / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
+        save_classifier(temporary, task, source=model_dir(name))
     write_json(finetune_metrics(name), {"labels": metrics, "protocol": protocol(settings)})
     return ", ".join(f"{labels} {value['accuracy']:.1%}" for labels, value in metrics.items())
+
+
+def save_classifier(directory: Path, task: "Classifier", *, source: Path) -> None:
+    """Write the fine-tuned encoder, in the form of models/, and its head.
+
+    source: directory of the encoder that was fine-tuned
+    """
+    head = {name: value.detach().cpu().contiguous() for name, value in task.encoder.head.state_dict().items()}
+    save_file(head, directory / "head.safetensors")
+    about = read_json(source / "encoder.json")
+    vit, image_size = Architecture.model_validate(about.pop("vit")), about.pop("image_size")
+    task.encoder.reset_classifier(0, global_pool="avg" if vit.pooled_norm else "")
+    save_encoder(directory, task.encoder, vit=vit, image_size=image_size, about=about)
 
 
 def protocol(settings: Finetune) -> str:

@@ -22,6 +22,13 @@ TOY: dict[str, Any] = {
     },
     "probes": {"knn": {"k": 5}, "linear": {"epochs": 2}},
     "finetune": {"epochs": 1, "batch_size": 32},
+    "robustness": {
+        "images": 12,
+        "corruptions": {
+            "frequency_noise": {"levels": [0.5, 1.0], "width": 0.5},
+            "patch_shuffle": {"levels": [4]},
+        },
+    },
     "analyses": {"attention": {"images": 12}, "fourier": {"images": 12}},
     "runtime": {"accelerator": "cpu", "threads": 1, "eval_batch_size": 40},
 }

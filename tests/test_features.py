@@ -2,8 +2,7 @@
 
 import torch
 
-from stages.encoders.vit import build_encoder
-from stages.features import pooled_features
+from stages.encoders.vit import build_encoder, pooled_features
 from stages.study.params import Vit
 
 

@@ -217,6 +217,18 @@ def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     return encoder.norm(class_token)[:, 0]
 
 
+@torch.no_grad()
+def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
+    """What a probe may see of an image, after the final norm.
+
+    images:  (B, 3, S, S), normalised
+    returns: cls (B, D), the class token, if the encoder has one; mean (B, D), the mean of the patch tokens
+    """
+    tokens = encode(encoder, embed(encoder, images))
+    mean = encoder.fc_norm(tokens[:, encoder.num_prefix_tokens :].mean(dim=1))
+    return {"cls": tokens[:, 0], "mean": mean} if encoder.has_class_token else {"mean": mean}
+
+
 def use_fused_attention(module: nn.Module, fused: bool) -> None:
     """Choose scaled_dot_product_attention or plain attention, whose maps can be seen, in every block."""
     for child in module.modules():

@@ -29,6 +29,9 @@ class Section(BaseModel):
                 f"dvc.yaml: this stage reads {type(self).__name__.lower()}.{name}, which its "
                 "params: list does not declare; declare it there"
             )
+        extra = self.__dict__ if name.startswith("__") else self.__pydantic_extra__
+        if extra is not None and name in extra:
+            return extra[name]
         raise AttributeError(name)
 
 
@@ -242,6 +245,26 @@ class Analysis(Section):
     images: Count
 
 
+class Corruption(Section):
+    """One corruption; it is applied at each of its levels, others may be added per corruption."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    levels: Annotated[list[float], Field(min_length=1)]
+
+
+class Stimuli(Section):
+    """Images of somebody else, whose classes are told in the words of the data."""
+
+    source: Annotated[str, Field(min_length=1)]
+    classes: Annotated[dict[str, str], Field(min_length=2)]
+
+
+class Robustness(Section):
+    images: Count
+    corruptions: dict[Name, Corruption]
+    stimuli: dict[Name, Stimuli]
+
+
 class Runtime(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     devices: Count
@@ -262,6 +285,7 @@ class Study(Section):
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     probes: Probes
     finetune: Finetune
+    robustness: Robustness
     analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
     runtime: Runtime
 

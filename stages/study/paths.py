@@ -38,13 +38,23 @@ def finetune_metrics(arm: str) -> Path:
 
 
 def finetune_dir(arm: str) -> Path:
-    """Out of finetune: predictions.csv, history.csv."""
+    """Out of finetune: predictions.csv, history.csv, encoder.safetensors, encoder.json, head.safetensors."""
     return Path("results/finetune") / arm
 
 
 def analysis_table(analysis: str, arm: str) -> Path:
     """Tidy per-image table of one analysis of one arm."""
     return Path("results/analysis") / analysis / f"{arm}.csv"
+
+
+def robustness_table(arm: str) -> Path:
+    """Per-image predictions of one arm on corrupted images and on stimuli."""
+    return Path("results/robustness") / f"{arm}.csv"
+
+
+def robustness_metrics(arm: str) -> Path:
+    """Accuracy of one arm on corrupted images and on stimuli."""
+    return Path("results/robustness") / f"{arm}.json"
 
 
 def scratch() -> Path:

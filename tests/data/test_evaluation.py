@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.analyze import evaluation_subset
+from stages.data.evaluation import evaluation_subset
 
 
 def test_the_subset_is_drawn_without_repetition_and_smaller_ones_lie_within_larger_ones():

@@ -1,0 +1,26 @@
+"""Images with the amplitudes of another image's spectrum: their shapes stay, their texture goes.
+
+Source: Oppenheim & Lim 1981, "The Importance of Phase in Signals", as a style transfer without
+weights (Yang & Soatto 2020, "FDA", who exchange the low frequencies alone).
+"""
+
+import torch
+from torch import Tensor
+
+from stages.study.params import Corruption
+from stages.study.seeds import Draws
+
+
+def corrupt(
+    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+) -> Tensor:
+    """Images with their own phases and a share of the amplitudes of the next image of the batch.
+
+    images: (B, 3, S, S) in [0, 1]; level: share of the other's amplitudes, 0 to 1
+    """
+    spectrum = torch.fft.fft2(images)
+    own = spectrum.abs()
+    amplitude = torch.lerp(own, own.roll(-1, dims=0), level)
+    # The mean colour is no texture.
+    amplitude[..., 0, 0] = own[..., 0, 0]
+    return torch.fft.ifft2(torch.polar(amplitude, spectrum.angle())).real.clamp(0, 1)

@@ -1,0 +1,29 @@
+"""Images of which nothing but the edges is left.
+
+Source: the edge stimuli of Geirhos et al. 2019, "ImageNet-trained CNNs are biased towards texture", there
+with the Canny detector; here the gradient is drawn as strong as it is, which needs no thresholds.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stages.data.augment import rgb_to_grayscale
+from stages.study.params import Corruption
+from stages.study.seeds import Draws
+
+
+def corrupt(
+    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+) -> Tensor:
+    """Dark edges on white.
+
+    images: (B, 3, S, S) in [0, 1]; level: contrast of the steepest edge of an image, 0 to 1
+    returns: (B, 3, S, S), grey; white where an image has no edge at all
+    """
+    grey = F.pad(rgb_to_grayscale(images)[:, :1], (1, 1, 1, 1), mode="replicate")
+    sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]).to(images)
+    gradient = F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None])  # (B, 2, S, S)
+    steepness = gradient.square().sum(dim=1, keepdim=True).sqrt()
+    steepest = steepness.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+    return (1 - level * steepness / steepest).expand_as(images)

@@ -1,0 +1,45 @@
+"""Noise in one band of spatial frequencies, of the same energy in every band.
+
+Source: Park & Kim 2022, "How Do Vision Transformers Work?", §3, for the bands, 0.1 π wide; the amplitude
+is not published, so it is a setting here.
+"""
+
+import torch
+from torch import Tensor
+
+from stages.study.params import Corruption
+from stages.study.seeds import Draws
+
+
+def corrupt(
+    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+) -> Tensor:
+    """Images with noise added, which is not clipped, so that every band keeps its energy.
+
+    images: (B, 3, S, S) in [0, 1]; level: upper end of the band in units of π, up to 1, the highest
+            frequency of a row; settings.width: of the band; settings.rms: of the noise in every image
+    Raises ValueError if no frequency of images of this size lies in the band.
+    Paper: §3, Fig. 9 right.
+    """
+    size = images.shape[-1]
+    band = frequency_band(size, low=level - settings.width, high=level).to(images.device)
+    white = draws.uniform(3, size, size, low=-1.0, high=1.0).to(images)
+    noise = torch.fft.ifft2(torch.fft.fft2(white) * band).real
+    rms = noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return images + settings.rms * noise / rms
+
+
+def frequency_band(size: int, *, low: float, high: float) -> Tensor:
+    """Which components of the 2-D Fourier transform of an image lie in a ring of frequencies.
+
+    size: px; low, high: radius in units of π, low < radius <= high
+    returns: (size, size) of 0 and 1, as torch.fft.fft2 orders them; never the mean of the image
+    Raises ValueError if there are none.
+    """
+    axis = 2 * torch.fft.fftfreq(size)  # units of π
+    radius = torch.hypot(axis[:, None], axis)
+    # Edges such as 0.3 - 0.1 are not exact in binary.
+    inside = (radius > low + 1e-6) & (radius <= high + 1e-6) & (radius > 0)
+    if not inside.any():
+        raise ValueError(f"images of {size} px have no frequency between {low:.3g} and {high:.3g} π")
+    return inside.float()

@@ -1,0 +1,31 @@
+"""Images cut into tiles that are shuffled: what they are made of stays, their shape goes.
+
+Source: the patch shuffling of Naseer et al. 2021, "Intriguing Properties of Vision Transformers", §3.3.
+"""
+
+import torch
+from torch import Tensor
+
+from stages.study.params import Corruption
+from stages.study.seeds import Draws
+
+
+def corrupt(
+    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+) -> Tensor:
+    """Images whose tiles are in random order, of each image its own.
+
+    images: (B, 3, S, S); level: tiles of a side
+    Raises ValueError if they do not divide the image.
+    """
+    batch, channels, size, _ = images.shape
+    tiles = int(level)
+    tile, rest = divmod(size, tiles)
+    if rest or tiles != level:
+        raise ValueError(f"images of {size} px cannot be cut into {level:g} × {level:g} tiles")
+    pieces = images.reshape(batch, channels, tiles, tile, tiles, tile).permute(0, 2, 4, 1, 3, 5)
+    pieces = pieces.reshape(batch, tiles * tiles, channels, tile, tile)
+    order = draws.uniform(tiles * tiles).argsort(dim=1).to(images.device)
+    pieces = pieces[torch.arange(batch, device=images.device)[:, None], order]
+    pieces = pieces.reshape(batch, tiles, tiles, channels, tile, tile).permute(0, 3, 1, 4, 2, 5)
+    return pieces.reshape(images.shape)

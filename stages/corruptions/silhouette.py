@@ -1,0 +1,22 @@
+"""Objects as filled black shapes on white.
+
+Source: the silhouette stimuli of Geirhos et al. 2019, "ImageNet-trained CNNs are biased towards texture".
+"""
+
+from torch import Tensor
+
+from stages.study.params import Corruption
+from stages.study.seeds import Draws
+
+
+def corrupt(
+    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+) -> Tensor | None:
+    """Silhouettes, or None where the data do not say which pixels are the object's.
+
+    images: (B, 3, S, S); masks: (B, S, S) of 0 and 1; level: contrast, 0 to 1
+    returns: (B, 3, S, S), grey
+    """
+    if masks is None:
+        return None
+    return (1 - level * masks.to(images))[:, None].expand_as(images)

@@ -1,0 +1,183 @@
+"""Test one arm on corrupted images and on stimuli: `python -m stages.robustness --arm NAME`."""
+
+import argparse
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stages.data.arrays import Manifest, normalize, open_split, read_manifest
+from stages.encoders.vit import as_trained, load_encoder, pooled_features
+from stages.probes import linear, shape_bias
+from stages.study.command import run
+from stages.study.device import pick_device
+from stages.study.params import Linear, load_params
+from stages.study.paths import (
+    features_dir,
+    finetune_dir,
+    model_dir,
+    robustness_metrics,
+    robustness_table,
+    write_json,
+    write_text,
+)
+from stages.study.seeds import generator
+from stages.trials.corrupted import Trial, corrupted
+from stages.trials.stimuli import stimuli
+
+
+def main() -> None:
+    """Read the command line and test."""
+    parser = argparse.ArgumentParser(prog="python -m stages.robustness", description=__doc__)
+    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
+    name = parser.parse_args().arm
+    run(f"robustness@{name}", lambda: robustness(name))
+
+
+def robustness(name: str) -> str:
+    """Write what the linear probe and the fine-tuned encoder of one arm see in images they were not made for.
+
+    Raises StudyError if a corruption does not exist or does not fit the images, or stimuli cannot be read.
+    """
+    params = load_params(stage="robustness", arm=name)
+    device = pick_device(params.runtime)
+    manifest = as_trained(model_dir(name), read_manifest())
+    frozen, tuned = (load_encoder(place).to(device) for place in (model_dir(name), finetune_dir(name)))
+    head = load_file(finetune_dir(name) / "head.safetensors", device=str(device))
+    trials, seen, logits = [], [], []
+    for trial in [*corrupted(params, manifest), *stimuli(params, manifest)]:
+        for batch in trial.batches:
+            inputs = normalize(255 * batch.to(device), mean=manifest.mean, std=manifest.std)
+            seen.append(pooled_features(frozen, inputs))
+            logits.append(pooled_features(tuned, inputs)["mean"] @ head["weight"].T + head["bias"])
+        trials.append(trial)
+    test = {pooling: torch.cat([features[pooling] for features in seen]) for pooling in seen[0]}
+    train = load_file(features_dir(name) / "train.safetensors", device=str(device))
+    settings = params.probes.linear
+    decisions = {
+        "linear": probed(train, test, manifest, settings=settings, seed=params.seed),
+        "fine-tuned": tuned_classes(torch.cat(logits), manifest),
+    }
+    table = pd.concat([rows(trials, predicted, head=kind) for kind, predicted in decisions.items()])
+    if conflict := cue_conflict(trials[0], train, test, manifest, settings=settings, seed=params.seed):
+        table = pd.concat([table, rows([conflict[0]], conflict[1], head="linear")])
+    write_text(robustness_table(name), table.to_csv(index=False, lineterminator="\n"))
+    write_json(robustness_metrics(name), metrics(table))
+    hits = (table["truth"] == table["predicted"]).groupby(table["trial"], sort=False).mean()
+    return ", ".join(f"{trial} {share:.1%}" for trial, share in hits.items())
+
+
+def probed(
+    train: linear.Features, test: linear.Features, manifest: Manifest, *, settings: Linear, seed: int
+) -> dict[str, np.ndarray]:
+    """What the linear probe, trained as in the study, sees in the images of all trials; by label set."""
+    predicted = {}
+    for labels, names in manifest.labels.items():
+        targets = torch.from_numpy(open_split("train").labels[labels]).to(train["mean"].device)
+        predictions, choice, _ = linear.fit_predict(
+            train,
+            targets,
+            test,
+            classes=len(names),
+            settings=settings,
+            generator=generator(seed, "probe", "linear", labels),  # the very one of the study
+        )
+        predicted[labels] = predictions[max(choice, key=lambda key: choice[key])].cpu().numpy()
+    return predicted
+
+
+def tuned_classes(logits: Tensor, manifest: Manifest) -> dict[str, np.ndarray]:
+    """What the fine-tuned encoder sees; by label set. logits: (n, sum of classes)"""
+    parts = logits.split([len(names) for names in manifest.labels.values()], dim=1)
+    return {
+        labels: part.argmax(dim=1).cpu().numpy() for labels, part in zip(manifest.labels, parts, strict=True)
+    }
+
+
+def cue_conflict(
+    clean: Trial,
+    train: linear.Features,
+    test: linear.Features,
+    manifest: Manifest,
+    *,
+    settings: Linear,
+    seed: int,
+) -> tuple[Trial, dict[str, np.ndarray]] | None:
+    """Images whose shape is of one class and whose texture is of another, and what a probe sees in them.
+
+    None unless the data have as many shapes as textures, and enough images in which they agree.
+    """
+    if (
+        set(manifest.labels) != {"shape", "texture"}
+        or len({len(names) for names in manifest.labels.values()}) > 1
+    ):
+        return None
+    device = train["mean"].device
+    labels = {name: torch.from_numpy(open_split("train").labels[name]).to(device) for name in manifest.labels}
+    differ = clean.truth["shape"] != clean.truth["texture"]
+    rows_of_clean = torch.from_numpy(np.flatnonzero(differ)).to(device)
+    predicted = shape_bias.decide(
+        train,
+        shape=labels["shape"],
+        texture=labels["texture"],
+        test={pooling: features[rows_of_clean] for pooling, features in test.items()},
+        classes=len(manifest.labels["shape"]),
+        settings=settings,
+        generator=generator(seed, "robustness", "cue_conflict"),
+    )
+    if predicted is None:
+        return None
+    truth, rival = ({"shape": clean.truth[cue][differ]} for cue in ("shape", "texture"))
+    conflict = Trial("cue_conflict", 0.0, clean.images[differ], truth, rival, iter(()))
+    return conflict, {"shape": predicted.cpu().numpy()}
+
+
+def rows(trials: list[Trial], predicted: dict[str, np.ndarray], *, head: str) -> pd.DataFrame:
+    """One row an image, trial and label set. predicted: label set -> (images of all trials,)"""
+    tables, start = [], 0
+    for trial in trials:
+        end = start + len(trial.images)
+        tables += [
+            pd.DataFrame(
+                {
+                    "trial": trial.name,
+                    "level": trial.level,
+                    "head": head,
+                    "labels": labels,
+                    "image": trial.images,
+                    "truth": truth,
+                    "rival": trial.rival.get(labels, np.full(len(truth), -1)),
+                    "predicted": predicted[labels][start:end],
+                }
+            )
+            for labels, truth in trial.truth.items()
+        ]
+        start = end
+    return pd.concat(tables)
+
+
+def metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """Accuracy by head, label set, trial and level, and the shape bias where a texture competes.
+
+    Shape bias is the share of decisions for the shape among those for shape or texture.
+    Source: Geirhos et al. 2019, §2.
+    """
+    found: dict[str, Any] = {}
+    for (head, labels, trial), part in table.groupby(["head", "labels", "trial"], sort=False):
+        own = found.setdefault(str(head), {}).setdefault(str(labels), {}).setdefault(str(trial), {})
+        for level, at_level in part.groupby("level"):
+            hits = int((at_level["truth"] == at_level["predicted"]).sum())
+            own[f"{level:g}" if level else "accuracy"] = hits / len(at_level)
+        competing = part[(part["rival"] >= 0) & (part["rival"] != part["truth"])]
+        for_shape = int((competing["predicted"] == competing["truth"]).sum())
+        for_texture = int((competing["predicted"] == competing["rival"]).sum())
+        if for_shape + for_texture:
+            own["shape_bias"] = for_shape / (for_shape + for_texture)
+    return found
+
+
+if __name__ == "__main__":
+    main()

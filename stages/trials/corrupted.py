@@ -1,0 +1,67 @@
+"""Held-out images as they are, and corrupted."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.data.arrays import Manifest, Split, open_split
+from stages.data.evaluation import evaluation_subset
+from stages.study.errors import StudyError
+from stages.study.lookup import find
+from stages.study.params import Study
+from stages.study.seeds import Draws, generator
+
+BATCH = 100  # images; not a setting, because images of a batch lend each other their amplitudes
+
+
+class Trial(NamedTuple):
+    """Images of one kind, and what can be seen in them."""
+
+    name: str
+    level: float
+    images: np.ndarray  # (n,) their numbers
+    truth: dict[str, np.ndarray]  # label set -> (n,) class
+    rival: dict[str, np.ndarray]  # label set -> (n,) class of another cue, -1: none; empty if there is none
+    batches: Iterator[Tensor]  # (B, 3, S, S) in [0, 1] or, with noise, beyond
+
+
+def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
+    """Held-out images as they are, and under each corruption at each of its levels.
+
+    Raises StudyError if there is no such corruption, or if it cannot be applied to images of this size.
+    """
+    split = open_split("test")
+    chosen = evaluation_subset(len(split.images), params.robustness.images, seed=params.seed)
+    truth = {labels: split.labels[labels][chosen] for labels in manifest.labels}
+    yield Trial("clean", 0.0, chosen, truth, {}, iter(pictures(split, chosen)))
+    for name, settings in params.robustness.corruptions.items():
+        module = find("stages.corruptions", name, function="corrupt")
+        for level in settings.levels:
+            draws = generator(params.seed, "robustness", name)  # for every level the same
+            batches = []
+            for number, images in enumerate(pictures(split, chosen)):
+                own = chosen[BATCH * number : BATCH * (number + 1)]
+                try:
+                    changed = module.corrupt(
+                        images,
+                        level=level,
+                        settings=settings,
+                        masks=None if split.masks is None else torch.from_numpy(split.masks[own]),
+                        draws=Draws(draws, batch=len(images)),
+                    )
+                except ValueError as error:
+                    raise StudyError(f"params.yaml: robustness.corruptions.{name}.levels: {error}") from None
+                if changed is not None:
+                    batches.append(changed)
+            if batches:
+                yield Trial(name, level, chosen, truth, {}, iter(batches))
+
+
+def pictures(split: Split, chosen: np.ndarray) -> Iterator[Tensor]:
+    """Images of a split in batches (B, 3, S, S) in [0, 1]."""
+    for start in range(0, len(chosen), BATCH):
+        rows = np.ascontiguousarray(split.images[chosen[start : start + BATCH]].transpose(0, 3, 1, 2))
+        yield torch.from_numpy(rows).float() / 255
