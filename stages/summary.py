@@ -9,7 +9,15 @@ from stages.render.provenance import provenance
 from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import Study, load_params
-from stages.study.paths import DATA, analysis_table, finetune_metrics, model_dir, probe_metrics, writing
+from stages.study.paths import (
+    DATA,
+    analysis_table,
+    finetune_metrics,
+    model_dir,
+    probe_metrics,
+    robustness_table,
+    writing,
+)
 
 NOTEBOOK = Path("notebooks/summary.ipynb")
 INDEX = Path("reports/index.html")
@@ -51,7 +59,7 @@ def results(study: Study) -> list[Path]:
     files = [DATA / "manifest.json", Path("results/claims.json")]
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
-        files += [finetune_metrics(arm), model_dir(arm) / "history.csv"]
+        files += [finetune_metrics(arm), robustness_table(arm), model_dir(arm) / "history.csv"]
         files += [analysis_table(analysis, arm) for analysis in study.analyses]
     return files
 

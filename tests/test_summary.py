@@ -60,7 +60,8 @@ def test_one_good_file(made: Path) -> None:
     assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
     assert "orphan" not in soup.get_text()
     names = {path.name for path in (made / "reports/figures/summary").iterdir()}
-    assert names == {"trade-off.png", "trade-off.svg", "losses.png", "losses.svg"}
+    figures = ("trade-off", "frequency-noise", "corruptions", "losses")
+    assert names == {f"{figure}.{form}" for figure in figures for form in ("png", "svg")}
 
 
 def test_says_what_the_tables_say(made: Path) -> None:

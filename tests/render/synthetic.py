@@ -86,6 +86,10 @@ def write_arm(
     tuned = {"shape": score(0.6 + ACCURACY[objective] / 3), "texture": score(0.7 + ACCURACY[objective] / 3)}
     write_json(folder / f"results/finetune/{name}.json", {"labels": tuned, "protocol": "4 epochs, AdamW"})
 
+    write_csv(
+        folder / f"results/robustness/{name}.csv", trials(ACCURACY[objective], generator, images=images)
+    )
+
     epochs = 0 if objective == "random" else 8
     parts = {"contrastive": ["contrastive"], "masked": ["masked"], "hybrid": ["contrastive", "masked"]}
     start = {"contrastive": 2.0, "masked": 0.8}
@@ -100,6 +104,31 @@ def write_arm(
     )
     history.insert(1, "loss", loss)
     write_csv(folder / f"models/{name}/history.csv", history.assign(lr=1e-3, grad_norm=1.0))
+
+
+def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:
+    """Decisions on clean and corrupted images, right with about the accuracy of the arm."""
+    kinds = [("clean", 0.0), *(("frequency_noise", level) for level in (0.25, 0.5, 0.75, 1.0))]
+    kinds += [("patch_shuffle", 4.0), ("edges", 1.0)]
+    tables = []
+    for trial, level in kinds:
+        for head in ("linear", "fine-tuned"):
+            for labels in ("shape", "texture"):
+                chance = accuracy * (1.0 if trial == "clean" else 0.6 + 0.3 * level % 0.4)
+                tables.append(decided(chance, generator, images=images).assign(
+                    trial=trial, level=level, head=head, labels=labels, rival=-1))  # fmt: skip
+    conflict = decided(accuracy, generator, images=images)
+    conflict["rival"] = (conflict["truth"] + 1) % 10
+    tables.append(conflict.assign(trial="cue_conflict", level=0.0, head="linear", labels="shape"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def decided(chance: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:
+    """One decision an image, right with this chance, else for the next class."""
+    truth = generator.integers(10, size=images)
+    right = generator.random(images) < chance
+    predicted = np.where(right, truth, (truth + 1) % 10)
+    return pd.DataFrame({"image": np.arange(images), "truth": truth, "predicted": predicted})
 
 
 def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:

@@ -1,0 +1,313 @@
+"""What is left of each arm's accuracy on images it was not made for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.curves import Inks, draw_curves, label_line_ends, panels, share
+from stages.render.figures import show
+from stages.render.intervals import bootstrap_interval
+from stages.render.labels import settle
+from stages.render.prose import fixed, folded, heading, interval, listed, put
+from stages.render.style import Ink, styled
+from stages.render.table import table
+from stages.render.tables import Arms, arms_by_label
+from stages.study.errors import StudyError
+from stages.study.paths import robustness_table
+
+NOISE = "frequency_noise"
+CONFLICT = "cue_conflict"
+COLUMNS = ("trial", "level", "head", "labels", "image", "truth", "rival", "predicted")
+
+
+def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+    """Show the whole section: frequency noise (Fig. 9 right), corruptions, and shape against texture.
+
+    Raises StudyError if a table is missing.
+    """
+    seen = decisions(arms)
+    accuracy = accuracy_by_trial(seen)
+    heading("What they can do with other images")
+    noise = noise_curves(seen)
+    if len(noise):
+        show(
+            noise_figure(noise, inks=inks),
+            name="frequency-noise",
+            alt=noise_alt(noise),
+            caption=noise_caption(noise),
+            folder=folder,
+        )
+    others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT])]
+    show(
+        trial_figure(others, inks=inks),
+        name="corruptions",
+        alt=trial_alt(others),
+        caption=trial_caption(others),
+        folder=folder,
+    )
+    put(folded("These accuracies in numbers", table(trial_rows(others), caption="Accuracy (%) by trial")))
+    bias = shape_bias(seen)
+    if len(bias):
+        put(table(bias_rows(bias), caption=bias_caption()))
+
+
+def decisions(arms: Arms) -> dict[str, list[pd.DataFrame]]:
+    """The table of every arm, by label; replicates share one.
+
+    returns: label -> [trial, level, head, labels, image, truth, rival, predicted]
+    Raises StudyError naming a file that is missing or lacks a column.
+    """
+    found: dict[str, list[pd.DataFrame]] = {}
+    for label, names in arms_by_label(arms).items():
+        for name in names:
+            path = robustness_table(name)
+            try:
+                frame = pd.read_csv(path)
+            except FileNotFoundError:
+                raise StudyError(f"{path}: not found; `dvc repro robustness@{name}` writes it") from None
+            lacking = {"trial", "level", "head", "labels", "image", "truth", "rival", "predicted"} - set(
+                frame
+            )
+            if lacking:
+                raise StudyError(f"{path}: no column {listed(sorted(lacking))}")
+            found.setdefault(label, []).append(frame)
+    return found
+
+
+def accuracy_by_trial(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """Accuracy with its bootstrap interval over images and replicates.
+
+    returns: label, head, labels, trial, level, mean, low, high (fractions), images
+    """
+    rows = []
+    for label, frames in seen.items():
+        for place in places(frames[0]):
+            hits = np.stack([_hits(frame, **place) for frame in frames])[:, :, None]
+            mean, low, high = bootstrap_interval(hits)
+            numbers = {"mean": mean[0], "low": low[0], "high": high[0], "images": hits.shape[1]}
+            rows.append({"label": label} | place | numbers)
+    return pd.DataFrame(rows)
+
+
+def noise_curves(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """Change of accuracy under noise in each frequency band, paired image by image with the clean images.
+
+    returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (points)
+    """
+    rows = []
+    for label, frames in seen.items():
+        found = [place for place in places(frames[0]) if place["trial"] == NOISE]
+        levels = sorted({place["level"] for place in found})
+        width = min(np.diff([0.0, *levels])) if levels else 0.0
+        for place in found:
+            clean = {"head": place["head"], "labels": place["labels"], "trial": "clean", "level": 0.0}
+            change = [_hits(frame, **place) - _hits(frame, **clean) for frame in frames]
+            mean, low, high = bootstrap_interval(100 * np.stack(change)[:, :, None])
+            rows.append(
+                {
+                    "label": label,
+                    "head": place["head"],
+                    "labels": place["labels"],
+                    "frequency": place["level"] - width / 2,
+                    "mean": mean[0],
+                    "low": low[0],
+                    "high": high[0],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def shape_bias(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """Share of decisions for the shape among those for shape or texture, where the two differ.
+
+    returns: label, head, trial, mean, low, high (fractions), decisions, images
+    Source: Geirhos et al. 2019, §2; the interval resamples images.
+    """
+    rows = []
+    for label, frames in seen.items():
+        whole = pd.concat(frames)
+        whole = whole[(whole["rival"] >= 0) & (whole["rival"] != whole["truth"])]
+        for (trial, head), part in whole.groupby(["trial", "head"], sort=False):
+            decided = part[(part["predicted"] == part["truth"]) | (part["predicted"] == part["rival"])]
+            if decided.empty:
+                continue
+            for_shape = (decided["predicted"] == decided["truth"]).groupby(decided["image"]).mean()
+            mean, low, high = bootstrap_interval(for_shape.to_numpy(dtype=float)[None, :, None])
+            rows.append(
+                {
+                    "label": label,
+                    "head": head,
+                    "trial": trial,
+                    "mean": mean[0],
+                    "low": low[0],
+                    "high": high[0],
+                    "decisions": len(decided),
+                    "images": len(part),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Change of accuracy against the frequency of the noise, a panel per head and label set."""
+    groups = list(curves.groupby(["head", "labels"], sort=False))
+    with styled():
+        figure, axes = panels(len(groups), height=3.0, columns=2)
+        for axis, ((head, labels), part) in zip(axes, groups, strict=True):
+            draw_curves(axis, part, inks=inks, x="frequency")
+            axis.axhline(0, color="#777777", linewidth=0.8)
+            axis.set(title=_panel(head, labels), xlabel="frequency of the noise (π)")
+        share(axes, ylabel="change of accuracy (points)")
+        settle(figure)
+        for axis, (_, part) in zip(axes, groups, strict=True):
+            label_line_ends(axis, part, inks=inks, x="frequency")
+    return figure
+
+
+def noise_caption(curves: pd.DataFrame) -> str:
+    """What is drawn, and in which band each arm loses most."""
+    said = []
+    for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
+        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        losses = listed(
+            f"{row.label} {fixed(row.mean, decimals=1)} at {row.frequency:.2f} π"
+            for row in worst.itertuples()
+        )
+        said.append(f"{_panel(head, labels)}: {losses}.")
+    return (
+        "Accuracy under noise in one band of frequencies less accuracy on the same images without it, in "
+        "percentage points; every band has the same energy. Bands of colour: 95 % bootstrap intervals over "
+        f"images. Largest losses. {' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
+    )
+
+
+def noise_alt(curves: pd.DataFrame) -> str:
+    """For each line, where it starts and ends."""
+    said = ["Line charts of the change of accuracy against the frequency of added noise, one line per arm."]
+    for (head, labels, label), line in curves.groupby(["head", "labels", "label"], sort=False):
+        ends = (fixed(line["mean"].iloc[place], decimals=1) for place in (0, -1))
+        said.append(f"{_panel(head, labels)}, {label}: {' to '.join(ends)} points.")
+    return " ".join(said)
+
+
+def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Accuracy on clean and corrupted images: a row per trial, a dot per arm, panels as for the noise."""
+    groups = list(accuracy.groupby(["head", "labels"], sort=False))
+    names = list(dict.fromkeys(zip(accuracy["trial"], accuracy["level"], strict=True)))
+    labels_of_arms = list(dict.fromkeys(accuracy["label"]))
+    with styled():
+        figure, axes = panels(len(groups), height=1.0 + 0.36 * len(names), columns=2)
+        for number, (axis, ((head, labels), part)) in enumerate(zip(axes, groups, strict=True)):
+            for place, label in enumerate(labels_of_arms):
+                own = part[part["label"] == label].set_index(["trial", "level"])
+                rows = [row for row, name in enumerate(names) if name in own.index]
+                mean, low, high = (
+                    100 * own.loc[[names[row] for row in rows], column].to_numpy()
+                    for column in ("mean", "low", "high")
+                )
+                ink: Ink = inks[label]
+                aside = 0.5 * (place + 0.5) / len(labels_of_arms) - 0.25
+                axis.errorbar(
+                    mean,
+                    np.array(rows) + aside,
+                    xerr=[mean - low, high - mean],
+                    linestyle="none",
+                    marker=ink.marker,
+                    color=ink.colour,
+                    linewidth=1,
+                    label=label,
+                )
+            axis.set_yticks(range(len(names)), [_trial(*name) for name in names])
+            axis.set(title=_panel(head, labels), xlabel="accuracy (%)", xlim=(0, 100))
+            axis.set_ylim(len(names) - 0.5, -0.5)
+            if number % 2:  # beside a panel with the same rows
+                axis.tick_params(labelleft=False)
+        lines = axes[0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def trial_caption(accuracy: pd.DataFrame) -> str:
+    """What is drawn, and the mean over the corruptions of each arm."""
+    said = []
+    for (head, labels), part in accuracy.groupby(["head", "labels"], sort=False):
+        drop = part[part["trial"] != "clean"].groupby("label", sort=False)["mean"].mean()
+        ranked = drop.sort_values(ascending=False)
+        told = listed(f"{label} {fixed(100 * value, decimals=1)} %" for label, value in ranked.items())
+        said.append(f"{_panel(head, labels)}: {told}.")
+    return (
+        "Accuracy on held-out images as they are and corrupted; bars are 95 % bootstrap intervals over "
+        f"{accuracy['images'].iloc[0]:,} images. Mean over the corruptions, from highest to lowest. "
+        f"{' '.join(said)}"
+    )
+
+
+def trial_alt(accuracy: pd.DataFrame) -> str:
+    """Every number of the figure."""
+    said = ["Dot charts of accuracy by corruption, one dot per arm."]
+    columns = ["head", "labels", "trial", "level"]
+    for (head, labels, trial, level), part in accuracy.groupby(columns, sort=False):
+        numbers = listed(
+            f"{label} {fixed(100 * value, decimals=0)} %"
+            for label, value in zip(part["label"], part["mean"], strict=True)
+        )
+        said.append(f"{_panel(head, labels)}, {_trial(trial, level)}: {numbers}.")
+    return " ".join(said)
+
+
+def trial_rows(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """One row per head, label set and trial; one column per arm."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in accuracy.to_dict("records"):
+        name = f"{_panel(row['head'], row['labels'])}, {_trial(row['trial'], row['level'])}"
+        numbers = (100 * row[column] for column in ("mean", "low", "high"))
+        rows.setdefault(name, {})[row["label"]] = interval(*numbers, decimals=1)
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("trial")
+
+
+def bias_rows(bias: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm; the shape bias of each trial and head, and on how many decisions it rests."""
+    rows: dict[str, dict[Any, str]] = {}
+    for row in bias.to_dict("records"):
+        numbers = (100 * row[column] for column in ("mean", "low", "high"))
+        name = f"{str(row['trial']).replace('_', ' ')}, {row['head']}"
+        said = f"{interval(*numbers, unit='%', decimals=1)} of {row['decisions']:,} decisions"
+        rows.setdefault(row["label"], {})[name] = said
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
+
+
+def bias_caption() -> str:
+    """What shape bias is here."""
+    return (
+        "Shape bias: the share of decisions for the shape among those for shape or texture, where the two "
+        "differ (paper §3, Fig. 9 left; Geirhos et al. 2019). In a cue conflict of this data, a linear probe "
+        "was trained on images whose shape and texture agree, and is shown images in which they do not."
+    )
+
+
+def places(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The head, label set, trial and level of every set of rows, in the order of the file."""
+    return frame[["head", "labels", "trial", "level"]].drop_duplicates().to_dict("records")
+
+
+def _hits(frame: pd.DataFrame, **place: Any) -> np.ndarray:
+    """(n,) 1 where the decision was right, in the order of the images."""
+    own = frame
+    for column, value in place.items():
+        own = own[own[column] == value]
+    own = own.sort_values("image", kind="stable")
+    return (own["truth"] == own["predicted"]).to_numpy(dtype=float)
+
+
+def _panel(head: Any, labels: Any) -> str:
+    name = {"linear": "Linear probe", "fine-tuned": "Fine-tuned"}[str(head)]
+    return name if labels == "class" else f"{name}, {labels}"
+
+
+def _trial(trial: str, level: float) -> str:
+    units = {"patch_shuffle": f"{level:g} × {level:g} tiles shuffled",
+             "amplitude_exchange": f"amplitudes exchanged, {100 * level:.0f} %"}  # fmt: skip
+    return units.get(trial, trial.replace("_", " "))
