@@ -1,5 +1,7 @@
 """Where things lie, and writing that never leaves half a file."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -9,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.study.errors import StudyError
+
 DATA = Path("data")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 
 
 def model_dir(arm: str) -> Path:
@@ -63,14 +68,18 @@ def scratch() -> Path:
 
 
 @contextmanager
-def writing(target: Path) -> Iterator[Path]:
+def writing(target: Path, *, size: int | None = None) -> Iterator[Path]:
     """Give a temporary path beside the target and put it in the target's place when the block succeeds.
 
-    The target may become a file or a directory; on an exception nothing of it is left.
+    The target may become a file or a directory; on an exception nothing of it is left, and the target is what
+    it was. What a killed process left of the same target goes too.
+    size: bytes that the target will have, if known
+    Raises StudyError if there is no room for it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
         yield temporary
         if temporary.is_dir():
             for path in temporary.rglob("*"):
@@ -81,11 +90,20 @@ def writing(target: Path) -> Iterator[Path]:
         else:
             _flush(temporary)
         os.replace(temporary, target)
+    except StudyError:
+        raise
+    except Exception as error:
+        reason = _no_room(error)
+        if reason is None:
+            raise
+        needed = _megabytes(size) if size else f"more than {_megabytes(_size(temporary))}"
+        _remove(temporary)
+        raise StudyError(
+            f"{target}: {reason}; {needed} needed, {_megabytes(_free(target))} free; "
+            "make room and run it again, it goes on from what was saved"
+        ) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()
+        _remove(temporary)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -121,3 +139,51 @@ def _rounded(value: Any) -> Any:
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        writer = part.name.removeprefix(f".{target.name}.").removesuffix(".part")
+        # In a container that starts anew, the number of a dead writer may be ours.
+        if writer.isdigit() and (int(writer) == os.getpid() or not _lives(int(writer))):
+            _remove(part)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _no_room(error: BaseException | None) -> str | None:
+    # Libraries that are not written in Python raise errors of their own, with the system's words or after its
+    # error.
+    if error is None:
+        return None
+    words = next((words for words in map(os.strerror, NO_ROOM) if words in str(error)), None)
+    return words or _no_room(error.__cause__ or error.__context__)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _free(target: Path) -> int:
+    there = next(folder for folder in target.absolute().parents if folder.is_dir())
+    return shutil.disk_usage(there).free
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

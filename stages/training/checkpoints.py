@@ -6,15 +6,17 @@ from typing import Any
 
 import torch
 
-from stages.study.paths import file_digest, scratch, writing
+from stages.study.errors import StudyError
+from stages.study.paths import file_digest, scratch, write_text, writing
 
 
 class Checkpoints:
     """The checkpoints of one training, one file an epoch, the last two kept.
 
     They lie in scratch/<stage>-<fingerprint>/, outside the outs that DVC deletes before it runs a stage. The
-    fingerprint names all that the result depends on, so a checkpoint found there always fits. The last one
-    stays when the training has ended: running the same training again then only reads it.
+    fingerprint names all that the result depends on, and each file holds that name too, so that one which was
+    copied here from elsewhere is told apart. The last one stays when the training has ended: running the same
+    training again then only reads it.
     """
 
     def __init__(self, stage: str, fingerprint: str) -> None:
@@ -22,34 +24,62 @@ class Checkpoints:
         self.directory = scratch() / f"{stage}-{fingerprint}"
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Write the state after an epoch, whole or not at all, and drop all but the newest two."""
+        """Write the state after an epoch, whole or not at all, and drop all but the newest two.
+
+        Raises StudyError if there is no room for it; those that are there stay.
+        """
         path = self.directory / f"epoch-{epoch:05d}.pt"
-        with writing(path) as temporary:
-            torch.save(state, temporary)
-            checksum = file_digest(temporary)
-        with writing(path.with_suffix(".sha256")) as temporary:
-            temporary.write_text(checksum)
+        sizes = [earlier.stat().st_size for earlier in self._files()]  # of one training all are as large
+        with writing(path, size=max(sizes, default=None)) as temporary:
+            with temporary.open("wb") as file:
+                torch.save({"training": self.directory.name, "state": state}, file)
+            # Before the file itself, so that wherever the process is killed no checkpoint is without it.
+            write_text(path.with_suffix(".sha256"), file_digest(temporary))
         for old in self._files()[:-2]:
             old.unlink()
             old.with_suffix(".sha256").unlink(missing_ok=True)
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest whole state; damaged files are set aside with a message."""
-        for path in reversed(self._files()):
-            checksum = path.with_suffix(".sha256")
-            if checksum.exists() and checksum.read_text() == file_digest(path):
-                return torch.load(path, map_location="cpu", weights_only=True)
-            path.rename(path.with_suffix(".damaged"))
-            print(f"{self.stage}: {path} is damaged, set aside as .damaged", flush=True)
+        """The newest whole state of this training; files that hold none are set aside with a message."""
+        files = self._files()
+        while files:
+            path = files.pop()
+            try:
+                return self._read(path)
+            except StudyError as error:
+                aside = path.rename(path.with_suffix(".aside"))
+                then = f"going on from {files[-1].name}" if files else "starting from the beginning"
+                print(f"{self.stage}: {path} {error}; set aside as {aside.name}, {then}", flush=True)
         return None
 
     def finish(self) -> None:
         """Mark this training as ended and drop earlier ended ones of the same stage."""
-        self.directory.mkdir(parents=True, exist_ok=True)  # a training of no epochs has saved nothing
-        (self.directory / "ended").touch()
+        write_text(self.directory / "ended", "")
         for other in self.directory.parent.glob(f"{self.stage}-{'?' * 16}"):
             if other != self.directory and (other / "ended").exists():
                 shutil.rmtree(other)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """The state in a file. Raises StudyError saying what is wrong with it."""
+        checksum = path.with_suffix(".sha256")
+        try:
+            whole = checksum.read_bytes() == file_digest(path).encode()
+        except FileNotFoundError:
+            raise StudyError("has no checksum beside it") from None
+        except OSError as error:
+            raise StudyError(f"cannot be read: {error.strerror}") from None
+        if not whole:
+            raise StudyError("is damaged: its checksum differs")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)  # never runs what is in it
+            training, state = content["training"], content["state"]
+        except MemoryError:
+            raise
+        except Exception as error:  # torch raises whatever the content makes it stumble over
+            raise StudyError(f"is no checkpoint of a training ({type(error).__name__})") from None
+        if training != self.directory.name:
+            raise StudyError(f"is of another training, {training!r}")
+        return state
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("epoch-*.pt"))

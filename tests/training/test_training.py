@@ -1,5 +1,7 @@
 """The pieces of the loop: schedule, groups, order, guard, checkpoints."""
 
+import os
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +12,13 @@ from stages.encoders.vit import build_encoder
 from stages.objectives import masked
 from stages.study.errors import StudyError
 from stages.study.params import Arm, Vit, load_params
+from stages.study.paths import file_digest
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, rows_of, train
 from stages.training.schedule import copy_momentum, learning_rate
 from stages.training.task import Task
+from tests.full_disk import file_limit
 from tests.project import ROOT
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="learned")
@@ -159,35 +163,92 @@ def test_the_newest_checkpoint_comes_back_and_two_are_kept(checkpoints):
     assert len(list(checkpoints.directory.glob("*.pt"))) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "unsigned"])
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(checkpoints, damage, capsys):
+class Code:
+    """What pickle would run if it were asked to."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+def damage(path, kind):
+    """Do something to a checkpoint; of what is put in its place the checksum is right."""
+    content, whole = path.read_bytes(), path.with_suffix(".sha256")
+    replaced = {
+        "code": lambda: torch.save({"training": path.parent.name, "state": Code()}, path),
+        "pickle": lambda: path.write_bytes(pickle.dumps(Code(), protocol=2)),
+        "text": lambda: path.write_text("no checkpoint"),
+        "list": lambda: torch.save([1], path),
+        "other": lambda: torch.save({"training": "pretrain-y-" + "1" * 16, "state": {"value": 3}}, path),
+    }
+    if kind in replaced:
+        replaced[kind]()
+        whole.write_text(file_digest(path))
+    elif kind == "unsigned":
+        whole.unlink()
+    elif kind == "checksum":
+        whole.write_bytes(b"\xff")
+    else:
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes({"cut": content[:middle], "empty": b"", "flipped": flipped}[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("cut", "is damaged: its checksum differs"),
+        ("empty", "is damaged: its checksum differs"),
+        ("flipped", "is damaged: its checksum differs"),
+        ("checksum", "is damaged: its checksum differs"),
+        ("unsigned", "has no checksum beside it"),
+        ("code", "is no checkpoint of a training (UnpicklingError)"),
+        ("pickle", "is no checkpoint of a training (UnpicklingError)"),
+        ("text", "is no checkpoint of a training (UnpicklingError)"),
+        ("list", "is no checkpoint of a training (TypeError)"),
+        ("other", "is of another training, 'pretrain-y-1111111111111111'"),
+    ],
+)
+def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_the_one_before_it_used(
+    checkpoints, kind, reason, capsys
+):
     checkpoints.save(1, {"value": torch.arange(100)})
     checkpoints.save(2, {"value": torch.arange(100) + 1})
     path = checkpoints.directory / "epoch-00002.pt"
-    content = bytearray(path.read_bytes())
-    if damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    else:
-        path.with_suffix(".sha256").unlink()
+    damage(path, kind)
+    found = path.read_bytes()
     assert checkpoints.latest()["value"][0] == 0
-    assert path.with_suffix(".damaged").exists() and "damaged, set aside" in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        f"pretrain-x: {path} {reason}; set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
+    )
+    assert path.with_suffix(".aside").read_bytes() == found and not path.exists()
+    assert not os.path.exists("ran")  # code in a file is not run
+    checkpoints.save(2, {"value": torch.arange(100) + 1})
+    assert checkpoints.latest()["value"][0] == 1
 
 
-def test_a_failed_write_leaves_the_last_checkpoint(checkpoints, monkeypatch):
-    checkpoints.save(1, {"value": 1})
+def test_with_no_good_checkpoint_left_it_starts_from_the_beginning(checkpoints, capsys):
+    for epoch in (1, 2):
+        checkpoints.save(epoch, {})
+        damage(checkpoints.directory / f"epoch-0000{epoch}.pt", "flipped")
+    assert checkpoints.latest() is None
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("going on from epoch-00001.pt")
+    assert second.endswith("set aside as epoch-00001.aside, starting from the beginning")
 
-    def full(state, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        checkpoints.save(2, {"value": 2})
-    assert checkpoints.latest() == {"value": 1}
-    assert not list(checkpoints.directory.glob("*.part"))
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99, 0.999])
+def test_wherever_the_disk_is_full_the_checkpoints_that_are_there_stay(checkpoints, share):
+    state = {"a": torch.arange(50_000), "b": torch.arange(50_000)}
+    checkpoints.save(1, state)
+    before = {path.name: path.read_bytes() for path in checkpoints.directory.iterdir()}
+    size = len(before["epoch-00001.pt"])
+    with file_limit(int(share * size)), pytest.raises(StudyError) as refused:
+        checkpoints.save(2, state)
+    told = str(refused.value)
+    assert f"epoch-00002.pt: File too large; {size / 1e6:.1f} MB needed, " in told and "\n" not in told
+    assert {path.name: path.read_bytes() for path in checkpoints.directory.iterdir()} == before
+    assert torch.equal(checkpoints.latest()["a"], state["a"])
+    checkpoints.save(2, state)
 
 
 def test_an_ended_training_replaces_earlier_ended_ones_and_spares_unfinished_ones(checkpoints):
