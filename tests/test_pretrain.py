@@ -1,15 +1,15 @@
-"""A run that was killed ends in the same bytes as one that was not."""
+"""What pre-training writes, and when it trains again; tests/training/test_resume.py stops it."""
 
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.project import copy_project, edit, environment, run_in, stage
+from tests.forked import forked
+from tests.project import as_dvc_repository, copy_project, edit, environment, run_in, stage
 
 
 @pytest.fixture(scope="module")
@@ -34,43 +34,33 @@ def test_the_encoder_and_its_history_are_written(uninterrupted):
     assert len(rows) == 4
 
 
-def test_killed_and_run_again_it_ends_in_the_same_bytes(prepared, uninterrupted, tmp_path):
+def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterrupted, tmp_path):
     project = tmp_path / "killed"
     shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
-    command = [sys.executable, "-m", "stages.pretrain", "--arm", "hybrid"]
-    process = subprocess.Popen(command, cwd=project, env=environment(), stdout=subprocess.DEVNULL)
+    as_dvc_repository(project)
+    repro = ["dvc", "repro", "--single-item", "pretrain@hybrid"]
+    process = subprocess.Popen(
+        repro, cwd=project, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 120
-    while not list(project.glob("scratch/pretrain-hybrid-*/epoch-00002.sha256")):
+    while not list(project.glob("scratch/pretrain-hybrid-*/epoch-00002.pt")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)  # DVC and the stage
     process.wait()
     assert not (project / "models/hybrid").exists()
-    done = stage(project, "pretrain", "--arm", "hybrid")
+    done = run_in(project, *repro)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "resumed at epoch" in done.stdout
     assert {path.name: path.read_bytes() for path in (project / "models/hybrid").iterdir()} == uninterrupted
-
-
-def test_a_teacher_and_its_centre_go_on_from_an_epoch_to_the_same_bytes(prepared, tmp_path):
-    project = tmp_path / "dino"
-    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
-    edit(project, {"arms": {"dino": {"objective": "dino"}}})
-    stage(project, "pretrain", "--arm", "dino")
-    whole = {path.name: path.read_bytes() for path in (project / "models/dino").iterdir()}
-    (state,) = project.glob("scratch/pretrain-dino-*")
-    (state / "epoch-00004.pt").unlink()
-    (state / "ended").unlink()
-    shutil.rmtree(project / "models")
-    assert "resumed at epoch 3/4" in stage(project, "pretrain", "--arm", "dino").stdout
-    assert {path.name: path.read_bytes() for path in (project / "models/dino").iterdir()} == whole
 
 
 def test_the_supervised_arm_is_given_the_labels(prepared, tmp_path):
     project = tmp_path / "supervised"
     shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
     edit(project, {"arms": {"supervised": {"objective": "supervised"}}})
-    stage(project, "pretrain", "--arm", "supervised")
+    forked(project, "pretrain", "--arm", "supervised")
     _, *rows = (project / "models/supervised/history.csv").read_text().splitlines()
     losses = [float(row.split(",")[1]) for row in rows]
     assert 2.5 > losses[0] > losses[-1]  # from about log 10, the loss of guessing, down
@@ -80,14 +70,14 @@ def test_run_again_unchanged_it_only_reads_its_last_state(prepared, uninterrupte
     shutil.rmtree(prepared / "models")
     # What this arm does not depend on may change, such as its label.
     edit(prepared, {"arms": {"hybrid": {"label": "Both"}}})
-    done = stage(prepared, "pretrain", "--arm", "hybrid")
+    done = forked(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed at epoch 4/4" in done.stdout and "epoch 4/4  loss" not in done.stdout
     assert {path.name: path.read_bytes() for path in (prepared / "models/hybrid").iterdir()} == uninterrupted
 
 
 def test_a_changed_weight_is_another_training(prepared, uninterrupted):
     edit(prepared, {"arms": {"hybrid": {"cl_weight": 0.5}}})
-    done = stage(prepared, "pretrain", "--arm", "hybrid")
+    done = forked(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed" not in done.stdout
     weights = (prepared / "models/hybrid/encoder.safetensors").read_bytes()
     assert weights != uninterrupted["encoder.safetensors"]
@@ -101,7 +91,7 @@ def test_the_random_arm_is_the_initialisation_of_all(prepared):
     from stages.study.params import load_params
     from stages.study.seeds import derive
 
-    stage(prepared, "pretrain", "--arm", "random")
+    forked(prepared, "pretrain", "--arm", "random")
     params = load_params(prepared / "params.yaml")
     start = build_encoder(vit=params.vit, image_size=16, seed=derive(params.seed, "init"))
     for name, value in load_encoder(prepared / "models/random").state_dict().items():
@@ -124,7 +114,7 @@ def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
         ),
     ):
         edit(prepared, changes)
-        done = run_in(prepared, sys.executable, "-m", "stages.pretrain", "--arm", arm)
+        done = forked(prepared, "pretrain", "--arm", arm)
         assert done.returncode == 2
         assert words in done.stderr and done.stderr.count("\n") == 1
         assert not (prepared / "models" / arm).exists()

@@ -1,0 +1,54 @@
+"""Stages run in processes forked from one that has imported them: a fraction of a second each, not six."""
+
+import gc
+import importlib
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+# Forked from a process of its own, not from that of the tests, where threads of torch may run.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["stages.prepare", "stages.pretrain", "stages.finetune", "tests.forked", "tests.training.interruptions"]
+    + [f"stages.objectives.{name}" for name in ("autoencoder", "dino", "hybrid", "random", "supervised")]
+)
+
+
+class Done(NamedTuple):
+    """How a process ended (minus the signal, if one killed it) and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def forked(project: Path, stage: str, *words: str, first: Callable[[], None] | None = None) -> Done:
+    """Run the main of a stage in the project; `first`, which pickle must know, is called there before."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / "stdout", Path(folder) / "stderr"]
+        process = FORKS.Process(target=_main, args=(project, stage, words, first, said))
+        process.start()
+        process.join(timeout=300)
+        process.kill()
+        process.join()
+        return Done(process.exitcode, *(path.read_text() if path.exists() else "" for path in said))
+
+
+def _main(
+    project: Path, stage: str, words: list[str], first: Callable[[], None] | None, said: list[Path]
+) -> None:
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    for name in [name for name in os.environ if name.startswith("DVC_")]:
+        del os.environ[name]
+    gc.freeze()  # or every collection goes through all that torch has made
+    os.chdir(project)
+    sys.argv = [f"stages.{stage}", *words]
+    module = importlib.import_module(f"stages.{stage}")
+    if first is not None:
+        first()
+    module.main()

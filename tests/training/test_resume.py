@@ -1,0 +1,146 @@
+"""Whatever stops a training and whatever befalls its checkpoints, it ends in the same bytes."""
+
+import shutil
+import signal
+from functools import partial
+
+import pytest
+
+from tests.forked import forked
+from tests.project import ROOT, copy_project
+from tests.training.interruptions import (
+    kill_between_the_files_of_a_save,
+    kill_in_the_middle_of_a_save,
+    limit_file_size,
+    signal_at_step,
+)
+
+APART = {"__init__", "imported", "losses", "random"}  # files of stages/objectives that train nothing
+OBJECTIVES = sorted({path.stem for path in (ROOT / "stages/objectives").glob("*.py")} - APART)
+CHANGES = {
+    "data": {"shapes_textures": {"train_images": 32, "test_images": 20}},
+    "pretrain": {"epochs": 3, "batch_size": 16},  # two steps to an epoch
+    # With all that draws random numbers.
+    "finetune": {"epochs": 3, "batch_size": 16, "mixup": 0.8, "cutmix": 1.0, "drop_path": 0.2},
+    "arms": {name: {"objective": name} for name in OBJECTIVES},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A prepared project with an arm for each objective, named like it."""
+    project = copy_project(tmp_path_factory.mktemp("resume"), changes=CHANGES)
+    for words in (("prepare",), ("pretrain", "--arm", "random")):
+        done = forked(project, *words)
+        assert done.returncode == 0, done.stderr
+    return project
+
+
+def outs(project, stage, arm):
+    """Every file that a training leaves as a result, and its bytes."""
+    folder = project / ("models" if stage == "pretrain" else "results/finetune")
+    return {path.name: path.read_bytes() for path in [*folder.glob(f"{arm}/*"), *folder.glob(f"{arm}.json")]}
+
+
+def start_anew(project, stage, arm):
+    """Forget a training and its results."""
+    results = project / ("models" if stage == "pretrain" else "results/finetune")
+    for folder in (project / "scratch", results / arm):
+        shutil.rmtree(folder, ignore_errors=True)
+    (results / f"{arm}.json").unlink(missing_ok=True)
+
+
+def state(project, stage, arm):
+    """The folder of the checkpoints of a training."""
+    (folder,) = (project / "scratch").glob(f"{stage}-{arm}-*")
+    return folder
+
+
+def succeed(project, stage, arm):
+    """Train to the end and return what was said and the bytes of the results."""
+    done = forked(project, stage, "--arm", arm)
+    assert done.returncode == 0, done.stderr
+    assert not list((project / "scratch").rglob("*.part"))
+    return done.stdout, outs(project, stage, arm)
+
+
+@pytest.mark.parametrize(
+    ("stage", "arm"), [*(("pretrain", name) for name in OBJECTIVES), ("finetune", "random")]
+)
+def test_killed_between_saves_and_in_a_save_it_ends_in_the_same_bytes(project, stage, arm):
+    said, whole = succeed(project, stage, arm)
+    assert "resumed" not in said and len(whole) == 3
+    start_anew(project, stage, arm)
+    # At the last step of the second epoch, whose first one is lost; then in the save after that epoch.
+    for kill in (partial(signal_at_step, 4, number=signal.SIGKILL), kill_in_the_middle_of_a_save):
+        assert forked(project, stage, "--arm", arm, first=kill).returncode == -signal.SIGKILL
+        assert not outs(project, stage, arm)
+    assert list(state(project, stage, arm).glob(".epoch-00002.pt.*.part"))  # it was in the middle
+    said, resumed = succeed(project, stage, arm)
+    assert f"{stage}-{arm}: resumed at epoch 1/3" in said and "aside" not in said
+    assert resumed == whole
+
+
+@pytest.fixture(scope="module")
+def masked(project):
+    """The results of the arm `masked`, never stopped; it is the fastest one."""
+    return succeed(project, "pretrain", "masked")[1]
+
+
+def interrupt(project, interruption, arm="masked"):
+    """Pre-train until something stops it."""
+    return forked(project, "pretrain", "--arm", arm, first=interruption)
+
+
+def test_killed_between_a_checksum_and_its_checkpoint_it_takes_neither(project, masked):
+    start_anew(project, "pretrain", "masked")
+    assert interrupt(project, partial(signal_at_step, 4, number=signal.SIGKILL)).returncode < 0
+    assert interrupt(project, kill_between_the_files_of_a_save).returncode == -signal.SIGKILL
+    there = {path.name for path in state(project, "pretrain", "masked").glob("epoch-*")}
+    assert there == {"epoch-00001.pt", "epoch-00001.sha256", "epoch-00002.sha256"}
+    said, resumed = succeed(project, "pretrain", "masked")
+    assert "resumed at epoch 1/3" in said and "aside" not in said and resumed == masked
+
+
+def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project, masked):
+    start_anew(project, "pretrain", "masked")
+    for step, number, code, word in ((1, signal.SIGINT, 130, "Ctrl-C"), (4, signal.SIGTERM, 143, "SIGTERM")):
+        done = interrupt(project, partial(signal_at_step, step, number=number))
+        assert done.returncode == code
+        line = f"pretrain@masked: stopped by {word}; `dvc repro` goes on from what was saved"
+        assert done.stderr == f"{line}\n"
+        assert not outs(project, "pretrain", "masked")
+    said, resumed = succeed(project, "pretrain", "masked")
+    assert "resumed at epoch 1/3" in said and resumed == masked
+
+
+def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_is_some(project, masked):
+    start_anew(project, "pretrain", "masked")
+    assert interrupt(project, partial(signal_at_step, 4, number=signal.SIGKILL)).returncode < 0
+    folder = state(project, "pretrain", "masked")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    size = len(before["epoch-00001.pt"])
+    done = interrupt(project, partial(limit_file_size, size // 2))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"pretrain@masked: scratch/{folder.name}/epoch-00002.pt: File too large; ")
+    assert f" {size / 1e6:.1f} MB needed" in done.stderr and "free; make room" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    said, resumed = succeed(project, "pretrain", "masked")
+    assert "resumed at epoch 1/3" in said and resumed == masked
+
+
+def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_used(project, masked):
+    start_anew(project, "pretrain", "masked")
+    for arm in ("masked", "autoencoder"):
+        assert interrupt(project, partial(signal_at_step, 6, number=signal.SIGKILL), arm).returncode < 0
+    ours, theirs = (state(project, "pretrain", arm) for arm in ("masked", "autoencoder"))
+    for ending in ("pt", "sha256"):
+        shutil.copy(theirs / f"epoch-00002.{ending}", ours / f"epoch-00002.{ending}")
+    said, resumed = succeed(project, "pretrain", "masked")
+    assert (
+        f"pretrain-masked: scratch/{ours.name}/epoch-00002.pt is of another training, '{theirs.name}'; "
+        "set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
+    ) in said
+    assert (ours / "epoch-00002.aside").read_bytes() == (theirs / "epoch-00002.pt").read_bytes()
+    assert "resumed at epoch 1/3" in said and resumed == masked
