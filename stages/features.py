@@ -1,17 +1,32 @@
-"""Extract the frozen features of one arm once: `python -m stages.features --arm NAME`."""
+"""Extract the frozen features of one arm once: `python -m stages.features --arm NAME`.
+
+A probe reads one kind of feature and leaves the other files alone:
+
+pooled  {train,test}.safetensors         cls, mean (n, D): class token, mean patch token, after the final norm
+blocks  blocks-{train,test}.safetensors  0, 1, … L (n, D): mean patch token after the embedding and each block
+tokens  tokens-{train,test}.safetensors  patches (n, N, D), float16: all patch tokens, after the final norm
+
+Each file also has `image`, which images of the split its rows are. Blocks are kept in float32: before the
+final norm a channel may have a mean a thousand times its spread, which float16 would round away.
+"""
 
 import argparse
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import Generator, Tensor
 
-from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
-from stages.encoders.vit import as_trained, load_encoder, pooled_features
+from stages.data.arrays import SPLITS, batches, in_order, normalize, open_split, read_manifest
+from stages.encoders.vit import add_positions, as_trained, embed, load_encoder
 from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.params import load_params
-from stages.study.paths import features_dir, model_dir, writing
+from stages.study.paths import features_dir, features_name, model_dir, writing
+from stages.study.seeds import generator
+
+Features = dict[str, Tensor]
 
 
 def main() -> None:
@@ -23,7 +38,7 @@ def main() -> None:
 
 
 def extract(name: str) -> str:
-    """Write the features of both splits as safetensors."""
+    """Write every kind of feature of both splits as safetensors, in one pass over the images."""
     params = load_params(stage="features", arm=name)
     device = pick_device(params.runtime)
     encoder = load_encoder(model_dir(name)).to(device)
@@ -31,17 +46,61 @@ def extract(name: str) -> str:
     counts = []
     with writing(features_dir(name)) as temporary:
         temporary.mkdir()
-        for split in ("train", "test"):
+        for split in SPLITS:
             images = open_split(split).images
+            limits = {"blocks": params.features.block_images, "tokens": params.features.token_images}
+            kept = {"pooled": torch.arange(len(images))} | {
+                kind: subset(len(images), at_most=limit, generator=generator(params.seed, "features", split))
+                for kind, limit in limits.items()
+            }
             order = in_order(np.arange(len(images)), batch_size=params.runtime.eval_batch_size)
-            parts = [
-                pooled_features(encoder, normalize(batch.to(device), mean=manifest.mean, std=manifest.std))
-                for batch in batches(images, order, workers=params.runtime.workers)
-            ]
-            features = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
-            save_file(features, temporary / f"{split}.safetensors")
-            counts.append(len(features["mean"]))
+            parts: dict[str, list[Features]] = {kind: [] for kind in kept}
+            loaded = batches(images, order, workers=params.runtime.workers)
+            for indices, batch in zip(order, loaded, strict=True):
+                normalized = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
+                for kind, found in frozen_features(encoder, normalized).items():
+                    rows = torch.isin(torch.from_numpy(indices), kept[kind]).to(device)
+                    parts[kind].append({key: values[rows].cpu() for key, values in found.items()})
+            for kind, some in parts.items():
+                features = {key: torch.cat([part[key] for part in some]) for key in some[0]}
+                save_file(features | {"image": kept[kind]}, temporary / features_name(kind, split))
+            counts.append(len(images))
     return f"{counts[0]} train and {counts[1]} test images, width {encoder.embed_dim}"
+
+
+def subset(total: int, *, at_most: int, generator: Generator) -> Tensor:
+    """Indices of so many images of a split, drawn at random and then in their order; all if they are fewer.
+
+    returns: (min(total, at_most),)
+    """
+    return torch.randperm(total, generator=generator)[:at_most].sort().values
+
+
+@torch.no_grad()
+def frozen_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Features]:
+    """What probes may see of an image, by the kind of feature that they read.
+
+    images:  (B, 3, S, S), normalised
+    returns: pooled: cls (B, D), the class token, if the encoder has one, and mean (B, D), of the patch
+             tokens, both after the final norm; blocks: by their number from 0, the embedding, the mean (B, D)
+             of the patch tokens before any norm; tokens: patches (B, N, D) after the final norm, float16
+    Paper: Fig. 10 for the blocks.
+    """
+    prefix = encoder.num_prefix_tokens
+    tokens = add_positions(encoder, embed(encoder, images))
+    blocks = [tokens[:, prefix:].mean(dim=1)]
+    for block in encoder.blocks:
+        tokens = block(tokens)
+        blocks.append(tokens[:, prefix:].mean(dim=1))
+    tokens = encoder.norm(tokens)
+    pooled = {"mean": encoder.fc_norm(tokens[:, prefix:].mean(dim=1))}
+    if encoder.has_class_token:
+        pooled = {"cls": tokens[:, 0]} | pooled
+    return {
+        "pooled": pooled,
+        "blocks": {str(number): mean for number, mean in enumerate(blocks)},
+        "tokens": {"patches": tokens[:, prefix:].half()},
+    }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,14 @@ from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
-from stages.study.paths import features_dir, probe_metrics, probe_predictions, write_json, write_text
+from stages.study.paths import (
+    features_dir,
+    features_name,
+    probe_metrics,
+    probe_predictions,
+    write_json,
+    write_text,
+)
 from stages.study.seeds import generator
 
 
@@ -29,6 +36,8 @@ def main() -> None:
 def probe(*, arm: str, name: str) -> str:
     """Fit the probe to every label set of the data and write its metrics and predictions.
 
+    A probe READS one kind of feature and gives predictions for several of what it VARIES: poolings, blocks or
+    shares of the labels. Each has its accuracy; that of the one chosen is the probe's.
     Raises StudyError if there is no such probe.
     """
     params = load_params(stage="probe", arm=arm, probe=name)
@@ -36,42 +45,37 @@ def probe(*, arm: str, name: str) -> str:
     settings = getattr(params.probes, name)
     device = pick_device(params.runtime)
     train, test = (
-        {
-            pooling: values.to(device)
-            for pooling, values in load_file(features_dir(arm) / f"{split}.safetensors").items()
-        }
+        load_file(features_dir(arm) / features_name(module.READS, split), device=str(device))
         for split in ("train", "test")
     )
+    train_images, test_images = (features.pop("image").cpu().numpy() for features in (train, test))
     train_labels, test_labels = open_split("train").labels, open_split("test").labels
     metrics: dict[str, Any] = {}
     tables = []
     for labels, names in read_manifest().labels.items():
         predictions, choice, told = module.fit_predict(
             train,
-            torch.from_numpy(train_labels[labels]).to(device),
+            torch.from_numpy(train_labels[labels][train_images]).to(device),
             test,
             classes=len(names),
             settings=settings,
             generator=generator(params.seed, "probe", name, labels),
         )
-        pooling = max(choice, key=lambda key: choice[key])
-        results = {
-            key: summarize(value.cpu().numpy(), test_labels[labels], classes=len(names))
-            for key, value in predictions.items()
-        }
-        by_pooling = {key: result["accuracy"] for key, result in results.items()}
-        metrics[labels] = results[pooling] | told | {"pooling": pooling, "by_pooling": by_pooling}
-        tables += [
-            prediction_table(value.cpu().numpy(), test_labels[labels], labels=labels, pooling=key).assign(
-                chosen=key == pooling
-            )
-            for key, value in predictions.items()
-        ]
-    table = pd.concat(tables).to_csv(index=False, lineterminator="\n")
-    write_text(probe_predictions(name, arm), table)
+        truth = test_labels[labels][test_images]
+        chosen = max(choice, key=lambda key: choice[key])
+        results = {}
+        for key, value in predictions.items():
+            predicted = value.cpu().numpy()
+            results[key] = summarize(predicted, truth, classes=len(names))
+            table = prediction_table(predicted, truth, labels=labels, pooling=key)
+            table = table.rename(columns={"pooling": module.VARIES})
+            tables.append(table.assign(image=test_images, chosen=key == chosen))
+        metrics[labels] = results[chosen] | told | {module.VARIES: chosen, f"by_{module.VARIES}": results}
+    write_text(probe_predictions(name, arm), pd.concat(tables).to_csv(index=False, lineterminator="\n"))
     write_json(probe_metrics(name, arm), {"labels": metrics, "protocol": module.protocol(settings)})
     return ", ".join(
-        f"{labels} {value['accuracy']:.1%} ({value['pooling']})" for labels, value in metrics.items()
+        f"{labels} {value['accuracy']:.1%} ({module.VARIES} {value[module.VARIES]})"
+        for labels, value in metrics.items()
     )
 
 

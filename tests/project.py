@@ -20,7 +20,11 @@ TOY: dict[str, Any] = {
         "autoencoder": {"decoder_width": 16, "decoder_depth": 1},
         "dino": {"hidden_dim": 16, "bottleneck_dim": 8, "output_dim": 32, "local_size": 8, "local_crops": 2},
     },
-    "probes": {"knn": {"k": 5}, "linear": {"epochs": 2}},
+    "features": {"block_images": 80, "token_images": 64},
+    "probes": {
+        "knn": {"k": 5},
+        **{name: {"epochs": 2} for name in ("linear", "layerwise", "attentive")},
+    },
     "finetune": {"epochs": 1, "batch_size": 32},
     "robustness": {
         "images": 12,

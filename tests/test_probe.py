@@ -8,37 +8,96 @@ from safetensors.torch import save_file
 
 from stages.data.writer import SplitWriter, write_manifest
 from stages.probe import probe
-from stages.study.paths import features_dir, probe_metrics, probe_predictions, read_json
+from stages.study.paths import features_dir, features_name, probe_metrics, probe_predictions, read_json
 from tests.project import copy_project
 
+NAMES = ["a", "b", "c"]
 
-@pytest.mark.parametrize("name", ["knn", "linear"])
-def test_the_pooling_is_chosen_on_training_images_alone(name, tmp_path, monkeypatch):
-    copy_project(tmp_path / "study")
-    monkeypatch.chdir(tmp_path / "study")
+
+@pytest.fixture
+def truth(tmp_path, monkeypatch):
+    """A project with labelled images and nothing on them, and the labels of each split."""
+    project = copy_project(tmp_path / "study")
+    monkeypatch.chdir(project)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     rng = np.random.default_rng(0)
     labels = {"train": rng.integers(3, size=200), "test": rng.integers(3, size=90)}
-    codes = torch.eye(3, 8)
-    for split, truth in labels.items():
-        writer = SplitWriter(tmp_path / "study/data" / split, rows=len(truth), image_size=4, labels=["kind"])
-        images = np.zeros((len(truth), 4, 4, 3), dtype=np.uint8)
-        writer.put(np.arange(len(truth)), images=images, kind=truth)
+    for split, kinds in labels.items():
+        writer = SplitWriter(project / "data" / split, rows=len(kinds), image_size=4, labels=["kind"])
+        images = np.zeros((len(kinds), 4, 4, 3), dtype=np.uint8)
+        writer.put(np.arange(len(kinds)), images=images, kind=kinds)
         writer.close()
-        noise = torch.from_numpy(rng.normal(size=(len(truth), 8)).astype(np.float32))
+    write_manifest(project / "data", source="here", image_size=4, labels={"kind": NAMES})
+    features_dir("cl").mkdir(parents=True)
+    return {split: torch.from_numpy(kinds) for split, kinds in labels.items()}
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", ["knn", "linear"])
+def test_the_pooling_is_chosen_on_training_images_alone(name, truth):
+    codes = torch.eye(3, 8)
+    for split, kinds in truth.items():
+        blurred = noise(len(kinds), 8)
         # The class token tells the class of training images and misleads on held-out ones.
-        told = codes[truth] if split == "train" else codes[(truth + 1) % 3]
-        features_dir("cl").mkdir(parents=True, exist_ok=True)
-        save_file({"cls": told + 0.01 * noise, "mean": noise}, features_dir("cl") / f"{split}.safetensors")
-    names = ["a", "b", "c"]
-    write_manifest(tmp_path / "study/data", source="here", image_size=4, labels={"kind": names})
+        told = codes[kinds] if split == "train" else codes[(kinds + 1) % 3]
+        features = {"cls": told + 0.01 * blurred, "mean": blurred, "image": torch.arange(len(kinds))}
+        save_file(features, features_dir("cl") / features_name("pooled", split))
 
     probe(arm="cl", name=name)
 
     result = read_json(probe_metrics(name, "cl"))["labels"]["kind"]
     assert result["pooling"] == "cls"
-    assert result["accuracy"] == result["by_pooling"]["cls"] == 0 < result["by_pooling"]["mean"]
+    accuracies = {key: numbers["accuracy"] for key, numbers in result["by_pooling"].items()}
+    assert result["accuracy"] == accuracies["cls"] == 0 < accuracies["mean"]
     table = pd.read_csv(probe_predictions(name, "cl"))
     assert set(table["pooling"][table["chosen"]]) == {"cls"}
     right = (table["truth"] == table["predicted"]).groupby(table["pooling"]).mean()
-    assert right.to_dict() == pytest.approx(result["by_pooling"], abs=1e-5)
+    assert right.to_dict() == pytest.approx(accuracies, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "varies", "chosen"),
+    [("layerwise", "blocks", "block", 10), ("attentive", "tokens", "pooling", "attention")],
+)
+def test_labels_and_predictions_are_those_of_the_images_that_were_cached(name, kind, varies, chosen, truth):
+    codes = 3 * torch.eye(3, 8)
+    for split, kinds in truth.items():
+        images = torch.arange(1, len(kinds), 3)  # a reader who took the first labels would find nothing
+        told = codes[kinds[images]]
+        if kind == "tokens":
+            told = told[:, None].expand(-1, 4, -1)
+            features = {"patches": (told + 0.1 * noise(len(images), 4, 8)).half()}
+        else:  # after block 2 by number, before it by name
+            features = {str(block): noise(len(images), 8, seed=block) for block in (0, 2)}
+            features["10"] = told + 0.1 * noise(len(images), 8)
+        save_file(features | {"image": images}, features_dir("cl") / features_name(kind, split))
+
+    probe(arm="cl", name=name)
+
+    result = read_json(probe_metrics(name, "cl"))["labels"]["kind"]
+    assert result["accuracy"] > 0.8 and result["images"] == len(images)  # a third by chance
+    assert result[varies] == str(chosen)
+    table = pd.read_csv(probe_predictions(name, "cl"))
+    assert list(table) == ["image", "labels", varies, "truth", "predicted", "chosen"]
+    assert table["image"].tolist() == images.tolist() * table[varies].nunique()
+    assert table["truth"].tolist() == truth["test"][table["image"].tolist()].tolist()
+    assert set(table[varies][table["chosen"]]) == {chosen}
+
+
+def test_the_accuracy_of_few_labels_is_that_of_the_largest_share(truth):
+    for split, kinds in truth.items():
+        features = {"mean": 3 * torch.eye(3, 8)[kinds] + noise(len(kinds), 8)}  # no class token
+        save_file(
+            features | {"image": torch.arange(len(kinds))},
+            features_dir("cl") / features_name("pooled", split),
+        )
+    probe(arm="cl", name="few_shot")
+    result = read_json(probe_metrics("few_shot", "cl"))["labels"]["kind"]
+    assert result["share"] == "0.1" and list(result["by_share"]) == ["0.01", "0.1"]
+    assert (
+        result["accuracy"] == result["by_share"]["0.1"]["accuracy"] > result["by_share"]["0.01"]["accuracy"]
+    )
+    assert result["images_0.01"] == 3  # two in two hundred, but one of each class

@@ -10,6 +10,8 @@ from torch import Generator, Tensor
 
 from stages.study.params import Knn
 
+READS = "pooled"
+VARIES = "pooling"
 Features = dict[str, Tensor]
 
 

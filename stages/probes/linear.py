@@ -1,8 +1,8 @@
 """Linear probe on cached frozen features, many learning rates trained at once.
 
 Features are standardised without learned scale (as MAE's affine-free batch norm, He et al. 2022 App. A.1),
-and each learning rate has a head of its own; the heads see the same batches. Learning rate and pooling are
-chosen on a split of the training set, never on the test set.
+and each learning rate has a head of its own for each pooling; all heads see the same batches. Learning rate
+and pooling are chosen on a split of the training set, never on the test set.
 Source: Oquab et al. 2023 (DINOv2), App. B.3 for training the heads of a grid together.
 """
 
@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 
 from stages.study.params import Linear
 
+READS = "pooled"
+VARIES = "pooling"
 Features = dict[str, Tensor]
 
 
@@ -41,30 +43,37 @@ def fit_predict(
     train, test: pooling -> (n, D); labels: (n,) of the training images
     returns:     pooling -> predicted (n,), pooling -> validation accuracy, what was chosen
     """
-    order = torch.randperm(len(labels), generator=generator)
-    held_out = max(1, round(settings.validation_fraction * len(labels)))
-    validation, fitting = order[:held_out].to(labels.device), order[held_out:].to(labels.device)
+    validation, fitting = held_out(len(labels), share=settings.validation_fraction, generator=generator)
+    validation, fitting = validation.to(labels.device), fitting.to(labels.device)
     rates = torch.tensor(settings.learning_rates, device=labels.device)
+    features = torch.stack(list(train.values()))  # (P, n, D)
+    seen = features[:, fitting]
+    mean, std = seen.mean(dim=1, keepdim=True), seen.std(dim=1, keepdim=True).clamp(min=1e-6)
+    weights = train_heads(
+        seen.sub_(mean).div_(std),
+        labels[fitting],
+        classes=classes,
+        rates=rates,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        generator=generator,
+    )  # (P, R, D+1, C)
+    hits = predict((features[:, validation] - mean) / std, weights) == labels[validation]  # (P, R, n)
+    accuracy, best = hits.float().mean(dim=2).max(dim=1)
     predictions, choice, told = {}, {}, {}
-    for pooling, features in train.items():
-        mean, std = features[fitting].mean(dim=0), features[fitting].std(dim=0).clamp(min=1e-6)
-        standard = (features - mean) / std
-        weights = train_heads(
-            standard[fitting],
-            labels[fitting],
-            classes=classes,
-            rates=rates,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            generator=generator,
-        )
-        hits = predict(standard[validation], weights) == labels[validation]  # (rates, n)
-        accuracy = hits.float().mean(dim=1)
-        best = int(accuracy.argmax())
-        choice[pooling] = accuracy[best].item()
-        told[f"learning_rate_{pooling}"] = settings.learning_rates[best]
-        predictions[pooling] = predict((test[pooling] - mean) / std, weights[best : best + 1])[0]
+    for place, pooling in enumerate(train):
+        head = weights[place, best[place], None]  # (1, D+1, C)
+        predictions[pooling] = predict((test[pooling] - mean[place]) / std[place], head)[0]
+        choice[pooling] = accuracy[place].item()
+        told[f"learning_rate_{pooling}"] = settings.learning_rates[int(best[place])]
     return predictions, choice, told
+
+
+def held_out(total: int, *, share: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Indices of the training images that choose, at least one, and of those that train, in random order."""
+    order = torch.randperm(total, generator=generator)
+    count = max(1, round(share * total))
+    return order[:count], order[count:]
 
 
 def train_heads(
@@ -79,27 +88,32 @@ def train_heads(
 ) -> Tensor:
     """Train one linear classifier for each learning rate, by SGD with momentum 0.9 from zero.
 
-    features: (n, D), labels: (n,), rates: (R,), of the loss averaged over a batch
-    returns:  (R, D+1, C), the bias in the last row
+    features: (n, D), or (P, n, D): P features of the same images, each with classifiers of its own
+    labels:   (n,); rates: (R,), of the loss averaged over a batch
+    returns:  (R, D+1, C) or (P, R, D+1, C), the bias in the last row
     """
-    inputs = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
-    weights = torch.zeros(len(rates), inputs.shape[1], classes, device=features.device)
+    inputs = torch.cat([features, torch.ones_like(features[..., :1])], dim=-1)
+    *several, images, width = inputs.shape
+    weights = inputs.new_zeros(*several, len(rates), width, classes)
     velocity = torch.zeros_like(weights)
     targets = F.one_hot(labels, classes).to(inputs.dtype)
-    steps_per_epoch = math.ceil(len(inputs) / batch_size)
+    steps_per_epoch = math.ceil(images / batch_size)
     total = epochs * steps_per_epoch
     for epoch in range(epochs):
-        order = torch.randperm(len(inputs), generator=generator).to(features.device)
+        order = torch.randperm(images, generator=generator).to(features.device)
         for index, batch in enumerate(order.split(batch_size)):
             decay = (1 + math.cos(math.pi * (epoch * steps_per_epoch + index) / total)) / 2
             # The gradient of cross-entropy in closed form: no graph, all heads in one product.
-            residual = (inputs[batch] @ weights).softmax(dim=-1) - targets[batch]  # (R, B, C)
-            gradient = inputs[batch].T @ residual / len(batch)
+            seen = inputs[..., batch, :]
+            scores = torch.einsum("...bd,...rdc->...rbc", seen, weights)
+            residual = scores.softmax(dim=-1) - targets[batch]
+            gradient = torch.einsum("...bd,...rbc->...rdc", seen, residual) / len(batch)
             velocity.mul_(0.9).add_(gradient)
             weights.sub_(velocity * (decay * rates)[:, None, None])
     return weights
 
 
 def predict(features: Tensor, weights: Tensor) -> Tensor:
-    """The most likely class. features: (n, D), weights: (R, D+1, C), returns: (R, n)"""
-    return (features @ weights[:, :-1] + weights[:, -1:]).argmax(dim=-1)
+    """The most likely class. features: (…, n, D), weights: (…, R, D+1, C), returns: (…, R, n)"""
+    scores = torch.einsum("...nd,...rdc->...rnc", features, weights[..., :-1, :]) + weights[..., -1:, :]
+    return scores.argmax(dim=-1)

@@ -1,6 +1,7 @@
 """params.yaml as types: what may be set, between which bounds, and who may read it."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -205,6 +206,11 @@ class Arm(Section):
         return self
 
 
+class Features(Section):
+    block_images: Count
+    token_images: Count
+
+
 class Knn(Section):
     k: Count
     temperature: Positive
@@ -217,9 +223,36 @@ class Linear(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Layerwise(Linear):
+    """A linear probe like the other, on the output of every block."""
+
+
+class FewShot(Section):
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    l2: Positive
+
+
+class Attentive(Section):
+    heads: Count
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    weight_decay: NonNegative
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Probes(Section):
+    """The probes of a study; a line taken out of params.yaml leaves a probe out, unless claims need it."""
+
     knn: Knn
     linear: Linear
+    layerwise: Layerwise = Field(default=None)  # type: ignore[assignment]
+    few_shot: FewShot = Field(default=None)  # type: ignore[assignment]
+    attentive: Attentive = Field(default=None)  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # pydantic says generator
+        """Name and settings of those that are not left out."""
+        return ((name, settings) for name, settings in super().__iter__() if settings is not None)
 
 
 class Finetune(Section):
@@ -283,6 +316,7 @@ class Study(Section):
     pretrain: Pretrain
     objectives: Objectives
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    features: Features
     probes: Probes
     finetune: Finetune
     robustness: Robustness

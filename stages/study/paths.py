@@ -23,8 +23,13 @@ def model_dir(arm: str) -> Path:
 
 
 def features_dir(arm: str) -> Path:
-    """Out of features: train.safetensors, test.safetensors."""
+    """Out of features: a file for each split and kind of feature, see `features_name`."""
     return Path("features") / arm
+
+
+def features_name(kind: str, split: str) -> str:
+    """train.safetensors of the kind pooled; blocks-train.safetensors and the like of every other kind."""
+    return f"{split}.safetensors" if kind == "pooled" else f"{kind}-{split}.safetensors"
 
 
 def probe_metrics(probe: str, arm: str) -> Path:

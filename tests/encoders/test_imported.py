@@ -29,7 +29,7 @@ from stages.encoders.vit import (
     trace,
     use_fused_attention,
 )
-from stages.features import extract, pooled_features
+from stages.features import extract, frozen_features
 from stages.finetune import Classifier
 from stages.objectives.imported import channel_statistics, published
 from stages.prepare import prepare
@@ -87,7 +87,7 @@ def test_every_file_gives_the_tokens_attention_and_features_of_the_original(name
             use_fused_attention(encoder, fused)
             close(encode(encoder, embed(encoder, images)), features)
         close(encode_class_token(encoder, embed(encoder, images)), features[:, 0])
-        pooled = pooled_features(encoder, images)
+        pooled = frozen_features(encoder, images)["pooled"]
         norm = getattr(original, "fc_norm", torch.nn.Identity())
         close(pooled["mean"], norm(features[:, 1:].mean(dim=1)))
 
@@ -113,7 +113,7 @@ def test_of_timm_every_kind_of_vit_is_read(tmp_path, images):
         encoder, architecture = open_checkpoint(path, format="timm", num_heads=HEADS)
         close(encode(encoder, embed(encoder, images)), original.forward_features(images))
         close(encode_class_token(encoder, embed(encoder, images)), original.forward_features(images)[:, 0])
-        pooled = pooled_features(encoder, images)
+        pooled = frozen_features(encoder, images)["pooled"]
         assert ("cls" in pooled) == architecture.class_token
         save_encoder(tmp_path / "out", encoder, vit=architecture, image_size=SIZE, about={})
         close(load_encoder(tmp_path / "out")(images), encoder(images))
@@ -347,7 +347,8 @@ def test_an_imported_arm_goes_through_the_study(tmp_path, monkeypatch):
     test_images = torch.from_numpy(open_split("test").images[:2].copy()).permute(0, 3, 1, 2)
     normalized = normalize(test_images, mean=about["mean"], std=about["std"])
     close(
-        load_file("features/theirs/test.safetensors")["cls"][:2], pooled_features(encoder, normalized)["cls"]
+        load_file("features/theirs/test.safetensors")["cls"][:2],
+        frozen_features(encoder, normalized)["pooled"]["cls"],
     )
     analyze(arm="theirs", analysis="attention")
     table = Path("results/analysis/attention/theirs.csv").read_text()

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from stages.probes import accuracy, knn, linear
-from stages.study.params import Knn, Linear
+from stages.probes import accuracy, attentive, few_shot, knn, layerwise, linear
+from stages.study.errors import StudyError
+from stages.study.params import Attentive, FewShot, Knn, Layerwise, Linear
 
 
 @pytest.fixture
@@ -84,6 +87,210 @@ def test_heads_trained_together_are_those_trained_alone(blobs):
     torch.testing.assert_close(together[1, -1], head.bias, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_trained_together_are_those_trained_alone(blobs, dtype):
+    features, labels = blobs
+    several = torch.stack([features, features.flip(1) ** 2, torch.randn(900, 8)]).to(dtype)
+    options = {"classes": 4, "rates": torch.tensor([0.03, 1.0]), "epochs": 3, "batch_size": 128}
+    together = linear.train_heads(several, labels, **options, generator=torch.Generator().manual_seed(0))
+    assert together.shape == (3, 2, 9, 4)
+    for place, alone in enumerate(several):
+        weights = linear.train_heads(alone, labels, **options, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(together[place], weights.to(together.dtype), rtol=1e-5, atol=1e-5)
+        assert torch.equal(linear.predict(several, together)[place], linear.predict(alone, together[place]))
+
+
+def test_every_block_is_the_linear_probe_of_that_block_alone(blobs):
+    features, labels = blobs
+    blocks = {"0": torch.randn_like(features), "10": features, "9": features.roll(1, dims=0)}
+    options = {"epochs": 20, "batch_size": 128, "learning_rates": [0.01, 0.3], "validation_fraction": 0.1}
+    train, test = ({name: values[part] for name, values in blocks.items()}
+                   for part in (slice(600), slice(600, None)))  # fmt: skip
+    found, choice, told = layerwise.fit_predict(
+        train, labels[:600], test,
+        classes=4, settings=Layerwise(**options), generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert list(found) == ["0", "9", "10"] and max(choice, key=lambda block: choice[block]) == "10"
+    for block in blocks:
+        alone, accuracies, rates = linear.fit_predict(
+            {"mean": train[block]}, labels[:600], {"mean": test[block]},
+            classes=4, settings=Linear(**options), generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        assert torch.equal(found[block], alone["mean"]) and choice[block] == accuracies["mean"]
+        assert told[f"learning_rate_{block}"] == rates["learning_rate_mean"]
+    theirs = LogisticRegression(max_iter=500).fit(features[:600], labels[:600])
+    agreement = (found["10"].numpy() == theirs.predict(features[600:])).mean()
+    assert agreement > 0.93
+
+
+@pytest.mark.parametrize("l2", [2.5e-3, 1.0])
+def test_logistic_regression_is_that_of_scikit_learn(blobs, l2):
+    features, labels = blobs
+    features = torch.nn.functional.normalize(features, dim=1)
+    weights = few_shot.logistic_regression(features[:120], labels[:120], classes=4, l2=l2)
+    known = features.double().numpy()
+    theirs = LogisticRegression(C=1 / l2, max_iter=9000, tol=1e-8).fit(known[:120], labels[:120])
+    ours = (features.double() @ weights[:-1] + weights[-1]).softmax(dim=1)
+    np.testing.assert_allclose(ours.numpy(), theirs.predict_proba(known), atol=3e-3)
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    shares=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_few_labels_are_stratified_nested_and_the_same_again(counts, shares, seed):
+    small, large = sorted(shares)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    few, more = (few_shot.labelled(labels, order, share=share) for share in (small, large))
+    for share, found in ((small, few), (large, more)):
+        assert torch.equal(found, found.unique())
+        of_each = labels[found].bincount(minlength=len(counts)).tolist()
+        assert of_each == [max(1, round(share * count)) for count in counts]
+    assert set(few.tolist()) <= set(more.tolist())
+    assert torch.equal(few, few_shot.labelled(labels, order, share=small))
+
+
+def test_few_labels_are_enough_where_classes_lie_apart():
+    labels = torch.arange(6).repeat_interleave(torch.tensor([1, 2, 60, 60, 60, 60]))
+    noise = torch.randn(len(labels), 6, generator=torch.Generator().manual_seed(0))
+    features = {"cls": torch.eye(6)[labels] + 0.01 * noise, "mean": torch.zeros(len(labels), 3)}
+    shots = FewShot(shares=[0.01, 0.1], l2=2.5e-4)
+    found = [
+        few_shot.fit_predict(chosen, labels, chosen, classes=7, settings=shots,
+                             generator=torch.Generator().manual_seed(0))
+        for chosen in (features, features, {"cls": features["cls"]})
+    ]  # fmt: skip
+    for predictions, choice, told in found:
+        assert max(choice, key=lambda share: choice[share]) == "0.1"
+        assert told == {"images_0.01": 6, "images_0.1": 26}
+        assert all(torch.equal(predicted, labels) for predicted in predictions.values())
+    assert found[0][1:] == found[1][1:]
+    assert all(torch.equal(found[0][0][share], found[1][0][share]) for share in found[0][0])
+
+
+ATTENTIVE = Attentive(heads=2, epochs=12, batch_size=100, learning_rates=[0.003, 0.03], weight_decay=0.0,
+                      validation_fraction=0.1)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_even_attention_is_the_linear_probe_of_the_mean_patch(blobs, dtype):
+    features, labels = blobs
+    tokens = (features[:, None] + 0.5 * torch.randn(900, 5, 8)).to(dtype)
+    mean = tokens.float().mean(dim=1)
+    scale = attentive.Scale(mean.mean(dim=0), mean.std(dim=0))
+    weights = linear.train_heads(
+        (mean - scale.mean) / scale.std, labels, classes=4, rates=torch.tensor([0.3]), epochs=3,
+        batch_size=100, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    even = attentive.start(1, width=8, heads=2, classes=4)
+    probes = even._replace(classifier=weights[:, :-1], bias=weights[:, -1])
+    expected = ((mean - scale.mean) / scale.std) @ weights[0, :-1] + weights[0, -1]
+    torch.testing.assert_close(
+        attentive.logits(tokens.float(), probes, scale)[0], expected, rtol=1e-4, atol=1e-4
+    )
+    found = attentive.predict(tokens, probes, scale, batch_size=64)
+    assert found.shape == (1, 900) and (found[0] == expected.argmax(dim=1)).float().mean() > 0.998
+
+
+def test_logits_are_those_of_standardised_tokens_attended_head_by_head():
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randn(3, 5, 6, generator=draw) + 2
+    scale = attentive.Scale(torch.randn(6, generator=draw), torch.rand(6, generator=draw) + 0.5)
+    shapes = ((2, 3, 6), (2, 3, 6, 2), (2, 6, 4), (2, 4))
+    probes = attentive.Probes(*(torch.randn(*shape, generator=draw) for shape in shapes))
+    standard = (tokens - scale.mean) / scale.std
+    for rate in range(2):
+        heads = []
+        for head in range(3):
+            attention = (standard @ probes.queries[rate, head] / 6**0.5).softmax(dim=1)  # (B, N)
+            heads.append((attention[:, :, None] * (standard @ probes.values[rate, head])).sum(dim=1))
+        expected = torch.cat(heads, dim=1) @ probes.classifier[rate] + probes.bias[rate]
+        torch.testing.assert_close(
+            attentive.logits(tokens, probes, scale)[rate], expected, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_probes_trained_together_are_those_trained_alone(blobs):
+    features, labels = blobs
+    tokens = features[:300, None] + torch.randn(300, 4, 8)
+    scale = attentive.Scale(torch.zeros(8), torch.ones(8))
+    trained = [
+        attentive.train_probes(
+            tokens, labels[:300], scale, classes=4, settings=ATTENTIVE.model_copy(update=changes),
+            generator=torch.Generator().manual_seed(0),
+        )
+        for changes in ({}, {"learning_rates": [0.03]})
+    ]  # fmt: skip
+    for together, alone in zip(*trained, strict=True):
+        torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_the_optimiser_is_adamw(blobs):
+    features, labels = blobs
+    tokens = features[:300, None] + torch.randn(300, 4, 8)
+    chosen = ATTENTIVE.model_copy(update={"epochs": 3, "learning_rates": [0.01], "weight_decay": 0.1})
+    scale = attentive.scale_of(tokens, batch_size=70)
+    ours = attentive.train_probes(
+        tokens, labels[:300], scale, classes=4, settings=chosen, generator=torch.Generator().manual_seed(0)
+    )
+    theirs = attentive.start(1, width=8, heads=2, classes=4)
+    theirs = attentive.Probes(*(part.requires_grad_() for part in theirs))
+    optimizer = torch.optim.AdamW(theirs, lr=0.01, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=9)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        for batch in torch.randperm(300, generator=generator).split(100):
+            scores = attentive.logits(tokens[batch], theirs, scale)[0]
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(scores, labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_tokens_are_scaled_as_the_linear_probe_scales_their_mean():
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randn(200, 9, 3, generator=draw) + 5 * torch.randn(200, 1, 3, generator=draw)
+    tokens[:, :, 2] = 2 * torch.randn(9, generator=draw)  # the same in every image
+    mean, std = attentive.scale_of(tokens.half(), batch_size=70)
+    expected = tokens.mean(dim=1)
+    torch.testing.assert_close(mean, expected.mean(dim=0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(std[:2], expected[:, :2].std(dim=0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(std[2], tokens[0, :, 2].std(correction=0) / 3, rtol=1e-3, atol=1e-3)
+
+
+def test_attention_finds_the_one_patch_that_tells_and_the_mean_does_not():
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (900,), generator=draw)
+    tokens = 2 * torch.randn(900, 16, 8, generator=draw)
+    place = torch.randint(16, (900,), generator=draw)
+    tokens[:, :, 7] = 0
+    tokens[range(900), place] = 2 * torch.eye(3, 8)[labels] + 4 * torch.eye(8)[7]  # marked by a channel
+    chosen = ATTENTIVE.model_copy(update={"epochs": 30})
+    predictions, choice, told = attentive.fit_predict(
+        {"patches": tokens[:600].half()}, labels[:600], {"patches": tokens[600:].half()},
+        classes=3, settings=chosen, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    mean = tokens.mean(dim=1)
+    theirs = LogisticRegression().fit(mean[:600], labels[:600]).score(mean[600:], labels[600:])
+    ours = (predictions["attention"] == labels[600:]).float().mean().item()
+    assert ours > 0.95 and theirs < 0.7
+    assert choice["attention"] > 0.9 and told["learning_rate"] in chosen.learning_rates
+
+
+def test_heads_that_do_not_fit_the_width_are_refused():
+    tokens = {"patches": torch.zeros(4, 2, 8)}
+    with pytest.raises(StudyError, match=r"probes\.attentive\.heads 3 must divide the width 8"):
+        attentive.fit_predict(
+            tokens, torch.tensor([0, 1, 0, 1]), tokens, classes=2,
+            settings=ATTENTIVE.model_copy(update={"heads": 3}), generator=torch.Generator(),
+        )  # fmt: skip
+
+
 def test_wilson_interval():
     # Wilson 1927 for 10 of 20, z = 1.96
     assert accuracy.wilson_interval(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
@@ -101,3 +308,7 @@ def test_protocols_say_what_was_done():
     assert "SGD 9 epochs" in linear.protocol(
         Linear(epochs=9, batch_size=8, learning_rates=[1.0], validation_fraction=0.1)
     )
+    options = {"epochs": 7, "batch_size": 8, "learning_rates": [1.0], "validation_fraction": 0.2}
+    assert "every block" in layerwise.protocol(Layerwise(**options))
+    assert "1 %, 12.5 % of the training labels" in few_shot.protocol(FewShot(shares=[0.01, 0.125], l2=1.0))
+    assert "2 learnt queries" in attentive.protocol(ATTENTIVE)

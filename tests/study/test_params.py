@@ -23,6 +23,8 @@ def values():
     [
         ("arms.hybrid.cl_weight", 1.2, ["arms.hybrid.cl_weight", "1.2", "less than or equal to 1"]),
         ("probes.knn.k", 0, ["probes.knn.k", "0", "greater than or equal to 1"]),
+        ("probes.few_shot.shares", [0.01, 1.5], ["probes.few_shot.shares", "1.5", "less than or equal to 1"]),
+        ("features.token_images", 0, ["features.token_images", "0", "greater than or equal to 1"]),
         ("probes.knn.neighbours", 3, ["probes.knn.neighbours", "unknown key", "temperature"]),
         ("vit.position", "learnt", ["vit.position", "'learnt'", "sincos"]),
         ("vit.width", 65, ["vit", "65", "multiple of heads"]),
@@ -92,6 +94,15 @@ def test_a_missing_key_is_named(values):
         validate(values)
 
 
+def test_a_probe_is_left_out_by_taking_its_lines_out(values):
+    assert list(dict(validate(values).probes)) == list(values["probes"])
+    del values["probes"]["layerwise"], values["probes"]["attentive"]
+    assert list(dict(validate(values).probes)) == list(values["probes"])
+    values["probes"]["layerwise"] = None  # dvc.yaml would still make stages of it
+    with pytest.raises(ParamsError, match=r"probes\.layerwise is None"):
+        validate(values)
+
+
 def test_yaml_that_is_not_yaml_is_placed(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 0\ndata: [1,\nvit: }\n")
     with pytest.raises(ParamsError, match="line 3"):
@@ -106,8 +117,9 @@ def test_the_numbers_that_dvc_writes_are_read(values):
 
 def test_an_undeclared_parameter_is_refused_by_name():
     params = load_params(ROOT / "params.yaml", stage="features", arm="cl")
-    with pytest.raises(ParamsError, match="seed"):
-        params.seed  # noqa: B018
+    assert params.features.token_images > 0
+    with pytest.raises(ParamsError, match="vit"):
+        params.vit  # noqa: B018
     params = load_params(ROOT / "params.yaml", stage="probe", arm="cl", probe="knn")
     assert params.probes.knn.k > 0 and params.runtime.devices
     with pytest.raises(ParamsError, match="linear"):
