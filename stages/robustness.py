@@ -17,6 +17,7 @@ from stages.study.device import pick_device
 from stages.study.params import Linear, load_params
 from stages.study.paths import (
     features_dir,
+    features_name,
     finetune_dir,
     model_dir,
     robustness_metrics,
@@ -55,7 +56,8 @@ def robustness(name: str) -> str:
             logits.append(pooled_features(tuned, inputs)["mean"] @ head["weight"].T + head["bias"])
         trials.append(trial)
     test = {pooling: torch.cat([features[pooling] for features in seen]) for pooling in seen[0]}
-    train = load_file(features_dir(name) / "train.safetensors", device=str(device))
+    train = load_file(features_dir(name) / features_name("pooled", "train"), device=str(device))
+    del train["image"]  # all of them, in order
     settings = params.probes.linear
     decisions = {
         "linear": probed(train, test, manifest, settings=settings, seed=params.seed),

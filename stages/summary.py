@@ -15,6 +15,7 @@ from stages.study.paths import (
     finetune_metrics,
     model_dir,
     probe_metrics,
+    probe_predictions,
     robustness_table,
     writing,
 )
@@ -60,6 +61,8 @@ def results(study: Study) -> list[Path]:
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
         files += [finetune_metrics(arm), robustness_table(arm), model_dir(arm) / "history.csv"]
+        if "layerwise" in dict(study.probes):  # whose curves are drawn from the predictions of each image
+            files.append(probe_predictions("layerwise", arm))
         files += [analysis_table(analysis, arm) for analysis in study.analyses]
     return files
 

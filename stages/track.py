@@ -163,9 +163,10 @@ def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:
     import pandas as pd
 
     table = pd.DataFrame()
+    columns = set(pd.read_csv(path, nrows=0)) if path.suffix == ".csv" else set()
     if (path / "history.csv").is_file():
         table = pd.read_csv(path / "history.csv").set_index("epoch")
-    elif path.suffix == ".csv" and "block" in pd.read_csv(path, nrows=0):
+    elif "block" in columns and "predicted" not in columns:  # the accuracies of a probe are in its JSON
         table = pd.read_csv(path)
         if "frequency" in table:
             table = table[table["frequency"] == table["frequency"].max()]

@@ -15,6 +15,7 @@ from stages.study.errors import StudyError
 from stages.study.params import Vit, load_params
 from stages.study.paths import (
     features_dir,
+    features_name,
     finetune_dir,
     model_dir,
     robustness_metrics,
@@ -43,8 +44,8 @@ def study(tmp_path, monkeypatch):
         writer.put(np.arange(count), images=images, masks=masks, **labels)
         writer.close()
         features_dir("cl").mkdir(parents=True, exist_ok=True)
-        features = {key: torch.randn(count, 16) for key in ("cls", "mean")}
-        save_file(features, features_dir("cl") / f"{split}.safetensors")
+        features = {key: torch.randn(count, 16) for key in ("cls", "mean")} | {"image": torch.arange(count)}
+        save_file(features, features_dir("cl") / features_name("pooled", split))
     manifest = write_manifest(project / "data", source="here", image_size=16, labels=NAMES)
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})

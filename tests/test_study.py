@@ -56,6 +56,8 @@ def test_everything_is_there(study):
         "results/finetune/mim/predictions.csv",
         "results/analysis/fourier/random.csv",
         "features/cl/test.safetensors",
+        "features/cl/tokens-train.safetensors",
+        "reports/figures/summary/layerwise-shape.svg",
         "mlruns/mlflow.db",
     ):
         assert (study / path).is_file(), path
@@ -77,8 +79,7 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
     assert found == FAN_IN | {
         "pretrain@hybrid",
         "features@hybrid",
-        "probe@hybrid-knn",
-        "probe@hybrid-linear",
+        *(f"probe@hybrid-{name}" for name in ("knn", "linear", "layerwise", "few_shot", "attentive")),
         "finetune@hybrid",
         "analyze@hybrid-attention",
         "analyze@hybrid-fourier",

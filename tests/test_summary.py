@@ -60,7 +60,7 @@ def test_one_good_file(made: Path) -> None:
     assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
     assert "orphan" not in soup.get_text()
     names = {path.name for path in (made / "reports/figures/summary").iterdir()}
-    figures = ("trade-off", "frequency-noise", "corruptions", "losses")
+    figures = ("trade-off", "layerwise-shape", "layerwise-texture", "frequency-noise", "corruptions", "losses")
     assert names == {f"{figure}.{form}" for figure in figures for form in ("png", "svg")}
 
 
@@ -70,6 +70,7 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "The paper's 4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested." in text
     assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
     assert "2 image files that could not be read" in text and "Claim <0> & more." in text
+    assert "few-shot, 1 % of labels (%)" in text
     assert "59.0 [56.8, 61.1]" in text and "reaches 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
     assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested"]

@@ -11,6 +11,10 @@ VECTOR = "coordinates of the authors' vector plot, exact to rounding"
 PIXELS = "read off the pixels of the authors' plot"
 SETTING = "ViT-B/16, ImageNet-1K"
 UNIFORM_DISTANCE = 116.49  # px: attention spread evenly over 14×14 patches of 16 px
+LAYERWISE = (  # what is said of the three curves that stand beside ours
+    f"the paper's MoCo v3, SimMIM and MAE (Fig. 10; {VECTOR}), of 1,000 classes; compare the courses, not "
+    "the levels."
+)
 HIGHEST_FREQUENCY = "6/7 π"  # the last bin of 14×14 patches
 
 
@@ -68,6 +72,21 @@ def log_amplitude() -> tuple[PaperCurve, PaperCurve]:
     return (
         PaperCurve("MoCo v3", "Fig. 8", depth, moco, VECTOR),
         PaperCurve("SimMIM", "Fig. 8", depth, simmim, VECTOR),
+    )
+
+
+def layerwise() -> tuple[PaperCurve, PaperCurve, PaperCurve]:
+    """Linear probing of every block in per cent: MoCo v3, SimMIM and MAE.
+
+    Paper: Fig. 10; exact vector coordinates.
+    """
+    moco = (5.1, 10.2, 17.4, 28.4, 40.0, 47.7, 54.6, 58.6, 62.2, 66.2, 69.4, 71.7)
+    simmim = (14.9, 25.9, 35.5, 43.2, 48.6, 53.6, 56.7, 56.8, 56.0, 52.9, 48.3, 45.3)
+    mae = (13.6, 21.5, 27.2, 32.3, 37.7, 43.6, 51.6, 58.4, 62.8, 64.6, 64.9, 64.1)
+    return (
+        PaperCurve("MoCo v3", "Fig. 10", _blocks(), moco, VECTOR),
+        PaperCurve("SimMIM", "Fig. 10", _blocks(), simmim, VECTOR),
+        PaperCurve("MAE", "Fig. 10", _blocks(), mae, VECTOR),
     )
 
 

@@ -20,7 +20,7 @@ def accuracies(arms: Arms, *, probes: Iterable[str]) -> pd.DataFrame:
 
     returns: label, evaluation (probe or "fine-tuned"), labels (the label set), accuracy, low, high, chance
              (fractions), arms. Replicates: mean accuracy, from the lowest low to the highest high
-    Probes that report no accuracy give no rows.
+    Probes that report no accuracy give no rows; one that reports shares of the labels, rows for each share.
     Raises StudyError naming a file that is missing or lacks a number.
     """
     rows = []
@@ -33,8 +33,14 @@ def accuracies(arms: Arms, *, probes: Iterable[str]) -> pd.DataFrame:
                     raise StudyError(
                         f"arms {', '.join(names)} share a label but not the label set {labels!r}"
                     )
+                replicates = [one[labels] for one in found]
                 place = {"label": label, "evaluation": evaluation, "labels": labels}
-                rows.append(place | _pooled([one[labels] for one in found]))
+                shares = replicates[0].get("by_share")
+                if not shares:
+                    rows.append(place | _pooled(replicates))
+                for share in shares or []:
+                    place["evaluation"] = f"few-shot, {100 * float(share):g} % of labels"
+                    rows.append(place | _pooled([one["by_share"][share] for one in replicates]))
     columns = ["label", "evaluation", "labels", "accuracy", "low", "high", "chance", "arms"]
     return pd.DataFrame(rows, columns=columns)
 

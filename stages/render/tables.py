@@ -78,23 +78,31 @@ def block_curves(
                 frame = frame[frame["frequency"] == frame["frequency"].max()]
             where = str(analysis_table(analysis, name))
             matrices.append(image_matrix(frame, by="block", measure=measure, where=where))
-        blocks = matrices[0].columns.to_numpy()
-        mean, low, high = bootstrap_interval(_stack(matrices, label=label, names=names), seed=seed)
-        curves.append(
-            pd.DataFrame(
-                {
-                    "label": label,
-                    "block": blocks,
-                    "depth": blocks / blocks.max(),
-                    "mean": mean,
-                    "low": low,
-                    "high": high,
-                    "arms": len(names),
-                    "images": len(matrices[0]),
-                }
-            )
-        )
+        curves.append(block_curve(matrices, label=label, names=names, seed=seed))
     return pd.concat(curves, ignore_index=True)
+
+
+def block_curve(matrices: list[pd.DataFrame], *, label: str, names: list[str], seed: int = 0) -> pd.DataFrame:
+    """The curve of one label: the mean over images and replicates per block, with its 95 % interval.
+
+    matrices: images × blocks of each of the arms `names`
+    returns:  label, block, depth, mean, low, high, arms, images
+    Raises StudyError if replicates differ in blocks or images.
+    """
+    blocks = matrices[0].columns.to_numpy()
+    mean, low, high = bootstrap_interval(stacked(matrices, label=label, names=names), seed=seed)
+    return pd.DataFrame(
+        {
+            "label": label,
+            "block": blocks,
+            "depth": blocks / blocks.max(),
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "arms": len(names),
+            "images": len(matrices[0]),
+        }
+    )
 
 
 def head_means(arms: Arms, *, analysis: str, measure: str) -> pd.DataFrame:
@@ -136,7 +144,7 @@ def spectra(
                 where = str(analysis_table(analysis, name))
                 chosen = frame[frame["block"] == block]
                 matrices.append(image_matrix(chosen, by="frequency", measure=measure, where=where))
-            mean, low, high = bootstrap_interval(_stack(matrices, label=label, names=names), seed=seed)
+            mean, low, high = bootstrap_interval(stacked(matrices, label=label, names=names), seed=seed)
             frequency = matrices[0].columns.to_numpy()
             parts.append(
                 pd.DataFrame(
@@ -165,8 +173,11 @@ def uniform_distance(*, grid: int, patch_size: int) -> float:
     return float(patch_size * np.hypot(rows[:, None] - rows, columns[:, None] - columns).mean())
 
 
-def _stack(matrices: list[pd.DataFrame], *, label: str, names: list[str]) -> np.ndarray:
-    """Replicates as one array (R, images, places)."""
+def stacked(matrices: list[pd.DataFrame], *, label: str, names: list[str]) -> np.ndarray:
+    """Replicates as one array (R, images, places).
+
+    Raises StudyError if they differ in images or places.
+    """
     first = matrices[0]
     for matrix, name in zip(matrices, names, strict=True):
         if not matrix.columns.equals(first.columns) or not matrix.index.equals(first.index):

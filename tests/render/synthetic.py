@@ -83,6 +83,20 @@ def write_arm(
         write_json(
             folder / f"results/probe/{probe}/{name}.json", {"labels": sets, "protocol": f"the {probe} way"}
         )
+    few = {"0.01": 0.15, "0.1": 0.25}
+    for probe, accuracies in (("layerwise", [0.4]), ("few_shot", few.values()), ("attentive", [0.5])):
+        numbers = score(max(accuracies)) | {"pooling": "attention"}
+        if probe == "few_shot":
+            numbers |= {"by_share": {share: score(value) for share, value in few.items()}}
+        write_json(
+            folder / f"results/probe/{probe}/{name}.json",
+            {"labels": {"shape": numbers, "texture": numbers}, "protocol": f"the {probe} way"},
+        )
+    write_csv(
+        folder / f"results/probe/layerwise/{name}.csv",
+        layerwise_table(objective, images=images, blocks=blocks, seed=100 + seed),
+    )
+
     tuned = {"shape": score(0.6 + ACCURACY[objective] / 3), "texture": score(0.7 + ACCURACY[objective] / 3)}
     write_json(folder / f"results/finetune/{name}.json", {"labels": tuned, "protocol": "4 epochs, AdamW"})
 
@@ -129,6 +143,21 @@ def decided(chance: float, generator: np.random.Generator, *, images: int) -> pd
     right = generator.random(images) < chance
     predicted = np.where(right, truth, (truth + 1) % 10)
     return pd.DataFrame({"image": np.arange(images), "truth": truth, "predicted": predicted})
+
+
+def layerwise_table(objective: str, *, images: int, blocks: int, seed: int) -> pd.DataFrame:
+    """Predictions from every block: CL rises to its last block, MIM turns before it, the best is chosen."""
+    generator = np.random.default_rng(seed)
+    place = pd.MultiIndex.from_product(
+        [["shape", "texture"], range(images), range(blocks + 1)], names=["labels", "image", "block"]
+    ).to_frame(index=False)
+    depth = place["block"] / blocks
+    best = round(0.6 * blocks) if objective == "masked" else blocks
+    rise = {"random": 0.0, "contrastive": 0.5, "masked": 0.4, "hybrid": 0.5}[objective]
+    chance = 0.2 + rise * np.minimum(depth, 2 * best / blocks - depth) + 0.1 * (place["labels"] == "shape")
+    difficulty = generator.random((2, images))[(place["labels"] == "shape").astype(int), place["image"]]
+    right = (0.8 * difficulty + 0.2 * generator.random(len(place))) < chance
+    return place.assign(truth=1, predicted=right.astype(int), chosen=place["block"] == best)
 
 
 def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:

@@ -19,7 +19,15 @@ from stages.render.curves import depth_figure, head_figure
 from stages.render.figures import figure_html, image_bytes, show
 from stages.render.labels import label_ends, label_points, settle, spread
 from stages.render.outcomes import loss_figure, trade_off_figure
-from stages.render.paper import distance, hybrid_sweep, log_amplitude, methods, mutual_information, trade_offs
+from stages.render.paper import (
+    distance,
+    hybrid_sweep,
+    layerwise,
+    log_amplitude,
+    methods,
+    mutual_information,
+    trade_offs,
+)
 from stages.render.style import COLOURS, CONTROL, darker, palette, styled
 from stages.study.errors import StudyError
 from stages.study.params import Arm
@@ -171,6 +179,13 @@ def test_numbers_of_the_paper() -> None:
     assert len(mutual_information().values) == 12 and max(mutual_information().values) == 0.322
     moco, simmim = log_amplitude()
     assert (len(moco.values), moco.values[-1], simmim.values[-1]) == (13, -2.51, -2.31)
+    probed = {curve.method: curve.values for curve in layerwise()}
+    assert [len(values) for values in probed.values()] == [12] * 3
+    assert max(probed["SimMIM"]) - probed["SimMIM"][-1] == pytest.approx(11.5)
+    # MoCo v3 is above SimMIM from block 8, above MAE in blocks 5 to 8 and from block 10.
+    for other, above in (("SimMIM", [8, 9, 10, 11, 12]), ("MAE", [5, 6, 7, 8, 10, 11, 12])):
+        pairs = zip(probed["MoCo v3"], probed[other], strict=True)
+        assert [block for block, (ours, theirs) in enumerate(pairs, start=1) if ours > theirs] == above
     assert {point.method: point.linear for point in methods()}["MoCo v3"] == 76.7
     assert hybrid_sweep()[0.2].finetuned == 82.29
 

@@ -85,6 +85,13 @@ def test_accuracies_of_replicates() -> None:
     assert row["low"] == pytest.approx(0.528) and row["high"] == pytest.approx(0.571)
 
 
+def test_shares_of_the_labels_are_evaluations_of_their_own() -> None:
+    table = accuracies(ARMS, probes=["few_shot"])
+    rows = table[(table["label"] == "CL") & (table["labels"] == "shape")].set_index("evaluation")
+    assert list(rows.index) == ["few-shot, 1 % of labels", "few-shot, 10 % of labels", "fine-tuned"]
+    assert rows["accuracy"].tolist()[:2] == pytest.approx([0.15, 0.25])
+
+
 def test_untrained_arms_have_no_history() -> None:
     found = histories(ARMS)
     assert list(found) == ["CL"] and len(found["CL"]) == 2
