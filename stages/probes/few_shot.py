@@ -46,7 +46,8 @@ def fit_predict(
     mean, std = known.mean(dim=0), known.std(dim=0).clamp(min=1e-6)
     known, asked = (F.normalize((features - mean) / std, dim=1) for features in (known, asked))
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    predictions, choice, told = {}, {}, {}
+    predictions, choice = {}, {}
+    told: dict[str, float] = {}
     for share in settings.shares:
         few = labelled(labels, order, share=share)
         weights = logistic_regression(known[few], labels[few], classes=classes, l2=settings.l2)
