@@ -60,7 +60,14 @@ def test_one_good_file(made: Path) -> None:
     assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
     assert "orphan" not in soup.get_text()
     names = {path.name for path in (made / "reports/figures/summary").iterdir()}
-    figures = ("trade-off", "layerwise-shape", "layerwise-texture", "frequency-noise", "corruptions", "losses")
+    figures = (
+        "trade-off",
+        "layerwise-shape",
+        "layerwise-texture",
+        "frequency-noise",
+        "corruptions",
+        "losses",
+    )
     assert names == {f"{figure}.{form}" for figure in figures for form in ("png", "svg")}
 
 
