@@ -2,20 +2,42 @@
 
 import argparse
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages.claims import measures
-from stages.claims.decision import LEVEL, RESAMPLES, Mean, bootstrap, holm, joint, paired_difference, verdict
-from stages.claims.entries import CLAIMS, Claim
+from stages.claims.decision import LEVEL, RESAMPLES, differences, holm, joint, paired_difference, verdict
+from stages.claims.entries import CLAIMS, FAMILIES, Claim
+from stages.claims.roles import bootstrapped
+from stages.claims.specification import RESAMPLES as FEWER
+from stages.claims.specification import (
+    Specification,
+    claim_values,
+    main_choices,
+    options_of,
+    robustness,
+    role_values,
+    specification_table,
+    specifications,
+)
+from stages.claims.tables import MissingInput, Tables
 from stages.study.command import run
-from stages.study.params import Study, load_params
-from stages.study.paths import write_json
+from stages.study.params import load_params
+from stages.study.paths import write_json, write_text
 from stages.study.seeds import derive
 
 CLAIMS_FILE = Path("results/claims.json")
+SPECIFICATIONS_FILE = Path("results/specifications.csv")
+RULES = {
+    "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images "
+    "and of replicates where there are any",
+    "effect_size": "d is Cohen's d_z, the mean difference over its standard deviation between images",
+    "specifications": "Choices agree that give the same verdict, each decided by itself "
+    f"({FEWER} resamples, level {LEVEL:g} without correction)",
+    "replications": f"Decided like the claims, at level {LEVEL:g} without correction",
+}
 
 
 def main() -> None:
@@ -25,79 +47,92 @@ def main() -> None:
 
 
 def decide() -> str:
-    """Compare, correct, and write a verdict on every claim."""
-    params = load_params(stage="decide")
-    compared = [compare(claim, params=params) for claim in CLAIMS]
-    tested = [entry for entry in compared if "p" in entry]
-    for entry, adjusted in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
-        differences = entry.pop("differences")
-        entry |= {"p_adjusted": adjusted, "verdict": verdict(differences, adjusted)}
-    write_json(
-        CLAIMS_FILE,
-        {
-            "claims": compared,
-            "correction": f"Holm over {len(tested)} tested claims, level {LEVEL:g}",
-            "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images "
-            "and of replicates where there are any",
-        },
-    )
-    counts = pd.Series([entry["verdict"] for entry in compared]).value_counts()
+    """Compare, correct, write a verdict on every claim, and decide each again under its other choices."""
+    tables = Tables(Path("."), load_params(stage="decide"))
+    numbers = {claim.name: compare(claim, tables=tables) for claim in CLAIMS}
+    entries = [about(claim, tables=tables) | taken(numbers[claim.name], "why", "arms") for claim in CLAIMS]
+    tested = [claim for claim in CLAIMS if "p" in numbers[claim.name]]
+    corrected = holm([numbers[claim.name]["p"] for claim in tested])
+    found: dict[str, list[Specification]] = {}
+    for claim, adjusted in zip(tested, corrected, strict=True):
+        entry = numbers[claim.name]
+        entry |= {"p_adjusted": adjusted, "verdict": verdict(entry.pop("differences"), adjusted)}
+        found[claim.name] = specifications(claim, tables=tables)
+        entry["specifications"] = robustness(found[claim.name], verdict=entry["verdict"])
+    correction = {"correction": f"Holm over {len(tested)} tested claims, level {LEVEL:g}"}
+    write_json(CLAIMS_FILE, {"claims": numbers, "entries": entries, "rules": RULES | correction})
+    table = specification_table(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(SPECIFICATIONS_FILE, table)
+    counts = pd.Series([entry["verdict"] for entry in numbers.values()]).value_counts()
     return ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
-def compare(claim: Claim, *, params: Study, root: Path = Path(".")) -> dict[str, Any]:
-    """The differences that decide one claim, and each side's difference to the untrained control.
-
-    returns: an entry of results/claims.json, without verdict unless it cannot be tested
-    """
-    entry: dict[str, Any] = {
+def about(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+    """A claim in words: what it says, how it is decided, and the choices it depends on."""
+    return {
         "name": claim.name,
         "section": claim.section,
         "statement": claim.statement,
         "statistic": claim.statistic,
         "unit": claim.unit,
-        "comparison": f"{claim.higher} over {' and '.join(claim.lower)}",
+        "comparison": claim.comparison,
+        "choices": [{"name": choice.name, "options": options_of(choice, tables)} for choice in claim.choices],
+        "fixed": list(claim.fixed),
     }
-    tables: dict[str, pd.DataFrame] = {}
+
+
+def compare(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+    """The differences that decide one claim, each side's difference to the untrained control, replications.
+
+    returns: the numbers of a claim in results/claims.json, without verdict unless it cannot be tested; `why`
+             in words and `arms` by role, which stand among its words there; and the `differences`
+    """
+    again = replications(claim, tables=tables)
+    chosen = main_choices(claim)
     try:
-        for role in (claim.higher, *claim.lower):
-            tables[role] = role_values(claim, role, params=params, root=root)
-    except measures.MissingInput as missing:
-        return entry | {"verdict": "not tested", "why": f"{missing}"}
-    with suppress(measures.MissingInput):
-        tables["random"] = role_values(claim, "random", params=params, root=root)
-    means = bootstrapped(tables, seed=derive(params.seed, "decide", claim.name))
-    differences = [paired_difference(means[claim.higher], means[role]) for role in claim.lower]
-    entry |= joint(differences)._asdict() | {"differences": differences, "why": ""}
+        sides = claim_values(claim, chosen, tables=tables)
+    except MissingInput as missing:
+        return again | {"verdict": "not tested", "why": f"{missing}", "arms": {}}
+    with suppress(MissingInput):
+        sides.setdefault("random", role_values(claim, "random", chosen, tables=tables))
+    means = bootstrapped(sides, seed=derive(tables.params.seed, "decide", claim.name))
+    over = differences(means, higher=claim.higher, lower=claim.lower)
+    entry: dict[str, Any] = again | joint(over)._asdict() | {"differences": over, "why": ""}
     entry["values"] = {role: mean.value for role, mean in means.items()}
-    entry["arms"] = {role: list(table.columns) for role, table in tables.items()}
-    if control := means.pop("random", None):
+    entry["arms"] = {role: list(table.columns) for role, table in sides.items()}
+    control = means.get("random")
+    if control and "random" not in (claim.higher, *claim.lower):
         entry["over_random"] = {
-            role: paired_difference(mean, control)._asdict() for role, mean in means.items()
+            role: paired_difference(mean, control)._asdict()
+            for role, mean in means.items()
+            if role != "random"
         }
     return entry
 
 
-def role_values(claim: Claim, role: str, *, params: Study, root: Path) -> pd.DataFrame:
-    """One value per image (rows) for each arm (columns) that stands for an objective.
+def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+    """The same comparison with the other methods of the families, where the study has arms of them.
 
-    They are the first arm with that objective and its replicates: all arms of the same objective and label.
-    Raises MissingInput if there is none.
+    returns: {"replications": {"dino over masked": effect, low, high, p, d_z, verdict}}, or nothing.
+    A hybrid is one of its own parents, so a claim about it has none.
     """
-    arms = [name for name, arm in params.arms.items() if arm.objective == role]
-    if not arms:
-        raise measures.MissingInput(f"no arm has the objective {role}")
-    label = params.arms[arms[0]].label
-    replicates = [name for name in arms if name == arms[0] or (label and params.arms[name].label == label)]
-    measure = getattr(measures, claim.measure)
-    return pd.DataFrame({name: measure(root, name, params) for name in replicates}).dropna()
+    roles = (claim.higher, *claim.lower)
+    if "hybrid" in roles:
+        return {}
+    found: dict[str, Any] = {}
+    for methods in list(product(*(FAMILIES.get(role, (role,)) for role in roles)))[1:]:
+        with suppress(MissingInput):
+            sides = {name: role_values(claim, name, main_choices(claim), tables=tables) for name in methods}
+            name = f"{methods[0]} over {' and '.join(methods[1:]) or '0'}"
+            means = bootstrapped(sides, seed=derive(tables.params.seed, "decide", claim.name, name))
+            over = differences(means, higher=methods[0], lower=methods[1:])
+            found[name] = joint(over)._asdict() | {"verdict": verdict(over, joint(over).p)}
+    return {"replications": found} if found else {}
 
 
-def bootstrapped(tables: dict[str, pd.DataFrame], *, seed: int) -> dict[str, Mean]:
-    """The mean of each role over its arms and the images that all roles have."""
-    shared = pd.concat(tables, axis=1, join="inner")
-    means = bootstrap([shared[role].to_numpy().T for role in tables], seed=seed)
-    return dict(zip(tables, means, strict=True))
+def taken(entry: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Some keys of an entry, which then no longer has them."""
+    return {key: entry.pop(key) for key in keys}
 
 
 if __name__ == "__main__":

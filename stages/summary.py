@@ -57,7 +57,7 @@ def summary() -> str:
 
 def results(study: Study) -> list[Path]:
     """Every result that the notebook reads, as the arms, probes and analyses of the study name them."""
-    files = [DATA / "manifest.json", Path("results/claims.json")]
+    files = [DATA / "manifest.json", Path("results/claims.json"), Path("results/specifications.csv")]
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
         files += [finetune_metrics(arm), robustness_table(arm), model_dir(arm) / "history.csv"]

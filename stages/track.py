@@ -29,7 +29,15 @@ from stages.study.tracking import LONGEST_TAG, MEMBER, Record, Store, connect, p
 MIRRORED = ("models", "results", "reports")  # what the stage `track` depends on
 AXES = ["image", "block", "head", "frequency"]  # columns of an analysis that say where, not what
 NOT_HEADLINE = ("low", "high", "images", "chance", "learning_rate", "by_", "p_adjusted")
-DECIDED = ("effect", "low", "high", "p_adjusted", "verdict")  # of a claim; the rest stands in its table
+DECIDED = (
+    "effect",
+    "low",
+    "high",
+    "p_adjusted",
+    "d_z",
+    "agree",
+    "verdict",
+)  # of a claim; the rest stands in its table
 Measure = tuple[str, float, int]  # name, value, step
 
 
@@ -137,7 +145,9 @@ def study_record(
                 metrics += [(f"{arm}.{name}", v, step) for name, v, step in numbers if is_headline(name)]
                 params |= {f"{arm}.{name}": text for name, text in texts.items() if name.endswith("verdict")}
                 if path.name == "claims.json":
-                    tables["claims.json"] = [flat(named(claim)) for claim in read_json(path)["claims"]]
+                    tables["claims.json"] = claim_rows(read_json(path))
+                if path.name == "specifications.csv":
+                    tables["specifications.json"] = specification_rows(path)
         for path in result.outs("reports"):
             files += [(figure, str(path.relative_to("reports"))) for figure in sorted(path.glob("**/*.png"))]
             files += [(path, None)] if path.name == "index.html" else []
@@ -149,6 +159,18 @@ def study_record(
     tags |= about if all(timings) else without_machine(about)
     name = os.environ.get("DVC_EXP_NAME") or f"study {state[:8]}"
     return Record(state, name, params=params, metrics=metrics, tags=tags, files=files, tables=tables)
+
+
+def claim_rows(decided: dict[str, Any]) -> list[dict[str, Any]]:
+    """results/claims.json as a table: a row per claim, its words and then its numbers."""
+    return [flat(named(words | decided["claims"][words["name"]])) for words in decided["entries"]]
+
+
+def specification_rows(path: Path) -> list[dict[str, Any]]:
+    """results/specifications.csv as a table."""
+    import pandas as pd
+
+    return [dict(row) for row in pd.read_csv(path).to_dict("records")]
 
 
 def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:

@@ -1,12 +1,16 @@
 """Verdicts follow the tables: what is put into them comes out."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.claims.entries import CLAIMS
-from stages.decide import compare
-from stages.study.params import load_params
+from stages.claims.tables import Tables
+from stages.decide import CLAIMS_FILE, SPECIFICATIONS_FILE, compare, decide
+from stages.study.params import Arm, load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
 
 IMAGES, BLOCKS, HEADS = 60, 6, 2
@@ -48,7 +52,7 @@ def study(tmp_path):
             [
                 (i, b, f, amplitude if (b, f) == (6, 0.75) else 5)
                 for i in range(IMAGES)
-                for b in (0, 6)
+                for b in range(BLOCKS + 1)
                 for f in (0.25, 0.75)
             ],
             columns=["image", "block", "frequency", "log_amplitude"],
@@ -77,36 +81,40 @@ def test_differences_are_those_put_in(study):
         "linear_probing": 0.8,
     }
     for name, effect in expected.items():
-        entry = compare(NAMED[name], params=params, root=study)
+        entry = compare(NAMED[name], tables=Tables(study, params))
         assert entry["effect"] == pytest.approx(effect, abs=0.12)
         assert entry["low"] < entry["effect"] < entry["high"] and entry["p"] < 0.01
         assert set(entry["values"]) == {"contrastive", "masked", "random"}
 
 
 def test_the_control_is_compared_with_both_sides(study):
-    entry = compare(NAMED["attention_collapse"], params=load_params(), root=study)
+    entry = compare(NAMED["attention_collapse"], tables=Tables(study, load_params()))
     assert entry["over_random"]["masked"]["low"] > 0.2
     assert entry["over_random"]["contrastive"]["effect"] == pytest.approx(0.01, abs=0.005)
 
 
 def test_a_claim_over_both_parents_is_decided_by_the_worse(study):
-    entry = compare(NAMED["hybrid_linear"], params=load_params(), root=study)
+    entry = compare(NAMED["hybrid_linear"], tables=Tables(study, load_params()))
     assert entry["effect"] == pytest.approx(-0.4, abs=0.12)
-    assert compare(NAMED["hybrid_finetuned"], params=load_params(), root=study)["effect"] > 0
+    assert compare(NAMED["hybrid_finetuned"], tables=Tables(study, load_params()))["effect"] > 0
 
 
 def test_what_is_missing_is_not_tested_and_says_why(study):
     params = load_params()
     (study / analysis_table("fourier", "cl")).unlink()
-    entry = compare(NAMED["frequency"], params=params, root=study)
+    entry = compare(NAMED["frequency"], tables=Tables(study, params))
     assert entry["verdict"] == "not tested" and "fourier/cl.csv" in entry["why"]
     without = params.model_copy(update={"analyses": {"fourier": params.analyses["fourier"]}})
-    assert "not among" in compare(NAMED["attention_distance"], params=without, root=study)["why"]
+    assert "not among" in compare(NAMED["attention_distance"], tables=Tables(study, without))["why"]
     fewer = params.model_copy(update={"arms": {k: v for k, v in params.arms.items() if k != "mim"}})
-    entry = compare(NAMED["linear_probing"], params=fewer, root=study)
+    entry = compare(NAMED["linear_probing"], tables=Tables(study, fewer))
     assert entry["verdict"] == "not tested" and "masked" in entry["why"]
     wide = params.model_copy(update={"vit": params.vit.model_copy(update={"width": 768, "heads": 12})})
-    assert "768 wide" in compare(NAMED["small_models"], params=wide, root=study)["why"]
+    assert "768 wide" in compare(NAMED["small_models"], tables=Tables(study, wide))["why"]
+    assert "at least 768" in compare(NAMED["large_models"], tables=Tables(study, params))["why"]
+    assert compare(NAMED["large_models"], tables=Tables(study, wide))["effect"] == pytest.approx(
+        -0.65, abs=0.15
+    )
 
 
 def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study):
@@ -118,8 +126,77 @@ def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study
         (study / analysis_table(table, "cl_again")).write_bytes(
             (study / analysis_table(table, "mim")).read_bytes()
         )
-    entry = compare(NAMED["attention_distance"], params=params.model_copy(update={"arms": arms}), root=study)
+    tables = Tables(study, params.model_copy(update={"arms": arms}))
+    entry = compare(NAMED["attention_distance"], tables=tables)
     assert entry["values"]["contrastive"] == pytest.approx((15 + 8) / 2, abs=0.1)
     assert entry["arms"]["contrastive"] == ["cl", "cl_again"]
     # The two trainings disagree, so another pair of them could have shown no difference at all.
     assert entry["high"] > 6.5 and entry["low"] < 0.5
+
+
+def test_a_claim_of_one_arm_compares_its_blocks(study):
+    entry = compare(NAMED["frequency_falls"], tables=Tables(study, load_params()))
+    # The highest bin is 5 in every block but the last, where it is -1.5: the last third has lost half of 6.5.
+    assert entry["effect"] == pytest.approx(3.25, abs=0.1) and entry["p"] < 0.01
+    assert entry["values"] == {"masked": pytest.approx(3.25, abs=0.1), "random": pytest.approx(3.0, abs=0.1)}
+    assert entry["over_random"]["masked"]["effect"] == pytest.approx(0.25, abs=0.1)
+    entry = compare(NAMED["collapse_with_depth"], tables=Tables(study, load_params()))
+    assert entry["effect"] == pytest.approx(0.88, abs=0.01) and entry["d_z"] > 5
+    again = compare(NAMED["collapse_beyond_untrained"], tables=Tables(study, load_params()))
+    assert again["effect"] == pytest.approx(-0.01, abs=0.005) and "over_random" not in again
+
+
+def test_other_methods_of_a_family_are_replications_and_decide_nothing(study):
+    params = load_params()
+    others = {"dino": ("dino", "cl"), "mae": ("autoencoder", "mim")}
+    for name, (_, like) in others.items():
+        (study / analysis_table("attention", name)).write_bytes(
+            (study / analysis_table("attention", like)).read_bytes()
+        )
+    arms = {**params.arms, **{name: Arm(objective=objective) for name, (objective, _) in others.items()}}
+    alone = compare(NAMED["attention_distance"], tables=Tables(study, params))
+    tables = Tables(study, params.model_copy(update={"arms": arms}))
+    entry = compare(NAMED["attention_distance"], tables=tables)
+    again = entry.pop("replications")
+    assert entry == alone and set(again) == {
+        "contrastive over autoencoder",
+        "dino over masked",
+        "dino over autoencoder",
+    }
+    assert all(item["verdict"] == "supported" for item in again.values())
+    assert again["dino over autoencoder"]["effect"] == pytest.approx(entry["effect"])
+    assert "replications" not in compare(NAMED["hybrid_attention"], tables=tables)
+    # Without the paper's own method nothing is decided, but the replication is there.
+    fewer = params.model_copy(update={"arms": {k: v for k, v in arms.items() if k != "mim"}})
+    entry = compare(NAMED["attention_distance"], tables=Tables(study, fewer))
+    assert entry["verdict"] == "not tested" and "masked" in entry["why"]
+    assert set(entry["replications"]) == {"contrastive over autoencoder", "dino over autoencoder"}
+
+
+def test_the_two_files_are_the_same_bytes_again_and_agree(study, monkeypatch):
+    root = Path(__file__).parents[1]
+    for name in ("params.yaml", "dvc.yaml"):
+        (study / name).write_bytes((root / name).read_bytes())
+    monkeypatch.chdir(study)
+    said = decide()
+    before = [path.read_bytes() for path in (CLAIMS_FILE, SPECIFICATIONS_FILE)]
+    assert decide() == said and "1 not tested" in said
+    assert [path.read_bytes() for path in (CLAIMS_FILE, SPECIFICATIONS_FILE)] == before
+    decided, table = json.loads(before[0]), pd.read_csv(SPECIFICATIONS_FILE)
+    names = [claim.name for claim in CLAIMS]
+    assert [entry["name"] for entry in decided["entries"]] == names and set(decided["claims"]) == set(names)
+    assert f"over {len(names) - 1} tested claims" in decided["rules"]["correction"]
+    for name, numbers in decided["claims"].items():
+        rows = table[table["claim"] == name]
+        if numbers["verdict"] == "not tested":
+            assert rows.empty and "specifications" not in numbers
+            continue
+        found = numbers["specifications"]
+        assert found["count"] == len(rows) > 2
+        assert found["agree"] == pytest.approx((rows["verdict"] == numbers["verdict"]).mean(), abs=1e-5)
+        assert rows["effect"].iloc[0] == pytest.approx(numbers["effect"], rel=1e-4)
+    # Of six blocks the last quarter is the last third, and of two heads the median is the mean: 4 × 1 × 3.
+    assert decided["claims"]["attention_distance"]["specifications"]["count"] == 12
+    assert decided["claims"]["attention_distance"]["specifications"]["agree"] == 1
+    chosen = table[table["claim"] == "linear_probing"]
+    assert set(chosen["probe"]) == {"linear"} and set(chosen["pooling"]) == {"chosen on validation", "cls"}

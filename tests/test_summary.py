@@ -60,15 +60,9 @@ def test_one_good_file(made: Path) -> None:
     assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
     assert "orphan" not in soup.get_text()
     names = {path.name for path in (made / "reports/figures/summary").iterdir()}
-    figures = (
-        "trade-off",
-        "layerwise-shape",
-        "layerwise-texture",
-        "frequency-noise",
-        "corruptions",
-        "losses",
-    )
-    assert names == {f"{figure}.{form}" for figure in figures for form in ("png", "svg")}
+    drawn = ["trade-off", "layerwise-shape", "layerwise-texture", "frequency-noise", "corruptions"]
+    drawn += ["losses", "choices-claim-0"]
+    assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg")}
 
 
 def test_says_what_the_tables_say(made: Path) -> None:
@@ -80,7 +74,9 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "few-shot, 1 % of labels (%)" in text
     assert "59.0 [56.8, 61.1]" in text and "reaches 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
-    assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested"]
+    assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested", "? undecided"]
+    folded = soup.select_one("details > summary")
+    assert folded is not None and folded.get_text() == "Claim <0> & more. 3 of 4 choices agree; 1 undecided"
 
 
 def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:

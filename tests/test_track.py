@@ -129,7 +129,8 @@ def test_every_stage_has_a_run_with_what_belongs_to_it(study):
     assert history(attention, "nmi") == [(1, 0), (2, 0)]
     assert set(attention.data.metrics) == {"distance", "nmi"}
     assert history(fourier, "log_amplitude") == [(0, -3)]
-    assert found["decide"][0].data.metrics == {"frequency.effect": 0.25, "frequency.p_adjusted": 0.01}
+    decided = {"frequency.effect": 0.25, "frequency.p_adjusted": 0.01, "frequency.specifications.agree": 0.5}
+    assert found["decide"][0].data.metrics == decided
     assert found["decide"][0].data.params["frequency.verdict"] == "supported"
     assert not list(study.glob(f"mlruns/artifacts/{pretrain.info.run_id}/artifacts/*"))
 
@@ -148,6 +149,7 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
         "cl.attention.nmi": 0,
         "cl.fourier.log_amplitude": -3,
         "claims.frequency.effect": 0.25,
+        "claims.frequency.specifications.agree": 0.5,
     }
     assert history(whole, "cl.attention.distance") == [(1, 9), (2, 4.5)]
     params = flat(yaml.safe_load((study / "params.yaml").read_text()))
@@ -156,7 +158,14 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
     assert artifact(whole, "index.html") == "<html>report</html>"
     assert artifact(whole, "figures/attention/figure.png") == "PNG"
     claims, stages = json.loads(artifact(whole, "claims.json")), json.loads(artifact(whole, "stages.json"))
-    assert dict(zip(claims["columns"], claims["data"][0], strict=True))["statement"] == "MIM > CL"
+    claim = dict(zip(claims["columns"], claims["data"][0], strict=True))
+    assert claim["statement"] == "MIM > CL" and claim["verdict"] == "supported"
+    specifications = json.loads(artifact(whole, "specifications.json"))
+    assert specifications["columns"][:3] == ["claim", "specification", "blocks"]
+    assert specifications["data"] == [
+        ["frequency", 1, None, 0.25, "supported"],
+        ["frequency", 2, "all", 0, "undecided"],
+    ]
     assert [row[stages["columns"].index("stage")] for row in stages["data"]] == addresses()
     link = f"[cl-knn](#/experiments/{whole.info.experiment_id}/runs/{found['probe@cl-knn'][0].info.run_id})"
     assert link in whole.data.tags["mlflow.note.content"]
@@ -173,9 +182,10 @@ def test_tracking_again_adds_nothing(study):
 def test_two_states_share_the_runs_of_what_did_not_change(study):
     track.track()
     make_study(study, k=40)
-    assert "2 of 12 stages were new" in track.track()
+    assert "3 of 12 stages were new" in track.track()
     found = runs()
-    assert {stage for stage, some in found.items() if len(some) == 2} == {"probe@cl-knn", "summary", "study"}
+    again = {stage for stage, some in found.items() if len(some) == 2}
+    assert again == {"probe@cl-knn", "decide", "summary", "study"}
     first, second = found["study"]
     states = [run.data.tags["study.key"][:8] for run in found["study"]]
     assert found["pretrain@cl"][0].data.tags[PARENT] == first.info.run_id
@@ -295,7 +305,7 @@ def test_a_study_under_change_is_not_taken_for_a_state(study):
     params = yaml.safe_load((study / "params.yaml").read_text())
     params["probes"]["knn"]["k"] = 5
     (study / "params.yaml").write_text(yaml.safe_dump(params))
-    assert "probe@cl-knn ran with another probes.knn (2 in all)" in track.track()
+    assert "probe@cl-knn ran with another probes.knn (3 in all)" in track.track()
     assert set(runs()) == set(addresses())
 
 

@@ -60,9 +60,16 @@ def make_out(root: Path, path: str, seen: dict[str, Any]) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     value = 0.01 * seen.get("probes.knn", {}).get("k", 50)
     if path.endswith("claims.json"):
-        claim = {"name": "frequency", "statement": "MIM > CL", "effect": 0.25, "p_adjusted": 0.01}
-        claim["verdict"] = "supported"
-        content = json.dumps({"claims": [claim], "correction": "Holm"})
+        claim = {"effect": 0.25, "p_adjusted": 0.01, "verdict": "supported", "specifications": {"agree": 0.5}}
+        entry = {
+            "name": "frequency",
+            "statement": "MIM > CL",
+            "choices": [{"name": "images", "options": ["all"]}],
+        }
+        content = json.dumps({"claims": {"frequency": claim}, "entries": [entry], "rules": {"by": "Holm"}})
+    elif path.endswith("specifications.csv"):
+        content = "claim,specification,blocks,effect,verdict\n"
+        content += "frequency,1,,0.25,supported\nfrequency,2,all,0,undecided\n"
     elif path.endswith(".json"):
         shape = {"accuracy": value, "low": value - 0.1, "pooling": "mean", "by_pooling": {"mean": value}}
         content = json.dumps({"labels": {"shape": shape}, "protocol": "p" * 7000})

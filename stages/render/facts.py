@@ -131,6 +131,7 @@ def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
             "claim": claim["statement"],
             "verdict": verdict_mark(claim["verdict"]),
             "difference": effect(claim),
+            "robust": robust(claim),
             "of what": claim.get("why") or _compared(claim),
             "means": _means(claim),
             "against untrained": against_untrained(claim),
@@ -138,8 +139,28 @@ def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
         }
         for claim in claims
     ]
-    columns = ["claim", "verdict", "difference", "of what", "means", "against untrained", "paper"]
+    columns = ["claim", "verdict", "difference", "robust", "of what", "means", "against untrained", "paper"]
     return pd.DataFrame(rows, columns=columns, dtype=object).set_index("claim")
+
+
+def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
+    """Each claim with the other methods of its families, where the study has arms of them."""
+    rows = {
+        f"{claim['statement']} ({pair})": {
+            "verdict": verdict_mark(again["verdict"]),
+            "difference": effect(again | {"unit": claim["unit"]}),
+            "d": number(again["d_z"]),
+        }
+        for claim in claims
+        for pair, again in (claim.get("replications") or {}).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("claim")
+
+
+def claims_caption(rules: dict[str, str]) -> str:
+    """Caption of `claim_rows`: how the claims were decided."""
+    told = [rules[key] for key in ("interval", "correction", "effect_size", "specifications") if key in rules]
+    return f"The paper's claims. {'. '.join(told)}."
 
 
 def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
@@ -174,6 +195,20 @@ def effect(claim: dict[str, Any]) -> str:
     return nowrap(interval(*numbers, unit=unit))
 
 
+def robust(claim: dict[str, Any]) -> str:
+    """How many of the choices that a claim depends on give its verdict, and what the others give."""
+    found = claim.get("specifications")
+    if not found:
+        return "–"
+    counts = {
+        verdict: round(found[verdict] * found["count"])
+        for verdict in ("supported", "contradicted", "undecided")
+    }
+    agree = counts.pop(claim["verdict"])
+    others = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+    return f"{agree} of {found['count']} choices agree" + (f"; {listed(others)}" if others else "")
+
+
 def against_untrained(claim: dict[str, Any]) -> str:
     """Whether each side of a claim is above, below or like the untrained control, by its interval.
 
@@ -191,6 +226,14 @@ def tally(claims: list[dict[str, Any]]) -> str:
     counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in MARKS}
     said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
     return f"The paper's {len(claims)} claims: {said}."
+
+
+def steadiness(claims: list[dict[str, Any]]) -> str:
+    """How many verdicts hang on no choice, in one sentence; nothing if there were no choices."""
+    shares = [claim["specifications"]["agree"] for claim in claims if claim.get("specifications")]
+    if not shares:
+        return ""
+    return f"{sum(share == 1 for share in shares)} of {len(shares)} verdicts are the same under every choice."
 
 
 def runs(arms: Arms) -> str:
@@ -226,6 +269,8 @@ def _compared(claim: dict[str, Any]) -> str:
     adjusted = claim.get("p_adjusted")
     if adjusted is not None:
         said.append("p\u00a0<\u00a00.001" if adjusted < 0.001 else f"p\u00a0=\u00a0{adjusted:.2g}")
+    if claim.get("d_z") is not None:
+        said.append(f"d\u00a0=\u00a0{number(claim['d_z'], digits=2)}")
     return "; ".join(part for part in said if part) or "–"
 
 

@@ -13,7 +13,14 @@ from stages.study.errors import StudyError
 
 
 def show(fig: Figure, *, name: str, alt: str, caption: str, folder: str | Path = "") -> None:
-    """Show a figure in the notebook's page, and keep it as PNG (150 dpi) and SVG files.
+    """Show a figure in the notebook's page, and keep it as files; the arguments are those of `drawn`."""
+    from IPython.display import HTML, display  # only where there is a kernel
+
+    display(HTML(drawn(fig, name=name, alt=alt, caption=caption, folder=folder)))
+
+
+def drawn(fig: Figure, *, name: str, alt: str, caption: str, folder: str | Path = "") -> str:
+    """The HTML of a figure, which is also kept as PNG (150 dpi) and SVG files.
 
     name:    id of the figure (`fig-NAME`) and name of its files
     alt:     what the figure shows, for who cannot see it
@@ -21,8 +28,6 @@ def show(fig: Figure, *, name: str, alt: str, caption: str, folder: str | Path =
     folder:  where NAME.png and NAME.svg go; empty: no files
     Raises StudyError if alt or caption is empty.
     """
-    from IPython.display import HTML, display  # only where there is a kernel
-
     if not alt.strip() or not caption.strip():
         raise StudyError(f"figure {name}: needs both alt and caption")
     image = image_bytes(fig, form="svg")
@@ -31,7 +36,7 @@ def show(fig: Figure, *, name: str, alt: str, caption: str, folder: str | Path =
         (Path(folder) / f"{name}.svg").write_bytes(image)
         (Path(folder) / f"{name}.png").write_bytes(image_bytes(fig, form="png"))
     width, height = (round(96 * inches) for inches in fig.get_size_inches())  # CSS pixels
-    display(HTML(figure_html(image, name=name, alt=alt, caption=caption, width=width, height=height)))
+    return figure_html(image, name=name, alt=alt, caption=caption, width=width, height=height)
 
 
 def figure_html(image: bytes, *, name: str, alt: str, caption: str, width: int, height: int) -> str:

@@ -12,6 +12,7 @@ from stages.study.paths import finetune_metrics, model_dir, probe_metrics, read_
 
 FINE_TUNED = "fine-tuned"
 CLAIMS = Path("results/claims.json")
+SPECIFICATIONS = Path("results/specifications.csv")
 MANIFEST = Path("data/manifest.json")
 
 
@@ -83,14 +84,30 @@ def loss_parts(frame: pd.DataFrame) -> list[str]:
 
 
 def claims(path: Path = CLAIMS) -> dict[str, Any]:
-    """What was decided about each claim of the paper.
+    """What was decided about each claim of the paper, its words and its numbers put together.
 
+    returns: {"claims": one mapping per claim, in the paper's order, "rules": how they were decided}
     Raises StudyError if the file is missing or has no claims.
     """
     content = _read(path, writer="decide")
-    if not isinstance(content.get("claims"), list):
-        raise StudyError(f"{path}: has no list of claims")
-    return content
+    numbers, entries = content.get("claims"), content.get("entries")
+    if not isinstance(numbers, dict) or not isinstance(entries, list):
+        raise StudyError(f"{path}: has no claims with entries; `dvc repro decide` writes them")
+    return {
+        "claims": [words | numbers[words["name"]] for words in entries],
+        "rules": content.get("rules", {}),
+    }
+
+
+def specifications(path: Path = SPECIFICATIONS) -> pd.DataFrame:
+    """Every claim decided under every combination of its choices, as `claims.specification` writes it.
+
+    Raises StudyError if the file is missing.
+    """
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; `dvc repro decide` writes it") from None
 
 
 def manifest(path: Path = MANIFEST) -> dict[str, Any]:

@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, ttest_rel
 
-from stages.claims.decision import Difference, bootstrap, holm, joint, paired_difference, verdict
+from stages.claims import decision
+from stages.claims.decision import (
+    Difference,
+    bootstrap,
+    differences,
+    holm,
+    joint,
+    paired_difference,
+    resampled_means,
+    standardised,
+    verdict,
+)
 
 
-def compared(first, second, *, seed):
-    return paired_difference(*bootstrap([first, second], seed=seed))
+def compared(first, second, *, seed, resamples=decision.RESAMPLES):
+    return paired_difference(*bootstrap([first, second], seed=seed, resamples=resamples))
 
 
 def test_the_interval_is_that_of_the_normal_approximation():
@@ -35,10 +46,44 @@ def test_no_difference_has_no_effect_and_p_one():
     assert compared(same, same, seed=0) == Difference(0.0, 0.0, 0.0, 1.0)
 
 
+def test_resampled_means_are_those_of_a_plain_loop(monkeypatch):
+    monkeypatch.setattr(decision, "AT_ONCE", 3 * 31)  # 3 resamples in one go, 2 in the last
+    values = np.random.default_rng(5).normal(size=(4, 31))
+    found = resampled_means(values, resamples=11, generator=np.random.default_rng(7))
+    plain = np.random.default_rng(7)
+    expected = [values[:, plain.integers(31, size=31, dtype=np.int32)].mean(axis=1) for _ in range(11)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_the_standardised_size_is_t_over_the_root_of_n():
+    rng = np.random.default_rng(6)
+    first, second = rng.normal(0.4, 1, 250), rng.normal(0, 1, 250)
+    expected = ttest_rel(first, second).statistic / 250**0.5
+    assert standardised(first - second) == pytest.approx(expected)
+    assert compared(first[None], second[None], seed=0).d_z == pytest.approx(expected)
+    assert standardised(10 * (first - second)) == pytest.approx(expected)  # whatever the unit
+    assert standardised(np.full(9, 0.1)) is None and standardised(np.zeros(3)) is None
+    assert standardised(np.ones(1)) is None
+    # Replicates are averaged before: two that differ by as much up as down leave the size as it was.
+    pair = np.stack([first + 1, first - 1])
+    assert compared(pair, second[None], seed=0).d_z == pytest.approx(expected)
+
+
+def test_without_another_side_a_mean_is_compared_with_0():
+    values = np.random.default_rng(8).normal(0.5, 1, (1, 400))
+    (mean,) = bootstrap([values], seed=2)
+    alone = differences({"masked": mean}, higher="masked", lower=())
+    (zero, same) = bootstrap([np.zeros((1, 400)), values], seed=2)
+    against_zero = paired_difference(same, zero)
+    assert len(alone) == 1 and alone[0].effect == pytest.approx(values.mean())
+    assert alone[0][:3] == pytest.approx(against_zero[:3]) and alone[0].p == against_zero.p
+
+
 def test_false_findings_are_rare():
     rng = np.random.default_rng(2)
     found = [
-        compared(rng.normal(size=(1, 100)), rng.normal(size=(1, 100)), seed=s).p < 0.05 for s in range(100)
+        compared(rng.normal(size=(1, 100)), rng.normal(size=(1, 100)), seed=s, resamples=1000).p < 0.05
+        for s in range(100)
     ]
     assert np.mean(found) < 0.13
 

@@ -9,7 +9,15 @@ from bs4 import BeautifulSoup
 from markupsafe import Markup
 
 from stages.render.captions import bands, depth_alt, depth_caption, in_order
-from stages.render.facts import claim_rows, recipe, runs, tally
+from stages.render.facts import (
+    claim_rows,
+    claims_caption,
+    recipe,
+    replication_rows,
+    runs,
+    steadiness,
+    tally,
+)
 from stages.render.page import joined_page, page
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import Provenance, portable, provenance
@@ -110,7 +118,8 @@ def test_captions_follow_the_numbers() -> None:
 
 
 def test_claims_keep_their_verdicts() -> None:
-    entries = claims()["claims"]
+    told = claims()
+    entries = [words | told["claims"][words["name"]] for words in told["entries"]]
     assert (
         tally(entries) == "The paper's 4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested."
     )
@@ -123,6 +132,17 @@ def test_claims_keep_their_verdicts() -> None:
     assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
     assert frame["against untrained"].tolist() == ["contrastive like it, masked below", "–", "–", "–"]
     assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
+    assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
+    assert frame["of what"].iloc[0].endswith("p\u00a0<\u00a00.001; d\u00a0=\u00a02.1")
+    assert steadiness(entries) == "0 of 1 verdicts are the same under every choice."
+    assert steadiness(entries[1:]) == ""
+    again = replication_rows(entries)
+    assert again.index.tolist() == ["Claim <0> & more. (dino over masked)"]
+    assert "undecided" in again["verdict"].iloc[0] and "0.2 [−0.1, 0.5] px" in again["difference"].iloc[0]
+    assert len(replication_rows(entries[1:])) == 0
+    assert claims_caption(told["rules"]) == (
+        "The paper's claims. 95 % percentile interval. Holm over 3 tested claims."
+    )
 
 
 def test_how_often_encoders_were_trained() -> None:

@@ -1,0 +1,53 @@
+"""Which arms stand for a method, and what each has of a measure."""
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from stages.claims.decision import RESAMPLES, Mean, bootstrap
+from stages.claims.tables import MissingInput, OtherArm
+from stages.study.params import Arm, Study
+
+PUBLISHED = {"moco_v3": "contrastive", "simmim": "masked", "mae": "autoencoder", "dino": "dino"}
+
+
+def method_of(arm: Arm) -> str:
+    """What an arm was trained by: its objective, or that of the project whose checkpoint it is."""
+    return PUBLISHED.get(arm.format or "", arm.objective)
+
+
+def candidates(params: Study, method: str) -> list[list[str]]:
+    """The arms of a method, each with its replicates: those with the same objective and label.
+
+    Arms that were trained here come before imported ones; otherwise they are in the order of params.yaml.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, arm in params.arms.items():
+        if method_of(arm) == method:
+            groups.setdefault((arm.objective, arm.label or f"arm {name}"), []).append(name)
+    return [names for (objective, _), names in sorted(groups.items(), key=lambda g: g[0][0] == "imported")]
+
+
+def values_of(method: str, *, measure: Callable[[str], pd.Series], params: Study) -> pd.DataFrame:
+    """One value per image (rows) for each arm (columns) that stands for a method.
+
+    measure: gives the values of an arm
+    They are the first arm of the method that the measure is about, and its replicates.
+    Raises MissingInput if there is none.
+    """
+    others = None
+    for names in candidates(params, method):
+        try:
+            return pd.DataFrame({name: measure(name) for name in names}).dropna()
+        except OtherArm as other:
+            others = others or other
+    raise others or MissingInput(f"no arm has the objective {method}")
+
+
+def bootstrapped(
+    sides: Mapping[str, pd.DataFrame], *, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Mean]:
+    """The mean of each side over its arms and the images that all sides have."""
+    shared = pd.concat(sides, axis=1, join="inner").sort_index()
+    means = bootstrap([shared[side].to_numpy().T for side in sides], seed=seed, resamples=resamples)
+    return dict(zip(sides, means, strict=True))

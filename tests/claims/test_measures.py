@@ -1,0 +1,134 @@
+"""What the claims compare, against plain loops over small tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.claims.measures import earlier, fall, finetuned_accuracy, in_blocks, late, probe_accuracy
+from stages.claims.roles import candidates, values_of
+from stages.claims.tables import MissingInput, OtherArm, Tables
+from stages.study.params import Arm, load_params
+from stages.study.paths import analysis_table, finetune_dir, probe_predictions
+
+IMAGES, BLOCKS, HEADS = (3, 5, 8), 6, 3
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Attention of one arm, its values known, and predictions under two label sets."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (image, block, head, rng.normal(), rng.normal())
+        for image in IMAGES
+        for block in range(1, BLOCKS + 1)
+        for head in range(1, HEADS + 1)
+    ]
+    attention = pd.DataFrame(rows, columns=["image", "block", "head", "distance", "nmi"])
+    rows = [(i, b, f, rng.normal()) for i in IMAGES for b in range(BLOCKS + 1) for f in (0.25, 0.5, 0.75)]
+    fourier = pd.DataFrame(rows, columns=["image", "block", "frequency", "log_amplitude"])
+    answers = pd.DataFrame(
+        [(0, "shape", "cls", 1, 1, True), (1, "shape", "cls", 1, 2, True), (0, "texture", "mean", 3, 0, True),
+         (1, "texture", "mean", 3, 3, True), (0, "shape", "mean", 1, 2, False)],
+        columns=["image", "labels", "pooling", "truth", "predicted", "chosen"],
+    )  # fmt: skip
+    made = {
+        analysis_table("attention", "cl"): attention,
+        analysis_table("fourier", "cl"): fourier,
+        probe_predictions("linear", "cl"): answers,
+        probe_predictions("gone", "cl"): answers,
+        probe_predictions("knn", "cl"): answers.drop(columns="predicted"),
+        finetune_dir("cl") / "predictions.csv": answers.drop(columns="chosen"),
+    }
+    for path, table in made.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(tmp_path / path, index=False)
+    return Tables(tmp_path, load_params())
+
+
+@pytest.mark.parametrize("heads", ["mean", "median"])
+@pytest.mark.parametrize(("blocks", "late_ones"), [("last third", (5, 6)), ("last block", (6,))])
+def test_late_attention_is_that_of_a_loop(tables, heads, blocks, late_ones):
+    table = pd.read_csv(tables.root / analysis_table("attention", "cl"))
+    found = in_blocks(tables, "cl", analysis="attention", column="nmi", blocks=blocks, heads=heads)
+    for image in IMAGES:
+        of_image = table[table["image"] == image]
+        own = [of_image[of_image["block"] == block]["nmi"] for block in late_ones]
+        expected = np.mean([getattr(np, heads)(values) for values in own])
+        assert found[image] == pytest.approx(expected)
+
+
+def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
+    table = pd.read_csv(tables.root / analysis_table("fourier", "cl")).set_index(
+        ["image", "block", "frequency"]
+    )
+    amplitude = table["log_amplitude"]
+    given = {"analysis": "fourier", "column": "log_amplitude"}
+    highest = in_blocks(tables, "cl", **given, blocks="last block", frequency="highest bin")
+    upper = in_blocks(tables, "cl", **given, blocks="last block", frequency="upper half of the bins")
+    fallen = fall(tables, "cl", **given, blocks="last third", before="all before", frequency="highest bin")
+    for image in IMAGES:
+        assert highest[image] == pytest.approx(amplitude[image, 6, 0.75])
+        assert upper[image] == pytest.approx((amplitude[image, 6, 0.5] + amplitude[image, 6, 0.75]) / 2)
+        before = np.mean([amplitude[image, block, 0.75] for block in (1, 2, 3, 4)])
+        after = np.mean([amplitude[image, block, 0.75] for block in (5, 6)])
+        assert fallen[image] == pytest.approx(before - after)
+    # A table without heads needs no choice of them; what it tells apart otherwise is averaged.
+    whole = in_blocks(tables, "cl", **given, blocks="last block")
+    assert whole[3] == pytest.approx(np.mean([amplitude[3, 6, f] for f in (0.25, 0.5, 0.75)]))
+
+
+def test_which_blocks_are_late_and_which_come_before():
+    assert late(12, "last third") == [9, 10, 11, 12] and late(12, "last quarter") == [10, 11, 12]
+    assert late(12, "last half but the last block") == [7, 8, 9, 10, 11]
+    assert late(1, "last third") == late(1, "last block") == [1]
+    assert earlier([9, 10, 11, 12], "as many before") == [5, 6, 7, 8]
+    assert earlier([9, 10], "the one before") == [8] and earlier([3, 4], "all before") == [1, 2]
+    assert earlier([2, 3], "as many before") == [1]  # not the embedding
+    for call in (lambda: late(2, "last half but the last block"), lambda: earlier([1], "all before")):
+        with pytest.raises(MissingInput, match="no"):
+            call()
+
+
+def test_accuracy_by_pooling_and_label_set(tables):
+    told = {"probe": "linear", "pooling": "chosen on validation"}
+    assert probe_accuracy(tables, "cl", **told, labels="mean of all").tolist() == [0.5, 0.5]
+    assert probe_accuracy(tables, "cl", **told, labels="shape").tolist() == [1, 0]
+    assert probe_accuracy(tables, "cl", probe="linear", pooling="mean", labels="shape").tolist() == [0]
+    assert finetuned_accuracy(tables, "cl", labels="texture").tolist() == [0, 1]
+    assert tables.label_sets("cl") == ["shape", "texture"] and tables.label_sets("mim") == []
+
+
+def test_what_is_missing_is_said(tables):
+    told = {"pooling": "chosen on validation", "labels": "shape"}
+    with pytest.raises(MissingInput, match="gone is not among the probes"):  # though a table is left of it
+        probe_accuracy(tables, "cl", probe="gone", **told)
+    with pytest.raises(MissingInput, match=r"knn/cl\.csv has no column predicted"):
+        probe_accuracy(tables, "cl", probe="knn", **told)
+    with pytest.raises(MissingInput, match="no pooling register"):
+        probe_accuracy(tables, "cl", probe="linear", pooling="register", labels="shape")
+    with pytest.raises(MissingInput, match=r"finetune/mim/predictions\.csv is not in this study"):
+        finetuned_accuracy(tables, "mim", labels="shape")
+    with pytest.raises(OtherArm, match="64 wide, and ViT-B or larger means at least 768"):
+        finetuned_accuracy(tables, "cl", labels="shape", size="ViT-B or larger")
+
+
+def test_arms_of_a_method():
+    params = load_params()
+    published = Arm(objective="imported", weights="vit-b-300ep.pth.tar", format="moco_v3")
+    own = params.arms["cl"]
+    arms = {"moco": published, "wide": Arm(objective="contrastive", width=768), "cl": own, "cl_2": own}
+    study = params.model_copy(update={"arms": arms})
+    assert candidates(study, "contrastive") == [["wide"], ["cl", "cl_2"], ["moco"]]
+
+    def small(arm):
+        if arm == "wide":
+            raise OtherArm("wide is wide")
+        return pd.Series([1.0, np.nan], name=arm)
+
+    found = values_of("contrastive", measure=small, params=study)
+    assert found.columns.tolist() == ["cl", "cl_2"] and len(found) == 1
+    only = params.model_copy(update={"arms": {"wide": arms["wide"]}})
+    with pytest.raises(MissingInput, match="wide is wide"):
+        values_of("contrastive", measure=small, params=only)
+    with pytest.raises(MissingInput, match="no arm has the objective dino"):
+        values_of("dino", measure=small, params=study)
