@@ -114,7 +114,7 @@ CLAIMS = (
     ),
     Claim(
         name="collapse_beyond_untrained",
-        section="§2, Fig. 4; the control is ours",
+        section="§2, Fig. 4 (our control)",
         statement="In late blocks, the attention of CL depends less on the query than untrained attention.",
         measure=in_blocks,
         given={"analysis": "attention", "column": "nmi"},
