@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -27,11 +28,13 @@ class Trace(NamedTuple):
     tokens:            L+1 tensors (B, prefix+N, D): after embedding, then after each block; no final norm
     attention:         L tensors (B, H, prefix+N, prefix+N), rows sum to 1
     num_prefix_tokens: class and register tokens in front of the N patches
+    attended:          L tensors like tokens: in each block after the self-attention is added, before the MLP
     """
 
     tokens: list[Tensor]
     attention: list[Tensor]
     num_prefix_tokens: int
+    attended: Sequence[Tensor] = ()
 
 
 class Architecture(Vit):
@@ -241,18 +244,21 @@ def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
     """Run the encoder in evaluation mode and float32, and keep every block's tokens and attention.
 
     images: (B, 3, S, S), normalised
-    Raises StudyError if a block does not show its attention.
+    Raises StudyError if a block does not show its attention, or the tokens between attention and MLP.
     """
     was_training = encoder.training
     layers = [module for module in encoder.modules() if isinstance(module, Attention)]
     was_fused = [layer.fused_attn for layer in layers]
     tokens: list[Tensor] = []
     attention: list[Tensor] = []
+    attended: list[Tensor] = []
     hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))]
     for block in encoder.blocks:
         hooks.append(block.register_forward_hook(lambda _, __, output: tokens.append(output)))
         drop = block.get_submodule("attn.attn_drop")  # what it is given is the attention
         hooks.append(drop.register_forward_hook(lambda _, __, output: attention.append(output)))
+        between = block.get_submodule("norm2")  # it is given x + attention(norm1(x))
+        hooks.append(between.register_forward_pre_hook(lambda _, inputs: attended.append(inputs[0])))
     try:
         encoder.eval()
         use_fused_attention(encoder, False)
@@ -264,9 +270,9 @@ def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
         for layer, fused in zip(layers, was_fused, strict=True):
             layer.fused_attn = fused  # type: ignore[misc]
         encoder.train(was_training)
-    if len(attention) != len(encoder.blocks):
+    if not len(attention) == len(attended) == len(encoder.blocks):
         raise StudyError("trace: a block of this encoder does not show its attention; timm may have changed")
-    return Trace(tokens, attention, encoder.num_prefix_tokens)
+    return Trace(tokens, attention, encoder.num_prefix_tokens, attended)
 
 
 def save_encoder(

@@ -135,12 +135,22 @@ def test_trace_holds_what_timm_computes(encoder, images):
         torch.testing.assert_close(attention.sum(-1), torch.ones(2, 2, 17))
 
 
+def test_trace_shows_the_tokens_between_self_attention_and_mlp(encoder, images):
+    seen = trace(encoder, images)
+    assert len(seen.attended) == 3
+    for block, before, between, after in zip(
+        encoder.blocks, seen.tokens, seen.attended, seen.tokens[1:], strict=False
+    ):
+        torch.testing.assert_close(between, before + block.attn(block.norm1(before)), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(after, between + block.mlp(block.norm2(between)), atol=1e-5, rtol=1e-4)
+
+
 def test_trace_leaves_the_encoder_as_it_was(encoder, images):
     encoder.train()
     use_fused_attention(encoder, True)
     seen = trace(encoder, images)
     assert encoder.training and all(block.attn.fused_attn for block in encoder.blocks)
-    assert not any(tensor.requires_grad for tensor in seen.tokens + seen.attention)
+    assert not any(tensor.requires_grad for tensor in [*seen.tokens, *seen.attention, *seen.attended])
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in encoder.modules())
 
 
