@@ -190,6 +190,11 @@ def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:
         table = pd.read_csv(path / "history.csv").set_index("epoch")
     elif "block" in columns and "predicted" not in columns:  # the accuracies of a probe are in its JSON
         table = pd.read_csv(path)
+        if {"measure", "index"} <= set(table):  # several measures, one value a row; 0: not one of a series
+            table = table[table["index"] == 0].pivot_table(
+                index="block", columns=["measure", "level", "place"], values="value"
+            )
+            table.columns = pd.Index(".".join(place) for place in table)
         if "frequency" in table:
             table = table[table["frequency"] == table["frequency"].max()]
         table = table.groupby("block").mean(numeric_only=True).drop(columns=AXES, errors="ignore")

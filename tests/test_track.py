@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -133,6 +134,23 @@ def test_every_stage_has_a_run_with_what_belongs_to_it(study):
     assert found["decide"][0].data.metrics == decided
     assert found["decide"][0].data.params["frequency.verdict"] == "supported"
     assert not list(study.glob(f"mlruns/artifacts/{pretrain.info.run_id}/artifacts/*"))
+
+
+def test_of_a_table_of_several_measures_each_has_its_own_curve(tmp_path):
+    rows = [
+        ("rankme", "token", "after", block, image, 0, block + image) for block in (1, 2) for image in (0, 4)
+    ]
+    rows += [("unison", "token", "across", block, 0, 0, 0.5) for block in (1, 2)]
+    rows += [("log_sigma", "token", "after", 2, -1, index, -index) for index in (1, 2)]
+    columns = ["measure", "level", "place", "block", "image", "index", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "cl.csv", index=False)
+    numbers, _ = track.measures(tmp_path / "cl.csv")
+    assert sorted(numbers) == [
+        ("rankme.token.after", 3, 1),
+        ("rankme.token.after", 4, 2),
+        ("unison.token.across", 0.5, 1),
+        ("unison.token.across", 0.5, 2),
+    ]
 
 
 def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):

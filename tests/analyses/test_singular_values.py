@@ -1,0 +1,350 @@
+"""Spectra, ranks and movement of tokens against closed forms, numpy's SVD and plain loops."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from stages.analyses.singular_values import (
+    ROUNDING,
+    alpha_req,
+    evenly,
+    jackknife,
+    measure,
+    participation_ratio,
+    principal_coordinates,
+    rankme,
+    relative_log,
+    scalars,
+    singular_values,
+    unison,
+)
+from stages.encoders.vit import Trace
+from stages.study.errors import StudyError
+from stages.study.params import Analysis
+
+COLUMNS = ["measure", "level", "place", "block", "image", "index", "value", "error"]
+
+
+def cloud(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def orthonormal(count, width):
+    """Columns that are orthonormal and sum to 0, so that centring leaves them alone."""
+    return torch.linalg.qr(torch.cat([torch.ones(count, 1).double(), cloud(count, width)], dim=1))[0][:, 1:]
+
+
+@given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
+@examples(max_examples=40, deadline=None)
+def test_singular_values_are_numpys(batch, count, width, seed):
+    tokens = cloud(batch, count, width, seed=seed) + 3
+    found = singular_values(tokens)
+    assert found.shape == (batch, max(1, min(count - 1, width))) and found.dtype == torch.float64
+    centred = tokens.numpy() - tokens.numpy().mean(axis=1, keepdims=True)
+    expected = np.linalg.svd(centred, compute_uv=False)
+    np.testing.assert_allclose(found.numpy(), expected[:, : found.shape[1]], rtol=1e-6, atol=1e-7)
+    assert (found.diff(dim=-1) <= 0).all()
+
+
+def test_what_is_left_out_is_what_centring_took():
+    tokens = cloud(2, 5, 9)
+    centred = (tokens - tokens.mean(1, keepdim=True)).numpy()
+    assert np.linalg.svd(centred, compute_uv=False)[:, 4:].max() < 1e-12
+    assert singular_values(tokens).shape == (2, 4)
+
+
+@pytest.mark.parametrize("count", [3, 6, 9, 40])
+def test_given_singular_values_are_found_again(count):
+    sigma = torch.tensor([4.0, 1.0, 0.25][: min(3, count - 1)], dtype=torch.float64)
+    turned = torch.linalg.qr(cloud(6, 6, seed=1))[0][: len(sigma)]
+    tokens = orthonormal(count, len(sigma)) * sigma @ turned + torch.arange(6.0)
+    torch.testing.assert_close(singular_values(tokens)[: len(sigma)], sigma, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("value", [0.0, 1 / 3, 1e4 / 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_constant_tokens_spread_in_no_direction(value, dtype):
+    tokens = torch.full((2, 49, 7), value, dtype=dtype) * torch.arange(7, dtype=dtype)
+    sigma = singular_values(tokens)
+    assert (sigma == 0).all()
+    log = relative_log(sigma)
+    assert (log[:, 0] == 0).all() and (log[:, 1:] == math.log(ROUNDING)).all()
+    found = scalars(sigma)
+    assert found["rankme"].tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert found["participation_ratio"].tolist() == [0, 0]
+    assert (found["alpha"] > 4).all() and found["alpha"].isfinite().all()
+    assert (principal_coordinates(tokens, tokens) == 0).all()
+
+
+def test_one_image_alone_has_one_singular_value_which_is_0():
+    sigma = singular_values(cloud(1, 8))
+    assert sigma.tolist() == [0]
+    assert [value.item() for value in scalars(sigma).values()] == pytest.approx([1, 0, 0], abs=1e-5)
+    value, error = jackknife(cloud(1, 8), singular_values)
+    assert value.tolist() == [0] and error.tolist() == [0]
+
+
+def test_an_isotropic_cloud_fills_all_directions():
+    sigma = singular_values(orthonormal(33, 32))
+    assert relative_log(sigma).abs().max() < 1e-6
+    assert rankme(sigma).item() == pytest.approx(32, abs=1e-3)
+    assert participation_ratio(sigma).item() == pytest.approx(32)
+    assert alpha_req(sigma).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_line_is_one_direction():
+    sigma = singular_values(cloud(50, 1) @ cloud(1, 20, seed=1) + 5)
+    assert rankme(sigma).item() == pytest.approx(1, abs=1e-4)
+    assert participation_ratio(sigma).item() == pytest.approx(1)
+    assert relative_log(sigma)[1:].tolist() == [math.log(ROUNDING)] * 19
+    # More than a power law with two directions can decay.
+    assert alpha_req(sigma).item() > 4
+
+
+def test_effective_rank_is_the_entropy_of_the_shares():
+    sigma = [3.0, 2.0, 2.0, 1.0, 0.0]
+    shares = [value / 8 + 1e-7 for value in sigma]
+    expected = math.exp(-sum(share * math.log(share) for share in shares))
+    assert rankme(torch.tensor(sigma)).item() == pytest.approx(expected, rel=1e-6)
+    assert participation_ratio(torch.tensor(sigma)).item() == pytest.approx(18**2 / (81 + 16 + 16 + 1))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_scale_does_not_matter(scale):
+    sigma = singular_values(cloud(40, 12))
+    for name, value in scalars(scale * sigma).items():
+        assert value.item() == pytest.approx(scalars(sigma)[name].item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("count", [2, 5, 63, 300])
+def test_a_power_law_has_its_exponent(alpha, count):
+    ranks = torch.arange(1, count + 1, dtype=torch.float64)
+    variance = ranks**-alpha
+    if count > 10:
+        variance[:3] *= 10  # ranks that are not fitted, nor those after the 50th
+        variance[50:] /= 1000
+    assert alpha_req(variance.sqrt()).item() == pytest.approx(alpha, abs=1e-9)
+
+
+def test_the_line_is_numpys_weighted_fit_and_leaves_out_what_is_rounding():
+    sigma = singular_values(cloud(64, 40) * torch.linspace(2, 0.1, 40))
+    ranks = np.arange(4, 41)
+    # polyfit weighs residuals before they are squared
+    slope = np.polyfit(np.log(ranks), np.log(sigma.numpy()[3:] ** 2), 1, w=ranks**-0.5)[0]
+    assert alpha_req(sigma).item() == pytest.approx(-slope, rel=1e-9)
+    cut = torch.cat([sigma, torch.zeros(9)])
+    assert alpha_req(cut).item() == pytest.approx(-slope, rel=1e-9)
+
+
+def test_each_image_is_measured_by_itself():
+    tokens = torch.stack([cloud(16, 8), cloud(16, 1) @ cloud(1, 8), torch.zeros(16, 8).double()])
+    together = scalars(singular_values(tokens))
+    for name, values in together.items():
+        alone = [scalars(singular_values(one))[name].item() for one in tokens]
+        assert values.tolist() == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_narrow_input_keeps_the_meaning(dtype):
+    before, after = cloud(2, 25, 12), cloud(2, 25, 12, seed=1)
+    narrow = before.to(dtype), after.to(dtype)
+    assert unison(*narrow).dtype == torch.float32
+    close = {"rtol": 0.02, "atol": 2e-3, "check_dtype": False}
+    torch.testing.assert_close(unison(*narrow), unison(before, after), **close)
+    torch.testing.assert_close(singular_values(narrow[0]), singular_values(before), **close)
+
+
+def test_a_common_shift_is_unison_and_opposite_pairs_are_none():
+    tokens = cloud(3, 16, 8).float()
+    assert unison(tokens, tokens + cloud(3, 1, 8, seed=1)).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    half = cloud(3, 8, 8, seed=2)
+    assert unison(tokens, tokens + torch.cat([half, -half], dim=1)).abs().max() < 1e-9
+    assert unison(tokens, tokens).tolist() == [1, 1, 1]
+    assert unison(tokens[:, :1], 2 * tokens[:, :1]).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_independent_moves_are_in_unison_by_chance_only():
+    tokens = torch.zeros(400, 25, 6)
+    assert unison(tokens, cloud(400, 25, 6)).mean().item() == pytest.approx(1 / 25, rel=0.05)
+
+
+def test_unison_written_out():
+    before, after = cloud(9, 4), cloud(9, 4, seed=1)
+    moves = [(b - a).numpy() for a, b in zip(before, after, strict=True)]
+    mean = sum(moves) / 9
+    expected = (mean @ mean) / (sum(move @ move for move in moves) / 9)
+    assert unison(before, after).item() == pytest.approx(expected)
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 99))
+@examples(max_examples=40, deadline=None)
+def test_coordinates_are_a_principal_projection(count, width, seed):
+    before, after = cloud(2, count, width, seed=seed), cloud(2, count, width, seed=seed + 1)
+    found = principal_coordinates(before, after)
+    assert found.shape == (2, 2, count, 3)
+    for image in range(2):
+        both = np.concatenate([before[image].numpy(), after[image].numpy()])
+        left, sigma, _ = np.linalg.svd(both - both.mean(axis=0), full_matrices=False)
+        kept = min(3, len(sigma), 2 * count - 1)
+        expected = np.abs(left * sigma)[:, :kept]
+        ours = found[image].reshape(2 * count, 3).numpy()
+        np.testing.assert_allclose(np.abs(ours[:, :kept]), expected, atol=1e-6)
+        assert (ours[:, kept:] == 0).all()
+    whole = principal_coordinates(before, after, directions=width)
+    torch.testing.assert_close(
+        torch.cdist(whole.flatten(1, 2), whole.flatten(1, 2)),
+        torch.cdist(torch.cat([before, after], 1), torch.cat([before, after], 1)),
+        atol=1e-6,
+        rtol=1e-6,
+    )
+
+
+def test_directions_point_to_their_largest_component():
+    line = torch.tensor([[1.0, -3.0, 2.0]])
+    steps = torch.tensor([[-1.0], [0.0], [1.0]])
+    for sign in (1, -1):
+        found = principal_coordinates(steps @ (sign * line), steps @ (sign * line))
+        # The second component is the largest, so the direction is that of -line whatever the sign.
+        torch.testing.assert_close(found[0, :, 0], (-sign * 14**0.5 * steps[:, 0]).double())
+    # Two components of one size: the first of them is positive.
+    tied = principal_coordinates(steps @ torch.tensor([[2.0, -2.0]]), steps @ torch.tensor([[2.0, -2.0]]))
+    assert tied[0, 2, 0] > 0
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    vectors = cloud(400, 3)
+    value, error = jackknife(vectors, lambda part: part.mean(dim=0), groups=400)
+    torch.testing.assert_close(value, vectors.mean(dim=0))
+    torch.testing.assert_close(error, vectors.std(dim=0) / 20)
+
+
+@pytest.mark.parametrize(("widths", "ratio"), [((1, 0.6, 0.3, 0.1), 1.0), ((1, 1, 1, 1), 1.35)])
+def test_ten_groups_tell_how_new_samples_differ(widths, ratio):
+    """Where all directions are alike the rank is at its maximum, and the error is on the wide side."""
+
+    def sample(seed):
+        return cloud(100, 4, seed=seed) * torch.tensor(widths)
+
+    def rank(vectors):
+        return rankme(singular_values(vectors))[None]
+
+    errors = torch.cat([jackknife(sample(seed), rank)[1] for seed in range(60)])
+    spread = torch.cat([rank(sample(seed)) for seed in range(400)]).std()
+    assert (errors.square().mean().sqrt() / spread).item() == pytest.approx(ratio, abs=0.15)
+
+
+def test_few_vectors_keep_what_every_part_has():
+    value, error = jackknife(cloud(6, 20), singular_values)
+    assert len(value) == len(error) == 4  # five vectors, centred
+    assert (error > 0).all()
+
+
+@given(st.integers(1, 60), st.integers(1, 80))
+def test_images_are_chosen_evenly(total, wanted):
+    chosen = evenly(torch.arange(total), total=total, wanted=wanted)
+    assert chosen.sum() == min(total, wanted) and chosen[0]
+    gaps = chosen.nonzero()[:, 0].diff()
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+def traces(*, images=7, grid=3, width=8, blocks=4, prefix=1, dtype=torch.float32, batch=3):
+    """Batches of a made-up encoder, and all of its tokens: lists of (images, N, D)."""
+    shape = (images, prefix + grid * grid, width)
+    tokens = [cloud(*shape, seed=block).to(dtype) for block in range(blocks + 1)]
+    attended = [cloud(*shape, seed=100 + block).to(dtype) for block in range(blocks)]
+    indices = 10 * torch.arange(images)
+    parts = [
+        (
+            indices[start : start + batch],
+            Trace(
+                [one[start : start + batch] for one in tokens],
+                [],
+                prefix,
+                [one[start : start + batch] for one in attended],
+            ),
+        )
+        for start in range(0, images, batch)
+    ]
+    return parts, tokens, attended
+
+
+def table_of(parts, **settings):
+    chosen = {"images": 7, "spectrum_images": 4, "shown_images": 2} | settings
+    return pd.concat(list(measure(parts, settings=Analysis(**chosen), patch_size=4)), ignore_index=True)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 5])
+def test_the_table_holds_every_measure(prefix):
+    parts, tokens, attended = traces(prefix=prefix)
+    table = table_of(parts)
+    assert list(table.columns) == COLUMNS
+    assert not table.duplicated(COLUMNS[:6]).any() and np.isfinite(table[["value", "error"]]).all(axis=None)
+    counts = table.groupby(["measure", "level"]).size()
+    assert counts["unison", "token"] == 7 * 4
+    assert counts["rankme", "token"] == counts["alpha", "token"] == 4 * 2 * 4
+    assert counts["rankme", "image"] == 2 * 4
+    assert counts["log_sigma", "token"] == 4 * 2 * 8
+    assert counts["log_sigma", "image"] == 4 * 2 * 5  # seven images less one, centred
+    assert counts["coordinate_1", "token"] == 2 * 3 * 2 * 9
+    assert sorted(table[table.measure == "coordinate_3"].block.unique()) == [1, 2, 4]
+    assert sorted(table[table.measure == "alpha"].image.unique()) == [-1, 0, 20, 40, 60]
+
+    def rows(measure, block, **which):
+        part = table[(table.measure == measure) & (table.block == block)]
+        for key, value in which.items():
+            part = part[part[key] == value]
+        return part
+
+    before, after = tokens[2][:, prefix:], attended[2][:, prefix:]
+    assert rows("unison", 3, image=50).value.item() == pytest.approx(unison(before, after)[5].item())
+    for place, cloud_ in (("before", before), ("after", after)):
+        sigma = singular_values(cloud_[[0, 2, 4, 6]])
+        assert rows("rankme", 3, place=place, image=40).value.item() == pytest.approx(rankme(sigma)[2].item())
+        spectrum = rows("log_sigma", 3, place=place, level="token")
+        logs = relative_log(sigma)
+        np.testing.assert_allclose(spectrum.value, logs.mean(0), atol=1e-12)
+        np.testing.assert_allclose(spectrum.error, logs.std(0) / 2, atol=1e-12)
+        pooled = singular_values(cloud_.mean(dim=1))
+        row = rows("participation_ratio", 3, place=place, level="image")
+        assert row.value.item() == pytest.approx(participation_ratio(pooled).item(), rel=1e-5)
+        assert row.error.item() > 0
+    drawn = rows("coordinate_2", 4, place="after", image=40)
+    expected = principal_coordinates(tokens[3][4, prefix:], attended[3][4, prefix:])[1, :, 1]
+    np.testing.assert_allclose(drawn.value, expected)
+    assert drawn["index"].tolist() == list(range(1, 10))
+
+
+def test_the_table_does_not_depend_on_the_batches():
+    whole, parts = (
+        table_of(traces(batch=size)[0]).sort_values(COLUMNS[:6], ignore_index=True) for size in (7, 2)
+    )
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_image_and_one_block(dtype):
+    parts, *_ = traces(images=1, blocks=1, dtype=dtype)
+    table = table_of(parts, images=1, spectrum_images=9)
+    assert np.isfinite(table[["value", "error"]]).all(axis=None)
+    assert (table[table.level == "image"].error == 0).all()
+    assert len(table[(table.measure == "log_sigma") & (table.level == "image")]) == 2
+
+
+def test_a_collapsed_encoder_has_a_table_of_finite_numbers():
+    same = torch.ones(4, 10, 8)
+    table = table_of([(torch.arange(4), Trace([same] * 3, [], 1, [same] * 2))])
+    assert np.isfinite(table[["value", "error"]]).all(axis=None)
+    assert set(table[table.measure == "unison"].value) == {1.0}
+
+
+@pytest.mark.parametrize("value", [None, 0, 1.5, True, "all"])
+def test_a_setting_that_is_no_count_is_refused_in_one_line(value):
+    with pytest.raises(StudyError, match=r"analyses\.singular_values\.spectrum_images is .*from 1$"):
+        table_of(traces()[0], spectrum_images=value)
