@@ -33,7 +33,11 @@ TOY: dict[str, Any] = {
             "patch_shuffle": {"levels": [4]},
         },
     },
-    "analyses": {"attention": {"images": 12}, "fourier": {"images": 12}},
+    "analyses": {
+        "attention": {"images": 12},
+        "fourier": {"images": 12},
+        "singular_values": {"images": 12, "spectrum_images": 4, "shown_images": 1},
+    },
     "runtime": {"accelerator": "cpu", "threads": 1, "eval_batch_size": 40},
 }
 

@@ -82,6 +82,13 @@ def test_fourier_page_is_good(drawn: Path) -> None:
     assert len(soup.find_all("figure")) == 2 and "0.75\u00a0π" in soup.get_text()
 
 
+def test_singular_values_page_is_good(drawn: Path) -> None:
+    done = report(drawn, "singular_values")
+    assert done.returncode == 0, done.stderr
+    soup = assert_good_page((drawn / "reports/pages/singular_values.html").read_text())
+    assert len(soup.find_all("figure")) == 5 and "1/9 = 0.11" in soup.get_text()
+
+
 def test_failure_leaves_neither_out(drawn: Path) -> None:
     before = outs(drawn)
     path = drawn / "notebooks/broken.ipynb"

@@ -44,7 +44,7 @@ def with_edit(project, changes):
         params.write_text(before)
 
 
-FAN_IN = {"decide", "report@attention", "report@fourier", "summary", "track"}
+FAN_IN = {"decide", "report@attention", "report@fourier", "report@singular_values", "summary", "track"}
 
 
 def test_everything_is_there(study):
@@ -83,6 +83,7 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
         "finetune@hybrid",
         "analyze@hybrid-attention",
         "analyze@hybrid-fourier",
+        "analyze@hybrid-singular_values",
     }
 
 

@@ -22,10 +22,13 @@ def arms_by_label(arms: Arms) -> dict[str, list[str]]:
     return groups
 
 
-def analysis_rows(analysis: str, arm: str, *, columns: Sequence[str]) -> pd.DataFrame:
+def analysis_rows(
+    analysis: str, arm: str, *, columns: Sequence[str], words: Sequence[str] = ()
+) -> pd.DataFrame:
     """The tidy table of one analysis of one arm, one row per image and place.
 
     columns: those that are needed besides `image`
+    words:   those besides that need not hold numbers
     Raises StudyError naming the file if it is missing, empty, lacks a column or holds a number that is none.
     """
     path = analysis_table(analysis, arm)
@@ -35,7 +38,7 @@ def analysis_rows(analysis: str, arm: str, *, columns: Sequence[str]) -> pd.Data
         raise StudyError(f"{path}: not found; `dvc repro analyze@{arm}-{analysis}` writes it") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a table: {error}") from None
-    lacking = [column for column in ("image", *columns) if column not in frame]
+    lacking = [column for column in ("image", *columns, *words) if column not in frame]
     if lacking:
         raise StudyError(f"{path}: no column {', '.join(lacking)}; there are: {', '.join(frame)}")
     if frame.empty:
@@ -60,11 +63,18 @@ def image_matrix(frame: pd.DataFrame, *, by: str, measure: str, where: str = "ta
 
 
 def block_curves(
-    arms: Arms, *, analysis: str, measure: str, seed: int = 0, highest_frequency: bool = False
+    arms: Arms,
+    *,
+    analysis: str,
+    measure: str,
+    seed: int = 0,
+    highest_frequency: bool = False,
+    rows: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """One curve per label: the mean of a measure per block, over heads and images, with its 95 % interval.
 
     highest_frequency: keep only the last frequency bin, the quantity of the paper's Fig. 8
+    rows:    column -> its value in the rows to keep, of a table that holds several measures
     returns: label, block, depth (block / blocks, 0 to 1), mean, low, high, arms, images
     Raises StudyError as `analysis_rows` does, or if replicates differ in blocks or images.
     """
@@ -73,7 +83,9 @@ def block_curves(
     for label, names in arms_by_label(arms).items():
         matrices = []
         for name in names:
-            frame = analysis_rows(analysis, name, columns=needed)
+            frame = analysis_rows(analysis, name, columns=needed, words=list(rows or {}))
+            for column, value in (rows or {}).items():
+                frame = frame[frame[column] == value]
             if highest_frequency:
                 frame = frame[frame["frequency"] == frame["frequency"].max()]
             where = str(analysis_table(analysis, name))

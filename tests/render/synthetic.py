@@ -28,6 +28,12 @@ AMPLITUDE = {
     "masked": (-3.6, -3.9),
     "hybrid": (-3.6, -4.3),
 }
+UNISON = {
+    "random": (0.83, 0.98),
+    "contrastive": (0.90, 0.99),
+    "masked": (0.79, 0.60),
+    "hybrid": (0.82, 0.94),
+}
 ACCURACY = {"random": 0.21, "contrastive": 0.55, "masked": 0.37, "hybrid": 0.57}
 
 
@@ -73,6 +79,11 @@ def write_arm(
     course = between(AMPLITUDE[objective], depth) + 0.5 * np.sin(3 * depth) * (objective == "masked")
     amplitude = course * (place["frequency"] / 0.75) ** 0.6 + generator.normal(0, 0.15, len(place))
     write_csv(folder / f"results/analysis/fourier/{name}.csv", place.assign(log_amplitude=amplitude))
+
+    write_csv(
+        folder / f"results/analysis/singular_values/{name}.csv",
+        singular_values(objective, generator, images=images, blocks=blocks),
+    )
 
     for number, probe in enumerate(("knn", "linear")):
         shape, texture = (
@@ -159,6 +170,36 @@ def layerwise_table(objective: str, *, images: int, blocks: int, seed: int) -> p
     difficulty = generator.random((2, images))[(place["labels"] == "shape").astype(int), place["image"]]
     right = (0.8 * difficulty + 0.2 * generator.random(len(place))) < chance
     return place.assign(truth=1, predicted=right.astype(int), chosen=place["block"] == best)
+
+
+def singular_values(
+    objective: str, generator: np.random.Generator, *, images: int, blocks: int, patches: int = 9
+) -> pd.DataFrame:
+    """The long table of the analysis of that name: 6 singular values, the tokens of 2 images."""
+
+    def rows(measure: str, level: str, place: str, **axes: range | list[int]) -> pd.DataFrame:
+        axes = {"block": range(1, blocks + 1), "image": [-1], "index": [0]} | axes
+        table = pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
+        noise = generator.normal(0, 1, len(table))
+        return table.assign(measure=measure, level=level, place=place, value=noise, error=0.0)
+
+    unison = rows("unison", "token", "across", image=range(images))
+    depth = (unison["block"] - 1) / max(blocks - 1, 1)
+    parts = [unison.assign(value=between(UNISON[objective], depth) + 0.02 * unison["value"])]
+    for place in ("before", "after"):
+        for measure, level in (("rankme", 4.0), ("participation_ratio", 2.0), ("alpha", 1.5)):
+            token = rows(measure, "token", place, image=range(0, images, 2))
+            image = rows(measure, "image", place).assign(error=0.1)
+            parts += [part.assign(value=level + 0.2 * part["value"]) for part in (token, image)]
+        for level in ("token", "image"):
+            spectrum = rows("log_sigma", level, place, index=range(1, 7)).assign(error=0.05)
+            parts.append(spectrum.assign(value=-0.8 * (spectrum["index"] - 1)))
+        for direction in (1, 2, 3):
+            drawn = {"block": sorted({1, (blocks + 1) // 2, blocks}), "image": [0, images // 2]}
+            parts.append(
+                rows(f"coordinate_{direction}", "token", place, **drawn, index=range(1, patches + 1))
+            )
+    return pd.concat(parts, ignore_index=True)
 
 
 def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:

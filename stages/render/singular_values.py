@@ -1,0 +1,326 @@
+"""How self-attention moves the tokens and in how many directions they spread: curves, figures and words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.captions import bands, in_order
+from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends
+from stages.render.labels import settle
+from stages.render.prose import listed, number
+from stages.render.style import darker, new_figure, styled
+from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curves, last_block
+from stages.study.errors import StudyError
+from stages.study.paths import analysis_table
+
+ANALYSIS = "singular_values"
+LEVELS = {"token": "tokens of one image", "image": "images, one mean token each"}
+SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "alpha": "decay α"}
+WORDS = ("measure", "level", "place")
+# Half an interval of 95 % in standard errors: of a mean over images, and of a jackknife of ten groups
+# (Student's t with 9 degrees of freedom).
+ERRORS = {"token": 1.96, "image": 2.262}
+
+
+def unison_curves(arms: Arms, *, seed: int = 0) -> pd.DataFrame:
+    """How much tokens move in unison against depth, as `tables.block_curves` gives it."""
+    rows = {"measure": "unison"}
+    return block_curves(arms, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+
+
+def rank_curves(arms: Arms, *, level: str, measure: str, seed: int = 0) -> pd.DataFrame:
+    """One of SCALARS after each self-attention, at one of LEVELS.
+
+    returns: label, block, depth, mean, low, high, arms, images (at image level those that make one value)
+    Raises StudyError as `tables.analysis_rows` does.
+    """
+    if level == "token":
+        rows = {"measure": measure, "level": level, "place": "after"}
+        return block_curves(arms, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+    curves = _of_all_images(arms, by="block", measure=measure, level=level, place="after")
+    curves["depth"] = curves["block"] / curves.groupby("label")["block"].transform("max")
+    return curves
+
+
+def spectra(arms: Arms) -> pd.DataFrame:
+    """The spectrum at both levels before and after the last self-attention.
+
+    returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), arms
+    Raises StudyError as `tables.analysis_rows` does, or if replicates differ in their number of values.
+    """
+    parts = []
+    for level in LEVELS:
+        for place in ("before", "after"):
+            part = _of_all_images(arms, by="index", measure="log_sigma", level=level, place=place)
+            parts.append(part.assign(level=level, place=place))
+    return pd.concat(parts, ignore_index=True)
+
+
+def movements(arms: Arms) -> dict[int, pd.DataFrame]:
+    """The tokens of each image that is drawn, before and after self-attentions; of replicates the first.
+
+    returns: image -> label, block, blocks (how many there are), index (of the patch), x, y before, x_after,
+             y_after, unison (of the image in that block)
+    Raises StudyError as `tables.analysis_rows` does.
+    """
+    parts = []
+    for label, names in arms_by_label(arms).items():
+        frame = _rows(names[0])
+        places = frame[frame["measure"].isin(["coordinate_1", "coordinate_2"])]
+        wide = places.pivot(
+            index=["image", "block", "index"], columns=["place", "measure"], values="value"
+        ).reindex(columns=[(p, f"coordinate_{d}") for p in ("before", "after") for d in (1, 2)])
+        wide.columns = pd.Index(["x", "y", "x_after", "y_after"])
+        unison = frame[frame["measure"] == "unison"].set_index(["image", "block"])["value"]
+        wide = wide.reset_index().join(unison.rename("unison"), on=["image", "block"])
+        parts.append(wide.assign(label=label, blocks=frame["block"].max()))
+    table = pd.concat(parts, ignore_index=True)
+    return {int(image): rows.reset_index(drop=True) for image, rows in table.groupby("image")}
+
+
+def patch_counts(moves: dict[int, pd.DataFrame]) -> list[int]:
+    """Numbers of patches of the encoders, without repetition.
+
+    moves: as `movements` gives them
+    """
+    return sorted({int(count) for rows in moves.values() for count in rows.groupby("label")["index"].max()})
+
+
+def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Where each token of an image goes: a row per label, a column per place in the encoder.
+
+    moves: one image of `movements`
+    """
+    labels = list(dict.fromkeys(moves["label"]))
+    columns = moves.groupby("label", sort=False)["block"].nunique().max()
+    with styled():
+        figure = new_figure(height=0.4 + 2.2 * len(labels))
+        grid = figure.subplots(len(labels), columns, squeeze=False)
+        for axes, label in zip(grid, labels, strict=True):
+            ink, rows = inks[label], moves[moves["label"] == label]
+            for axis, (block, tokens) in zip(axes, rows.groupby("block"), strict=False):
+                ends = tokens[["x_after", "y_after"]].to_numpy()
+                starts = tokens[["x", "y"]].to_numpy()
+                axis.quiver(*starts.T, *(ends - starts).T, color=ink.colour, angles="xy", scale_units="xy",
+                            scale=1, units="inches", width=0.012, minlength=0)  # fmt: skip
+                axis.plot(*starts.T, "o", color="#555555", markersize=2.2, alpha=0.6)
+                axis.update_datalim(ends)
+                axis.set_aspect("equal", adjustable="datalim")
+                axis.margins(0.06)
+                axis.autoscale_view()
+                of, unison = tokens["blocks"].iloc[0], number(tokens["unison"].iloc[0], digits=2)
+                axis.set(xticks=[], yticks=[])
+                axis.set_title(f"block {block} of {of}: unison {unison}", fontsize=9, fontweight="normal")
+            axes[0].set_ylabel(label, color=darker(ink.colour), fontweight="bold")
+            for axis in axes[rows["block"].nunique() :]:
+                axis.remove()
+    return figure
+
+
+def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Singular values by rank, tokens of one image on the left and images on the right; dotted before.
+
+    spectrum: as `spectra` gives it
+    """
+    with styled():
+        figure = new_figure(height=max(3.8, 1.0 + 0.2 * spectrum["label"].nunique()))
+        panels = figure.subplots(1, len(LEVELS), sharey=True)
+        for axis, (level, title) in zip(panels, LEVELS.items(), strict=True):
+            shown = spectrum[spectrum["level"] == level]
+            for (label, place), line in shown.groupby(["label", "place"], sort=False):
+                ink, after = inks[label], place == "after"
+                if after:
+                    axis.fill_between(line["index"], line["low"], line["high"], color=ink.colour, alpha=0.18,
+                                      linewidth=0)  # fmt: skip
+                axis.plot(
+                    line["index"],
+                    line["mean"],
+                    color=ink.colour,
+                    linestyle=ink.line if after else (0, (1, 1.6)),
+                    linewidth=1.8 if after else 1.0,
+                    marker=ink.marker if after else "",
+                    markevery=max(1, len(line) // 6),
+                )
+            axis.set(title=title.capitalize(), xlabel="rank i of the singular value")
+        panels[0].set_ylabel("log σᵢ − log σ₁")
+        settle(figure)
+        for axis, level in zip(panels, LEVELS, strict=True):
+            after = (spectrum["level"] == level) & (spectrum["place"] == "after")
+            label_line_ends(axis, spectrum[after], inks=inks, x="index")
+    return figure
+
+
+def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> Figure:
+    """Each of SCALARS against depth in a row, tokens of one image on the left and images on the right.
+
+    curves: (measure, level) -> `rank_curves`
+    """
+    labels = max(curve["label"].nunique() for curve in curves.values())
+    with styled():
+        figure = new_figure(height=len(SCALARS) * max(2.6, 0.8 + 0.2 * labels))
+        grid = figure.subplots(len(SCALARS), len(LEVELS), squeeze=False)
+        for axes, (measure, name) in zip(grid, SCALARS.items(), strict=True):
+            for axis, (level, title) in zip(axes, LEVELS.items(), strict=True):
+                draw_curves(axis, curves[measure, level], inks=inks, x="depth")
+                axis.set_xlim(0, 1.02)
+                if axis in grid[0]:
+                    axis.set_title(title.capitalize())
+                if axis in grid[-1]:
+                    axis.set_xlabel(DEPTH)
+            axes[0].set_ylabel(name)
+        settle(figure)
+        for axes, measure in zip(grid, SCALARS, strict=True):
+            for axis, level in zip(axes, LEVELS, strict=True):
+                label_line_ends(axis, curves[measure, level], inks=inks, x="depth")
+    return figure
+
+
+def unison_caption(curves: pd.DataFrame, *, patches: Sequence[int]) -> str:
+    """Caption of the movement against depth: what unison is, and the last block's values in order.
+
+    patches: numbers of patches of the encoders
+    """
+    chance = listed(f"1/{count} = {number(1 / count, digits=2)}" for count in patches)
+    return (
+        "How much the patch tokens of an image move in unison through each self-attention: the squared "
+        "length of their mean displacement over their mean squared displacement. 1: all move the same way; "
+        f"moves that have nothing to do with each other come to {chance}. {bands(curves)} "
+        f"Last block, from highest to lowest: {in_order(last_block(curves))}."
+    )
+
+
+def movement_caption(moves: pd.DataFrame, *, image: int) -> str:
+    """Caption of the arrows of one image: what they are, and their unison in the last block in order."""
+    last = moves[moves["block"] == moves["blocks"]].groupby("label", sort=False)["unison"].first()
+    ranked = last.sort_values(ascending=False, kind="stable")
+    said = "; ".join(f"{label} {number(value, digits=2)}" for label, value in ranked.items())
+    return (
+        f"How single self-attentions move the patch tokens of held-out image {image}: each arrow goes from "
+        "a token before (dot) to the same token after the attention's result is added. Directions: the first "
+        "two right-singular vectors of both together, centred; every panel has its own scale. Unison in "
+        f"the last block, from highest to lowest: {said}."
+    )
+
+
+def movement_alt(moves: pd.DataFrame) -> str:
+    """Alternative text of the arrows of one image: the unison of every panel."""
+    said = ["Small panels of arrows, one per token, a row per arm and a column per block."]
+    for label, rows in moves.groupby("label", sort=False):
+        unison = rows.groupby("block")["unison"].first()
+        told = listed(f"{number(value, digits=2)} in block {block}" for block, value in unison.items())
+        said.append(f"{label}: unison {told}.")
+    return " ".join(said)
+
+
+def spectrum_caption(spectrum: pd.DataFrame) -> str:
+    """Caption of the spectra: what is drawn, and who spreads most, in order, at each level.
+
+    spectrum: as `spectra` gives it
+    """
+    said = []
+    for level, title in LEVELS.items():
+        rank, values = _middle(spectrum, level)
+        said.append(f"{title.capitalize()}, at rank {rank}, from highest to lowest: {in_order(values)}.")
+    return (
+        "Singular values relative to the largest (natural logarithm), after the last self-attention and "
+        "before it (thin, dotted). Left: the centred patch tokens of one image, mean over images. Right: "
+        f"{_counts(spectrum)} held-out images, each the mean of its patch tokens, centred. The flatter, the "
+        "more directions are used. Bands: 95 % intervals over images, on the right by a jackknife. "
+        f"{' '.join(said)}"
+    )
+
+
+def spectrum_alt(spectrum: pd.DataFrame) -> str:
+    """Alternative text of the spectra: each line's value at its middle and at its end."""
+    said = ["Two line charts of log singular values against their rank, one line per arm."]
+    after = spectrum[spectrum["place"] == "after"]
+    for (level, label), line in after.groupby(["level", "label"], sort=False):
+        middle, end = line.iloc[(len(line) - 1) // 2], line.iloc[-1]
+        places = listed(f"{number(row['mean'])} at rank {row['index']}" for row in (middle, end))
+        said.append(f"{LEVELS[str(level)].capitalize()}, {label}: {places}.")
+    return " ".join(said)
+
+
+def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
+    """Caption of the ranks against depth: what each row is, and RankMe in the last block in order.
+
+    curves: (measure, level) -> `rank_curves`
+    """
+    token, image = curves["rankme", "token"], curves["rankme", "image"]
+    return (
+        "In how many directions tokens and images spread after each self-attention. RankMe: exponential of "
+        "the entropy of the singular values. Participation ratio: how many directions share the variance. "
+        "Decay α: slope of log eigenvalue against log rank, ranks 4 to 50, larger where fewer directions "
+        f"carry the variance. {bands(token)} On the right by a jackknife of {_counts(image)} images. RankMe "
+        f"in the last block, from highest to lowest: tokens {in_order(last_block(token))}; images "
+        f"{in_order(last_block(image))}."
+    )
+
+
+def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
+    """Alternative text of the ranks: each line from the first to the last block."""
+    said = ["Six line charts against depth, one line per arm, from the first to the last block."]
+    for (measure, level), curve in curves.items():
+        told = []
+        for label, line in curve.groupby("label", sort=False):
+            told.append(f"{label} {number(line['mean'].iloc[0])} to {number(line['mean'].iloc[-1])}")
+        said.append(f"{SCALARS[measure]}, {LEVELS[level]}: {'; '.join(told)}.")
+    return " ".join(said)
+
+
+def _rows(arm: str) -> pd.DataFrame:
+    columns = ("block", "index", "value", "error", "image")
+    return analysis_rows(ANALYSIS, arm, columns=columns, words=WORDS)
+
+
+def _of_all_images(arms: Arms, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
+    """Values that are of all images, of the last block where they are told apart by index.
+
+    returns: label, `by`, mean, low, high, arms, images
+    The error of several replicates has two parts: that of their common images, and that of their mean.
+    """
+    parts = []
+    for label, names in arms_by_label(arms).items():
+        values, errors = [], []
+        for name in names:
+            frame = _rows(name)
+            images = frame.loc[frame["measure"] == "unison", "image"].nunique()
+            chosen = frame[
+                (frame["image"] == -1)
+                & (frame["measure"] == measure)
+                & (frame["level"] == level)
+                & (frame["place"] == place)
+            ]
+            if by == "index":
+                chosen = chosen[chosen["block"] == chosen["block"].max()]
+            if chosen.empty:
+                raise StudyError(f"{analysis_table(ANALYSIS, name)}: no {measure} of {level} level {place}")
+            chosen = chosen.set_index(by).sort_index()
+            values.append(chosen["value"])
+            errors.append(chosen["error"])
+        if any(not value.index.equals(values[0].index) for value in values):
+            raise StudyError(
+                f"params.yaml: arms {', '.join(names)} share the label {label!r} but differ in blocks or "
+                "width; give them labels of their own"
+            )
+        mean = np.mean(values, axis=0)
+        variance = np.mean(np.square(errors), axis=0)
+        if len(names) > 1:
+            variance = variance + np.var(values, axis=0, ddof=1) / len(names)
+        half = ERRORS[level] * np.sqrt(variance)
+        columns = {"label": label, by: values[0].index, "mean": mean, "low": mean - half, "high": mean + half}
+        parts.append(pd.DataFrame(columns | {"arms": len(names), "images": images}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _middle(spectrum: pd.DataFrame, level: str) -> tuple[int, pd.DataFrame]:
+    """The rank halfway down the shortest spectrum after self-attention, and the values there by label."""
+    after = spectrum[(spectrum["level"] == level) & (spectrum["place"] == "after")]
+    rank = (int(after.groupby("label")["index"].max().min()) + 1) // 2
+    return rank, after[after["index"] == rank].set_index("label")
+
+
+def _counts(curves: pd.DataFrame) -> str:
+    return listed(f"{count:,}" for count in sorted(curves["images"].unique()))
