@@ -75,9 +75,12 @@ def _labels(dataset: Any) -> list[int]:
 
 def _class_names(dataset: Any, count: int) -> list[str]:
     holder = dataset if hasattr(dataset, "class_to_idx") else getattr(dataset, "reader", None)
-    if index := getattr(holder, "class_to_idx", None):
-        return sorted(index, key=index.__getitem__)
-    return [f"{label:0{len(str(count - 1))}d}" for label in range(count)]
+    names = [f"{label:0{len(str(count - 1))}d}" for label in range(count)]
+    # ImageNet has several words for most classes, of which the first will do, and the same word for a few.
+    for name, label in reversed((getattr(holder, "class_to_idx", None) or {}).items()):
+        if label < count:
+            names[label] = name
+    return names
 
 
 def _read(dataset: Any, wanted: dict[int, str]) -> Iterator[tuple[str, Content]]:

@@ -193,3 +193,16 @@ def test_downloads_lie_in_scratch_unless_told(tmp_path, monkeypatch):
     )
     list_named("hfds/pets", root=None)
     assert set(roots) == {str(tmp_path / "scratch/downloads")}
+
+
+def test_a_class_of_several_words_has_the_first_and_one_whose_word_another_took_its_number(
+    tmp_path, monkeypatch
+):
+    # As torchvision's ImageNet tells its classes.
+    class Words:
+        targets = [0, 1, 2, 3]  # noqa: RUF012
+        class_to_idx = {"tench": 0, "Tinca tinca": 0, "crane": 3, "goldfish": 1}  # noqa: RUF012
+
+    monkeypatch.setattr(timm.data, "create_dataset", lambda *args, **kwargs: Words())
+    train, _ = list_named("torch/imagenet", root=str(tmp_path))
+    assert list(train.classes.values()) == ["tench", "goldfish", "2", "crane"]
