@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.data.arrays import batches, normalize, open_split, read_manifest
-from stages.encoders.vit import build_encoder, save_encoder
+from stages.encoders.vit import build_encoder, save_encoder, share_positions
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
 from stages.study.lookup import find
@@ -44,7 +44,10 @@ def pretrain(name: str) -> str:
     if hasattr(objective_module, "published"):
         encoder, vit, origin = objective_module.published(arm, image_size=image_size)
     else:
-        encoder = build_encoder(vit=vit, image_size=image_size, seed=derive(seed, "init"))
+        encoder = build_encoder(
+            vit=vit, image_size=image_size, seed=derive(seed, "init"), drop_path=recipe.drop_path
+        )
+        share_positions(encoder)
     # Only an objective that says so is ever shown a label.
     supervised = getattr(objective_module, "USES_LABELS", False)
     classes = {"classes": [len(names) for names in manifest.labels.values()]} if supervised else {}
@@ -93,6 +96,10 @@ def pretrain(name: str) -> str:
             recipe=recipe,
             betas=(0.9, recipe.beta2),
             layer_decay=None,
+            decay_all=recipe.decay_all,
+            min_lr=recipe.min_lr,
+            milestone=recipe.milestone if recipe.schedule == "multistep" else None,
+            weight_decay_end=recipe.weight_decay_end,
             seed=derive(seed, "pretrain"),
             fabric=fabric,
             checkpoints=checkpoints,

@@ -156,6 +156,25 @@ def random_resized_crop_flip(
     return resized_crop(images, boxes, flip=draws.uniform() < 0.5, size=size)
 
 
+def random_view(
+    images: Tensor,
+    *,
+    scale_min: float,
+    jitter_probability: float,
+    jitter_strength: float,
+    grey_probability: float,
+    draws: Draws,
+) -> Tensor:
+    """A random crop, mirrored half of the time, its colours jittered or dropped if that is asked for."""
+    view = random_resized_crop_flip(images, scale_min=scale_min, draws=draws)
+    if jitter_probability:
+        jittered = color_jitter(view, strength=jitter_strength, draws=draws)
+        view = with_probability(jittered, view, jitter_probability, draws=draws)
+    if grey_probability:
+        view = with_probability(rgb_to_grayscale(view), view, grey_probability, draws=draws)
+    return view
+
+
 def color_jitter(images: Tensor, *, strength: float, draws: Draws) -> Tensor:
     """Random brightness ±0.4, contrast ±0.4, saturation ±0.2 and hue ±0.1, each times `strength`.
 

@@ -181,6 +181,7 @@ def _architecture(weights: Weights, format: str, num_heads: int | None) -> Archi
     positions = tensors["pos_embed"].shape[1] if "pos_embed" in tensors else 0
     # As many positions as patches is what timm calls no_embed_class.
     bare_prefix = varied and class_token + register_tokens > 0 and _is_square(positions)
+    scaled = has("gamma_1", "gamma_2") if format == "simmim" else varied and has("ls1.gamma")
     return Architecture(
         width=width,
         depth=max(blocks) + 1,
@@ -195,7 +196,7 @@ def _architecture(weights: Weights, format: str, num_heads: int | None) -> Archi
         relative_positions=format == "simmim" and (not positions or has("relative_position_bias_table")),
         qkv_bias=format not in ("simmim", "timm") or has("qkv.bias", "q_bias", "v_bias"),
         qk_norm=varied and has("attn.q_norm.weight", "attn.k_norm.weight"),
-        layer_scale=has("gamma_1", "gamma_2") if format == "simmim" else varied and has("ls1.gamma"),
+        layer_scale=1.0 if scaled else None,  # what it starts from, before the file's own values
         pre_norm=varied and has("norm_pre.weight"),
         pooled_norm=format in ("simmim", "mae", "timm") and "fc_norm.weight" in tensors,
         # Those with a norm in front are CLIP's, with PyTorch's own; all others, in every project, have 1e-6.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from timm.layers import Attention, RelPosBias, maybe_add_mask
 from torch import Tensor
 
@@ -10,12 +11,14 @@ class RelativeAttention(Attention):
     """Attention plus a learned bias for each head and displacement between two patches.
 
     grid: patches of a side; the class token has three biases of its own: to it, from it, and to itself
+    The biases start at zero.
     Source: Bao et al. 2022 (BEiT) and Xie et al. 2022 (SimMIM), whose tables it can hold.
     """
 
     def __init__(self, dim: int, *, num_heads: int, grid: int, **settings: Any) -> None:
         super().__init__(dim, num_heads=num_heads, **settings)
         self.position = RelPosBias(window_size=(grid, grid), num_heads=num_heads, prefix_tokens=1)
+        torch.nn.init.zeros_(self.position.relative_position_bias_table)
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """Attend with the bias added to the scores. x: (B, 1+N, D), returns: (B, 1+N, D)"""

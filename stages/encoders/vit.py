@@ -46,7 +46,6 @@ class Architecture(Vit):
     relative_positions: bool = False
     qkv_bias: bool = True
     qk_norm: bool = False
-    layer_scale: bool = False
     pre_norm: bool = False  # a norm in front of the blocks, and no bias in the patch projection
     pooled_norm: bool = False  # the final norm comes after the mean over the patches, none before it
     norm_eps: float = 1e-6
@@ -55,7 +54,8 @@ class Architecture(Vit):
 def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.0) -> VisionTransformer:
     """A randomly initialised ViT without a head, with a class token unless its Architecture says otherwise.
 
-    image_size: px; seed: of the initialisation, which depends on nothing else.
+    image_size: px; seed: of the initialisation, which depends on nothing else
+    drop_path: how often the last block is left out in training; linearly less often, the earlier the block
     Initialisation and positions as in MoCo v3, for every arm: with timm's narrower one the attention of
     small encoders stays uniform for most of a short training.
     Source: Chen et al. 2021 (MoCo v3), §4 and its public configuration.
@@ -74,17 +74,17 @@ def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.
             num_classes=0,
             global_pool="avg" if form.pooled_norm else "",
             fc_norm=form.pooled_norm,
-            pos_embed="none" if vit.position == "none" else "learn",
+            pos_embed="none" if vit.position in ("relative", "none") else "learn",
             class_token=form.class_token,
             reg_tokens=form.register_tokens,
             no_embed_class=not form.prefix_positions,
             qkv_bias=form.qkv_bias,
             qk_norm=form.qk_norm,
-            init_values=1.0 if form.layer_scale else None,
+            init_values=vit.layer_scale,
             pre_norm=form.pre_norm,
             norm_layer=partial(LayerNorm, eps=form.norm_eps),
         )
-        if form.relative_positions:
+        if form.relative_positions or vit.position == "relative":
             for block in encoder.blocks:
                 block.attn = RelativeAttention(
                     vit.width,
@@ -232,6 +232,24 @@ def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Ten
     return {"cls": tokens[:, 0], "mean": mean} if encoder.has_class_token else {"mean": mean}
 
 
+def share_positions(encoder: VisionTransformer) -> None:
+    """Let all blocks learn one table of relative positions, where they have any.
+
+    An encoder that is loaded again has a copy for each block, which fine-tuning may move apart.
+    Source: Xie et al. 2022 (SimMIM), public configurations of pre-training and of fine-tuning.
+    """
+    layers = [layer for layer in encoder.modules() if isinstance(layer, RelativeAttention)]
+    for layer in layers:
+        layer.position = layers[0].position
+
+
+def without_drop_path(encoder: VisionTransformer) -> VisionTransformer:
+    """The same encoder, its blocks no longer left out at random: for a slow copy, which only answers."""
+    for block in encoder.blocks:
+        block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
+    return encoder
+
+
 def use_fused_attention(module: nn.Module, fused: bool) -> None:
     """Choose scaled_dot_product_attention or plain attention, whose maps can be seen, in every block."""
     for child in module.modules():
@@ -284,7 +302,8 @@ def save_encoder(
     about: what else to know of it, e.g. its arm and objective
     """
     with writing(directory / "encoder.safetensors") as temporary:
-        weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+        # Cloned, because the file holds nothing that tensors share.
+        weights = {name: value.detach().cpu().clone() for name, value in encoder.state_dict().items()}
         save_file(weights, temporary)
     write_json(directory / "encoder.json", about | {"vit": vit.model_dump(), "image_size": image_size})
 

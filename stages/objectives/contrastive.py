@@ -2,7 +2,8 @@
 
 Source: Chen, Xie, He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers".
 From the paper and its public configuration: momentum encoder without queue (Alg. 1), symmetrised InfoNCE
-times 2τ, projector of 3 and predictor of 2 layers with batch norm, frozen random patch projection (§4),
+times 2τ, projector of 3 and predictor of 2 layers with batch norm, frozen random patch projection (§4, unless
+freeze_patch_embed is false),
 momentum rising to 1 along a cosine, asymmetric augmentation with the second view blurred rarely and
 solarised (App. A). Departures: narrower heads by default (params.yaml), a fixed order of the colour
 operations, blur in proportion to the image.
@@ -16,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
-from stages.encoders.vit import embed, encode_class_token
+from stages.encoders.vit import embed, encode_class_token, without_drop_path
 from stages.objectives.losses import info_nce
 from stages.study.params import Arm, Contrastive, Objectives
 from stages.study.seeds import Draws
@@ -29,8 +30,8 @@ SETTINGS = ("contrastive",)  # the sections of objectives: that this objective d
 def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MomentumContrast":
     """The objective around an encoder; the heads are initialised from the seed."""
     objective = MomentumContrast(encoder, settings=settings.contrastive, seed=seed)
-    for parameter in encoder.patch_embed.parameters():
-        parameter.requires_grad = False
+    if settings.contrastive.freeze_patch_embed:
+        encoder.patch_embed.requires_grad_(False)
     return objective
 
 
@@ -49,7 +50,7 @@ class MomentumContrast(Task):
             self.predictor = perceptron(output, hidden, output)
         self.encoder = encoder
         self.projector = projector
-        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.key_encoder = without_drop_path(copy.deepcopy(encoder)).requires_grad_(False)
         self.key_projector = copy.deepcopy(projector).requires_grad_(False)
 
     @torch.no_grad()
@@ -102,7 +103,8 @@ class MomentumContrast(Task):
 
     def query_tokens(self, images: Tensor) -> Tensor:
         """The class tokens (B, D) of the encoder that learns."""
-        return encode_class_token(self.encoder, embed(self.encoder, images, frozen_projection=True))
+        frozen = self.settings.freeze_patch_embed
+        return encode_class_token(self.encoder, embed(self.encoder, images, frozen_projection=frozen))
 
     def key_tokens(self, images: Tensor) -> Tensor:
         """The class tokens (B, D) of its slow copy."""

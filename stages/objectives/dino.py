@@ -6,9 +6,10 @@ logits centred and sharpened, against collapse; a head of three layers, a bottle
 weight-normalised layer. §3.2: the temperatures, the colour operations of BYOL. From the public configuration:
 blur and solarisation by the kind of crop, a last layer that does not learn at first, the initialisation of
 the head. The encoder that is kept is the teacher's, as in the public evaluation.
-Departures: a narrower head and fewer small crops by default (params.yaml), the weight decay of all arms
-instead of one that rises from 0.04 to 0.4, no stochastic depth, a temperature that warms up by steps instead
-of epochs, bilinear crops, a fixed order of the colour operations, blur in proportion to the image.
+Departures: by default a narrower head, fewer small crops, a weight decay that does not rise and no stochastic
+depth (params.yaml; the preset imagenet has all four); a temperature that warms up by steps instead of epochs,
+bilinear crops, a fixed order of the colour operations, blur in proportion to the image, no weight decay on
+the class token and the positions.
 """
 
 import copy
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
-from stages.encoders.vit import embed, encode_class_token
+from stages.encoders.vit import embed, encode_class_token, without_drop_path
 from stages.objectives.losses import dino_loss
 from stages.study.params import Arm, Dino, Objectives
 from stages.study.seeds import Draws
@@ -51,7 +52,7 @@ class SelfDistillation(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.student_head = Head(width=encoder.embed_dim, settings=settings)
-        self.encoder = encoder.requires_grad_(False)
+        self.encoder = without_drop_path(encoder).requires_grad_(False)
         self.head = copy.deepcopy(self.student_head).requires_grad_(False)
         self.register_buffer("center", torch.zeros(settings.output_dim))
 

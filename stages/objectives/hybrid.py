@@ -2,7 +2,7 @@
 
 Paper: §5, Fig. 12. The paper states the loss; which views its two branches saw is not published. Here each
 branch sees the augmentation of its own method, and the patch projection learns from the MIM branch alone,
-because the CL branch holds it still.
+because the CL branch holds it still (unless objectives.contrastive.freeze_patch_embed is false).
 """
 
 from timm.models.vision_transformer import VisionTransformer
@@ -37,7 +37,8 @@ class Hybrid(Task):
         self.contrastive = MomentumContrast(
             encoder, settings=settings.contrastive, seed=derive(seed, "contrastive")
         )
-        if cl_weight == 1:  # nothing teaches the projection, and weight decay alone must not move it
+        if cl_weight == 1 and settings.contrastive.freeze_patch_embed:
+            # Nothing teaches the projection, and weight decay alone must not move it.
             encoder.patch_embed.requires_grad_(False)
         self.masked = MaskedImageModeling(encoder, settings=settings.masked, seed=derive(seed, "masked"))
 

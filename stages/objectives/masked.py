@@ -3,8 +3,9 @@
 Source: Xie et al. 2022, "SimMIM: A Simple Framework for Masked Image Modeling": a learned token in place of
 the hidden patches, random masks in square units of several patches (§3.2), one linear layer as the decoder
 (§3.3), L1 on the hidden pixels of the normalised image (§3.4), weak augmentation (crop and flip).
-Departures: the units are 2 patches wide at every resolution (32 px at patch 16), positions and
-initialisation are those of all arms of the study.
+Departures: the units are 2 patches wide at every resolution (32 px at patch 16), the initialisation is that
+of all arms of the study, and so are, by default, the positions and the lack of a layer scale (params.yaml;
+the preset imagenet has the published ones).
 """
 
 import math
@@ -14,7 +15,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.data.augment import Normalize, random_resized_crop_flip
+from stages.data.augment import Normalize, random_view
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import masked_l1
 from stages.study.params import Arm, Masked, Objectives
@@ -45,10 +46,16 @@ class MaskedImageModeling(Task):
 
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
         """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
-        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, draws=draws)
-        mask = random_mask(
-            grid=self.grid, unit=self.settings.mask_unit, ratio=self.settings.mask_ratio, draws=draws
+        settings = self.settings
+        view = random_view(
+            images,
+            scale_min=settings.crop_scale_min,
+            jitter_probability=settings.jitter_probability,
+            jitter_strength=settings.jitter_strength,
+            grey_probability=settings.grey_probability,
+            draws=draws,
         )
+        mask = random_mask(grid=self.grid, unit=settings.mask_unit, ratio=settings.mask_ratio, draws=draws)
         return normalize(view), mask
 
     def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 Source: a linear layer on the class token, as Touvron et al. 2021, "Training Data-Efficient Image Transformers
 & Distillation through Attention"; label smoothing of Szegedy et al. 2016, §7. Departures: the weak
-augmentation (crop and flip) of masked image modelling and the recipe of all arms of the study, instead of
-mixup, cutmix, RandAugment and stochastic depth, so that the labels are what differs; one layer for each
-label set.
+augmentation (crop and flip) of masked image modelling instead of mixup, cutmix and RandAugment, and by
+default the recipe of all arms of the study without stochastic depth, so that the labels are what differs;
+one layer for each label set.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.data.augment import Normalize, random_resized_crop_flip
+from stages.data.augment import Normalize, random_view
 from stages.encoders.vit import embed, encode_class_token
 from stages.study.params import Arm, Objectives, Supervised
 from stages.study.seeds import Draws
@@ -58,7 +58,15 @@ class Classification(Task):
 
         images: (B, 3, S, S) in [0, 1]; labels: (B, label sets)
         """
-        view = random_resized_crop_flip(images, scale_min=self.settings.crop_scale_min, draws=draws)
+        settings = self.settings
+        view = random_view(
+            images,
+            scale_min=settings.crop_scale_min,
+            jitter_probability=settings.jitter_probability,
+            jitter_strength=settings.jitter_strength,
+            grey_probability=settings.grey_probability,
+            draws=draws,
+        )
         return normalize(view), labels
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

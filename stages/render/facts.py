@@ -10,7 +10,7 @@ from stages.render.prose import decimals_for, fixed, interval, listed, number
 from stages.render.provenance import portable
 from stages.render.style import label_of
 from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
-from stages.study.params import Arm, Study
+from stages.study.params import Arm, Pretrain, Study, overrides
 
 MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 
@@ -38,7 +38,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         "Encoder": f"ViT of {vit.depth} blocks, width {vit.width}, {vit.heads} heads, "
         f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}",
         "Pre-training": f"{pretrain.epochs} epochs, batch {pretrain.batch_size}, peak learning rate "
-        f"{pretrain.lr:g}, weight decay {pretrain.weight_decay:g}",
+        f"{pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}",
     }
     used = {arm.objective for arm in study.arms.values()}
     if "hybrid" in used:
@@ -261,6 +261,7 @@ def nowrap(text: str) -> Markup:
 def _own(arm: Arm) -> str:
     """What an arm sets besides its objective and label."""
     fields = arm.model_dump(exclude={"objective", "label"}, exclude_none=True)
+    fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}
     return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"
 
 

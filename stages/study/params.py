@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,6 +14,8 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+DropPath = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -73,7 +75,8 @@ class Vit(Section):
     heads: Count
     patch_size: Count
     mlp_ratio: Positive
-    position: Literal["sincos", "learned", "none"]
+    position: Literal["sincos", "learned", "relative", "none"]
+    layer_scale: Positive | None = None
 
     @model_validator(mode="after")
     def _divisible(self) -> "Vit":
@@ -88,15 +91,38 @@ class Pretrain(Section):
     epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
+    lr_scaling_batch: Literal[256, 512] | None
+    min_lr: NonNegative
+    schedule: Literal["cosine", "multistep"]
+    milestone: Share
     weight_decay: NonNegative
-    beta2: Annotated[float, Field(gt=0, lt=1)]
+    weight_decay_end: NonNegative | None
+    decay_all: bool
+    beta2: Share
     warmup_epochs: NonNegative
-    clip_grad: Positive
+    clip_grad: Positive | None
+    drop_path: DropPath
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the training, at its batch size."""
+        return self.lr * self.batch_size / self.lr_scaling_batch if self.lr_scaling_batch else self.lr
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pretrain":
+        if self.min_lr > self.peak_lr:
+            raise ValueError(f"min_lr {self.min_lr:g} must not exceed the peak rate {self.peak_lr:g}")
+        if self.weight_decay_end is not None and self.weight_decay == 0:
+            raise ValueError(
+                "weight_decay_end needs a weight_decay above 0 to start from; leave weight_decay_end empty"
+            )
+        return self
 
 
 class Contrastive(Section):
     temperature: Positive
     momentum: Fraction
+    freeze_patch_embed: bool
     hidden_dim: Count
     output_dim: Count
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
@@ -107,13 +133,21 @@ class Contrastive(Section):
     solarize_probability: Fraction
 
 
-class Masked(Section):
+class Colours(Section):
+    """Of objectives whose publication leaves colours alone."""
+
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+
+
+class Masked(Colours):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
     mask_unit: Count
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
 
 
-class Autoencoder(Section):
+class Autoencoder(Colours):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
     normalize_target: bool
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
@@ -163,7 +197,7 @@ class Dino(Section):
         return self
 
 
-class Supervised(Section):
+class Supervised(Colours):
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
@@ -177,7 +211,10 @@ class Objectives(Section):
 
 
 class Arm(Section):
-    """One encoder under study; what is None is taken from the common recipe."""
+    """One encoder under study; what it does not set is taken from the common recipe.
+
+    A null takes the common value too, except where null is a value of the recipe: no clipping, for example.
+    """
 
     objective: Name
     label: str | None = None
@@ -188,12 +225,22 @@ class Arm(Section):
     epochs: Annotated[int, Field(ge=0)] | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None
     lr: Positive | None = None
+    lr_scaling_batch: Literal[256, 512] | None = None
+    min_lr: NonNegative | None = None
+    schedule: Literal["cosine", "multistep"] | None = None
+    milestone: Share | None = None
     weight_decay: NonNegative | None = None
+    weight_decay_end: NonNegative | None = None
+    decay_all: bool | None = None
+    beta2: Share | None = None
     warmup_epochs: NonNegative | None = None
+    clip_grad: Positive | None = None
+    drop_path: DropPath | None = None
     width: Annotated[int, Field(ge=8)] | None = None
     depth: Count | None = None
     heads: Count | None = None
-    position: Literal["sincos", "learned", "none"] | None = None
+    position: Literal["sincos", "learned", "relative", "none"] | None = None
+    layer_scale: Positive | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "Arm":
@@ -262,13 +309,18 @@ class Finetune(Section):
     weight_decay: NonNegative
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     warmup_epochs: NonNegative
-    drop_path: Annotated[float, Field(ge=0, lt=1)]
+    drop_path: DropPath
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     mixup: NonNegative
     cutmix: NonNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")]
     clip_grad: Positive
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the training, at its batch size."""
+        return self.lr
 
 
 class Analysis(Section):
@@ -431,17 +483,31 @@ def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
     """
     arm = arm_of(study, name)
     try:
-        own = {} if arm.objective == "imported" else _overrides(arm, Vit)
+        own = {} if arm.objective == "imported" else overrides(arm, Vit)
         vit = Vit.model_validate(study.vit.model_dump() | own)
-        recipe = Pretrain.model_validate(study.pretrain.model_dump() | _overrides(arm, Pretrain))
+        recipe = Pretrain.model_validate(study.pretrain.model_dump() | overrides(arm, Pretrain))
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ParamsError(f"params.yaml: arms.{name}: {message}") from None
+    if vit.position == "relative" and arm.objective in ("autoencoder", "dino"):
+        raise ParamsError(
+            f"params.yaml: arms.{name}: position relative needs the whole image, of which objective "
+            f"{arm.objective} shows parts; choose sincos, learned or none"
+        )
     return vit, recipe, study.seed if arm.seed is None else arm.seed
 
 
-def _overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
-    return {key: value for key, value in arm if key in section.model_fields and value is not None}
+def overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
+    """What an arm sets of a section of the common recipe; a null only where the section may hold one."""
+    nullable = {
+        key for key, field in section.model_fields.items() if type(None) in get_args(field.annotation)
+    }
+    return {
+        key: value
+        for key, value in arm
+        if key in section.model_fields
+        and (value is not None or (key in nullable and key in arm.model_fields_set))
+    }
 
 
 def read_yaml(path: Path) -> Any:

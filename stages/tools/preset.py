@@ -26,7 +26,7 @@ def main() -> None:
 
 def describe() -> str:
     """The presets there are, with the first comment of each."""
-    lines = [f"{path.stem:<10} {path.read_text().splitlines()[0].lstrip('# ')}" for path in _presets()]
+    lines = [f"{path.stem:<16} {path.read_text().splitlines()[0].lstrip('# ')}" for path in _presets()]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """The one training loop: pre-training and fine-tuning differ in the task they hand it."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
@@ -15,7 +16,7 @@ from stages.study.errors import StudyError
 from stages.study.seeds import Draws, derive, generator
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fuses_adamw
-from stages.training.schedule import learning_rate
+from stages.training.schedule import learning_rate, rising_weight_decay
 from stages.training.task import Task
 
 Inputs = Callable[[Tensor, np.ndarray, Draws], tuple[Tensor, ...]]
@@ -27,10 +28,14 @@ class Recipe(Protocol):
 
     epochs: int
     batch_size: int
-    lr: float
     weight_decay: float
     warmup_epochs: float
-    clip_grad: float
+
+    @property
+    def peak_lr(self) -> float: ...
+
+    @property
+    def clip_grad(self) -> float | None: ...
 
 
 def train(
@@ -45,12 +50,18 @@ def train(
     seed: int,
     fabric: Fabric,
     checkpoints: Checkpoints,
+    min_lr: float = 0.0,
+    milestone: float | None = None,
+    weight_decay_end: float | None = None,
+    decay_all: bool = False,
 ) -> History:
     """Train a task in place and give its history, one row an epoch.
 
     inputs:  (uint8 batch (B, 3, S, S) on the device, its indices, draws) to what forward takes
     batches: uint8 batches for an epoch and its list of index arrays
     images:  how many there are to draw from
+    min_lr, milestone, weight_decay_end: how rate and decay end, see `learning_rate`, `rising_weight_decay`
+    decay_all: see `parameter_groups`
     Everything random is derived from the seed and the epoch, so a run that goes on from a checkpoint ends in
     the same bytes as one that was never stopped. Several processes share each batch, and each image is
     augmented as if there were one.
@@ -64,8 +75,11 @@ def train(
         raise StudyError(f"{name}: batch_size {recipe.batch_size} is more than the {images} training images")
     total_steps = recipe.epochs * steps_per_epoch
     rows = rows_of(fabric.global_rank, of=fabric.world_size, batch_size=recipe.batch_size)
-    groups = parameter_groups(task, weight_decay=recipe.weight_decay, layer_decay=layer_decay)
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=fuses_adamw(fabric))
+    groups = parameter_groups(
+        task, weight_decay=recipe.weight_decay, layer_decay=layer_decay, decay_all=decay_all
+    )
+    decayed = [bool(group["weight_decay"]) for group in groups]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.peak_lr, betas=betas, fused=fuses_adamw(fabric))
     history: History = []
 
     # Resume
@@ -100,12 +114,18 @@ def train(
             step = epoch * steps_per_epoch + index
             lr = learning_rate(
                 step,
-                peak=recipe.lr,
+                peak=recipe.peak_lr,
                 warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
                 total_steps=total_steps,
+                minimum=min_lr,
+                milestone=milestone,
             )
-            for group in fabric_optimizer.param_groups:
+            for group, decays in zip(fabric_optimizer.param_groups, decayed, strict=True):
                 group["lr"] = lr * group.get("lr_scale", 1.0)
+                if decays and weight_decay_end is not None:
+                    group["weight_decay"] = rising_weight_decay(
+                        step / total_steps, start=recipe.weight_decay, end=weight_decay_end
+                    )
             task.before_step(step / total_steps)
             draws = Draws(augmentation, batch=recipe.batch_size, rows=rows)
             views = inputs(fabric.to_device(batch), order[index], draws)
@@ -146,16 +166,18 @@ def take_step(
     views: tuple[Tensor, ...],
     *,
     task: Task,
-    clip_grad: float,
+    clip_grad: float | None,
     fabric: Fabric,
 ) -> dict[str, Tensor]:
     """One step of the optimiser on one batch: its losses, and grad_norm, the gradient's norm before clipping.
 
     model, optimizer: what Fabric made of the task and its optimiser; views: (B, ...) each, from task.views
+    clip_grad: largest norm of the gradient; None: any
     """
     micro_batch = task.micro_batch if task.separable else None
     losses = backward(model, views, micro_batch=micro_batch, fabric=fabric)
-    norm = fabric.clip_gradients(model, optimizer, max_norm=clip_grad, error_if_nonfinite=False)
+    max_norm = math.inf if clip_grad is None else clip_grad
+    norm = fabric.clip_gradients(model, optimizer, max_norm=max_norm, error_if_nonfinite=False)
     optimizer.step()
     optimizer.zero_grad()
     return losses | {"grad_norm": cast(Tensor, norm)}
@@ -204,13 +226,18 @@ def tell(fabric: Fabric, line: str) -> None:
 
 
 def parameter_groups(
-    task: Task, *, weight_decay: float, layer_decay: float | None
+    task: Task, *, weight_decay: float, layer_decay: float | None, decay_all: bool = False
 ) -> list[dict[str, object]]:
     """Parameter groups: no weight decay on biases, norms, positions and tokens; lr scaled by depth if asked.
 
     layer_decay: factor from one block to the one before it; then all that is trained is in task.encoder
-    Source: Xie et al. 2022 and He et al. 2022, as implemented by timm.
+    decay_all:   weight decay on everything that is trained, and no layer_decay
+    Source: Xie et al. 2022 and He et al. 2022, as implemented by timm; decay_all is the public configuration
+    of MoCo v3.
     """
+    if decay_all:
+        trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+        return [{"params": trained, "weight_decay": weight_decay}]
     kept = [name for name, _ in task.named_parameters() if name.endswith(("_token", "pos_embed"))]
     if layer_decay is None:
         return param_groups_weight_decay(task, weight_decay=weight_decay, no_weight_decay_list=kept)

@@ -1,18 +1,39 @@
-"""How the learning rate and the momentum of a slow copy move over a training."""
+"""How the learning rate, the weight decay and the momentum of a slow copy move over a training."""
 
 import math
 
 
-def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:
-    """Linear warm-up to the peak, then half a cosine to zero.
+def learning_rate(
+    step: int,
+    *,
+    peak: float,
+    warmup_steps: int,
+    total_steps: int,
+    minimum: float = 0.0,
+    milestone: float | None = None,
+) -> float:
+    """Linear warm-up to the peak, then half a cosine to the minimum, or steps.
 
-    step: the step about to be taken, from 0
-    Source: Loshchilov & Hutter 2017, Eq. 5 without restarts; Goyal et al. 2017, §2.2.
+    step:      the step about to be taken, from 0
+    milestone: share of the whole training from which the rate is a tenth of the peak; None: the cosine
+    Source: Loshchilov & Hutter 2017, Eq. 5 without restarts; Goyal et al. 2017, §2.2; for the milestone, the
+    public configuration of SimMIM.
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
+    if milestone is not None:
+        return peak if step < round(milestone * total_steps) else 0.1 * peak
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return peak * (1 + math.cos(math.pi * progress)) / 2
+    return minimum + (peak - minimum) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def rising_weight_decay(progress: float, *, start: float, end: float) -> float:
+    """Weight decay that moves from the start to the end along half a cosine.
+
+    progress: share of the training done, 0 to 1
+    Source: Caron et al. 2021 (DINO), §3.2 "Implementation details".
+    """
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def copy_momentum(progress: float, *, start: float) -> float:

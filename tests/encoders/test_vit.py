@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 
 from stages.encoders.vit import (
@@ -13,9 +14,11 @@ from stages.encoders.vit import (
     encode_visible,
     load_encoder,
     save_encoder,
+    share_positions,
     sincos_positions,
     trace,
     use_fused_attention,
+    without_drop_path,
 )
 from stages.study.errors import StudyError
 from stages.study.params import Vit
@@ -185,3 +188,47 @@ def test_half_an_encoder_is_refused_in_one_line(encoder, tmp_path):
     assert "\n" not in str(error.value)
     with pytest.raises(StudyError, match="dvc repro"):
         load_encoder(tmp_path / "nothing")
+
+
+def test_blocks_are_left_out_in_training_the_later_the_more_often_and_never_in_a_trace(
+    encoder, images, tmp_path
+):
+    dropping = build_encoder(vit=VIT, image_size=16, seed=1, drop_path=0.5)
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in dropping.blocks]
+    assert rates == pytest.approx([0.0, 0.25, 0.5])
+    many = images[:1].expand(400, -1, -1, -1)
+    torch.manual_seed(0)
+    outputs = encode(dropping.train(), embed(dropping, many))[:, 0, 0]
+    # Of one image, the four blocks' branches that may be left out give 16 results.
+    assert len(outputs.detach().round(decimals=5).unique()) > 8
+    save_encoder(tmp_path, dropping, vit=VIT, image_size=16, about={})
+    for other in (dropping, load_encoder(tmp_path)):
+        found, expected = trace(other, images), trace(encoder, images)
+        assert all(torch.equal(*pair) for pair in zip(found.tokens, expected.tokens, strict=True))
+    assert not any(isinstance(module, DropPath) for module in load_encoder(tmp_path).modules())
+    torch.manual_seed(0)
+    outputs = encode(without_drop_path(dropping).train(), embed(dropping, many))[:, 0, 0]
+    assert len(outputs.detach().round(decimals=5).unique()) == 1
+
+
+def test_blocks_share_a_relative_position_bias_that_starts_at_zero(images, tmp_path):
+    vit = VIT.model_copy(update={"position": "relative", "layer_scale": 0.1})
+    encoder = build_encoder(vit=vit, image_size=16, seed=1)
+    bare = build_encoder(vit=vit.model_copy(update={"position": "none"}), image_size=16, seed=1)
+    bare.load_state_dict(encoder.state_dict(), strict=False)
+    torch.testing.assert_close(encoder(images), bare(images))
+    share_positions(encoder)
+    tables = [p for name, p in encoder.named_parameters() if name.endswith("bias_table")]
+    assert len(tables) == 1 and tables[0].shape == (7 * 7 + 3, VIT.heads)
+    torch.nn.init.normal_(tables[0], generator=torch.Generator().manual_seed(0))
+    save_encoder(tmp_path, encoder, vit=vit, image_size=16, about={})
+    loaded = load_encoder(tmp_path)
+    assert sum(name.endswith("bias_table") for name, _ in loaded.named_parameters()) == VIT.depth
+    torch.testing.assert_close(loaded(images), encoder(images))
+    assert not torch.allclose(encoder(images), bare(images), atol=1e-4)
+    whole = encode(encoder, embed(encoder, images))[:, 0]
+    torch.testing.assert_close(encode_class_token(encoder, embed(encoder, images)), whole)
+    # Of an empty image only the displacement tells patches apart.
+    empty = trace(encoder, torch.zeros_like(images)).attention[0][0, :, 1:, 1:]
+    torch.testing.assert_close(empty[:, 0, 1] / empty[:, 0, 0], empty[:, 5, 6] / empty[:, 5, 5])
+    assert not torch.allclose(empty[:, 0, 1], empty[:, 0, 0], atol=1e-2)

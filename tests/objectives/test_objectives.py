@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+from timm.layers import DropPath
 
 from stages.data.arrays import normalize
+from stages.data.augment import random_resized_crop_flip, rgb_to_grayscale
 from stages.encoders.vit import build_encoder
-from stages.objectives import contrastive, hybrid, masked, random
+from stages.objectives import autoencoder, contrastive, dino, hybrid, masked, random
 from stages.objectives.masked import random_mask
 from stages.study.params import Arm, Vit, load_params
 from stages.study.seeds import Draws
@@ -196,3 +198,56 @@ def test_masks_hide_whole_units_and_the_same_number_in_every_image(grid, unit, r
     assert (cells.amin(-1) == cells.amax(-1)).all()
     assert len({tuple(m.flatten().tolist()) for m in mask}) > 40
     assert mask.mean(0).std() < 0.15
+
+
+@pytest.mark.parametrize("name", ["contrastive", "hybrid"])
+def test_the_patch_projection_is_trained_if_it_is_not_to_stay_frozen(name, images):
+    trained = SETTINGS.contrastive.model_copy(update={"freeze_patch_embed": False})
+    for settings, cl_weight, learns in (
+        (SETTINGS, 1.0, False),
+        (SETTINGS.model_copy(update={"contrastive": trained}), 1.0, True),
+    ):
+        task = MODULES[name].build(
+            build_encoder(vit=VIT, image_size=16, seed=0),
+            arm=Arm(objective=name, cl_weight=cl_weight),
+            settings=settings,
+            seed=0,
+        )
+        task(*views_of(task, images))["loss"].backward()
+        weight = task.encoder.patch_embed.proj.weight
+        assert weight.requires_grad == learns
+        assert (weight.grad is not None and bool(weight.grad.abs().sum() > 0)) == learns
+
+
+def test_only_the_trained_encoder_leaves_blocks_out(images):
+    def networks(task):
+        return {
+            name: sum(isinstance(module, DropPath) for module in network.modules())
+            for name, network in task.named_children()
+            if "encoder" in name
+        }
+
+    def built(module, name):
+        encoder = build_encoder(vit=VIT, image_size=16, seed=0, drop_path=0.5)
+        return module.build(encoder, arm=Arm(objective=name, cl_weight=0.5), settings=SETTINGS, seed=0)
+
+    assert networks(built(contrastive, "contrastive")) == {"encoder": 2, "key_encoder": 0}
+    assert networks(built(hybrid, "hybrid").contrastive) == {"encoder": 2, "key_encoder": 0}
+    assert networks(built(dino, "dino")) == {"encoder": 0, "student_encoder": 2}
+
+
+@pytest.mark.parametrize("module", [masked, autoencoder])
+def test_a_view_has_its_colours_changed_only_if_asked(module, images):
+    name = module.SETTINGS[0]
+    plain = getattr(SETTINGS, name)
+    grey = plain.model_copy(update={"grey_probability": 1.0, "jitter_probability": 1.0})
+    made = {}
+    for kind, chosen in (("plain", plain), ("grey", grey)):
+        encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+        settings = SETTINGS.model_copy(update={name: chosen})
+        task = module.build(encoder, arm=Arm(objective=name), settings=settings, seed=0)
+        made[kind] = task.views(images, normalize=lambda view: view, draws=draws(len(images)))[0]
+    crop = random_resized_crop_flip(images, scale_min=plain.crop_scale_min, draws=draws(len(images)))
+    torch.testing.assert_close(made["plain"], crop)
+    torch.testing.assert_close(made["grey"][:, 0], made["grey"][:, 2])
+    assert not torch.allclose(made["grey"][:, 0], rgb_to_grayscale(crop)[:, 0], atol=0.01)

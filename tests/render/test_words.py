@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from stages.render.captions import bands, depth_alt, depth_caption, in_order
 from stages.render.facts import (
+    arm_rows,
     claim_rows,
     claims_caption,
     recipe,
@@ -218,3 +219,9 @@ def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
         arms = {"x": Arm(objective=objective, cl_weight=0.2)}
         rows = recipe(study.model_copy(update={"arms": arms}), manifest)
         assert {name for name in rows.index if name.endswith("objective")} == told
+
+
+def test_an_arm_tells_what_it_sets_even_if_that_is_nothing() -> None:
+    arms = {"cl": Arm(objective="contrastive", epochs=300, clip_grad=None), "mim": Arm(objective="masked")}
+    told = arm_rows(arms)["its own settings"]
+    assert told["cl"] == "epochs 300, clip_grad none" and told["mim"] == "–"

@@ -47,6 +47,13 @@ def values():
         ("objectives.autoencoder.decoder_heads", 3, ["decoder_width 32", "decoder_heads 3"]),
         ("objectives.autoencoder.decoder_width", 34, ["decoder_width 34", "multiple of 4"]),
         ("objectives.autoencoder.normalize_target", "no idea", ["normalize_target", "'no idea'"]),
+        ("pretrain.lr_scaling_batch", 1024, ["pretrain.lr_scaling_batch", "1024", "256 or 512"]),
+        ("pretrain.schedule", "linear", ["pretrain.schedule", "'linear'", "'cosine' or 'multistep'"]),
+        ("pretrain.milestone", 700, ["pretrain.milestone", "700", "less than 1"]),
+        ("pretrain.min_lr", 0.1, ["pretrain", "min_lr 0.1", "peak rate 0.002"]),
+        ("pretrain.clip_grad", 0, ["pretrain.clip_grad", "0", "greater than 0"]),
+        ("pretrain.drop_path", 1.0, ["pretrain.drop_path", "1.0", "less than 1"]),
+        ("arms.new", {"objective": "random", "decay_all": 3}, ["arms.new.decay_all", "3", "boolean"]),
         ("objectives.dino.local_scale_min", 0.5, ["local_scale_min", "local_scale_max"]),
         (
             "objectives.supervised.label_smoothing",
@@ -147,6 +154,60 @@ def test_arms_override_the_common_recipe(values):
     values["arms"]["wide"]["width"] = 66
     with pytest.raises(ParamsError, match=r"arms\.wide.*66"):
         recipe_of(validate(values), "wide")
+
+
+def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
+    values["pretrain"] |= {"clip_grad": 3.0, "lr_scaling_batch": 256, "weight_decay_end": 0.4}
+    values["vit"]["layer_scale"] = 0.1
+    nothing = {"clip_grad": None, "lr_scaling_batch": None, "weight_decay_end": None, "layer_scale": None}
+    values["arms"]["bare"] = {"objective": "masked", **nothing, "epochs": None, "lr": 0.5}
+    study = validate(values)
+    vit, recipe, _ = recipe_of(study, "bare")
+    assert (recipe.clip_grad, recipe.weight_decay_end, recipe.peak_lr, vit.layer_scale) == (
+        None,
+        None,
+        0.5,
+        None,
+    )
+    assert recipe.epochs == values["pretrain"]["epochs"]
+    vit, recipe, _ = recipe_of(study, "mim")
+    assert (recipe.clip_grad, recipe.weight_decay_end, vit.layer_scale) == (3.0, 0.4, 0.1)
+    assert recipe.peak_lr == values["pretrain"]["lr"] * values["pretrain"]["batch_size"] / 256
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        ({"objective": "masked", "min_lr": 1.0}, ["min_lr 1", "peak rate"]),
+        ({"objective": "masked", "weight_decay": 0, "weight_decay_end": 0.4}, ["weight_decay_end"]),
+        ({"objective": "dino", "position": "relative"}, ["position relative", "dino", "sincos"]),
+        ({"objective": "autoencoder", "position": "relative"}, ["position relative", "autoencoder"]),
+    ],
+)
+def test_overrides_that_do_not_fit_together_are_one_line(values, arm, words):
+    values["arms"]["odd"] = arm
+    with pytest.raises(ParamsError) as error:
+        recipe_of(validate(values), "odd")
+    assert "\n" not in str(error.value)
+    for word in ["arms.odd", *words]:
+        assert word in str(error.value)
+
+
+def test_the_default_study_is_trained_by_one_plain_recipe(values):
+    plain = {
+        "lr_scaling_batch": None,
+        "min_lr": 0.0,
+        "schedule": "cosine",
+        "weight_decay_end": None,
+        "decay_all": False,
+        "drop_path": 0.0,
+    }
+    study = validate(values)
+    for name in study.arms:
+        vit, recipe, _ = recipe_of(study, name)
+        assert recipe == study.pretrain and vit == study.vit
+        assert {key: getattr(recipe, key) for key in plain} == plain and recipe.peak_lr == recipe.lr
+    assert study.objectives.contrastive.freeze_patch_embed and vit.layer_scale is None
 
 
 def test_the_heads_of_an_imported_arm_are_not_those_of_the_common_encoder(values):

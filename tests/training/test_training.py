@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from stages.encoders.vit import build_encoder
-from stages.objectives import masked
+from stages.objectives import contrastive, masked
 from stages.study.errors import StudyError
 from stages.study.params import Arm, Vit, load_params
 from stages.study.paths import file_digest
+from stages.study.seeds import derive
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, rows_of, train
-from stages.training.schedule import copy_momentum, learning_rate
+from stages.training.schedule import copy_momentum, learning_rate, rising_weight_decay
 from stages.training.task import Task
 from tests.full_disk import file_limit
 from tests.project import ROOT
@@ -34,6 +35,36 @@ def test_the_rate_warms_up_linearly_and_falls_along_half_a_cosine():
         theirs.step()
         cosine.step()
     assert learning_rate(0, peak=1.0, warmup_steps=0, total_steps=1) == 1.0
+
+
+def test_the_cosine_may_end_above_zero():
+    rates = [learning_rate(step, peak=2.0, warmup_steps=0, total_steps=8, minimum=0.5) for step in range(9)]
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, T_max=8, eta_min=0.5)
+    for rate in rates:
+        assert rate == pytest.approx(theirs.param_groups[0]["lr"])
+        theirs.step()
+        cosine.step()
+
+
+def test_the_rate_may_fall_to_a_tenth_at_a_milestone():
+    rates = [
+        learning_rate(step, peak=2.0, warmup_steps=4, total_steps=80, milestone=0.875) for step in range(80)
+    ]
+    assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    steps = torch.optim.lr_scheduler.MultiStepLR(theirs, milestones=[70], gamma=0.1)
+    for step, rate in enumerate(rates):
+        assert step < 4 or rate == pytest.approx(theirs.param_groups[0]["lr"])
+        theirs.step()
+        steps.step()
+
+
+def test_weight_decay_rises_along_half_a_cosine():
+    decays = [rising_weight_decay(step / 8, start=0.04, end=0.4) for step in range(9)]
+    cosine = [learning_rate(step, peak=0.04, minimum=0.4, warmup_steps=0, total_steps=8) for step in range(9)]
+    assert decays == pytest.approx(cosine) and decays == sorted(decays)
+    assert decays[0] == pytest.approx(0.04) and decays[4] == pytest.approx(0.22) and decays[8] == 0.4
 
 
 def test_a_slow_copy_ends_by_keeping_all_of_itself():
@@ -56,6 +87,20 @@ def test_no_decay_on_biases_norms_positions_and_tokens():
     assert decayed and all(name.endswith("weight") and "norm" not in name for name in decayed)
     assert {"encoder.cls_token", "encoder.pos_embed", "mask_token", "decoder.bias"} <= free
     assert decayed | free == set(names.values())
+
+
+def test_everything_that_is_trained_decays_if_asked():
+    encoder = build_encoder(vit=VIT.model_copy(update={"position": "sincos"}), image_size=16, seed=0)
+    task = contrastive.build(
+        encoder, arm=Arm(objective="contrastive"), settings=load_params().objectives, seed=0
+    )
+    (group,) = parameter_groups(task, weight_decay=0.1, layer_decay=None, decay_all=True)
+    names = {id(parameter): name for name, parameter in task.named_parameters()}
+    decayed = {names[id(parameter)] for parameter in group["params"]}
+    assert group["weight_decay"] == 0.1
+    assert {"encoder.cls_token", "encoder.norm.bias", "projector.1.weight"} <= decayed
+    frozen = ("key_", "encoder.pos_embed", "encoder.patch_embed")
+    assert decayed == {name for name in names.values() if not name.startswith(frozen)}
 
 
 def test_the_rate_of_a_block_is_the_decayed_rate_of_the_next():
@@ -97,7 +142,7 @@ def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_pr
         task = Probe()
         before = {name: value.clone() for name, value in task.named_parameters()}
         recipe = SimpleNamespace(
-            epochs=epochs, batch_size=4, lr=lr, weight_decay=0.0, warmup_epochs=0.0, clip_grad=1e9
+            epochs=epochs, batch_size=4, peak_lr=lr, weight_decay=0.0, warmup_epochs=0.0, clip_grad=1e9
         )
         train(
             task,
@@ -127,6 +172,103 @@ def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_pr
     told.clear()
     trained(epochs=4, lr=1e-3)
     assert told == [0, 0.25, 0.5, 0.75]
+
+
+class Regression(Task):
+    """Two layers and a norm, with the weights of an encoder that they have not."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(12, 6), torch.nn.LayerNorm(6), torch.nn.Linear(6, 1)
+            )
+
+    def forward(self, images):
+        return {"loss": (100 * self.layers(images.flatten(1)) - 7).square().mean()}
+
+
+PLAIN = {"clip_grad": 1.0, "min_lr": 0.0, "milestone": None, "weight_decay_end": None, "decay_all": False}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"clip_grad": None},
+        {"decay_all": True},
+        {"weight_decay_end": 4.0},
+        {"milestone": 0.5},
+        {"min_lr": 0.01},
+        {"weight_decay_end": 4.0, "decay_all": True, "clip_grad": None, "min_lr": 0.02},
+    ],
+    ids=lambda changes: "-".join(changes) or "plain",
+)
+def test_a_training_is_that_of_adamw_written_out(changes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    settings = PLAIN | changes
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 3, 2, 2), dtype=np.uint8)
+    task, reference, norms = Regression(), Regression(), []
+    history = train(
+        task,
+        inputs=lambda batch, indices, draw: (batch.float() / 255,),
+        batches=lambda epoch, order: (torch.from_numpy(pictures[indices]) for indices in order),
+        images=8,
+        recipe=SimpleNamespace(
+            epochs=4,
+            batch_size=4,
+            peak_lr=0.05,
+            weight_decay=0.5,
+            warmup_epochs=1.0,
+            clip_grad=settings.pop("clip_grad"),
+        ),
+        betas=(0.9, 0.99),
+        layer_decay=None,
+        seed=0,
+        fabric=make_fabric(
+            load_params(ROOT / "params.yaml").runtime.model_copy(
+                update={"accelerator": "cpu", "precision": "32-true"}
+            )
+        ),
+        checkpoints=Checkpoints("pretrain-regression", "0" * 16),
+        **settings,
+    )
+
+    weights = [p for p in reference.parameters() if settings["decay_all"] or p.ndim > 1]
+    others = [p for p in reference.parameters() if not any(p is weight for weight in weights)]
+    adamw = torch.optim.AdamW(
+        [{"params": weights, "weight_decay": 0.5}, {"params": others, "weight_decay": 0.0}],
+        betas=(0.9, 0.99),
+    )
+    steps = [
+        indices
+        for epoch in range(4)
+        for indices in epoch_order(8, batch_size=4, seed=derive(0, "order", epoch))
+    ]
+    for step, indices in enumerate(steps):
+        if step < 2:
+            rate = 0.05 * (step + 1) / 2
+        elif settings["milestone"]:
+            rate = 0.05 if step < 4 else 0.005
+        else:
+            low = settings["min_lr"]
+            rate = low + (0.05 - low) * (1 + np.cos(np.pi * (step - 2) / 6)) / 2
+        for group in adamw.param_groups:
+            group["lr"] = rate
+        if settings["weight_decay_end"]:
+            adamw.param_groups[0]["weight_decay"] = 4.0 - 3.5 * (1 + np.cos(np.pi * step / 8)) / 2
+        adamw.zero_grad()
+        reference(torch.from_numpy(pictures[indices]).float() / 255)["loss"].backward()
+        limit = float("inf") if "clip_grad" in changes else 1.0
+        norms.append(torch.nn.utils.clip_grad_norm_(reference.parameters(), limit).item())
+        adamw.step()
+    for (name, ours), theirs in zip(task.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)
+    assert min(norms) > 1  # so that clipping does something
+    of_epochs = np.mean(np.reshape(norms, (4, 2)), axis=1)
+    assert [row["grad_norm"] for row in history] == pytest.approx(of_epochs, rel=1e-3)
 
 
 def test_a_batch_that_processes_cannot_share_is_refused_in_one_line():
