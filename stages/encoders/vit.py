@@ -162,16 +162,17 @@ def add_positions(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     return encoder.norm_pre(torch.cat([class_token, patches], dim=1) + positions)
 
 
-def encode(encoder: VisionTransformer, patches: Tensor) -> Tensor:
+def encode(encoder: VisionTransformer, patches: Tensor, *, until: int | None = None) -> Tensor:
     """Add positions and the class token, run all blocks and the final norm.
 
     patches: (B, N, D), from `embed`
+    until:   stop after so many blocks, without the norm, which belongs to the last; None: run all
     returns: (B, prefix+N, D)
     """
     tokens = add_positions(encoder, patches)
-    for block in encoder.blocks:
+    for block in encoder.blocks[:until]:
         tokens = block(tokens)
-    return encoder.norm(tokens)
+    return encoder.norm(tokens) if until is None else tokens
 
 
 def encode_visible(encoder: VisionTransformer, patches: Tensor, visible: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ the preset imagenet has the published ones).
 """
 
 import math
-from functools import partial
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -63,9 +62,13 @@ class MaskedImageModeling(Task):
         patches = embed(self.encoder, images)
         hidden = mask.flatten(1)[:, :, None].bool()
         patches = torch.where(hidden, self.mask_token.to(patches.dtype), patches)
-        tokens = self.in_parts(partial(encode, self.encoder), patches)
+        tokens = self.in_parts(self.tokens, patches)
         pixels = self.decoder(tokens[:, self.encoder.num_prefix_tokens :])  # (B, N, p·p·3)
         return {"loss": masked_l1(self.unpatchify(pixels), images, mask)}
+
+    def tokens(self, patches: Tensor) -> Tensor:
+        """What the decoder reads, (B, prefix+N, D), of embedded patches (B, N, D)."""
+        return encode(self.encoder, patches)
 
     def unpatchify(self, pixels: Tensor) -> Tensor:
         """(B, N, p·p·3) values of patches to (B, 3, S, S) images."""

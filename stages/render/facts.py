@@ -41,7 +41,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         f"{pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}",
     }
     used = {arm.objective for arm in study.arms.values()}
-    if "hybrid" in used:
+    if used & {"hybrid", "layered"}:
         used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():
         told = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in dict(settings).items())

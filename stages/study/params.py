@@ -220,6 +220,7 @@ class Arm(Section):
     label: str | None = None
     seed: int | None = None
     cl_weight: Fraction | None = None
+    mim_block: Positive | None = None  # a whole number: that block, from 1; else a share of the depth
     weights: str | None = None
     format: Literal["moco_v3", "simmim", "mae", "dino", "timm"] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
@@ -244,8 +245,12 @@ class Arm(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "Arm":
-        if self.objective == "hybrid" and self.cl_weight is None:
-            raise ValueError("objective hybrid needs cl_weight, a number from 0 to 1")
+        if self.objective in ("hybrid", "layered") and self.cl_weight is None:
+            raise ValueError(f"objective {self.objective} needs cl_weight, a number from 0 to 1")
+        if (self.objective == "layered") != (self.mim_block is not None):
+            raise ValueError(
+                "mim_block, the block that the MIM loss reads, is for objective layered, which needs it"
+            )
         if self.objective == "imported" and not (self.weights and self.format):
             raise ValueError("objective imported needs weights, the path of a checkpoint, and its format")
         if self.objective != "imported" and (self.weights is not None or self.format is not None):
@@ -395,6 +400,13 @@ class Study(Section):
                 f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
                 f"{grid} patches of a side"
             )
+        for name, arm in self.arms.items():
+            place, depth = arm.mim_block or 1, arm.depth or self.vit.depth
+            if place > 1 and (place % 1 or place > depth):
+                raise ValueError(
+                    f"arms.{name}.mim_block {place:g} must be one of its {depth} blocks, 1 to {depth}, "
+                    "or a share of the depth below 1"
+                )
         used = {arm.objective for arm in self.arms.values()}
         if "autoencoder" in used and math.ceil(self.objectives.autoencoder.mask_ratio * grid**2) == grid**2:
             raise ValueError(

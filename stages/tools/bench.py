@@ -185,7 +185,8 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
         position="sincos",
     )
     encoder = build_encoder(vit=vit, image_size=options.image_size, seed=0)
-    arm = Arm(objective=options.objective, cl_weight=0.2 if options.objective == "hybrid" else None)
+    sums = {"hybrid": {"cl_weight": 0.2}, "layered": {"cl_weight": 0.2, "mim_block": 0.5}}
+    arm = Arm(objective=options.objective, **sums.get(options.objective, {}))
     task = None
     if not getattr(module, "USES_LABELS", False):
         task = module.build(encoder, arm=arm, settings=settings, seed=0)

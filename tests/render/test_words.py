@@ -213,10 +213,11 @@ def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
     study = load_params(ROOT / "params.yaml")
     for objective, told in (
         ("hybrid", {"Contrastive objective", "Masked objective"}),
+        ("layered", {"Contrastive objective", "Masked objective"}),
         ("autoencoder", {"Autoencoder objective"}),
         ("random", set()),
     ):
-        arms = {"x": Arm(objective=objective, cl_weight=0.2)}
+        arms = {"x": Arm(objective=objective, cl_weight=0.2, mim_block=2 if objective == "layered" else None)}
         rows = recipe(study.model_copy(update={"arms": arms}), manifest)
         assert {name for name in rows.index if name.endswith("objective")} == told
 
