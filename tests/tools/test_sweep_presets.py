@@ -1,0 +1,60 @@
+"""The studies that the presets of arms make are the ones they are named after."""
+
+import pytest
+import yaml
+
+from stages.render.tables import arms_by_label
+from stages.study.params import Study, recipe_of, validate
+from stages.tools.preset import merge
+from tests.project import ROOT
+
+
+def study(preset: str) -> Study:
+    """params.yaml under a preset."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(values, yaml.safe_load((ROOT / f"stages/presets/{preset}.yaml").read_text()))
+    return validate(values)
+
+
+def test_lambda_has_the_weights_of_the_paper_and_its_parents() -> None:
+    arms = study("lambda").arms
+    weights = {arm.cl_weight for arm in arms.values() if arm.objective == "hybrid"}
+    assert weights == {0.2, 0.4, 0.6, 0.8}
+    assert {arm.objective for arm in arms.values()} == {
+        "random",
+        "contrastive",
+        "masked",
+        "hybrid",
+        "layered",
+    }
+    # The first hybrid stands for the paper's claims: it is the paper's best.
+    assert next(arm.cl_weight for arm in arms.values() if arm.objective == "hybrid") == 0.2
+    assert len(arms_by_label(arms)) == len(arms)
+
+
+def test_sizes_has_the_same_widths_of_every_method_with_heads_of_one_width() -> None:
+    params = study("sizes")
+    widths: dict[str, set[int]] = {}
+    for name, arm in params.arms.items():
+        vit = recipe_of(params, name)[0]
+        widths.setdefault(arm.objective, set()).add(vit.width)
+        assert vit.width // vit.heads == 16 and f"width {vit.width}" in str(arm.label)
+    assert widths == {name: {32, 64, 128} for name in ("random", "contrastive", "masked")}
+
+
+def test_replicates_are_three_seeds_of_one_recipe_under_each_label() -> None:
+    params = study("replicates")
+    groups = arms_by_label(params.arms)
+    assert len(groups) == 4
+    for names in groups.values():
+        recipes = [recipe_of(params, name) for name in names]
+        assert len({seed for *_, seed in recipes}) == 3
+        assert all(recipe[:2] == recipes[0][:2] for recipe in recipes)
+        objectives = {(params.arms[name].objective, params.arms[name].cl_weight) for name in names}
+        assert len(objectives) == 1
+
+
+@pytest.mark.parametrize("preset", ["lambda", "sizes", "replicates"])
+def test_each_says_what_it_costs(preset: str) -> None:
+    head = (ROOT / f"stages/presets/{preset}.yaml").read_text().splitlines()[0]
+    assert head.startswith("# ") and "minutes on 2 cores" in head
