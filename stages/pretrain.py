@@ -1,6 +1,7 @@
 """Pre-train one arm: `python -m stages.pretrain --arm NAME`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
 from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, recipe_of
-from stages.study.paths import model_dir, write_text
+from stages.study.paths import gradients_table, model_dir, write_text
 from stages.study.seeds import Draws, derive
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, make_fabric
@@ -110,9 +111,16 @@ def pretrain(name: str) -> str:
     save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
     columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
     table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
-    write_text(directory / "history.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_table(directory / "history.csv", table)
+    if gradients := getattr(task, "gradients", []):  # how the two losses of a hybrid agree
+        write_table(gradients_table(name), pd.DataFrame(gradients))
     loss = f"loss {history[-1]['loss']:.4f} after {len(history)} epochs" if history else "not trained"
     return f"{loss}; encoder in {directory}"
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whose bytes depend on its numbers alone."""
+    write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 if __name__ == "__main__":

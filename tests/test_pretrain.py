@@ -28,10 +28,14 @@ def uninterrupted(prepared):
 
 
 def test_the_encoder_and_its_history_are_written(uninterrupted):
-    assert set(uninterrupted) == {"encoder.safetensors", "encoder.json", "history.csv"}
+    assert set(uninterrupted) == {"encoder.safetensors", "encoder.json", "history.csv", "gradients.csv"}
     header, *rows = uninterrupted["history.csv"].decode().splitlines()
     assert header.split(",")[:4] == ["epoch", "loss", "contrastive", "masked"]
     assert len(rows) == 4
+    header, *rows = uninterrupted["gradients.csv"].decode().splitlines()
+    assert header == "epoch,block,cosine,norm_cl,norm_mim"
+    assert [row.split(",")[:2] for row in rows] == [[e, b] for e in "1234" for b in "12"]
+    assert all(-1 <= float(row.split(",")[2]) <= 1 for row in rows)
 
 
 def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterrupted, tmp_path):

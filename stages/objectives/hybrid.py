@@ -5,6 +5,8 @@ branch sees the augmentation of its own method, and the patch projection learns 
 because the CL branch holds it still (unless objectives.contrastive.freeze_patch_embed is false).
 """
 
+from collections.abc import Callable
+
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from stages.objectives.contrastive import MomentumContrast
 from stages.objectives.masked import MaskedImageModeling
 from stages.study.params import Arm, Objectives
 from stages.study.seeds import Draws, derive
+from stages.training.gradients import agreement, gradients
 from stages.training.task import Task
 
 SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
@@ -41,6 +44,7 @@ class Hybrid(Task):
             # Nothing teaches the projection, and weight decay alone must not move it.
             encoder.patch_embed.requires_grad_(False)
         self.masked = MaskedImageModeling(encoder, settings=settings.masked, seed=derive(seed, "masked"))
+        self.gradients: list[dict[str, float]] = []  # a row per epoch and block
 
     def before_step(self, progress: float) -> None:
         """Move the key network of the contrastive branch. progress: share of the training done"""
@@ -57,3 +61,29 @@ class Hybrid(Task):
         masked = self.masked(images, mask)["loss"]
         loss = (1 - self.cl_weight) * masked + self.cl_weight * contrastive
         return {"loss": loss, "contrastive": contrastive.detach(), "masked": masked.detach()}
+
+    def after_epoch(self, epoch: int, views: tuple[Tensor, ...]) -> None:
+        """Keep how the gradients of the two losses, before their weights, agree on each block of the encoder.
+
+        epoch: from 1; views: the last batch of the epoch, as forward takes it
+        """
+        first, second, images, mask = views
+        contrastive = self.block_gradients(lambda: self.contrastive(first, second)["loss"])
+        masked = self.block_gradients(lambda: self.masked(images, mask)["loss"])
+        for block, pair in enumerate(zip(contrastive, masked, strict=True), start=1):
+            cosine, norm_cl, norm_mim = agreement(*pair)
+            row = {"epoch": epoch, "block": block, "cosine": cosine, "norm_cl": norm_cl, "norm_mim": norm_mim}
+            self.gradients.append(row)
+
+    def block_gradients(self, loss: Callable[[], Tensor]) -> list[Tensor]:
+        """The gradient of a loss by each block of the encoder, (weights of the block,), of all processes."""
+        found = gradients(loss(), [list(block.parameters()) for block in self.encoder.blocks])
+        return [self.gather(gradient[None]).mean(dim=0) for gradient in found]
+
+    def get_extra_state(self) -> list[dict[str, float]]:
+        """What a checkpoint keeps besides the weights."""
+        return self.gradients
+
+    def set_extra_state(self, state: list[dict[str, float]]) -> None:
+        """Go on from a checkpoint."""
+        self.gradients = list(state)

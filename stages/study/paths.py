@@ -18,8 +18,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ul
 
 
 def model_dir(arm: str) -> Path:
-    """Out of pretrain: encoder.safetensors, encoder.json, history.csv."""
+    """Out of pretrain: encoder.safetensors, encoder.json, history.csv; of a hybrid gradients.csv."""
     return Path("models") / arm
+
+
+def gradients_table(arm: str) -> Path:
+    """How the gradients of the two losses of a hybrid agree, by epoch and block; other arms have none."""
+    return model_dir(arm) / "gradients.csv"
 
 
 def features_dir(arm: str) -> Path:

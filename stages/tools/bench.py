@@ -185,7 +185,10 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
         position="sincos",
     )
     encoder = build_encoder(vit=vit, image_size=options.image_size, seed=0)
-    sums = {"hybrid": {"cl_weight": 0.2}, "layered": {"cl_weight": 0.2, "mim_block": 0.5}}
+    sums: dict[str, dict[str, Any]] = {
+        "hybrid": {"cl_weight": 0.2},
+        "layered": {"cl_weight": 0.2, "mim_block": 0.5},
+    }
     arm = Arm(objective=options.objective, **sums.get(options.objective, {}))
     task = None
     if not getattr(module, "USES_LABELS", False):

@@ -52,6 +52,8 @@ def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(prepared, 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("epoch 3/3") == 1  # one of them speaks
     assert_same(results(project, "hybrid"), alone)
+    gradients = [pd.read_csv(folder / "models/hybrid/gradients.csv") for folder in (project, prepared)]
+    pd.testing.assert_frame_equal(*gradients, rtol=5e-3, atol=2e-3)
 
     (state,) = project.glob("scratch/pretrain-hybrid-*")
     (state / "epoch-00003.pt").unlink()
