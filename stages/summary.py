@@ -13,6 +13,7 @@ from stages.study.paths import (
     DATA,
     analysis_table,
     finetune_metrics,
+    gradients_table,
     model_dir,
     probe_metrics,
     probe_predictions,
@@ -58,6 +59,7 @@ def summary() -> str:
 def results(study: Study) -> list[Path]:
     """Every result that the notebook reads, as the arms, probes and analyses of the study name them."""
     files = [DATA / "manifest.json", Path("results/claims.json"), Path("results/specifications.csv")]
+    files += [path for path in map(gradients_table, study.arms) if path.is_file()]  # hybrids have one
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
         files += [finetune_metrics(arm), robustness_table(arm), model_dir(arm) / "history.csv"]

@@ -119,6 +119,17 @@ def hybrid_sweep() -> dict[float, PaperPoint]:
     }
 
 
+def size_sweep() -> dict[str, dict[float, float]]:
+    """Fine-tuning accuracy (%) of ViT-Ti, S and B by parameters in millions: those that the authors trained.
+
+    Paper: Fig. 1 middle, the points marked †; exact vector coordinates.
+    """
+    return {
+        "MoCo v3": {5.8: 68.91, 22.2: 78.70, 86.0: 81.19},
+        "SimMIM": {5.8: 64.58, 22.2: 77.64, 86.0: 81.77},
+    }
+
+
 def trade_offs() -> dict[str, tuple[PaperPoint, ...]]:
     """Both sets of linear-probing and fine-tuning numbers by the title of their panel."""
     return {

@@ -51,7 +51,8 @@ def palette(arms: Mapping[str, Arm]) -> dict[str, Ink]:
         label: Ink(
             colour=COLOURS[place % len(COLOURS)],
             line=LINES[place // len(COLOURS) % len(LINES)],
-            marker=MARKERS[place % len(MARKERS)],
+            # The second arm of a colour has another marker, so that two points of it can be told apart.
+            marker=MARKERS[(place + place // len(COLOURS)) % len(MARKERS)],
         )
         for place, label in enumerate(trained)
     }

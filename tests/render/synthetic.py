@@ -15,26 +15,30 @@ DISTANCE = {
     "contrastive": (13.6, 16.2),
     "masked": (12.8, 11.9),
     "hybrid": (13.1, 15.4),
+    "layered": (12.9, 15.8),
 }
 NMI = {
     "random": (0.0004, 0.0004),
     "contrastive": (0.034, 0.002),
     "masked": (0.072, 0.061),
     "hybrid": (0.058, 0.012),
+    "layered": (0.061, 0.006),
 }
 AMPLITUDE = {
     "random": (-3.6, -4.1),
     "contrastive": (-3.6, -4.7),
     "masked": (-3.6, -3.9),
     "hybrid": (-3.6, -4.3),
+    "layered": (-3.6, -4.5),
 }
 UNISON = {
     "random": (0.83, 0.98),
     "contrastive": (0.90, 0.99),
     "masked": (0.79, 0.60),
     "hybrid": (0.82, 0.94),
+    "layered": (0.80, 0.96),
 }
-ACCURACY = {"random": 0.21, "contrastive": 0.55, "masked": 0.37, "hybrid": 0.57}
+ACCURACY = {"random": 0.21, "contrastive": 0.55, "masked": 0.37, "hybrid": 0.57, "layered": 0.56}
 
 
 def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int = 2, **changes: Any) -> Path:
@@ -117,19 +121,30 @@ def write_arm(
     )
 
     epochs = 0 if objective == "random" else 8
-    parts = {"contrastive": ["contrastive"], "masked": ["masked"], "hybrid": ["contrastive", "masked"]}
+    parts = {"contrastive": ["contrastive"], "masked": ["masked"]}
+    parts |= {name: ["contrastive", "masked"] for name in ("hybrid", "layered")}
     start = {"contrastive": 2.0, "masked": 0.8}
     history = pd.DataFrame({"epoch": np.arange(1, epochs + 1)})
     for part in parts.get(objective, []):
         history[part] = start[part] * (0.5 + 0.5 * np.exp(-history["epoch"] / 3)) + generator.normal(
             0, 0.01, epochs
         )
-    weight = {"contrastive": 0.2, "masked": 0.8} if objective == "hybrid" else {}
+    weight = {"contrastive": 0.2, "masked": 0.8} if objective in ("hybrid", "layered") else {}
     loss = sum(
         (weight.get(part, 1) * history[part] for part in parts.get(objective, [])), start=0 * history["epoch"]
     )
     history.insert(1, "loss", loss)
     write_csv(folder / f"models/{name}/history.csv", history.assign(lr=1e-3, grad_norm=1.0))
+    if objective in ("hybrid", "layered"):
+        place = pd.MultiIndex.from_product(
+            [range(1, epochs + 1), range(1, blocks + 1)], names=["epoch", "block"]
+        ).to_frame(index=False)
+        cosine = 0.2 - 0.1 * place["block"] + generator.normal(0, 0.02, len(place))
+        if objective == "layered":  # the MIM loss reaches the first block alone
+            cosine = cosine.where(place["block"] == 1)
+        write_csv(
+            folder / f"models/{name}/gradients.csv", place.assign(cosine=cosine, norm_cl=0.5, norm_mim=0.2)
+        )
 
 
 def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:
@@ -165,7 +180,7 @@ def layerwise_table(objective: str, *, images: int, blocks: int, seed: int) -> p
     ).to_frame(index=False)
     depth = place["block"] / blocks
     best = round(0.6 * blocks) if objective == "masked" else blocks
-    rise = {"random": 0.0, "contrastive": 0.5, "masked": 0.4, "hybrid": 0.5}[objective]
+    rise = {"random": 0.0, "contrastive": 0.5, "masked": 0.4, "hybrid": 0.5, "layered": 0.5}[objective]
     chance = 0.2 + rise * np.minimum(depth, 2 * best / blocks - depth) + 0.1 * (place["labels"] == "shape")
     difficulty = generator.random((2, images))[(place["labels"] == "shape").astype(int), place["image"]]
     right = (0.8 * difficulty + 0.2 * generator.random(len(place))) < chance

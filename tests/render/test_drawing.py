@@ -59,6 +59,7 @@ def test_inks_are_distinct_steady_and_legible() -> None:
     few = palette(arms("random", "contrastive", "masked"))
     more = palette(arms("random", "contrastive", "masked", *["hybrid"] * 17))
     assert len(set(more.values())) == 20
+    assert len({(ink.colour, ink.marker) for ink in more.values()}) == 20  # points have no line
     assert {name: more[name] for name in few} == few
     assert few["arm_0"].colour == CONTROL and few["arm_0"].line != "-" and few["arm_1"].line == "-"
     assert all(contrast(colour) >= 3 and contrast(darker(colour)) >= 4.5 for colour in (*COLOURS, CONTROL))
