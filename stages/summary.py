@@ -10,6 +10,7 @@ from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import Study, load_params
 from stages.study.paths import (
+    COMPARISON,
     DATA,
     analysis_table,
     finetune_metrics,
@@ -58,7 +59,12 @@ def summary() -> str:
 
 def results(study: Study) -> list[Path]:
     """Every result that the notebook reads, as the arms, probes and analyses of the study name them."""
-    files = [DATA / "manifest.json", Path("results/claims.json"), Path("results/specifications.csv")]
+    files = [
+        DATA / "manifest.json",
+        COMPARISON,
+        Path("results/claims.json"),
+        Path("results/specifications.csv"),
+    ]
     files += [path for path in map(gradients_table, study.arms) if path.is_file()]  # hybrids have one
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]

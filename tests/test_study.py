@@ -44,7 +44,7 @@ def with_edit(project, changes):
         params.write_text(before)
 
 
-FAN_IN = {"decide", "report@attention", "report@fourier", "report@singular_values", "summary", "track"}
+FAN_IN = {"compare", "decide", "report@attention", "report@fourier", "report@singular_values", "summary", "track"}
 
 
 def test_everything_is_there(study):
@@ -81,6 +81,7 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
         "features@hybrid",
         *(f"probe@hybrid-{name}" for name in ("knn", "linear", "layerwise", "few_shot", "attentive")),
         "finetune@hybrid",
+        "robustness@hybrid",
         "analyze@hybrid-attention",
         "analyze@hybrid-fourier",
         "analyze@hybrid-singular_values",

@@ -60,7 +60,14 @@ def test_one_good_file(made: Path) -> None:
     assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
     assert "orphan" not in soup.get_text()
     names = {path.name for path in (made / "reports/figures/summary").iterdir()}
-    drawn = ["trade-off", "layerwise-shape", "layerwise-texture", "frequency-noise", "corruptions"]
+    drawn = [
+        "trade-off",
+        "layerwise-shape",
+        "layerwise-texture",
+        "frequency-noise",
+        "corruptions",
+        "comparison",
+    ]
     drawn += ["losses", "gradients", "choices-claim-0"]
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg")}
 

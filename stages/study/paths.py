@@ -14,6 +14,7 @@ from typing import Any
 from stages.study.errors import StudyError
 
 DATA = Path("data")
+COMPARISON = Path("results/comparison.csv")  # out of compare: how alike the blocks of all arms are
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 
 

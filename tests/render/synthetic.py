@@ -55,6 +55,7 @@ def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int 
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for number, (name, arm) in enumerate(params["arms"].items()):
         write_arm(folder, name, arm["objective"], seed=number, images=images, blocks=blocks, heads=heads)
+    write_csv(folder / "results/comparison.csv", comparison(list(params["arms"]), blocks=blocks))
     write_json(folder / "data/manifest.json", manifest())
     write_json(folder / "results/claims.json", claims())
     write_csv(folder / "results/specifications.csv", specifications())
@@ -145,6 +146,17 @@ def write_arm(
         write_csv(
             folder / f"models/{name}/gradients.csv", place.assign(cosine=cosine, norm_cl=0.5, norm_mim=0.2)
         )
+
+
+def comparison(arms: list[str], *, blocks: int) -> pd.DataFrame:
+    """Blocks that are the less alike the further apart they are, in depth and in the list of arms."""
+    names = ["arm", "block", "other_arm", "other_block"]
+    depths = range(blocks + 1)
+    table = pd.MultiIndex.from_product([arms, depths, arms, depths], names=names).to_frame(index=False)
+    apart = abs(table["block"] - table["other_block"]) / blocks
+    places = {arm: place for place, arm in enumerate(arms)}
+    apart += 0.3 * abs(table["arm"].map(places) - table["other_arm"].map(places))
+    return table.assign(cka=np.exp(-apart))
 
 
 def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:
