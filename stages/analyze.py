@@ -14,7 +14,7 @@ from stages.data.arrays import (
     read_manifest,
 )
 from stages.data.evaluation import evaluation_subset
-from stages.encoders.vit import Trace, as_trained, load_encoder, trace
+from stages.encoders.vit import DeepTrace, as_trained, load_encoder, trace_deeply
 from stages.study.command import run
 from stages.study.device import pick_device
 from stages.study.lookup import find
@@ -51,10 +51,10 @@ def analyze(*, arm: str, analysis: str) -> str:
     # The attention of all blocks of a batch is in memory at once.
     order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, 64))
 
-    def traces() -> Iterator[tuple[Tensor, Trace]]:
+    def traces() -> Iterator[tuple[Tensor, DeepTrace]]:
         for indices, images in zip(order, batches(test_images, order), strict=True):
             normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
-            yield torch.from_numpy(indices), trace(encoder, normalized)
+            yield torch.from_numpy(indices), trace_deeply(encoder, normalized)
 
     rows = 0
     with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:

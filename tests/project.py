@@ -36,6 +36,7 @@ TOY: dict[str, Any] = {
     "analyses": {
         "attention": {"images": 12},
         "fourier": {"images": 12},
+        "similarity": {"images": 12},
         "singular_values": {"images": 12, "spectrum_images": 4, "shown_images": 1},
     },
     "runtime": {"accelerator": "cpu", "threads": 1, "eval_batch_size": 40},

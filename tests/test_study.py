@@ -44,7 +44,8 @@ def with_edit(project, changes):
         params.write_text(before)
 
 
-FAN_IN = {"compare", "decide", "report@attention", "report@fourier", "report@singular_values", "summary", "track"}
+REPORTS = {f"report@{name}" for name in ("attention", "fourier", "similarity", "singular_values")}
+FAN_IN = {"compare", "decide", "summary", "track"} | REPORTS
 
 
 def test_everything_is_there(study):
@@ -84,6 +85,7 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
         "robustness@hybrid",
         "analyze@hybrid-attention",
         "analyze@hybrid-fourier",
+        "analyze@hybrid-similarity",
         "analyze@hybrid-singular_values",
     }
 

@@ -1,4 +1,4 @@
-"""Where attention goes: how far, and whether it depends on the query at all."""
+"""Where attention goes: how far, how widely, whether it depends on the query, and on the head, at all."""
 
 from collections.abc import Iterable
 
@@ -13,16 +13,19 @@ from stages.study.params import Analysis
 def measure(
     traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int
 ) -> Iterable[pd.DataFrame]:
-    """Attention distance and mutual information of every image, block and head.
+    """Attention distance, mutual information, entropy and diversity of every image, block and head.
 
     traces: image indices (B,) and what passes through the encoder
-    yields: tables with the columns image, block (from 1), head (from 1), distance (px), nmi
+    yields: tables with the columns image, block (from 1), head (from 1), distance (px), nmi, entropy (nats),
+            diversity (nats, of this head from the others; 0 if there are none)
     """
     for images, trace in traces:
         for block, attention in enumerate(trace.attention, start=1):
             patches = patch_attention(attention, trace.num_prefix_tokens)
             distance = attention_distance(patches, patch_size)  # (B, H)
             nmi = normalized_mutual_information(patches)
+            entropy = attention_entropy(patches)
+            diversity = head_diversity(patches)
             batch, heads = distance.shape
             yield pd.DataFrame(
                 {
@@ -31,6 +34,8 @@ def measure(
                     "head": torch.arange(1, heads + 1).repeat(batch).numpy(),
                     "distance": distance.flatten().cpu().numpy(),
                     "nmi": nmi.flatten().cpu().numpy(),
+                    "entropy": entropy.flatten().cpu().numpy(),
+                    "diversity": diversity.flatten().cpu().numpy(),
                 }
             )
 
@@ -85,10 +90,51 @@ def normalized_mutual_information(attention: Tensor) -> Tensor:
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
     queries = attention.shape[-2]
     marginal = attention.mean(dim=-2)  # (B, H, N), p(k)
-    key_entropy = -torch.special.xlogy(marginal, marginal).sum(dim=-1)
+    key_entropy = _entropy(marginal)
     # I(q; k) = H(k) - H(k | q)
-    conditional = -torch.special.xlogy(attention, attention).sum(dim=-1).mean(dim=-1)
+    conditional = attention_entropy(attention)
     query_entropy = torch.log(torch.tensor(float(queries), dtype=attention.dtype, device=attention.device))
     scale = (query_entropy * key_entropy).sqrt()
     information = (key_entropy - conditional).clamp(min=0)
     return torch.where(scale > 0, information / scale.clamp(min=torch.finfo(scale.dtype).tiny), 0.0)
+
+
+def attention_entropy(attention: Tensor) -> Tensor:
+    """How widely a query spreads its attention: -Σ A log A over the keys, mean over the queries.
+
+    attention: (B, H, N, N), rows sum to 1
+    returns:   (B, H), nats: 0 where each query attends to one key, log N where it attends to all alike
+    Source: Clark et al. 2019 (What does BERT look at?), §3.3.
+    """
+    attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
+    return _entropy(attention).mean(dim=-1)
+
+
+def head_diversity(attention: Tensor) -> Tensor:
+    """How unlike the attention of a head is to that of the other heads of its block.
+
+    attention: (B, H, N, N), rows sum to 1
+    returns:   (B, H), nats: the Jensen-Shannon divergence of a query's attention in this head and in
+               another, mean over the other heads and the queries; 0 where all heads attend alike, at most
+               log 2; 0 for a head that is alone. Its mean over heads is the mean over pairs of heads.
+    Source: Xie et al. 2023 (Revealing the Dark Secrets of MIM), with the symmetric, bounded divergence.
+    """
+    attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
+    heads = attention.shape[1]
+    entropy = attention_entropy(attention)
+    total = torch.zeros_like(entropy)
+    # Pair by pair: the mixtures of all pairs at once would take H times the memory of the attention.
+    for first in range(heads):
+        for second in range(first + 1, heads):
+            mixture = (attention[:, first] + attention[:, second]) / 2  # (B, N, N)
+            mixed = _entropy(mixture).mean(dim=-1)
+            divergence = (mixed - (entropy[:, first] + entropy[:, second]) / 2).clamp(min=0)
+            total[:, first] += divergence
+            total[:, second] += divergence
+    return total / max(heads - 1, 1)
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    """-Σ p log p over the last dimension, where 0 log 0 = 0; half the time of `torch.special.entr`."""
+    tiny = torch.finfo(probabilities.dtype).tiny
+    return -torch.linalg.vecdot(probabilities, probabilities.clamp(min=tiny).log_())

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -28,13 +27,25 @@ class Trace(NamedTuple):
     tokens:            L+1 tensors (B, prefix+N, D): after embedding, then after each block; no final norm
     attention:         L tensors (B, H, prefix+N, prefix+N), rows sum to 1
     num_prefix_tokens: class and register tokens in front of the N patches
-    attended:          L tensors like tokens: in each block after the self-attention is added, before the MLP
     """
 
     tokens: list[Tensor]
     attention: list[Tensor]
     num_prefix_tokens: int
-    attended: Sequence[Tensor] = ()
+
+
+class DeepTrace(NamedTuple):
+    """A Trace and what passes through inside each block, for the analyses.
+
+    attended: L tensors like tokens: after the self-attention is added, before the MLP
+    heads:    L tensors (B, prefix+N, H, width of a head): attention times values, before the heads are mixed
+    """
+
+    tokens: list[Tensor]
+    attention: list[Tensor]
+    num_prefix_tokens: int
+    attended: list[Tensor]
+    heads: list[Tensor]
 
 
 class Architecture(Vit):
@@ -258,9 +269,18 @@ def use_fused_attention(module: nn.Module, fused: bool) -> None:
             child.fused_attn = fused  # type: ignore[misc]  # timm declares it final for TorchScript
 
 
-@torch.no_grad()
 def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
     """Run the encoder in evaluation mode and float32, and keep every block's tokens and attention.
+
+    images: (B, 3, S, S), normalised
+    Raises StudyError if a block does not show its attention.
+    """
+    return Trace(*trace_deeply(encoder, images)[:3])
+
+
+@torch.no_grad()
+def trace_deeply(encoder: VisionTransformer, images: Tensor) -> DeepTrace:
+    """What `trace` gives, and what each block does between its parts.
 
     images: (B, 3, S, S), normalised
     Raises StudyError if a block does not show its attention, or the tokens between attention and MLP.
@@ -268,16 +288,16 @@ def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
     was_training = encoder.training
     layers = [module for module in encoder.modules() if isinstance(module, Attention)]
     was_fused = [layer.fused_attn for layer in layers]
-    tokens: list[Tensor] = []
-    attention: list[Tensor] = []
-    attended: list[Tensor] = []
-    hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))]
+    found = DeepTrace([], [], encoder.num_prefix_tokens, [], [])
+    hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: found.tokens.append(inputs[0]))]
     for block in encoder.blocks:
-        hooks.append(block.register_forward_hook(lambda _, __, output: tokens.append(output)))
+        hooks.append(block.register_forward_hook(lambda _, __, output: found.tokens.append(output)))
         drop = block.get_submodule("attn.attn_drop")  # what it is given is the attention
-        hooks.append(drop.register_forward_hook(lambda _, __, output: attention.append(output)))
+        hooks.append(drop.register_forward_hook(lambda _, __, output: found.attention.append(output)))
+        mixing = block.get_submodule("attn.proj")  # it is given the heads side by side
+        hooks.append(mixing.register_forward_pre_hook(lambda _, inputs: found.heads.append(inputs[0])))
         between = block.get_submodule("norm2")  # it is given x + attention(norm1(x))
-        hooks.append(between.register_forward_pre_hook(lambda _, inputs: attended.append(inputs[0])))
+        hooks.append(between.register_forward_pre_hook(lambda _, inputs: found.attended.append(inputs[0])))
     try:
         encoder.eval()
         use_fused_attention(encoder, False)
@@ -289,9 +309,13 @@ def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
         for layer, fused in zip(layers, was_fused, strict=True):
             layer.fused_attn = fused  # type: ignore[misc]
         encoder.train(was_training)
-    if not len(attention) == len(attended) == len(encoder.blocks):
+    if not all(len(kept) == len(encoder.blocks) for kept in (found.attention, found.attended, found.heads)):
         raise StudyError("trace: a block of this encoder does not show its attention; timm may have changed")
-    return Trace(tokens, attention, encoder.num_prefix_tokens, attended)
+    heads = [
+        outputs.unflatten(-1, (attention.shape[1], -1))
+        for outputs, attention in zip(found.heads, found.attention, strict=True)
+    ]
+    return found._replace(heads=heads)
 
 
 def save_encoder(

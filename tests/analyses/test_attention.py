@@ -6,9 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
 
 from stages.analyses.attention import (
     attention_distance,
+    attention_entropy,
+    head_diversity,
     measure,
     normalized_mutual_information,
     patch_attention,
@@ -85,6 +89,35 @@ def test_mutual_information_is_that_of_the_joint_distribution(patches):
         assert normalized_mutual_information(attention)[0, head].item() == pytest.approx(expected, abs=1e-9)
 
 
+def test_entropy_of_even_and_of_single_minded_attention():
+    even = torch.full((2, 3, 196, 196), 1 / 196)
+    torch.testing.assert_close(attention_entropy(even), torch.full((2, 3), np.log(196), dtype=torch.float32))
+    assert attention_entropy(torch.eye(16).expand(1, 2, 16, 16)).abs().max() == 0
+
+
+@given(st.integers(1, 5), st.integers(1, 9))
+@settings(max_examples=15, deadline=None)
+def test_entropy_and_diversity_are_those_of_scipy(heads, patches):
+    attention = random_attention(2, heads, patches, seed=heads)
+    maps = attention.double().numpy()
+    np.testing.assert_allclose(attention_entropy(attention), entropy(maps, axis=-1).mean(-1), atol=1e-5)
+    expected = np.zeros((2, heads))
+    for head in range(heads):
+        others = [other for other in range(heads) if other != head]
+        if others:
+            apart = [jensenshannon(maps[:, head], maps[:, other], axis=-1) ** 2 for other in others]
+            expected[:, head] = np.mean(apart, axis=(0, 2))
+    np.testing.assert_allclose(head_diversity(attention), expected, atol=1e-5)
+
+
+def test_heads_that_share_no_key_are_log_2_apart_and_equal_heads_not_at_all():
+    keys = torch.eye(9)[:, [1, 2, 3, 4, 5, 6, 7, 8, 0]]
+    disjoint = torch.stack([torch.eye(9), keys, keys @ keys])[None]
+    torch.testing.assert_close(head_diversity(disjoint), torch.full((1, 3), np.log(2), dtype=torch.float32))
+    assert head_diversity(random_attention(2, 1, 9).expand(2, 4, 9, 9)).abs().max() < 1e-6
+    assert head_diversity(random_attention(2, 1, 9)).tolist() == [[0], [0]]
+
+
 def test_prefix_tokens_are_dropped_and_rows_sum_to_one_again():
     attention = random_attention(2, 3, 18)
     patches = patch_attention(attention, num_prefix_tokens=2)
@@ -107,6 +140,8 @@ def test_bfloat16_keeps_the_meaning():
     for fn in (
         lambda a: attention_distance(patch_attention(a, 0), 4),
         lambda a: normalized_mutual_information(patch_attention(a, 0)),
+        lambda a: attention_entropy(patch_attention(a, 0)),
+        lambda a: head_diversity(patch_attention(a, 0)),
     ):
         torch.testing.assert_close(fn(narrow), fn(attention), rtol=0.02, atol=2e-3)
 
@@ -119,7 +154,12 @@ def test_the_table_has_one_row_for_every_image_block_and_head():
         )
     )
     table = pd.concat(tables)
-    assert list(table.columns) == ["image", "block", "head", "distance", "nmi"]
+    assert list(table.columns) == [
+        "image", "block", "head", "distance", "nmi", "entropy", "diversity"
+    ]  # fmt: skip
     assert len(table.drop_duplicates(["image", "block", "head"])) == len(table) == 3 * 4 * 2
     row = table[(table.image == 7) & (table.block == 3) & (table["head"] == 2)].iloc[0]
     assert row.distance == pytest.approx(attention_distance(patch_attention(attention[2]), 4)[1, 1].item())
+    patches = patch_attention(attention[2])
+    assert row.entropy == pytest.approx(attention_entropy(patches)[1, 1].item())
+    assert row.diversity == pytest.approx(head_diversity(patches)[1, 1].item())

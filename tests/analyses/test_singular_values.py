@@ -24,7 +24,7 @@ from stages.analyses.singular_values import (
     singular_values,
     unison,
 )
-from stages.encoders.vit import Trace
+from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
 from stages.study.params import Analysis
 
@@ -263,11 +263,12 @@ def traces(*, images=7, grid=3, width=8, blocks=4, prefix=1, dtype=torch.float32
     parts = [
         (
             indices[start : start + batch],
-            Trace(
+            DeepTrace(
                 [one[start : start + batch] for one in tokens],
                 [],
                 prefix,
                 [one[start : start + batch] for one in attended],
+                [],
             ),
         )
         for start in range(0, images, batch)
@@ -339,7 +340,7 @@ def test_one_image_and_one_block(dtype):
 
 def test_a_collapsed_encoder_has_a_table_of_finite_numbers():
     same = torch.ones(4, 10, 8)
-    table = table_of([(torch.arange(4), Trace([same] * 3, [], 1, [same] * 2))])
+    table = table_of([(torch.arange(4), DeepTrace([same] * 3, [], 1, [same] * 2, []))])
     assert np.isfinite(table[["value", "error"]]).all(axis=None)
     assert set(table[table.measure == "unison"].value) == {1.0}
 

@@ -17,6 +17,7 @@ from stages.encoders.vit import (
     share_positions,
     sincos_positions,
     trace,
+    trace_deeply,
     use_fused_attention,
     without_drop_path,
 )
@@ -139,7 +140,7 @@ def test_trace_holds_what_timm_computes(encoder, images):
 
 
 def test_trace_shows_the_tokens_between_self_attention_and_mlp(encoder, images):
-    seen = trace(encoder, images)
+    seen = trace_deeply(encoder, images)
     assert len(seen.attended) == 3
     for block, before, between, after in zip(
         encoder.blocks, seen.tokens, seen.attended, seen.tokens[1:], strict=False
@@ -151,9 +152,9 @@ def test_trace_shows_the_tokens_between_self_attention_and_mlp(encoder, images):
 def test_trace_leaves_the_encoder_as_it_was(encoder, images):
     encoder.train()
     use_fused_attention(encoder, True)
-    seen = trace(encoder, images)
+    seen = trace_deeply(encoder, images)
     assert encoder.training and all(block.attn.fused_attn for block in encoder.blocks)
-    assert not any(tensor.requires_grad for tensor in [*seen.tokens, *seen.attention, *seen.attended])
+    assert not any(tensor.requires_grad for tensor in [*seen.tokens, *seen.attention, *seen.heads])
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in encoder.modules())
 
 
@@ -232,3 +233,18 @@ def test_blocks_share_a_relative_position_bias_that_starts_at_zero(images, tmp_p
     empty = trace(encoder, torch.zeros_like(images)).attention[0][0, :, 1:, 1:]
     torch.testing.assert_close(empty[:, 0, 1] / empty[:, 0, 0], empty[:, 5, 6] / empty[:, 5, 5])
     assert not torch.allclose(empty[:, 0, 1], empty[:, 0, 0], atol=1e-2)
+
+
+def test_the_heads_of_a_trace_are_attention_times_values_and_their_mixture_is_what_the_block_adds(
+    encoder, images
+):
+    found = trace_deeply(encoder, images)
+    plain = trace(encoder, images)
+    torch.testing.assert_close(found.tokens, plain.tokens)
+    tokens, attention, prefix = found[:3]
+    assert prefix == 1 and len(found.heads) == len(attention) == 3
+    block = encoder.blocks[1]
+    value = block.attn.qkv(block.norm1(tokens[1]))[..., 32:].unflatten(-1, (2, 8))
+    expected = torch.einsum("bhqk,bkhd->bqhd", attention[1], value)
+    torch.testing.assert_close(found.heads[1], expected)
+    assert not any(block.attn.proj._forward_pre_hooks for block in encoder.blocks)

@@ -1,0 +1,239 @@
+"""Similarity measures against closed forms, loops over pairs, and CKA against its kernel form."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics.pairwise import cosine_similarity
+
+from stages.analyses.similarity import (
+    block_cosine,
+    centred_position_cosine,
+    head_cosine,
+    linear_cka,
+    mean_cosine,
+    measure,
+)
+from stages.encoders.vit import DeepTrace
+from stages.study.params import Analysis
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def mean_over_pairs(vectors):
+    cosines = cosine_similarity(vectors)
+    return np.mean([cosines[i, j] for i, j in combinations(range(len(vectors)), 2)])
+
+
+def spread(tokens):
+    return (tokens - tokens.mean(1, keepdim=True)).square().sum(-1).mean(1)
+
+
+def trace_of(*, batch=3, patches=4, width=6, blocks=2, heads=2, prefix=1, seed=0, mean=0.0):
+    tokens = [normal(batch, prefix + patches, width, seed=seed + k) + mean for k in range(blocks + 1)]
+    outputs = [
+        normal(batch, prefix + patches, heads, width // heads, seed=seed + 50 + k) for k in range(blocks)
+    ]
+    return DeepTrace(tokens, [], prefix, [], outputs)
+
+
+def table_of(*traces):
+    images = 0
+    numbered = []
+    for trace in traces:
+        batch = len(trace.tokens[0])
+        numbered.append((torch.arange(10 + images, 10 + images + batch), trace))
+        images += batch
+    return pd.concat(list(measure(numbered, settings=Analysis(images=images), patch_size=4)))
+
+
+@given(st.integers(2, 9), st.integers(1, 6))
+@settings(max_examples=20, deadline=None)
+def test_mean_cosine_is_that_of_a_loop_over_pairs(count, width):
+    vectors = normal(2, 3, count, width, seed=count)
+    found = mean_cosine(vectors)
+    assert found.shape == (2, 3)
+    assert found[1, 2].item() == pytest.approx(mean_over_pairs(vectors[1, 2].numpy()), abs=1e-5)
+
+
+def test_equal_orthogonal_opposite_and_zero_vectors():
+    assert mean_cosine(torch.ones(5, 7)).item() == pytest.approx(1)
+    assert mean_cosine(3 * torch.eye(4)).item() == pytest.approx(0, abs=1e-7)
+    assert mean_cosine(torch.tensor([[1.0, 2], [-1, -2]])).item() == pytest.approx(-1)
+    assert mean_cosine(torch.zeros(3, 4)).item() == 0
+    with pytest.raises(ValueError, match="1 vectors"):
+        mean_cosine(torch.ones(2, 1, 4))
+
+
+def test_heads_are_compared_at_the_same_patch():
+    outputs = normal(2, 5, 3, 4)
+    expected = [
+        np.mean([mean_over_pairs(outputs[image, patch].numpy()) for patch in range(5)]) for image in (0, 1)
+    ]
+    np.testing.assert_allclose(head_cosine(outputs), expected, atol=1e-6)
+
+
+def test_a_vector_that_all_patches_of_a_head_share_is_what_centring_takes_away():
+    outputs = normal(2, 200, 3, 8)
+    shared = 20 * torch.ones(8)
+    assert head_cosine(outputs + shared).min() > 0.95
+    torch.testing.assert_close(
+        head_cosine(outputs + shared, centred=True), head_cosine(outputs, centred=True), atol=1e-4, rtol=0
+    )
+    assert head_cosine(outputs, centred=True).abs().max() < 0.1
+    same = outputs[:, :, :1].expand(-1, -1, 3, -1)
+    torch.testing.assert_close(head_cosine(same, centred=True), torch.ones(2))
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_blocks_are_compared_at_the_same_patch(centred):
+    tokens = [normal(2, 7, 5, seed=block) + block for block in range(3)]
+    found = block_cosine(tokens, centred=centred)
+    assert found.shape == (2, 3, 3)
+    torch.testing.assert_close(found, found.mT)
+    torch.testing.assert_close(found.diagonal(dim1=1, dim2=2), torch.ones(2, 3))
+    one, two = (tokens[block][1].numpy() for block in (0, 2))
+    if centred:
+        one, two = one - one.mean(0), two - two.mean(0)
+    assert found[1, 0, 2].item() == pytest.approx(cosine_similarity(one, two).diagonal().mean(), abs=1e-6)
+
+
+@given(st.integers(1, 6), st.integers(2, 6), st.integers(1, 5))
+@settings(max_examples=20, deadline=None)
+def test_centred_positions_are_that_of_a_loop_over_pairs(images, patches, width):
+    tokens = normal(images, patches, width, seed=images).double() + 3
+    found = centred_position_cosine(tokens.mean(1), spread(tokens), patches)
+    away = (tokens - tokens.mean((0, 1))).numpy()
+    for image in range(images):
+        gram = away[image] @ away[image].T
+        expected = (gram.sum() - gram.trace()) / (patches - 1) / gram.trace()
+        assert found[image].item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_centred_positions_tell_images_apart_from_patches():
+    one_vector = normal(40, 1, 6).expand(40, 9, 6)
+    found = centred_position_cosine(one_vector.mean(1), spread(one_vector), 9)
+    torch.testing.assert_close(found, torch.ones(40, dtype=torch.float64))
+    shared = normal(400, 9, 6) + 100
+    assert mean_cosine(shared).min() > 0.99
+    assert abs(centred_position_cosine(shared.mean(1), spread(shared), 9).mean()) < 0.02
+    constant = torch.ones(4, 9, 6)
+    assert centred_position_cosine(constant.mean(1), spread(constant), 9).tolist() == [0] * 4
+
+
+def test_with_vectors_of_one_length_the_centred_one_is_the_cosine():
+    # Each image holds the same 4 patches up to their order, ±: their mean over all images is 0.
+    corners = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    tokens = torch.stack([corners, -corners])
+    found = centred_position_cosine(tokens.mean(1), spread(tokens), 4)
+    torch.testing.assert_close(found.float(), mean_cosine(tokens))
+
+
+def hsic(kernel, other):
+    n = len(kernel)
+    centring = np.eye(n) - np.ones((n, n)) / n
+    return np.trace(kernel @ centring @ other @ centring)
+
+
+@given(st.integers(2, 12), st.integers(1, 6), st.integers(1, 6))
+@settings(max_examples=20, deadline=None)
+def test_cka_is_that_of_its_kernels(images, width, other):
+    x = normal(images, width, seed=1) + 2
+    y = normal(images, other, seed=2) - 1
+    y[:, 0] += x[:, 0]
+    k, m = (part.double().numpy() @ part.double().numpy().T for part in (x, y))
+    expected = hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
+    assert linear_cka(x, y).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_cka_knows_no_rotation_scale_and_shift_and_is_zero_for_what_does_not_vary():
+    x = normal(30, 5)
+    rotation = torch.linalg.qr(normal(5, 5, seed=1))[0]
+    assert linear_cka(x, 3 * x @ rotation + 7).item() == pytest.approx(1, abs=1e-6)
+    assert linear_cka(x, torch.ones(30, 2)).item() == 0
+    assert linear_cka(normal(1, 4), normal(1, 4)).item() == 0
+    assert 0 < linear_cka(torch.eye(4), normal(4, 2)).item() < 1
+
+
+@pytest.mark.parametrize(
+    "fn", [mean_cosine, lambda x: block_cosine([x, x.flip(1)]), lambda x: head_cosine(x[None])]
+)
+def test_bfloat16_keeps_the_meaning(fn):
+    narrow = (normal(3, 20, 16) + 1).bfloat16()
+    found = fn(narrow)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, fn(narrow.float()))
+
+
+def test_the_table_is_whole_and_says_what_the_functions_say():
+    trace = trace_of(mean=1.0)
+    table = table_of(trace)
+    assert list(table.columns) == ["image", "measure", "variant", "block", "other_block", "value"]
+    assert np.isfinite(table["value"]).all()
+    counts = table.groupby(["measure", "variant"]).size().to_dict()
+    assert counts == {
+        ("heads", "raw"): 3 * 2, ("heads", "centred"): 3 * 2,
+        ("blocks", "raw"): 3 * 3, ("blocks", "centred"): 3 * 3,
+        ("positions", "raw"): 3 * 3, ("positions", "centred"): 3 * 3,
+        ("cka", "centred"): 3,
+    }  # fmt: skip
+    assert (table["image"].isna() == (table["measure"] == "cka")).all()
+    assert not table.duplicated(["image", "measure", "variant", "block", "other_block"]).any()
+    patches = [tokens[:, 1:] for tokens in trace.tokens]
+
+    def value(**where):
+        rows = table
+        for column, wanted in where.items():
+            rows = rows[rows[column] == wanted]
+        return rows["value"].item()
+
+    assert value(image=11, measure="heads", variant="raw", block=2) == pytest.approx(
+        head_cosine(trace.heads[1][:, 1:])[1].item()
+    )
+    assert value(image=12, measure="blocks", variant="centred", block=2, other_block=0) == pytest.approx(
+        block_cosine(patches, centred=True)[2, 2, 0].item()
+    )
+    assert value(image=10, measure="positions", variant="raw", block=0) == pytest.approx(
+        mean_cosine(patches[0])[0].item()
+    )
+    assert value(measure="cka", block=2, other_block=1) == pytest.approx(
+        linear_cka(patches[2].mean(1), patches[1].mean(1)).item()
+    )
+
+
+def test_how_images_are_batched_does_not_matter():
+    whole = trace_of(batch=5, mean=0.5)
+    parts = [
+        DeepTrace([t[cut] for t in whole.tokens], [], 1, [], [h[cut] for h in whole.heads])
+        for cut in (slice(0, 2), slice(2, 5))
+    ]
+    places = ["measure", "variant", "block", "other_block", "image"]
+    one, two = (
+        table.sort_values(places).reset_index(drop=True) for table in (table_of(whole), table_of(*parts))
+    )
+    pd.testing.assert_frame_equal(one, two, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "left_out"),
+    [({"heads": 1}, "heads"), ({"patches": 1}, "positions"), ({"prefix": 0, "batch": 1}, None)],
+)
+def test_what_has_no_pair_has_no_rows_and_nothing_is_not_a_number(shape, left_out):
+    table = table_of(trace_of(**shape))
+    assert np.isfinite(table["value"]).all()
+    assert set(table["measure"]) == {"heads", "blocks", "positions", "cka"} - {left_out}
+
+
+def test_constant_tokens_are_finite():
+    tokens = [torch.ones(2, 5, 6)] * 3
+    table = table_of(DeepTrace(tokens, [], 1, [], [torch.zeros(2, 5, 2, 3)] * 2))
+    means = table.groupby(["measure", "variant"])["value"].mean()
+    assert means["positions", "raw"] == pytest.approx(1) and means["blocks", "raw"] == pytest.approx(1)
+    assert means[["cka", "heads"]].abs().max() == 0
+    assert means["positions", "centred"] == means["blocks", "centred"] == 0
