@@ -10,13 +10,14 @@ from stages.render.prose import decimals_for, fixed, interval, listed, number
 from stages.render.tables import last_block
 
 
-def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: str) -> str:
+def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: str = "") -> str:
     """Caption of a figure against depth: what is drawn, the last block's values in order, the paper's panel.
 
     curves: as `tables.block_curves` gives them
     """
     last = in_order(last_block(curves), unit=unit)
-    return f"{measure} {bands(curves)} Last block, from highest to lowest: {last}. Right: {paper}"
+    said = f"{measure} {bands(curves)} Last block, from highest to lowest: {last}."
+    return f"{said} Right: {paper}" if paper else said
 
 
 def depth_alt(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: Sequence[PaperCurve] = ()) -> str:

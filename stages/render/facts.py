@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from stages.render.prose import decimals_for, fixed, interval, listed, number
 from stages.render.provenance import portable
+from stages.render.similarity import similarity_curves
 from stages.render.style import label_of
 from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
 from stages.study.params import Arm, Pretrain, Study, overrides
@@ -18,7 +19,10 @@ MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not teste
 MEASURES = {
     ("attention", "distance"): ("attention distance", "px"),
     ("attention", "nmi"): ("normalised mutual information", ""),
+    ("attention", "entropy"): ("attention entropy", "nats"),
+    ("attention", "diversity"): ("head diversity", "nats"),
     ("fourier", "log_amplitude"): ("relative log amplitude", ""),
+    ("similarity", "positions"): ("cosine between positions", ""),
 }
 
 
@@ -107,8 +111,13 @@ def measure_rows(arms: Arms, *, analyses: Container[str], seed: int = 0) -> pd.D
     for (analysis, measure), (name, unit) in MEASURES.items():
         if analysis not in analyses:
             continue
-        curves = block_curves(arms, analysis=analysis, measure=measure, seed=seed,
-                              highest_frequency=analysis == "fourier")  # fmt: skip
+        if analysis == "similarity":
+            curves = similarity_curves(arms, measure=measure, variant="raw", seed=seed)
+            if curves.empty:
+                continue
+        else:
+            curves = block_curves(arms, analysis=analysis, measure=measure, seed=seed,
+                                  highest_frequency=analysis == "fourier")  # fmt: skip
         columns[f"{name} ({unit})" if unit else name] = _intervals(last_block(curves))
     return pd.DataFrame(columns, dtype=object).rename_axis("arm")
 

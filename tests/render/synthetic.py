@@ -41,6 +41,15 @@ UNISON = {
 ACCURACY = {"random": 0.21, "contrastive": 0.55, "masked": 0.37, "hybrid": 0.57, "layered": 0.56}
 
 
+COSINE = {  # of positions in the last block; raw and centred
+    "random": (0.62, 0.30),
+    "contrastive": (0.95, 0.85),
+    "masked": (0.71, 0.35),
+    "hybrid": (0.88, 0.62),
+    "layered": (0.90, 0.66),
+}
+
+
 def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int = 2, **changes: Any) -> Path:
     """Copy what the report needs of this project into a folder, and write tables for every arm of its params.
 
@@ -75,7 +84,14 @@ def write_arm(
     of_image = generator.normal(0, 1, len(place))
     distance = between(DISTANCE[objective], depth) + 0.5 * (objective != "random") * of_head + 0.3 * of_image
     nmi = between(NMI[objective], depth) * np.exp(0.4 * of_head + 0.2 * of_image)
-    write_csv(folder / f"results/analysis/attention/{name}.csv", place.assign(distance=distance, nmi=nmi))
+    spread = {"entropy": 4.1 - 10 * nmi, "diversity": 0.6 * nmi}
+    write_csv(
+        folder / f"results/analysis/attention/{name}.csv", place.assign(distance=distance, nmi=nmi, **spread)
+    )
+    write_csv(
+        folder / f"results/analysis/similarity/{name}.csv",
+        similarity_table(objective, images=images, blocks=blocks, heads=heads, seed=200 + seed),
+    )
 
     place = pd.MultiIndex.from_product(
         [range(images), range(blocks + 1), [0.25, 0.5, 0.75]], names=["image", "block", "frequency"]
@@ -227,6 +243,32 @@ def singular_values(
                 rows(f"coordinate_{direction}", "token", place, **drawn, index=range(1, patches + 1))
             )
     return pd.concat(parts, ignore_index=True)
+
+
+def similarity_table(objective: str, *, images: int, blocks: int, heads: int, seed: int) -> pd.DataFrame:
+    """Tokens grow alike with depth, most with CL; blocks are the less alike the farther apart."""
+    generator = np.random.default_rng(seed)
+    parts = []
+
+    def add(name: str, variant: str, block: int, other: int, mean: float, rows: int) -> None:
+        columns = {"measure": name, "variant": variant, "block": block, "other_block": other}
+        value = np.clip(mean + generator.normal(0, 0.02, rows), -1, 1)
+        parts.append(pd.DataFrame({"image": range(rows)} | columns | {"value": value}))
+        if name == "cka":
+            parts[-1]["image"] = None
+
+    for variant, end in zip(("raw", "centred"), COSINE[objective], strict=True):
+        for block in range(blocks + 1):
+            depth = block / blocks
+            add("positions", variant, block, block, 0.3 + (end - 0.3) * depth, images)
+            if block and heads > 1:
+                add("heads", variant, block, block, 0.1 + 0.5 * (end - 0.3) * depth, images)
+            for other in range(block):
+                away = (block - other) / blocks
+                add("blocks", variant, block, other, end ** (2 * away), images)
+                if variant == "centred":
+                    add("cka", variant, block, other, end**away, 1)
+    return pd.concat(parts).astype({"image": "Int64"})
 
 
 def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:

@@ -1,0 +1,190 @@
+"""Similarity of representations: curves against depth, raw beside centred, and blocks against blocks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.captions import bands, in_order
+from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends, panels, title_of
+from stages.render.labels import settle
+from stages.render.prose import fixed, listed
+from stages.render.style import new_figure, styled
+from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curve, image_matrix, last_block
+from stages.study.errors import StudyError
+from stages.study.paths import analysis_table
+
+VARIANTS = ("raw", "centred")
+
+
+def similarity_curves(arms: Arms, *, measure: str, variant: str, seed: int = 0) -> pd.DataFrame:
+    """Similarity of the heads, of the positions, or of each block to the one before, per block and label.
+
+    measure: heads, positions or blocks; variant: raw or centred
+    returns: as `tables.block_curves`, without the labels that have no such pairs: encoders of one head
+    Raises StudyError as `analysis_rows` does, or if replicates differ in blocks or images.
+    """
+    curves = []
+    for label, names in arms_by_label(arms).items():
+        matrices = []
+        for name in names:
+            rows = similarity_rows(name, measure=measure, variant=variant)
+            if measure == "blocks":
+                rows = rows[rows["other_block"] == rows["block"] - 1]
+            where = str(analysis_table("similarity", name))
+            if len(rows):
+                matrices.append(image_matrix(rows, by="block", measure="value", where=where))
+        if len(matrices) == len(names):
+            curves.append(block_curve(matrices, label=label, names=names, seed=seed))
+    columns = ["label", "block", "depth", "mean", "low", "high", "arms", "images"]
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
+
+
+def similarity_rows(arm: str, *, measure: str, variant: str) -> pd.DataFrame:
+    """The rows of one measure of one arm; none if the encoder has no such pairs.
+
+    Raises StudyError as `analysis_rows` does, or if the table lacks the column that tells the measures apart.
+    """
+    rows = analysis_rows("similarity", arm, columns=["block", "other_block", "value"])
+    lacking = [column for column in ("measure", "variant") if column not in rows]
+    if lacking:
+        raise StudyError(f"{analysis_table('similarity', arm)}: no column {', '.join(lacking)}")
+    return rows[(rows["measure"] == measure) & (rows["variant"] == variant)]
+
+
+def block_matrices(arms: Arms, *, measure: str, variant: str) -> dict[str, pd.DataFrame]:
+    """Similarity of every block to every other, mean over images and replicates.
+
+    measure: blocks or cka; variant: raw or centred
+    returns: label -> blocks × blocks, symmetric, 1 on the diagonal
+    Raises StudyError as `similarity_rows` does, or if replicates differ in blocks.
+    """
+    matrices = {}
+    for label, names in arms_by_label(arms).items():
+        found = []
+        for name in names:
+            rows = similarity_rows(name, measure=measure, variant=variant)
+            lower = rows.groupby(["block", "other_block"])["value"].mean()
+            blocks = range(int(rows["block"].max()) + 1)
+            square = lower.unstack("other_block").reindex(index=blocks, columns=blocks).to_numpy()
+            square = np.where(np.isnan(square), square.T, square)
+            np.fill_diagonal(square, 1)
+            found.append(square)
+        if len({len(square) for square in found}) > 1:
+            raise StudyError(
+                f"params.yaml: arms {listed(names)} share the label {label!r} but differ in their number of "
+                "blocks; give them labels of their own"
+            )
+        matrices[label] = pd.DataFrame(np.mean(found, axis=0))
+    return matrices
+
+
+def paired_figure(curves: Mapping[str, pd.DataFrame], *, inks: Inks, ylabel: str) -> Figure:
+    """A similarity against relative depth, one panel a variant on one scale, one line per label.
+
+    curves: heading -> as `similarity_curves` gives them
+    """
+    tallest = max(variant["label"].nunique() for variant in curves.values())
+    with styled():
+        figure = new_figure(height=max(3.6, 1.0 + 0.2 * tallest))
+        axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+        for axis, (heading, variant) in zip(axes, curves.items(), strict=True):
+            draw_curves(axis, variant, inks=inks, x="depth")
+            axis.set(title=heading, xlabel=DEPTH, xlim=(-0.02, 1.02))
+            axis.tick_params(labelleft=True)
+        axes[0].set_ylabel(ylabel)
+        settle(figure)
+        for axis, variant in zip(axes, curves.values(), strict=True):
+            label_line_ends(axis, variant, inks=inks, x="depth")
+    return figure
+
+
+def matrix_figure(matrices: Mapping[str, pd.DataFrame], *, inks: Inks, name: str) -> Figure:
+    """A panel per label: every block against every other, dark where they are alike.
+
+    matrices: as `block_matrices` gives them; name: of the similarity, beside the colour bar
+    The map (cividis) is read alike with any colour vision and falls evenly in a grey print; up to nine
+    blocks every cell has its number too.
+    """
+    lowest = min(0.99, *(float(matrix.to_numpy().min()) for matrix in matrices.values()))
+    with styled():
+        figure, axes = panels(len(matrices), height=2.35)
+        for axis, (label, matrix) in zip(axes, matrices.items(), strict=True):
+            image = axis.imshow(matrix, cmap="cividis_r", vmin=lowest, vmax=1, origin="lower")
+            title_of(axis, label, inks[label])
+            axis.grid(visible=False)
+            ticks = range(0, len(matrix), 1 if len(matrix) <= 9 else 2)
+            axis.set(xticks=ticks, yticks=ticks, xlabel="block")
+            spec = axis.get_subplotspec()
+            if spec is not None and spec.is_first_col():
+                axis.set_ylabel("block")
+            if len(matrix) <= 9:
+                for (row, column), value in np.ndenumerate(matrix.to_numpy()):
+                    dark = value > (lowest + 1) / 2
+                    axis.text(column, row, _short(value), ha="center", va="center", fontsize=6,
+                              color="white" if dark else "black")  # fmt: skip
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label(name)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def paired_caption(curves: Mapping[str, pd.DataFrame], *, measure: str, centring: str) -> str:
+    """Caption of a paired figure: what is drawn, what centring is, and the last block's values in order.
+
+    curves: heading -> as `similarity_curves` gives them
+    """
+    said = [f"{measure} Left: as they are. Right: {centring} {bands(next(iter(curves.values())))}"]
+    for heading, variant in curves.items():
+        said.append(
+            f"Last block, {heading.lower()}, from highest to lowest: {in_order(last_block(variant))}."
+        )
+    return " ".join(said)
+
+
+def paired_alt(curves: Mapping[str, pd.DataFrame], *, measure: str) -> str:
+    """Alternative text of a paired figure: where each line starts and ends."""
+    said = [f"Two line charts of {measure} against depth, one line per arm."]
+    for heading, variant in curves.items():
+        for label, curve in variant.groupby("label", sort=False):
+            first, last = curve.iloc[0], curve.iloc[-1]
+            said.append(
+                f"{heading}, {label}: {fixed(first['mean'], decimals=2)} at block {first['block']}, "
+                f"{fixed(last['mean'], decimals=2)} at block {last['block']}."
+            )
+    return " ".join(said)
+
+
+def matrix_caption(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
+    """Caption of a matrix figure: what is drawn, and how alike the first and the last block are."""
+    ends = sorted(matrices, key=lambda label: -_first_to_last(matrices[label]))
+    said = [f"{label} {fixed(_first_to_last(matrices[label]), decimals=2)}" for label in ends]
+    return (
+        f"{measure} Block 0 is the embedding; 1 is alike, and the darker the more alike. "
+        f"First block against last, from highest to lowest: {'; '.join(said)}."
+    )
+
+
+def matrix_alt(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
+    """Alternative text of a matrix figure: first against last block of each, and least alike neighbours."""
+    said = [f"A square of coloured cells per arm: {measure} of every block with every other."]
+    for label, matrix in matrices.items():
+        square = matrix.to_numpy()
+        neighbours = np.diagonal(square, offset=1)
+        place = int(neighbours.argmin())
+        said.append(
+            f"{label}: first block against last {fixed(_first_to_last(matrix), decimals=2)}; least alike "
+            f"neighbours are blocks {place} and {place + 1} with {fixed(neighbours[place], decimals=2)}."
+        )
+    return " ".join(said)
+
+
+def _first_to_last(matrix: pd.DataFrame) -> float:
+    """Similarity of the first block to the last one; the embedding stands for it where there is one block."""
+    return float(matrix.iloc[-1, min(1, len(matrix) - 2)])
+
+
+def _short(value: float) -> str:
+    """Two decimals without the zero in front of them, so that they fit a cell; 1 for what is itself."""
+    return "1" if value == 1 else fixed(value, decimals=2).replace("0.", ".", 1)

@@ -1,0 +1,147 @@
+"""Similarity on the page: what is read of the long table, drawn, and said of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.render.facts import measure_rows
+from stages.render.similarity import (
+    block_matrices,
+    matrix_alt,
+    matrix_caption,
+    matrix_figure,
+    paired_alt,
+    paired_caption,
+    paired_figure,
+    similarity_curves,
+)
+from stages.render.style import palette
+from stages.study.errors import StudyError
+from stages.study.params import Arm
+from tests.render.synthetic import write_arm
+
+ARMS = {
+    "random": Arm(objective="random", label="Random init"),
+    "cl_a": Arm(objective="contrastive", label="CL"),
+    "cl_b": Arm(objective="contrastive", label="CL", seed=1),
+}
+
+
+@pytest.fixture(autouse=True)
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for seed, (name, arm) in enumerate(ARMS.items()):
+        write_arm(tmp_path, name, arm.objective, seed=seed)
+    return tmp_path
+
+
+def stored(*names: str) -> pd.DataFrame:
+    return pd.concat([pd.read_csv(f"results/analysis/similarity/{name}.csv") for name in names])
+
+
+@pytest.mark.parametrize("variant", ["raw", "centred"])
+@pytest.mark.parametrize("measure", ["heads", "positions"])
+def test_curves_are_means_over_images_and_replicates(measure: str, variant: str) -> None:
+    curves = similarity_curves(ARMS, measure=measure, variant=variant)
+    rows = stored("cl_a", "cl_b").query("measure == @measure and variant == @variant")
+    ours = curves[curves["label"] == "CL"]
+    np.testing.assert_allclose(ours["mean"], rows.groupby("block")["value"].mean())
+    assert ours["block"].tolist() == ([1, 2, 3] if measure == "heads" else [0, 1, 2, 3])
+    assert ours["arms"].eq(2).all() and ours["images"].eq(24).all()
+    assert (ours["low"] < ours["mean"]).all() and (ours["mean"] < ours["high"]).all()
+
+
+def test_curves_of_blocks_are_each_against_the_one_before() -> None:
+    curves = similarity_curves({"random": ARMS["random"]}, measure="blocks", variant="raw")
+    rows = stored("random").query("measure == 'blocks' and variant == 'raw' and other_block == block - 1")
+    np.testing.assert_allclose(curves["mean"], rows.groupby("block")["value"].mean())
+    assert curves["block"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("measure", "variant"), [("blocks", "raw"), ("cka", "centred")])
+def test_matrices_hold_every_pair_twice_and_ones(measure: str, variant: str) -> None:
+    matrices = block_matrices(ARMS, measure=measure, variant=variant)
+    square = matrices["CL"].to_numpy()
+    assert square.shape == (4, 4) and (square.diagonal() == 1).all()
+    np.testing.assert_array_equal(square, square.T)
+    rows = stored("cl_a", "cl_b").query("measure == @measure and variant == @variant")
+    expected = rows.query("block == 3 and other_block == 1")["value"].mean()
+    assert square[3, 1] == pytest.approx(expected)
+
+
+def test_an_encoder_of_one_head_is_left_out_of_the_curves_of_heads(study: Path) -> None:
+    write_arm(study, "single", "masked", seed=3, heads=1)
+    single = {"single": Arm(objective="masked")}
+    assert similarity_curves(single, measure="heads", variant="raw").empty
+    both = similarity_curves(ARMS | single, measure="heads", variant="raw")
+    assert set(both["label"]) == {"Random init", "CL"}
+    assert "single" in set(similarity_curves(ARMS | single, measure="positions", variant="raw")["label"])
+
+
+def test_the_last_block_stands_in_the_summary() -> None:
+    table = measure_rows(ARMS, analyses=["similarity"])
+    assert list(table.columns) == ["cosine between positions"] and list(table.index) == ["Random init", "CL"]
+    expected = stored("random").query("measure == 'positions' and variant == 'raw' and block == 3")["value"]
+    assert f"{expected.mean():.3f}"[:4] in table.loc["Random init"].item()
+
+
+def test_captions_and_alternative_texts_say_the_numbers() -> None:
+    curves = {
+        variant.capitalize(): similarity_curves(ARMS, measure="positions", variant=variant)
+        for variant in ("raw", "centred")
+    }
+    last = curves["Raw"].query("label == 'CL'")["mean"].iloc[-1]
+    alt = paired_alt(curves, measure="the cosine")
+    assert f"Raw, CL: 0.30 at block 0, {last:.2f} at block 3." in alt and "Centred, Random init" in alt
+    caption = paired_caption(curves, measure="A cosine.", centring="the mean goes.")
+    assert "24 held-out images" in caption and "CL (2 arms)" in caption
+    assert caption.index("CL 0.9") < caption.index("Random init 0.6")
+    matrices = {
+        "A": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.25], [0.5, 0.25, 1.0]]),
+        "B": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.75], [0.5, 0.75, 1.0]]),
+    }
+    assert "from highest to lowest: B 0.75; A 0.25." in matrix_caption(matrices, measure="A cosine.")
+    alt = matrix_alt(matrices, measure="the cosine")
+    assert "A: first block against last 0.25; least alike neighbours are blocks 1 and 2 with 0.25." in alt
+
+
+def test_both_variants_share_a_scale_and_every_line_is_named_in_both() -> None:
+    curves = {
+        name: similarity_curves(ARMS, measure="heads", variant=name.lower()) for name in ("Raw", "Centred")
+    }
+    figure = paired_figure(curves, inks=palette(ARMS), ylabel="cosine")
+    left, right = figure.axes
+    assert left.get_ylim() == right.get_ylim() and left.get_title(loc="left") == "Raw"
+    for axis in (left, right):
+        assert {text.get_text() for text in axis.texts} == {"Random init", "CL"}
+
+
+@pytest.mark.parametrize(("blocks", "written"), [(3, 4 * 4), (12, 0)])
+def test_cells_have_numbers_where_they_fit(blocks: int, written: int, study: Path) -> None:
+    write_arm(study, "one", "masked", seed=0, blocks=blocks, images=3)
+    arms = {"one": Arm(objective="masked")}
+    figure = matrix_figure(
+        block_matrices(arms, measure="cka", variant="centred"), inks=palette(arms), name="CKA"
+    )
+    panel, bar = figure.axes
+    assert len(panel.texts) == written and bar.get_ylabel() == "CKA"
+    assert panel.images[0].get_clim()[1] == 1
+    if written:
+        lightness = {text.get_text(): text.get_color() for text in panel.texts}
+        assert lightness["1"] == "white" and "black" in lightness.values()
+
+
+def test_errors_name_the_file(study: Path) -> None:
+    path = Path("results/analysis/similarity/random.csv")
+    with pytest.raises(
+        StudyError, match=r"similarity/lost\.csv: not found; `dvc repro analyze@lost-similarity`"
+    ):
+        similarity_curves({"lost": Arm(objective="masked")}, measure="heads", variant="raw")
+    write_arm(study, "cl_b", "contrastive", seed=1, blocks=4)
+    with pytest.raises(StudyError, match="share the label 'CL' but differ"):
+        block_matrices(ARMS, measure="cka", variant="centred")
+    stored("random").drop(columns="variant").to_csv(path, index=False)
+    with pytest.raises(StudyError, match=r"random\.csv: no column variant"):
+        similarity_curves(ARMS, measure="heads", variant="raw")
