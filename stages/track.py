@@ -195,11 +195,17 @@ def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:
                 index="block", columns=["measure", "level", "place"], values="value"
             )
             table.columns = pd.Index(".".join(place) for place in table)
+        if "other_block" in table:  # several measures, one value a row; of two blocks the neighbours only
+            table = table[table["block"] - table["other_block"] <= 1]
+            table = table.pivot_table(index="block", columns=["measure", "variant"], values="value")
+            table.columns = pd.Index(".".join(place) for place in table)
         if "frequency" in table:
             table = table[table["frequency"] == table["frequency"].max()]
         table = table.groupby("block").mean(numeric_only=True).drop(columns=AXES, errors="ignore")
     table = table.select_dtypes("number")
-    return [(str(name), float(v), int(step)) for name in table for step, v in table[name].items()], {}
+    return [
+        (str(name), float(v), int(step)) for name in table for step, v in table[name].dropna().items()
+    ], {}
 
 
 def named(value: Any) -> Any:

@@ -153,6 +153,20 @@ def test_of_a_table_of_several_measures_each_has_its_own_curve(tmp_path):
     ]
 
 
+def test_neighbouring_blocks_stand_for_the_pairs_of_a_table_of_similarities(tmp_path):
+    rows = [(image, "positions", "raw", block, block, block + image) for block in (0, 1) for image in (0, 1)]
+    rows += [(None, "cka", "centred", block, other, 0.1 * other) for block, other in ((1, 0), (2, 0), (2, 1))]
+    table = pd.DataFrame(rows, columns=["image", "measure", "variant", "block", "other_block", "value"])
+    table.to_csv(tmp_path / "cl.csv", index=False)
+    numbers, _ = track.measures(tmp_path / "cl.csv")
+    assert sorted(numbers) == [
+        ("cka.centred", 0, 1),
+        ("cka.centred", 0.1, 2),
+        ("positions.raw", 0.5, 0),
+        ("positions.raw", 1.5, 1),
+    ]
+
+
 def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "tall-oaks")
     track.track()
