@@ -45,7 +45,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_arm(project, "mim", "masked", seed=7)
     done = report(project, "attention")
     assert done.returncode == 0, done.stderr
-    assert "4 figures of 3 arms" in done.stdout
+    assert "6 figures of 3 arms" in done.stdout
     return project
 
 
@@ -54,12 +54,12 @@ def test_page_is_good(drawn: Path) -> None:
     text = soup.get_text()
     for label in ("Random init", "CL (MoCo v3)", "Hybrid"):
         assert text.count(label) > 3
-    assert len(soup.find_all("figure")) == 4
+    assert len(soup.find_all("figure")) == 6
     assert "results/analysis/attention/cl.csv" in text and "arms:" in text and "MathJax" not in str(soup)
     for figure in soup.find_all("figure"):
         name = str(figure["id"]).removeprefix("attention-fig-")
         assert (drawn / FIGURES / f"{name}.png").is_file() and (drawn / FIGURES / f"{name}.svg").is_file()
-    assert len(list((drawn / FIGURES).iterdir())) == 8
+    assert len(list((drawn / FIGURES).iterdir())) == 12
 
 
 def test_removed_arm_disappears(drawn: Path) -> None:
