@@ -46,20 +46,20 @@ def analyze(*, arm: str, analysis: str) -> str:
     device = pick_device(params.runtime)
     encoder = load_encoder(model_dir(arm)).to(device)
     manifest = as_trained(model_dir(arm), read_manifest())
-    test_images = open_split("test").images
-    chosen = evaluation_subset(len(test_images), settings.images, seed=params.seed)
+    split = open_split("test")
+    chosen = evaluation_subset(len(split.images), settings.images, seed=params.seed)
     # The attention of all blocks of a batch is in memory at once.
     order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, 64))
 
     def traces() -> Iterator[tuple[Tensor, DeepTrace]]:
-        for indices, images in zip(order, batches(test_images, order), strict=True):
+        for indices, images in zip(order, batches(split.images, order), strict=True):
             normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
             yield torch.from_numpy(indices), trace_deeply(encoder, normalized)
 
     rows = 0
     with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
         for table in module.measure(
-            traces(), settings=settings, patch_size=encoder.patch_embed.patch_size[0]
+            traces(), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
         ):
             table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
             rows += len(table)

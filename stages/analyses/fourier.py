@@ -7,12 +7,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.params import Analysis
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int
+    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Relative log amplitude of every image, block and frequency.
 

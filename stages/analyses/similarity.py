@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.params import Analysis
 
@@ -15,7 +16,7 @@ Place = tuple[str, str, int, int, Tensor]  # measure, variant, block, other bloc
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Cosine between heads, blocks and positions of every image, and linear CKA between blocks.
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
 from stages.study.params import Analysis
@@ -22,7 +23,7 @@ ROUNDING = torch.finfo(torch.float32).eps
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Movement and singular values of the patch tokens, before and after every self-attention.
 

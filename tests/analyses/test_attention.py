@@ -17,8 +17,11 @@ from stages.analyses.attention import (
     normalized_mutual_information,
     patch_attention,
 )
+from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.params import Analysis
+
+SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 
 
 def random_attention(batch, heads, patches, seed=0):
@@ -150,7 +153,10 @@ def test_the_table_has_one_row_for_every_image_block_and_head():
     attention = [random_attention(3, 2, 17, seed=block) for block in range(4)]
     tables = list(
         measure(
-            [(torch.tensor([5, 7, 9]), Trace([], attention, 1))], settings=Analysis(images=3), patch_size=4
+            [(torch.tensor([5, 7, 9]), Trace([], attention, 1))],
+            settings=Analysis(images=3),
+            patch_size=4,
+            split=SPLIT,
         )
     )
     table = pd.concat(tables)

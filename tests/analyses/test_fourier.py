@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.analyses.fourier import measure, relative_log_amplitude
+from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.params import Analysis
+
+SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 
 
 def test_a_constant_map_has_no_high_frequency():
@@ -67,7 +70,10 @@ def test_the_table_names_frequencies_in_units_of_pi():
     table = next(
         iter(
             measure(
-                [(torch.tensor([4, 8]), Trace(tokens, [], 1))], settings=Analysis(images=2), patch_size=16
+                [(torch.tensor([4, 8]), Trace(tokens, [], 1))],
+                settings=Analysis(images=2),
+                patch_size=16,
+                split=SPLIT,
             )
         )
     )

@@ -18,8 +18,11 @@ from stages.analyses.similarity import (
     mean_cosine,
     measure,
 )
+from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.params import Analysis
+
+SPLIT = Split(images=np.zeros((0, 8, 8, 3), dtype=np.uint8), labels={}, masks=None)  # not looked at
 
 
 def normal(*shape, seed=0):
@@ -50,7 +53,7 @@ def table_of(*traces):
         batch = len(trace.tokens[0])
         numbered.append((torch.arange(10 + images, 10 + images + batch), trace))
         images += batch
-    return pd.concat(list(measure(numbered, settings=Analysis(images=images), patch_size=4)))
+    return pd.concat(list(measure(numbered, settings=Analysis(images=images), patch_size=4, split=SPLIT)))
 
 
 @given(st.integers(2, 9), st.integers(1, 6))

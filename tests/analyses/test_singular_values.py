@@ -24,9 +24,12 @@ from stages.analyses.singular_values import (
     singular_values,
     unison,
 )
+from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
 from stages.study.params import Analysis
+
+SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 
 COLUMNS = ["measure", "level", "place", "block", "image", "index", "value", "error"]
 
@@ -278,7 +281,8 @@ def traces(*, images=7, grid=3, width=8, blocks=4, prefix=1, dtype=torch.float32
 
 def table_of(parts, **settings):
     chosen = {"images": 7, "spectrum_images": 4, "shown_images": 2} | settings
-    return pd.concat(list(measure(parts, settings=Analysis(**chosen), patch_size=4)), ignore_index=True)
+    tables = measure(parts, settings=Analysis(**chosen), patch_size=4, split=SPLIT)
+    return pd.concat(list(tables), ignore_index=True)
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 5])
