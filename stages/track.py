@@ -190,15 +190,13 @@ def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:
         table = pd.read_csv(path / "history.csv").set_index("epoch")
     elif "block" in columns and "predicted" not in columns:  # the accuracies of a probe are in its JSON
         table = pd.read_csv(path)
-        if {"measure", "index"} <= set(table):  # several measures, one value a row; 0: not one of a series
-            table = table[table["index"] == 0].pivot_table(
-                index="block", columns=["measure", "level", "place"], values="value"
-            )
-            table.columns = pd.Index(".".join(place) for place in table)
-        if "other_block" in table:  # several measures, one value a row; of two blocks the neighbours only
-            table = table[table["block"] - table["other_block"] <= 1]
-            table = table.pivot_table(index="block", columns=["measure", "variant"], values="value")
-            table.columns = pd.Index(".".join(place) for place in table)
+        if "measure" in table:  # several measures, one value a row; 0: not one of a series
+            table = table[table[[name for name in ("index", "row") if name in table]].eq(0).all(axis=1)]
+            if "other_block" in table:  # of two blocks the neighbours only
+                table = table[table["block"] - table["other_block"] <= 1]
+            words = table[[name for name in ("measure", "level", "place", "variant") if name in table]]
+            names = words.agg(".".join, axis=1).rename("name")
+            table = table.pivot_table(index="block", columns=names, values="value")
         if "frequency" in table:
             table = table[table["frequency"] == table["frequency"].max()]
         table = table.groupby("block").mean(numeric_only=True).drop(columns=AXES, errors="ignore")
