@@ -1,0 +1,132 @@
+"""Where single query patches look: their attention as maps, and how much the map depends on the query."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from stages.analyses.attention import patch_attention
+from stages.data.arrays import Split
+from stages.encoders.vit import Trace
+from stages.study.errors import StudyError
+from stages.study.params import Analysis
+
+CHANNELS = ("red", "green", "blue")
+
+
+def measure(
+    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
+) -> Iterable[pd.DataFrame]:
+    """Attention of two query patches, the mean over heads, and the cosine between their maps.
+
+    traces: image indices (B,) and what passes through the encoder
+    split:  its images are shown beside their maps
+    yields: tables of one long layout, one value a row, with the columns
+        measure  similarity (cosine between the maps of both queries, of every image and block);
+                 weight (of a key patch, of the images and blocks shown);
+                 red, green, blue (of a pixel, 0..255)
+        image    its index
+        block    from 1; 0 of pixels
+        query    centre or corner, see `query_patches`; both, of similarity; -, of pixels
+        row, column  of the patch or pixel, from 1; 0 of similarity
+        value
+    Shown are the first `shown_images` images, in the blocks that lie at `depths`, from 0 the first to 1 the
+    last; their pixels are averaged over squares so that no side has more than `shown_pixels`.
+    Raises StudyError if a setting is missing or out of range; ValueError if patches make no square grid.
+    Paper: Fig. 2, which shows two queries of one image.
+    """
+    to_show, pixels = (_count(settings, name) for name in ("shown_images", "shown_pixels"))
+    depths = _shares(settings)
+    for images, trace in traces:
+        shown, to_show = images[:to_show], max(0, to_show - len(images))
+        yield from (_pixels(split.images[image], image=image, wanted=pixels) for image in shown.tolist())
+        drawn = {1 + int(share * (len(trace.attention) - 1)) for share in depths}
+        for block, attention in enumerate(trace.attention, start=1):
+            maps = query_maps(attention, trace.num_prefix_tokens)  # (B, 2, h, h)
+            similarity = map_similarity(maps).cpu().numpy()
+            yield _rows("similarity", similarity, image=images.numpy(), block=block, query="both")
+            if block in drawn:
+                for image, pair in zip(shown.tolist(), maps, strict=False):
+                    for query, weights in zip(("centre", "corner"), pair, strict=True):
+                        yield _grid("weight", weights.cpu().numpy(), image=image, block=block, query=query)
+
+
+def query_patches(grid: int) -> tuple[int, int]:
+    """The two patches that ask, of grid × grid in row-major order: the centre and the first corner.
+
+    Where no patch is in the middle, it is the one below and right of it.
+    """
+    return (grid // 2) * grid + grid // 2, 0
+
+
+def query_maps(attention: Tensor, num_prefix_tokens: int) -> Tensor:
+    """Attention of the two query patches to all patches, the mean over heads.
+
+    attention: (B, H, prefix+N, prefix+N), rows sum to 1, N = h·h
+    returns:   (B, 2, h, h), each map sums to 1; first that of the centre
+    Raises ValueError if N is not a square number.
+    Paper: Fig. 2; the authors' notebook shows one head.
+    """
+    patches = attention.shape[-1] - num_prefix_tokens
+    grid = round(patches**0.5)
+    if grid * grid != patches:
+        raise ValueError(f"{patches} patches do not make a square grid")
+    of_queries = patch_attention(attention, num_prefix_tokens)[:, :, list(query_patches(grid))]
+    return of_queries.mean(dim=1).unflatten(-1, (grid, grid))
+
+
+def map_similarity(maps: Tensor) -> Tensor:
+    """Cosine between the maps of two queries.
+
+    maps:    (B, 2, h, h), not negative
+    returns: (B,), 1 where the map does not depend on the query, 0 where the two look at different patches
+    """
+    first, second = maps.flatten(2).unbind(dim=1)
+    return torch.nn.functional.cosine_similarity(first, second, dim=-1)
+
+
+def _pixels(pixels: np.ndarray, *, image: int, wanted: int) -> pd.DataFrame:
+    """The colours of one image, (H, W, 3) of 0..255, averaged over squares where a side exceeds `wanted`."""
+    step = math.ceil(max(pixels.shape[:2]) / wanted)
+    channels = torch.from_numpy(np.array(pixels)).permute(2, 0, 1).double()
+    reduced = torch.nn.functional.avg_pool2d(channels, step, ceil_mode=True).round().numpy()
+    parts = zip(CHANNELS, reduced, strict=True)
+    return pd.concat([_grid(name, values, image=image) for name, values in parts], ignore_index=True)
+
+
+def _count(settings: Analysis, name: str) -> int:
+    value = (settings.model_extra or {}).get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise StudyError(
+            f"params.yaml: analyses.attention_maps.{name} is {value!r}: set a whole number from 1"
+        )
+    return value
+
+
+def _shares(settings: Analysis) -> list[float]:
+    value = (settings.model_extra or {}).get("depths")
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(share, int | float) and 0 <= share <= 1 for share in value)
+    ):
+        raise StudyError(
+            f"params.yaml: analyses.attention_maps.depths is {value!r}: list numbers from 0 to 1"
+        )
+    return value
+
+
+def _rows(
+    name: str, value: np.ndarray, *, image: np.ndarray | int, block: int, query: str,
+    row: np.ndarray | int = 0, column: np.ndarray | int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    columns = {"image": image, "block": block, "query": query, "row": row, "column": column}
+    return pd.DataFrame({"measure": name, **columns, "value": value})
+
+
+def _grid(name: str, values: np.ndarray, *, image: int, block: int = 0, query: str = "-") -> pd.DataFrame:
+    row, column = (1 + part.ravel() for part in np.indices(values.shape))
+    return _rows(name, values.ravel(), image=image, block=block, query=query, row=row, column=column)
