@@ -50,8 +50,8 @@ def measure(
 
     def rows(measure: str, value: Tensor, of: Tensor, patch: Tensor | int = 0) -> pd.DataFrame:
         columns = {"image": image[of].numpy(), "class": label[of].numpy(), "block": block}
-        patch = patch.numpy() if isinstance(patch, Tensor) else patch
-        return pd.DataFrame({"measure": measure, **columns, "index": patch, "value": value.numpy()})
+        index = patch.numpy() if isinstance(patch, Tensor) else patch
+        return pd.DataFrame({"measure": measure, **columns, "index": index, "value": value.numpy()})
 
     everyone = torch.arange(len(image))
     for name, groups in (("image", everyone), ("class", label)):
