@@ -188,7 +188,8 @@ def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:
     columns = set(pd.read_csv(path, nrows=0)) if path.suffix == ".csv" else set()
     if (path / "history.csv").is_file():
         table = pd.read_csv(path / "history.csv").set_index("epoch")
-    elif "block" in columns and "predicted" not in columns:  # the accuracies of a probe are in its JSON
+    elif "block" in columns and not columns & {"predicted", "other_arm"}:
+        # The accuracies of a probe are in its JSON; pairs of arms are no course of one.
         table = pd.read_csv(path)
         if "measure" in table:  # several measures, one value a row; 0: not one of a series
             table = table[table[[name for name in ("index", "row") if name in table]].eq(0).all(axis=1)]

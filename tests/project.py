@@ -43,8 +43,13 @@ TOY: dict[str, Any] = {
 }
 
 
-def copy_project(target: Path, *, changes: dict[str, Any] | None = None) -> Path:
-    """The project without results in a folder of its own, at toy size and with the changes."""
+def copy_project(
+    target: Path, *, changes: dict[str, Any] | None = None, leave_out: tuple[str, ...] = ()
+) -> Path:
+    """The project without results in a folder of its own, at toy size and with the changes.
+
+    leave_out: names under probes: and analyses: to do without
+    """
     target.mkdir(parents=True, exist_ok=True)
     for name in ("stages", "notebooks"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -52,7 +57,18 @@ def copy_project(target: Path, *, changes: dict[str, Any] | None = None) -> Path
         shutil.copy(ROOT / name, target / name)
     edit(target, TOY)
     edit(target, changes or {})
+    remove(target, leave_out)
     return target
+
+
+def remove(project: Path, names: tuple[str, ...]) -> None:
+    """Take probes and analyses out of params.yaml."""
+    yaml = YAML()
+    params = yaml.load(project / "params.yaml")
+    for name in names:
+        section = params["probes"] if name in params["probes"] else params["analyses"]
+        del section[name]
+    yaml.dump(params, project / "params.yaml")
 
 
 def edit(project: Path, changes: dict[str, Any]) -> None:

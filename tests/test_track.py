@@ -62,7 +62,7 @@ def server(tmp_path_factory, empty_database):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch, empty_database):
-    """The root of a study that ran, with one arm: 12 stages."""
+    """The root of a study that ran, with one arm: 14 stages."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -112,7 +112,7 @@ def test_the_stages_are_those_that_dvc_resolves():
 
 
 def test_every_stage_has_a_run_with_what_belongs_to_it(study):
-    assert "12 of 12 stages were new" in track.track()
+    assert "12 of 14 stages were new" in track.track()
     found = runs()
     assert set(found) == {*addresses(), "study"}
     assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
@@ -207,14 +207,14 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
 def test_tracking_again_adds_nothing(study):
     track.track()
     before = identifiers()
-    assert track.track() == "nothing new; all 12 stages are in MLflow"
+    assert track.track() == "nothing new; all 14 stages are in MLflow"
     assert identifiers() == before
 
 
 def test_two_states_share_the_runs_of_what_did_not_change(study):
     track.track()
     make_study(study, k=40)
-    assert "3 of 12 stages were new" in track.track()
+    assert "3 of 14 stages were new" in track.track()
     found = runs()
     again = {stage for stage, some in found.items() if len(some) == 2}
     assert again == {"probe@cl-knn", "decide", "summary", "study"}
@@ -417,7 +417,7 @@ def test_a_real_server_is_written_to(study, monkeypatch, server):
     while socket.socket().connect_ex(("127.0.0.1", int(server.rpartition(":")[2]))):
         assert time.monotonic() < deadline, "mlflow server did not start"
         time.sleep(0.2)
-    assert "12 of 12 stages were new" in track.track()
+    assert "12 of 14 stages were new" in track.track()
     found = runs()
     assert set(found) == {*addresses(), "study"}
     assert found["study"][0].info.artifact_uri.startswith("mlflow-artifacts:")

@@ -16,6 +16,9 @@ def make_study(root: Path, *, arms: tuple[str, ...] = ("cl",), k: int = 20) -> N
     shutil.copy(PROJECT / "dvc.yaml", root)
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     params["arms"] = {name: params["arms"][name] for name in arms}
+    # Two of each kind stand for all.
+    params["probes"] = {name: params["probes"][name] for name in ("knn", "linear")}
+    params["analyses"] = {name: params["analyses"][name] for name in ("attention", "fourier")}
     params["probes"]["knn"]["k"] = k
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     repro(root, params)
@@ -75,6 +78,10 @@ def make_out(root: Path, path: str, seen: dict[str, Any]) -> dict[str, Any]:
         content = json.dumps({"labels": {"shape": shape}, "protocol": "p" * 7000})
     elif "/attention/" in path and path.endswith(".csv"):
         content = "image,block,head,distance,nmi\n0,1,1,8,0\n1,1,1,10,0\n0,2,1,4,0\n1,2,1,5,0\n"
+    elif path == "results/comparison.csv":
+        content = "arm,block,other_arm,other_block,cka\ncl,0,cl,0,1\n"
+    elif path.startswith("results/robustness"):
+        content = "trial,level,head,labels,image,truth,rival,predicted\nclean,0,linear,shape,0,1,-1,1\n"
     elif path.startswith("results/probe"):
         content = "image,labels,truth,predicted\n0,shape,1,1\n"
     elif path.endswith(".csv"):
