@@ -112,7 +112,7 @@ def test_the_stages_are_those_that_dvc_resolves():
 
 
 def test_every_stage_has_a_run_with_what_belongs_to_it(study):
-    assert "12 of 14 stages were new" in track.track()
+    assert "14 of 14 stages were new" in track.track()
     found = runs()
     assert set(found) == {*addresses(), "study"}
     assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
@@ -177,6 +177,7 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
         "cl.knn.shape.accuracy": 0.2,
         "cl.linear.shape.accuracy": 0.5,
         "cl.finetune.shape.accuracy": 0.5,
+        "cl.robustness.shape.accuracy": 0.5,
         "cl.attention.distance": 4.5,
         "cl.attention.nmi": 0,
         "cl.fourier.log_amplitude": -3,
@@ -417,7 +418,7 @@ def test_a_real_server_is_written_to(study, monkeypatch, server):
     while socket.socket().connect_ex(("127.0.0.1", int(server.rpartition(":")[2]))):
         assert time.monotonic() < deadline, "mlflow server did not start"
         time.sleep(0.2)
-    assert "12 of 14 stages were new" in track.track()
+    assert "14 of 14 stages were new" in track.track()
     found = runs()
     assert set(found) == {*addresses(), "study"}
     assert found["study"][0].info.artifact_uri.startswith("mlflow-artifacts:")

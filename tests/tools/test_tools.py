@@ -79,7 +79,7 @@ def test_presets_are_listed_with_what_they_are_for(project):
             {"arms": {"x": {"objective": "contrastve"}}},
             ["arms.x.objective", "'contrastve'", "contrastive, dino, hybrid"],
         ),
-        ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, fourier"]),
+        ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, attention_maps, fourier"]),
         ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
         ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
         ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
