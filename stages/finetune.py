@@ -21,7 +21,7 @@ from stages.encoders.vit import Architecture, as_trained, load_encoder, save_enc
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
-from stages.study.params import Finetune, load_params
+from stages.study.params import load_params
 from stages.study.paths import (
     file_digest,
     finetune_dir,
@@ -31,6 +31,7 @@ from stages.study.paths import (
     write_json,
     writing,
 )
+from stages.study.schema import Finetune
 from stages.study.seeds import Draws, derive
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, make_fabric

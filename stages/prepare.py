@@ -15,8 +15,9 @@ from stages.data.templates import SHAPES, TEXTURES
 from stages.data.writer import SplitWriter, write_manifest
 from stages.study.command import run
 from stages.study.errors import StudyError
-from stages.study.params import Data, load_params
+from stages.study.params import load_params
 from stages.study.paths import DATA, writing
+from stages.study.schema import Data
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from stages.encoders.vit import as_trained, load_encoder, pooled_features
 from stages.probes import linear, shape_bias
 from stages.study.command import run
 from stages.study.device import pick_device
-from stages.study.params import Linear, load_params
+from stages.study.params import load_params
 from stages.study.paths import (
     features_dir,
     features_name,
@@ -25,6 +25,7 @@ from stages.study.paths import (
     write_json,
     write_text,
 )
+from stages.study.schema import Linear
 from stages.study.seeds import generator
 from stages.trials.corrupted import Trial, corrupted
 from stages.trials.stimuli import stimuli

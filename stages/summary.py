@@ -8,7 +8,7 @@ from stages.render.page import joined_page
 from stages.render.provenance import provenance
 from stages.study.command import run
 from stages.study.errors import StudyError
-from stages.study.params import Study, load_params
+from stages.study.params import load_params
 from stages.study.paths import (
     COMPARISON,
     DATA,
@@ -21,6 +21,7 @@ from stages.study.paths import (
     robustness_table,
     writing,
 )
+from stages.study.schema import Study
 
 NOTEBOOK = Path("notebooks/summary.ipynb")
 INDEX = Path("reports/index.html")

@@ -10,8 +10,9 @@ import pytest
 from stages.claims.entries import CLAIMS
 from stages.claims.tables import Tables
 from stages.decide import CLAIMS_FILE, SPECIFICATIONS_FILE, compare, decide
-from stages.study.params import Arm, load_params
+from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
+from stages.study.schema import Arm
 
 IMAGES, BLOCKS, HEADS = 60, 6, 2
 NAMED = {claim.name: claim for claim in CLAIMS}

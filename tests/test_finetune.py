@@ -8,7 +8,8 @@ import torch
 
 from stages.encoders.vit import build_encoder
 from stages.finetune import Classifier, joint_labels, randaugmented
-from stages.study.params import Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Vit
 from stages.study.seeds import Draws
 from tests.project import ROOT
 

@@ -12,7 +12,7 @@ from stages.encoders.vit import build_encoder, load_encoder, pooled_features, sa
 from stages.finetune import Classifier, save_classifier
 from stages.robustness import metrics, robustness
 from stages.study.errors import StudyError
-from stages.study.params import Vit, load_params
+from stages.study.params import load_params
 from stages.study.paths import (
     features_dir,
     features_name,
@@ -21,6 +21,7 @@ from stages.study.paths import (
     robustness_metrics,
     robustness_table,
 )
+from stages.study.schema import Vit
 from tests.project import copy_project, edit
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")

@@ -12,7 +12,7 @@ from stages.analyses.attention import patch_attention
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 CHANNELS = ("red", "green", "blue")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 Place = tuple[str, str, int, int, Tensor]  # measure, variant, block, other block, value of each image
 

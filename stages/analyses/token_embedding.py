@@ -13,7 +13,7 @@ from torch import Tensor
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 
 def measure(

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.claims.decision import RESAMPLES, Mean, bootstrap
 from stages.claims.tables import MissingInput, OtherArm
-from stages.study.params import Arm, Study
+from stages.study.schema import Arm, Study
 
 PUBLISHED = {"moco_v3": "contrastive", "simmim": "masked", "mae": "autoencoder", "dino": "dino"}
 

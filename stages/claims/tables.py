@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.study.params import Study
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
+from stages.study.schema import Study
 
 
 class MissingInput(Exception):

@@ -7,7 +7,7 @@ weights (Yang & Soatto 2020, "FDA", who exchange the low frequencies alone).
 import torch
 from torch import Tensor
 
-from stages.study.params import Corruption
+from stages.study.schema import Corruption
 from stages.study.seeds import Draws
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.data.augment import rgb_to_grayscale
-from stages.study.params import Corruption
+from stages.study.schema import Corruption
 from stages.study.seeds import Draws
 
 

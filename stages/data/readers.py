@@ -9,7 +9,7 @@ from stages.data.decode import Decoded, Unreadable, decode
 from stages.data.listings import Content, Listing, list_images, list_splits, located
 from stages.data.named import is_name, list_named
 from stages.study.errors import StudyError
-from stages.study.params import Data
+from stages.study.schema import Data
 from stages.study.seeds import derive
 
 READ_AHEAD = 64  # files in memory at a time

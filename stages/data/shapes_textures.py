@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.templates import SHAPES, TEXTURES, Templates, make_templates
-from stages.study.params import ShapesTextures
+from stages.study.schema import ShapesTextures
 from stages.study.seeds import derive
 
 Floats = NDArray[np.float32]

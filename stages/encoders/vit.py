@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from stages.data.arrays import Manifest
 from stages.encoders.relative import RelativeAttention
 from stages.study.errors import StudyError
-from stages.study.params import Vit
 from stages.study.paths import read_json, write_json, writing
+from stages.study.schema import Vit
 
 
 class Trace(NamedTuple):

@@ -20,7 +20,7 @@ from stages.data.augment import Normalize, random_view
 from stages.encoders.vit import embed, encode_visible, sincos_positions
 from stages.objectives.losses import masked_mse
 from stages.objectives.masked import random_mask
-from stages.study.params import Arm, Autoencoder, Objectives
+from stages.study.schema import Arm, Autoencoder, Objectives
 from stages.study.seeds import Draws
 from stages.training.task import Task
 

@@ -9,8 +9,8 @@ from timm.models.vision_transformer import VisionTransformer
 from stages.encoders.imported import open_checkpoint
 from stages.encoders.vit import Architecture
 from stages.study.errors import StudyError
-from stages.study.params import Arm, Objectives
 from stages.study.paths import file_digest, read_json
+from stages.study.schema import Arm, Objectives
 
 SETTINGS = ()  # it depends on no section of objectives:
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stages.encoders.vit import encode
 from stages.objectives.hybrid import Hybrid
 from stages.objectives.masked import MaskedImageModeling
-from stages.study.params import Arm, Masked, Objectives
+from stages.study.schema import Arm, Masked, Objectives
 from stages.study.seeds import derive
 
 SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on

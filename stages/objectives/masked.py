@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stages.data.augment import Normalize, random_view
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import masked_l1
-from stages.study.params import Arm, Masked, Objectives
+from stages.study.schema import Arm, Masked, Objectives
 from stages.study.seeds import Draws
 from stages.training.task import Task
 

@@ -2,7 +2,7 @@
 
 from timm.models.vision_transformer import VisionTransformer
 
-from stages.study.params import Arm, Objectives
+from stages.study.schema import Arm, Objectives
 
 SETTINGS = ()  # it depends on no section of objectives:
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, random_view
 from stages.encoders.vit import embed, encode_class_token
-from stages.study.params import Arm, Objectives, Supervised
+from stages.study.schema import Arm, Objectives, Supervised
 from stages.study.seeds import Draws
 from stages.training.task import Task
 

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from stages.probes.linear import held_out
 from stages.study.errors import StudyError
-from stages.study.params import Attentive
+from stages.study.schema import Attentive
 
 READS = "tokens"
 VARIES = "pooling"

@@ -9,7 +9,7 @@ Paper: Fig. 10.
 from torch import Generator, Tensor
 
 from stages.probes import linear
-from stages.study.params import Layerwise
+from stages.study.schema import Layerwise
 
 READS = "blocks"
 VARIES = "block"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from stages.study.params import Linear
+from stages.study.schema import Linear
 
 READS = "pooled"
 VARIES = "pooling"

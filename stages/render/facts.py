@@ -11,7 +11,8 @@ from stages.render.provenance import portable
 from stages.render.similarity import similarity_curves
 from stages.render.style import label_of
 from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
-from stages.study.params import Arm, Pretrain, Study, overrides
+from stages.study.params import overrides
+from stages.study.schema import Arm, Pretrain, Study
 
 MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from stages.study.params import Study
+from stages.study.schema import Study
 
 LIBRARIES = ("torch", "timm", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
 

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from stages.study.params import Arm
+from stages.study.schema import Arm
 
 # Okabe & Ito's blue, vermillion, green and purple, darkened until each has 3:1 contrast on white, then two
 # dark colours of their own; told apart with any colour vision, and by their marker in a grey print.

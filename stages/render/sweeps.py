@@ -18,7 +18,7 @@ from stages.render.prose import fixed, listed, number
 from stages.render.results import FINE_TUNED
 from stages.render.style import PAPER, TEXT, darker, label_of, new_figure, styled
 from stages.render.tables import Arms, block_curves, last_block
-from stages.study.params import Arm, Study, Vit
+from stages.study.schema import Arm, Study, Vit
 
 FEWEST = 3
 PARENTS = {"masked": 0.0, "contrastive": 1.0}  # λ of what the hybrid lies between

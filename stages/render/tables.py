@@ -8,8 +8,8 @@ import pandas as pd
 from stages.render.intervals import bootstrap_interval
 from stages.render.style import label_of
 from stages.study.errors import StudyError
-from stages.study.params import Arm
 from stages.study.paths import analysis_table
+from stages.study.schema import Arm
 
 Arms = Mapping[str, Arm]
 

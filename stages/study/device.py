@@ -2,7 +2,7 @@
 
 import torch
 
-from stages.study.params import Runtime
+from stages.study.schema import Runtime
 
 
 def set_threads(runtime: Runtime) -> None:

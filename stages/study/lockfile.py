@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from stages.study.errors import StudyError
-from stages.study.params import Study
+from stages.study.schema import Study
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from stages.prepare import decode_images
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.lookup import find
-from stages.study.params import Arm, Study, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Study, Vit
 from stages.study.seeds import Draws
 from stages.training.devices import fit_to_device, fuses_adamw, make_fabric
 from stages.training.loop import epoch_order, parameter_groups, take_step

@@ -6,7 +6,8 @@ from pathlib import Path
 from stages.data.listings import located
 from stages.data.named import is_name
 from stages.study.command import exit_with
-from stages.study.params import ParamsError, load_params, recipe_of
+from stages.study.params import load_params, recipe_of
+from stages.study.schema import ParamsError
 
 
 def main() -> None:

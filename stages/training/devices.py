@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stages.encoders.vit import use_fused_attention
 from stages.study.device import set_threads
-from stages.study.params import Runtime
+from stages.study.schema import Runtime
 from stages.training.task import Task
 
 

@@ -11,7 +11,7 @@ from stages.data.arrays import Manifest, Split, open_split
 from stages.data.evaluation import evaluation_subset
 from stages.study.errors import StudyError
 from stages.study.lookup import find
-from stages.study.params import Study
+from stages.study.schema import Study
 from stages.study.seeds import Draws, generator
 
 BATCH = 100  # images; not a setting, because images of a batch lend each other their amplitudes

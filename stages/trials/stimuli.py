@@ -10,7 +10,7 @@ from stages.data.arrays import Manifest
 from stages.data.listings import list_images
 from stages.data.readers import read_images, some
 from stages.study.errors import StudyError
-from stages.study.params import Stimuli, Study
+from stages.study.schema import Stimuli, Study
 from stages.trials.corrupted import BATCH, Trial
 
 # airplane1-bicycle2: the shape of one, the texture of the other

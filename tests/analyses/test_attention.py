@@ -19,7 +19,7 @@ from stages.analyses.attention import (
 )
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 

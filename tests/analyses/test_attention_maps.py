@@ -12,7 +12,7 @@ from stages.analyses.attention_maps import map_similarity, measure, query_maps, 
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
 SPLIT = Split(PIXELS, {}, None)

@@ -20,7 +20,7 @@ from stages.analyses.similarity import (
 )
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 SPLIT = Split(images=np.zeros((0, 8, 8, 3), dtype=np.uint8), labels={}, masks=None)  # not looked at
 

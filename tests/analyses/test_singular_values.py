@@ -27,7 +27,7 @@ from stages.analyses.singular_values import (
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
-from stages.study.params import Analysis
+from stages.study.schema import Analysis
 
 SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 

@@ -7,8 +7,9 @@ import pytest
 from stages.claims.measures import earlier, fall, finetuned_accuracy, in_blocks, late, probe_accuracy
 from stages.claims.roles import candidates, values_of
 from stages.claims.tables import MissingInput, OtherArm, Tables
-from stages.study.params import Arm, load_params
+from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
+from stages.study.schema import Arm
 
 IMAGES, BLOCKS, HEADS = (3, 5, 8), 6, 3
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stages.data.listings import Listing
 from stages.data.readers import find_images, hold_out, read_images, row_order, some
 from stages.study.errors import StudyError
-from stages.study.params import Data
+from stages.study.schema import Data
 from tests.data.pictures import class_files, photo, write_folder, write_tar
 
 

@@ -35,7 +35,8 @@ from stages.objectives.imported import channel_statistics, published
 from stages.prepare import prepare
 from stages.pretrain import pretrain
 from stages.study.errors import StudyError
-from stages.study.params import Arm, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm
 from stages.tools.check import check
 from tests.data.stored import images_of, write
 from tests.encoders import originals

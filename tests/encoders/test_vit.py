@@ -22,7 +22,7 @@ from stages.encoders.vit import (
     without_drop_path,
 )
 from stages.study.errors import StudyError
-from stages.study.params import Vit
+from stages.study.schema import Vit
 
 VIT = Vit(width=16, depth=3, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 

@@ -5,7 +5,8 @@ import torch
 
 from stages.encoders.vit import build_encoder, embed, encode_visible, sincos_positions
 from stages.objectives import autoencoder
-from stages.study.params import Arm, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Vit
 from stages.training.loop import parameter_groups
 from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import layer_norm, patch_tokens, patches_of, run_blocks

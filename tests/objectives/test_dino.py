@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from stages.encoders.vit import build_encoder
 from stages.objectives import dino
-from stages.study.params import Arm, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Vit
 from stages.study.seeds import Draws
 from stages.training.loop import parameter_groups
 from tests.objectives.descent import losses_of_training

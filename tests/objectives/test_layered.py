@@ -8,7 +8,8 @@ import torch
 from stages.encoders.vit import build_encoder
 from stages.objectives import layered
 from stages.objectives.layered import block_at
-from stages.study.params import Arm, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Vit
 from tests.objectives.descent import losses_of_training
 from tests.objectives.test_objectives import views_of
 from tests.objectives.test_reference_step import plain_contrastive

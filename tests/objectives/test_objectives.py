@@ -11,7 +11,8 @@ from stages.data.augment import random_resized_crop_flip, rgb_to_grayscale
 from stages.encoders.vit import build_encoder
 from stages.objectives import autoencoder, contrastive, dino, hybrid, masked, random
 from stages.objectives.masked import random_mask
-from stages.study.params import Arm, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Vit
 from stages.study.seeds import Draws
 from tests.objectives.descent import losses_of_training
 

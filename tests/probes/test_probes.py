@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from stages.probes import accuracy, attentive, few_shot, knn, layerwise, linear
 from stages.study.errors import StudyError
-from stages.study.params import Attentive, FewShot, Knn, Layerwise, Linear
+from stages.study.schema import Attentive, FewShot, Knn, Layerwise, Linear
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from stages.render import comparison
 from stages.render.style import palette
 from stages.study.errors import StudyError
-from stages.study.params import Arm
 from stages.study.paths import COMPARISON
+from stages.study.schema import Arm
 
 ARMS = {
     "a": Arm(objective="contrastive", label="CL"),

@@ -21,7 +21,8 @@ from stages.render.results import accuracies
 from stages.render.style import palette
 from stages.render.sweeps import along_size, along_weight, parameters, sweeps
 from stages.study.errors import StudyError
-from stages.study.params import Arm, Study, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Study, Vit
 from stages.tools.preset import merge
 from tests.render.synthetic import ROOT, make_project, write_csv
 

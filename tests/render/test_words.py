@@ -23,7 +23,8 @@ from stages.render.page import joined_page, page
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import Provenance, portable, provenance
 from stages.render.table import table
-from stages.study.params import Arm, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm
 from tests.render.pages import assert_good_page
 from tests.render.synthetic import ROOT, claims
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.study.params import ParamsError, declared_params, load_params, recipe_of, validate
+from stages.study.params import declared_params, load_params, recipe_of, validate
+from stages.study.schema import ParamsError
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "params.yaml").read_text()

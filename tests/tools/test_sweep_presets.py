@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from stages.render.tables import arms_by_label
-from stages.study.params import Study, recipe_of, validate
+from stages.study.params import recipe_of, validate
+from stages.study.schema import Study
 from stages.tools.preset import merge
 from tests.project import ROOT
 

@@ -9,7 +9,8 @@ import torch
 
 from stages.encoders.vit import build_encoder
 from stages.objectives import hybrid, layered
-from stages.study.params import Arm, Vit, load_params
+from stages.study.params import load_params
+from stages.study.schema import Arm, Vit
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
 from stages.training.gradients import agreement, gradients

@@ -11,8 +11,9 @@ import torch
 from stages.encoders.vit import build_encoder
 from stages.objectives import contrastive, masked
 from stages.study.errors import StudyError
-from stages.study.params import Arm, Vit, load_params
+from stages.study.params import load_params
 from stages.study.paths import file_digest
+from stages.study.schema import Arm, Vit
 from stages.study.seeds import derive
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric

@@ -1,0 +1,420 @@
+"""What params.yaml may hold: every section as a type, with the bounds of its values."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.study.errors import StudyError
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+DropPath = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class ParamsError(StudyError):
+    """A value of params.yaml is wrong, or a stage reads one that dvc.yaml does not declare for it."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).model_fields:
+            raise ParamsError(
+                f"dvc.yaml: this stage reads {type(self).__name__.lower()}.{name}, which its "
+                "params: list does not declare; declare it there"
+            )
+        extra = self.__dict__ if name.startswith("__") else self.__pydantic_extra__
+        if extra is not None and name in extra:
+            return extra[name]
+        raise AttributeError(name)
+
+
+class ShapesTextures(Section):
+    train_images: Count
+    test_images: Count
+    size_min: Annotated[float, Field(gt=0, le=1)]
+    size_max: Annotated[float, Field(gt=0, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    colour: Fraction
+    clutter: Fraction
+    contrast: Annotated[float, Field(ge=0, le=0.5)]
+    texture_contrast: Annotated[float, Field(gt=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ShapesTextures":
+        if self.size_min > self.size_max:
+            raise ValueError("size_min must not exceed size_max")
+        return self
+
+
+class Data(Section):
+    source: Annotated[str, Field(min_length=1)]
+    test_source: str | None
+    root: str | None
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    max_train_images: Count | None
+    max_test_images: Count | None
+    max_unreadable: Fraction
+    shapes_textures: ShapesTextures
+
+
+class Vit(Section):
+    width: Annotated[int, Field(ge=8)]
+    depth: Count
+    heads: Count
+    patch_size: Count
+    mlp_ratio: Positive
+    position: Literal["sincos", "learned", "relative", "none"]
+    layer_scale: Positive | None = None
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Vit":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.position == "sincos" and self.width % 4:
+            raise ValueError(f"width {self.width} must be a multiple of 4 for sincos positions")
+        return self
+
+
+class Pretrain(Section):
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    lr_scaling_batch: Literal[256, 512] | None
+    min_lr: NonNegative
+    schedule: Literal["cosine", "multistep"]
+    milestone: Share
+    weight_decay: NonNegative
+    weight_decay_end: NonNegative | None
+    decay_all: bool
+    beta2: Share
+    warmup_epochs: NonNegative
+    clip_grad: Positive | None
+    drop_path: DropPath
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the training, at its batch size."""
+        return self.lr * self.batch_size / self.lr_scaling_batch if self.lr_scaling_batch else self.lr
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pretrain":
+        if self.min_lr > self.peak_lr:
+            raise ValueError(f"min_lr {self.min_lr:g} must not exceed the peak rate {self.peak_lr:g}")
+        if self.weight_decay_end is not None and self.weight_decay == 0:
+            raise ValueError(
+                "weight_decay_end needs a weight_decay above 0 to start from; leave weight_decay_end empty"
+            )
+        return self
+
+
+class Contrastive(Section):
+    temperature: Positive
+    momentum: Fraction
+    freeze_patch_embed: bool
+    hidden_dim: Count
+    output_dim: Count
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+    blur_probability: Fraction
+    solarize_probability: Fraction
+
+
+class Colours(Section):
+    """Of objectives whose publication leaves colours alone."""
+
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+
+
+class Masked(Colours):
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    mask_unit: Count
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+
+
+class Autoencoder(Colours):
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    normalize_target: bool
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    decoder_width: Annotated[int, Field(ge=4)]
+    decoder_depth: Count
+    decoder_heads: Count
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Autoencoder":
+        if self.decoder_width % self.decoder_heads:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} must be a multiple of decoder_heads {self.decoder_heads}"
+            )
+        if self.decoder_width % 4:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} must be a multiple of 4 for sincos positions"
+            )
+        return self
+
+
+class Dino(Section):
+    momentum: Fraction
+    student_temperature: Positive
+    teacher_temperature_start: Positive
+    teacher_temperature: Positive
+    teacher_temperature_warmup: Fraction
+    center_momentum: Fraction
+    freeze_last_layer: Fraction
+    hidden_dim: Count
+    bottleneck_dim: Count
+    output_dim: Annotated[int, Field(ge=2)]
+    global_scale_min: Annotated[float, Field(gt=0, le=1)]
+    local_crops: Annotated[int, Field(ge=0)]
+    local_size: Count
+    local_scale_min: Annotated[float, Field(gt=0, le=1)]
+    local_scale_max: Annotated[float, Field(gt=0, le=1)]
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+    blur_probability: Fraction
+    solarize_probability: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Dino":
+        if self.local_scale_min > self.local_scale_max:
+            raise ValueError("local_scale_min must not exceed local_scale_max")
+        return self
+
+
+class Supervised(Colours):
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Objectives(Section):
+    contrastive: Contrastive
+    masked: Masked
+    autoencoder: Autoencoder
+    dino: Dino
+    supervised: Supervised
+
+
+class Arm(Section):
+    """One encoder under study; what it does not set is taken from the common recipe.
+
+    A null takes the common value too, except where null is a value of the recipe: no clipping, for example.
+    """
+
+    objective: Name
+    label: str | None = None
+    seed: int | None = None
+    cl_weight: Fraction | None = None
+    mim_block: Positive | None = None  # a whole number: that block, from 1; else a share of the depth
+    weights: str | None = None
+    format: Literal["moco_v3", "simmim", "mae", "dino", "timm"] | None = None
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    lr: Positive | None = None
+    lr_scaling_batch: Literal[256, 512] | None = None
+    min_lr: NonNegative | None = None
+    schedule: Literal["cosine", "multistep"] | None = None
+    milestone: Share | None = None
+    weight_decay: NonNegative | None = None
+    weight_decay_end: NonNegative | None = None
+    decay_all: bool | None = None
+    beta2: Share | None = None
+    warmup_epochs: NonNegative | None = None
+    clip_grad: Positive | None = None
+    drop_path: DropPath | None = None
+    width: Annotated[int, Field(ge=8)] | None = None
+    depth: Count | None = None
+    heads: Count | None = None
+    position: Literal["sincos", "learned", "relative", "none"] | None = None
+    layer_scale: Positive | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Arm":
+        if self.objective in ("hybrid", "layered") and self.cl_weight is None:
+            raise ValueError(f"objective {self.objective} needs cl_weight, a number from 0 to 1")
+        if (self.objective == "layered") != (self.mim_block is not None):
+            raise ValueError(
+                "mim_block, the block that the MIM loss reads, is for objective layered, which needs it"
+            )
+        if self.objective == "imported" and not (self.weights and self.format):
+            raise ValueError("objective imported needs weights, the path of a checkpoint, and its format")
+        if self.objective != "imported" and (self.weights is not None or self.format is not None):
+            raise ValueError("weights and format are for objective imported; every other arm is trained here")
+        return self
+
+
+class Features(Section):
+    block_images: Count
+    token_images: Count
+
+
+class Knn(Section):
+    k: Count
+    temperature: Positive
+
+
+class Linear(Section):
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Layerwise(Linear):
+    """A linear probe like the other, on the output of every block."""
+
+
+class FewShot(Section):
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    l2: Positive
+
+
+class Attentive(Section):
+    heads: Count
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    weight_decay: NonNegative
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Probes(Section):
+    """The probes of a study; a line taken out of params.yaml leaves a probe out, unless claims need it."""
+
+    knn: Knn
+    linear: Linear
+    layerwise: Layerwise = Field(default=None)  # type: ignore[assignment]
+    few_shot: FewShot = Field(default=None)  # type: ignore[assignment]
+    attentive: Attentive = Field(default=None)  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # pydantic says generator
+        """Name and settings of those that are not left out."""
+        return ((name, settings) for name, settings in super().__iter__() if settings is not None)
+
+
+class Finetune(Section):
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    weight_decay: NonNegative
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    warmup_epochs: NonNegative
+    drop_path: DropPath
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    mixup: NonNegative
+    cutmix: NonNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")]
+    clip_grad: Positive
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the training, at its batch size."""
+        return self.lr
+
+
+class Analysis(Section):
+    """One analysis; `images` is all that this project asks of it, others may be added per analysis."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    images: Count
+
+
+class Corruption(Section):
+    """One corruption; it is applied at each of its levels, others may be added per corruption."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    levels: Annotated[list[float], Field(min_length=1)]
+
+
+class Stimuli(Section):
+    """Images of somebody else, whose classes are told in the words of the data."""
+
+    source: Annotated[str, Field(min_length=1)]
+    classes: Annotated[dict[str, str], Field(min_length=2)]
+
+
+class Robustness(Section):
+    images: Count
+    corruptions: dict[Name, Corruption]
+    stimuli: dict[Name, Stimuli]
+
+
+class Runtime(Section):
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    devices: Count
+    micro_batch: Count | None
+    compile: bool
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    threads: Count | None
+    workers: Annotated[int, Field(ge=0)]
+    eval_batch_size: Count
+
+
+class Study(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    data: Data
+    vit: Vit
+    pretrain: Pretrain
+    objectives: Objectives
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    features: Features
+    probes: Probes
+    finetune: Finetune
+    robustness: Robustness
+    analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Study":
+        grid, rest = divmod(self.data.image_size, self.vit.patch_size)
+        if rest:
+            raise ValueError(
+                f"data.image_size {self.data.image_size} must be a multiple of "
+                f"vit.patch_size {self.vit.patch_size}"
+            )
+        if grid < 3:
+            raise ValueError(
+                f"vit.patch_size {self.vit.patch_size} cuts images of {self.data.image_size} px into "
+                f"{grid} × {grid} patches; 3 × 3 are the fewest that have a high frequency"
+            )
+        if self.data.test_source and self.data.source == "shapes_textures":
+            raise ValueError("data.test_source: shapes_textures draws its own test images; leave it empty")
+        if grid % self.objectives.masked.mask_unit:
+            raise ValueError(
+                f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
+                f"{grid} patches of a side"
+            )
+        for name, arm in self.arms.items():
+            place, depth = arm.mim_block or 1, arm.depth or self.vit.depth
+            if place > 1 and (place % 1 or place > depth):
+                raise ValueError(
+                    f"arms.{name}.mim_block {place:g} must be one of its {depth} blocks, 1 to {depth}, "
+                    "or a share of the depth below 1"
+                )
+        used = {arm.objective for arm in self.arms.values()}
+        if "autoencoder" in used and math.ceil(self.objectives.autoencoder.mask_ratio * grid**2) == grid**2:
+            raise ValueError(
+                f"objectives.autoencoder.mask_ratio {self.objectives.autoencoder.mask_ratio} hides all "
+                f"{grid**2} patches; the encoder must see one"
+            )
+        local_size = self.objectives.dino.local_size
+        if "dino" in used and (local_size % self.vit.patch_size or local_size > self.data.image_size):
+            raise ValueError(
+                f"objectives.dino.local_size {local_size} must be a multiple of vit.patch_size "
+                f"{self.vit.patch_size} and at most data.image_size {self.data.image_size}"
+            )
+        return self
