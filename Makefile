@@ -30,7 +30,7 @@ study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name ap
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
 	@python -m stages.tools.check
 	@test ! -f scratch/tracking-pending || python -m stages.track
-	@dvc repro || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
+	@python -m stages.tools.repro || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
 
 test: $(VENV)/.complete   ## the tests

@@ -356,6 +356,7 @@ class Robustness(Section):
 class Runtime(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     devices: Count
+    jobs: Count | None
     micro_batch: Count | None
     compile: bool
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

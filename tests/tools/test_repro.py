@@ -1,0 +1,183 @@
+"""Several arms side by side under a real DVC, on stages that only sleep."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import networkx
+import pytest
+
+from stages.study.params import load_params
+from stages.tools.repro import slots_of, tasks_of
+from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
+
+# A stage notes when it began and ended; the arm "bad" fails as long as params.yaml says so.
+STAGE = """
+import signal, sys, time, pathlib, yaml
+name, out = sys.argv[1:]
+log = pathlib.Path("log") / name
+log.parent.mkdir(exist_ok=True)
+def saved(*_):
+    log.with_suffix(".saved").write_text("")
+    sys.exit(130)
+signal.signal(signal.SIGINT, saved)
+began = time.time()
+print(f"{name} began", flush=True)
+time.sleep(SLEEP)
+if name == FAILING:
+    sys.exit(f"{name} failed")
+pathlib.Path(out).parent.mkdir(exist_ok=True)
+pathlib.Path(out).write_text(name)
+log.write_text(f"{began} {time.time()}")
+"""
+GRAPH = """
+stages:
+  prepare: {cmd: python stage.py prepare data, deps: [source], outs: [data]}
+  pretrain:
+    foreach: [a, b]
+    do: {cmd: "python stage.py pretrain-${item} models/${item}", deps: [data], outs: ["models/${item}"]}
+  probe:
+    matrix: {arm: [a, b], probe: [knn, linear]}
+    cmd: python stage.py probe-${item.arm}-${item.probe} results/${item.arm}-${item.probe}
+    deps: ["models/${item.arm}"]
+    outs: ["results/${item.arm}-${item.probe}"]
+  summary: {cmd: python stage.py summary report, deps: [results], outs: [report]}
+"""
+
+
+def sleeping_study(folder, *, seconds, failing="nobody"):
+    project = copy_project(folder)
+    (project / "dvc.yaml").write_text(GRAPH)
+    (project / "source").write_text("images")
+    (project / "stage.py").write_text(STAGE.replace("SLEEP", str(seconds)).replace("FAILING", repr(failing)))
+    edit(project, {"runtime": {"jobs": 2}})
+    return as_dvc_repository(project)
+
+
+def repro(project):
+    return run_in(project, sys.executable, "-m", "stages.tools.repro")
+
+
+def test_arms_run_at_the_same_time_and_each_after_what_it_needs(tmp_path):
+    project = sleeping_study(tmp_path / "project", seconds=1.0)
+    done = repro(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    times = {path.name: tuple(map(float, path.read_text().split())) for path in (project / "log").iterdir()}
+    assert len(times) == 8
+    assert times["pretrain-a"][0] < times["pretrain-b"][1] and times["pretrain-b"][0] < times["pretrain-a"][1]
+    for arm in "ab":
+        assert times["prepare"][1] < times[f"pretrain-{arm}"][0]
+        for probe in ("knn", "linear"):
+            assert times[f"pretrain-{arm}"][1] < times[f"probe-{arm}-{probe}"][0]
+            assert times[f"probe-{arm}-{probe}"][1] < times["summary"][0]
+    again = run_in(project, "dvc", "repro")
+    assert "up to date" in again.stdout
+    one_line = repro(project)
+    assert "Running stage" not in one_line.stdout and "up to date" in one_line.stdout
+    assert "skipping" not in done.stdout.split("Running stage 'summary'")[0]
+
+    # What changed for one arm runs for one arm.
+    for path in (project / "log").iterdir():
+        path.unlink()
+    (project / "dvc.yaml").write_text(GRAPH.replace('models/${item}", deps', 'models/${item} ", deps'))
+    assert repro(project).returncode == 0
+    assert {path.name for path in (project / "log").iterdir()} == {"pretrain-a", "pretrain-b"}
+
+
+def test_a_failure_lets_the_others_end_and_starts_nothing_more(tmp_path):
+    project = sleeping_study(tmp_path / "project", seconds=0.5, failing="pretrain-a")
+    done = repro(project)
+    assert done.returncode not in (0, 130)
+    assert "pretrain-a failed" in done.stdout
+    assert {path.name for path in (project / "log").iterdir()} <= {
+        "prepare",
+        "pretrain-b",
+        "probe-b-knn",
+        "probe-b-linear",
+    }
+    assert (project / "models/b").exists()  # it ran beside the one that failed
+    assert not (project / "report").exists()
+
+
+def test_ctrl_c_reaches_every_stage_and_waits_for_what_they_save(tmp_path):
+    project = sleeping_study(tmp_path / "project", seconds=4.0)
+    (project / "stage.py").write_text(
+        (project / "stage.py").read_text().replace("sleep(4.0)", "sleep(0 if name == 'prepare' else 60)")
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.tools.repro"],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+    try:
+        begun = set()
+        for line in process.stdout:
+            begun |= {line.split()[0]} if line.endswith(" began\n") else set()
+            if begun >= {"pretrain-a", "pretrain-b"}:
+                break
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    finally:
+        process.kill()
+    assert {path.stem for path in (project / "log").glob("*.saved")} == {"pretrain-a", "pretrain-b"}
+
+
+def test_the_stages_of_an_arm_are_one_task_after_its_pre_training():
+    graph = networkx.DiGraph(
+        [
+            ("pretrain@a", "prepare"),
+            ("pretrain@b", "prepare"),
+            ("probe@a-x", "pretrain@a"),
+            ("analyze@a-y", "pretrain@a"),
+            ("probe@b-x", "pretrain@b"),
+            ("compare", "probe@a-x"),
+            ("compare", "probe@b-x"),
+            ("summary", "compare"),
+        ]
+    )
+    tasks = tasks_of(graph)
+    assert {task.stages for task in tasks} == {
+        ("prepare",),
+        ("pretrain@a",),
+        ("pretrain@b",),
+        ("probe@a-x", "analyze@a-y"),
+        ("probe@b-x",),
+        ("compare",),
+        ("summary",),
+    }
+    assert networkx.is_directed_acyclic_graph(tasks)
+    needs = {task.stages: {other.stages for other in tasks.successors(task)} for task in tasks}
+    assert needs[("pretrain@a",)] == {("prepare",)} and needs[("probe@b-x",)] == {("pretrain@b",)}
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "arms", "expected"),
+    [(2, None, 4, (2, "1")), (16, None, 6, (4, "4")), (8, 3, 4, (3, "2"))],
+)
+def test_cores_are_shared_out(monkeypatch, cores, jobs, arms, expected):
+    runtime = load_params(ROOT / "params.yaml").runtime.model_copy(
+        update={"jobs": jobs, "accelerator": "cpu"}
+    )
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.delenv("STUDY_LAUNCH", raising=False)
+    slots = slots_of(runtime, arms=arms)
+    assert (len(slots), slots[0]["OMP_NUM_THREADS"]) == expected
+
+
+def test_gpus_are_shared_out(monkeypatch):
+    runtime = load_params(ROOT / "params.yaml").runtime.model_copy(
+        update={"devices": 2, "accelerator": "cuda"}
+    )
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,4,6,7")
+    monkeypatch.delenv("STUDY_LAUNCH", raising=False)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots_of(runtime, arms=4)] == ["0,2", "4,6"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert slots_of(runtime.model_copy(update={"devices": 1}), arms=4) == [{}]
+    monkeypatch.setenv("STUDY_LAUNCH", "torchrun")
+    assert slots_of(runtime, arms=4) == [{}]
