@@ -6,6 +6,7 @@ import copy
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -78,19 +79,25 @@ def main() -> None:
 
 
 def table(options: argparse.Namespace) -> str:
-    """The measurements of TABLE as a Markdown table."""
+    """The measurements of TABLE as a Markdown table, each in a process whose memory is its own."""
     lines = [
         "| objective | encoder | px | batch | images/s | step alone | GFLOP/image | of peak "
         "| MiB | precision |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    names = ("objective", "image_size", "patch_size", "width", "depth", "heads", "batch_size", "steps")
+    names = ("objective", "image-size", "patch-size", "width", "depth", "heads", "batch-size", "steps")
     for row in TABLE:
-        chosen = argparse.Namespace(**vars(options) | dict(zip(names, row, strict=True)))
-        found = measure(chosen)
-        encoder = f"{chosen.width} × {chosen.depth}, patch {chosen.patch_size}"
+        words = [word for name, value in zip(names, row, strict=True) for word in (f"--{name}", str(value))]
+        words += ["--mlp-ratio", str(options.mlp_ratio), *(["--compile"] if options.compile else [])]
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.tools.bench", "--json", *words], stdout=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            sys.exit(done.returncode)  # it has said why
+        found = json.loads(done.stdout)
+        objective, size, patch, width, depth, _, batch, _ = row
         lines.append(
-            f"| {chosen.objective} | {encoder} | {chosen.image_size} | {chosen.batch_size} "
+            f"| {objective} | {width} × {depth}, patch {patch} | {size} | {batch} "
             f"| {found['images_per_s']:.3g} | {found['images_per_s_step_only']:.3g} "
             f"| {found['gflop_per_image']:.3g} | {found['peak_fraction']:.0%} "
             f"| {found['peak_memory_mib']:.0f} | {found['precision']} |"
@@ -146,8 +153,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         peak_memory = memory.read()
         expected = expected_memory(task, views, fabric=fabric)
         flops = count_flops(task, views)
-        whole = seconds_each(lambda: step(views_of(next(stream))), times=options.steps, device=fabric.device)
-        alone = seconds_each(lambda: step(views), times=options.steps, device=fabric.device)
+        whole, alone = seconds_each(
+            lambda: step(views_of(next(stream))),
+            lambda: step(views),
+            times=options.steps,
+            device=fabric.device,
+        )
     size, peak = options.batch_size, peak_flops(fabric)
     return {
         "images_per_s": size / whole,
@@ -236,16 +247,17 @@ def images_of(
         yield split, tuple(manifest.mean), tuple(manifest.std)
 
 
-def seconds_each(action: Callable[[], object], *, times: int, device: torch.device) -> float:
-    """The median wall time of an action, in seconds."""
-    seconds = []
+def seconds_each(*actions: Callable[[], object], times: int, device: torch.device) -> list[float]:
+    """The median wall time of each action, in seconds; they take turns, so that all meet the same noise."""
+    seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(times):
-        started = time.perf_counter()
-        action()
-        if device.type != "cpu":
-            torch.accelerator.synchronize()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+        for action, taken in zip(actions, seconds, strict=True):
+            started = time.perf_counter()
+            action()
+            if device.type != "cpu":
+                torch.accelerator.synchronize()
+            taken.append(time.perf_counter() - started)
+    return [statistics.median(taken) for taken in seconds]
 
 
 def count_flops(task: Task, views: tuple[Tensor, ...]) -> int:
@@ -309,7 +321,7 @@ def peak_flops(fabric: Fabric) -> float:
     best = 0.0
     for size in (1024, 2048) if fabric.device.type == "cpu" else (4096, 8192):
         a, b = (torch.randn(size, size, device=fabric.device, dtype=dtype) for _ in range(2))
-        seconds = min(seconds_each(lambda: a @ b, times=1, device=fabric.device) for _ in range(4))  # noqa: B023
+        seconds = min(seconds_each(lambda: a @ b, times=1, device=fabric.device)[0] for _ in range(4))  # noqa: B023
         best = max(best, 2 * size**3 / seconds)
     return best
 
