@@ -38,6 +38,8 @@ TOY: dict[str, Any] = {
         "fourier": {"images": 12},
         "similarity": {"images": 12},
         "singular_values": {"images": 12, "spectrum_images": 4, "shown_images": 1},
+        "attention_maps": {"images": 12, "shown_images": 1},
+        "token_embedding": {"images": 12, "classes": 2, "images_per_class": 2, "perplexity": 5},
     },
     "runtime": {"accelerator": "cpu", "threads": 1, "eval_batch_size": 40},
 }

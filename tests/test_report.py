@@ -89,6 +89,17 @@ def test_singular_values_page_is_good(drawn: Path) -> None:
     assert len(soup.find_all("figure")) == 5 and "1/9 = 0.11" in soup.get_text()
 
 
+@pytest.mark.parametrize(
+    ("analysis", "figures", "words"),
+    [("attention_maps", 3, "a cross marks the query"), ("token_embedding", 2, "silhouette")],
+)
+def test_pages_of_maps_and_of_tokens_are_good(drawn: Path, analysis: str, figures: int, words: str) -> None:
+    done = report(drawn, analysis)
+    assert done.returncode == 0, done.stderr
+    soup = assert_good_page((drawn / f"reports/pages/{analysis}.html").read_text())
+    assert len(soup.find_all("figure")) == figures and words in soup.get_text()
+
+
 def test_failure_leaves_neither_out(drawn: Path) -> None:
     before = outs(drawn)
     path = drawn / "notebooks/broken.ipynb"

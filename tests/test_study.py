@@ -12,7 +12,7 @@ from stages.study.params import read_yaml
 from tests.project import as_dvc_repository, copy_project, edit, run_in
 
 # Every stage takes seconds to start; these are run by one arm alone, in a test of their own.
-LEFT_OUT = ("few_shot", "attentive", "similarity", "singular_values")
+LEFT_OUT = ("few_shot", "attentive", "similarity", "singular_values", "attention_maps", "token_embedding")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Where single query patches look: their attention as maps, and how much the map depends on the query."""
 
+import base64
 import math
 from collections.abc import Iterable
 
@@ -27,18 +28,22 @@ def measure(
     yields: tables of one long layout, one value a row, with the columns
         measure  similarity (cosine between the maps of both queries, of every image and block);
                  weight (of a key patch, of the images and blocks shown);
+                 map (the largest weight of a query, of the images shown, every block and every query);
                  red, green, blue (of a pixel, 0..255)
         image    its index
         block    from 1; 0 of pixels
-        query    centre or corner, see `query_patches`; both, of similarity; -, of pixels
-        row, column  of the patch or pixel, from 1; 0 of similarity
+        query    centre or corner, see `query_patches`; both, of similarity; -, of pixels and whole maps
+        row, column  of the key patch or pixel, of a map of its query; from 1; 0 of similarity
         value
+        map      of maps: the weights of all keys, see `encode_map`; else empty
     Shown are the first `shown_images` images, in the blocks that lie at `depths`, from 0 the first to 1 the
     last; their pixels are averaged over squares so that no side has more than `shown_pixels`.
     Raises StudyError if a setting is missing or out of range; ValueError if patches make no square grid.
     Paper: Fig. 2, which shows two queries of one image.
     """
-    to_show, pixels = (_count(settings, name) for name in ("shown_images", "shown_pixels"))
+    to_show, pixels = (
+        settings.whole_number(name, of="attention_maps") for name in ("shown_images", "shown_pixels")
+    )
     depths = _shares(settings)
     for images, trace in traces:
         shown, to_show = images[:to_show], max(0, to_show - len(images))
@@ -48,6 +53,9 @@ def measure(
             maps = query_maps(attention, trace.num_prefix_tokens)  # (B, 2, h, h)
             similarity = map_similarity(maps).cpu().numpy()
             yield _rows("similarity", similarity, image=images.numpy(), block=block, query="both")
+            of_shown = patch_attention(attention[: len(shown)], trace.num_prefix_tokens).mean(dim=1)
+            for image, whole in zip(shown.tolist(), of_shown, strict=True):
+                yield _maps(whole.cpu().numpy(), image=image, block=block)
             if block in drawn:
                 for image, pair in zip(shown.tolist(), maps, strict=False):
                     for query, weights in zip(("centre", "corner"), pair, strict=True):
@@ -88,6 +96,24 @@ def map_similarity(maps: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(first, second, dim=-1)
 
 
+def encode_map(weights: np.ndarray) -> str:
+    """Weights as a text of one byte each, 0 for none and 255 for the largest, in base64.
+
+    weights: any shape, not negative; read in row-major order
+    """
+    largest = weights.max()
+    levels = np.rint(255 * weights / largest) if largest > 0 else np.zeros(weights.shape)
+    return base64.b64encode(levels.astype(np.uint8).tobytes()).decode("ascii")
+
+
+def _maps(attention: np.ndarray, *, image: int, block: int) -> pd.DataFrame:
+    """Every query's map, from the attention between patches (N, N)."""
+    grid = math.isqrt(len(attention))
+    row, column = (1 + part.ravel() for part in np.indices((grid, grid)))
+    rows = _rows("map", attention.max(axis=1), image=image, block=block, query="-", row=row, column=column)
+    return rows.assign(map=[encode_map(weights) for weights in attention])
+
+
 def _pixels(pixels: np.ndarray, *, image: int, wanted: int) -> pd.DataFrame:
     """The colours of one image, (H, W, 3) of 0..255, averaged over squares where a side exceeds `wanted`."""
     step = math.ceil(max(pixels.shape[:2]) / wanted)
@@ -95,15 +121,6 @@ def _pixels(pixels: np.ndarray, *, image: int, wanted: int) -> pd.DataFrame:
     reduced = torch.nn.functional.avg_pool2d(channels, step, ceil_mode=True).round().numpy()
     parts = zip(CHANNELS, reduced, strict=True)
     return pd.concat([_grid(name, values, image=image) for name, values in parts], ignore_index=True)
-
-
-def _count(settings: Analysis, name: str) -> int:
-    value = (settings.model_extra or {}).get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(
-            f"params.yaml: analyses.attention_maps.{name} is {value!r}: set a whole number from 1"
-        )
-    return value
 
 
 def _shares(settings: Analysis) -> list[float]:
@@ -124,7 +141,7 @@ def _rows(
     row: np.ndarray | int = 0, column: np.ndarray | int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     columns = {"image": image, "block": block, "query": query, "row": row, "column": column}
-    return pd.DataFrame({"measure": name, **columns, "value": value})
+    return pd.DataFrame({"measure": name, **columns, "value": value, "map": ""})
 
 
 def _grid(name: str, values: np.ndarray, *, image: int, block: int = 0, query: str = "-") -> pd.DataFrame:

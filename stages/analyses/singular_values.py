@@ -12,7 +12,6 @@ from torch import Tensor
 
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
-from stages.study.errors import StudyError
 from stages.study.schema import Analysis
 
 Columns = dict[str, np.ndarray]
@@ -43,7 +42,10 @@ def measure(
     Raises StudyError if a setting is missing or no whole number from 1.
     Memory does not grow with the number of images but by one mean token per image, block and place.
     """
-    wanted = {name: _count(settings, name) for name in ("spectrum_images", "shown_images")}
+    wanted = {
+        name: settings.whole_number(name, of="singular_values")
+        for name in ("spectrum_images", "shown_images")
+    }
     spectra: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
     pooled: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
     seen = 0
@@ -270,15 +272,6 @@ def _image_level(vectors: Tensor) -> Tensor:
 
 def _wide(tokens: Tensor) -> Tensor:
     return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
-
-
-def _count(settings: Analysis, name: str) -> int:
-    value = (settings.model_extra or {}).get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(
-            f"params.yaml: analyses.singular_values.{name} is {value!r}: set a whole number from 1"
-        )
-    return value
 
 
 def _rows(

@@ -38,7 +38,8 @@ def measure(
     Paper: Fig. E.2.
     """
     classes, per_class, perplexity = (
-        _count(settings, name) for name in ("classes", "images_per_class", "perplexity")
+        settings.whole_number(name, of="token_embedding")
+        for name in ("classes", "images_per_class", "perplexity")
     )
     indices, kept, block = [], [], 0
     for images, trace in traces:
@@ -128,7 +129,8 @@ def embed(tokens: Tensor, *, perplexity: float) -> Tensor:
     """
     with threadpool_limits(limits=1):  # the gradient is summed in an order that depends on the threads
         start = _principal_plane(tokens.numpy())
-        tsne = TSNE(n_components=2, perplexity=perplexity, init=start, learning_rate="auto", n_jobs=1)
+        # Half of scikit-learn's iterations: the second half moves clusters apart that are there already.
+        tsne = TSNE(n_components=2, perplexity=perplexity, init=start, max_iter=500, n_jobs=1)
         return torch.from_numpy(tsne.fit_transform(tokens.numpy()).astype(np.float32))
 
 
@@ -141,12 +143,3 @@ def _principal_plane(tokens: np.ndarray) -> np.ndarray:
     plane = centred @ directions
     spread = plane[:, 0].std()
     return (1e-4 * plane / spread if spread > 0 else plane).astype(np.float32)
-
-
-def _count(settings: Analysis, name: str) -> int:
-    value = (settings.model_extra or {}).get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise StudyError(
-            f"params.yaml: analyses.token_embedding.{name} is {value!r}: set a whole number from 1"
-        )
-    return value

@@ -332,6 +332,17 @@ class Analysis(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
     images: Count
 
+    def whole_number(self, name: str, *, of: str) -> int:
+        """One of the settings that an analysis adds, which must be a whole number from 1.
+
+        of: name of the analysis
+        Raises ParamsError with the key and its value if it is none.
+        """
+        value = (self.model_extra or {}).get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ParamsError(f"params.yaml: analyses.{of}.{name} is {value!r}: set a whole number from 1")
+        return value
+
 
 class Corruption(Section):
     """One corruption; it is applied at each of its levels, others may be added per corruption."""

@@ -1,5 +1,7 @@
 """Maps of single queries against a loop, and the cosine between them against closed forms."""
 
+import base64
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from stages.analyses.attention_maps import map_similarity, measure, query_maps, query_patches
+from stages.analyses.attention import patch_attention
+from stages.analyses.attention_maps import encode_map, map_similarity, measure, query_maps, query_patches
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
@@ -88,7 +91,7 @@ def test_bfloat16_keeps_the_meaning():
 def test_the_table_has_a_similarity_of_all_images_and_maps_of_some(prefix):
     attention = [random_attention(5, 2, prefix + 9, seed=block) for block in range(4)]
     table = table_of(attention, prefix=prefix)
-    assert list(table.columns) == [*COLUMNS, "value"] and not table.duplicated(COLUMNS).any()
+    assert list(table.columns) == [*COLUMNS, "value", "map"] and not table.duplicated(COLUMNS).any()
     value = table.set_index(COLUMNS)["value"]
     assert len(table[table["measure"] == "similarity"]) == 5 * 4
     for block in range(4):
@@ -104,6 +107,19 @@ def test_the_table_has_a_similarity_of_all_images_and_maps_of_some(prefix):
     assert value["weight", 2, 2, "centre", 1, 3] == pytest.approx(maps[1, 0, 0, 2].item())
     assert value["green", 4, 0, "-", 12, 5] == PIXELS[4, 11, 4, 1]
     assert len(table[table["measure"] == "blue"]) == 3 * 144
+
+
+def test_every_query_of_the_images_shown_has_its_map_in_bytes():
+    attention = [random_attention(5, 2, 10, seed=block) for block in range(4)]
+    table = table_of(attention)
+    maps = table[table["measure"] == "map"]
+    assert len(maps) == 3 * 4 * 9 and set(table[table["measure"] != "map"]["map"]) == {""}
+    chosen = maps.set_index(["image", "block", "row", "column"]).loc[(4, 3, 2, 1)]
+    expected = patch_attention(attention[2], 1)[2, :, 3].mean(dim=0).numpy()
+    levels = np.frombuffer(base64.b64decode(chosen["map"]), dtype=np.uint8)
+    assert chosen["value"] == pytest.approx(expected.max()) and levels.max() == 255
+    np.testing.assert_allclose(levels / 255 * chosen["value"], expected, atol=expected.max() / 500)
+    assert base64.b64decode(encode_map(np.zeros(4))) == bytes(4)
 
 
 def test_batches_do_not_matter():

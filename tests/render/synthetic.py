@@ -1,5 +1,6 @@
 """A project with the tables of a made-up study; the courses of its curves are realistic."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -104,6 +105,15 @@ def write_arm(
     write_csv(
         folder / f"results/analysis/singular_values/{name}.csv",
         singular_values(objective, generator, images=images, blocks=blocks),
+    )
+
+    write_csv(
+        folder / f"results/analysis/attention_maps/{name}.csv",
+        attention_maps(objective, images=images, blocks=blocks, seed=300 + seed),
+    )
+    write_csv(
+        folder / f"results/analysis/token_embedding/{name}.csv",
+        token_embedding(objective, images=images, blocks=blocks, seed=400 + seed),
     )
 
     for number, probe in enumerate(("knn", "linear")):
@@ -269,6 +279,54 @@ def similarity_table(objective: str, *, images: int, blocks: int, heads: int, se
                 if variant == "centred":
                     add("cka", variant, block, other, end**away, 1)
     return pd.concat(parts).astype({"image": "Int64"})
+
+
+def attention_maps(objective: str, *, images: int, blocks: int, seed: int, grid: int = 3) -> pd.DataFrame:
+    """Maps that depend on their query the less the deeper, least of all with CL; two images are shown."""
+    generator = np.random.default_rng(seed)
+    patches = grid**2
+    rows: list[dict[str, Any]] = []
+
+    def add(measure: str, image: int, block: int, query: str, row: int, column: int, value: float) -> None:
+        place = {"image": image, "block": block, "query": query, "row": row, "column": column}
+        rows.append({"measure": measure, **place, "value": value, "map": ""})
+
+    for image in range(images):
+        for block in range(1, blocks + 1):
+            cosine = 0.3 + (COSINE[objective][0] - 0.3) * block / blocks + generator.normal(0, 0.02)
+            add("similarity", image, block, "both", 0, 0, cosine)
+    for image in (0, images // 2):
+        for row, column in np.ndindex(6, 6):
+            for channel in ("red", "green", "blue"):
+                add(channel, image, 0, "-", row + 1, column + 1, float(generator.integers(0, 256)))
+        for block in range(1, blocks + 1):
+            attention = generator.dirichlet(np.ones(patches), size=patches)
+            for query, weights in zip(np.ndindex(grid, grid), attention, strict=True):
+                add("map", image, block, "-", query[0] + 1, query[1] + 1, weights.max())
+                levels = np.rint(255 * weights / weights.max()).astype(np.uint8)
+                rows[-1]["map"] = base64.b64encode(levels.tobytes()).decode()
+            for query_name, place in (("centre", patches // 2), ("corner", 0)):
+                for (row, column), weight in zip(np.ndindex(grid, grid), attention[place], strict=True):
+                    add("weight", image, block, query_name, row + 1, column + 1, weight)
+    return pd.DataFrame(rows)
+
+
+def token_embedding(objective: str, *, images: int, blocks: int, seed: int) -> pd.DataFrame:
+    """Tokens that lie by image the more the more alike positions are."""
+    generator = np.random.default_rng(seed)
+    frames = []
+
+    def add(measure: str, image: np.ndarray, value: np.ndarray, index: np.ndarray | int = 0) -> None:
+        columns = {"measure": measure, "image": image, "class": image % 3, "block": blocks, "index": index}
+        frames.append(pd.DataFrame(columns | {"value": value}))
+
+    everyone, shown = np.arange(images), np.repeat(np.arange(6), 9)
+    for group, level in (("image", COSINE[objective][1]), ("class", 0.1)):
+        add(f"silhouette_{group}", everyone, level + generator.normal(0, 0.05, images))
+        add(f"plane_{group}", np.arange(6), level + generator.normal(0, 0.05, 6))
+    for name in "xy":
+        add(name, shown, shown + generator.normal(0, 1, len(shown)), np.tile(np.arange(1, 10), 6))
+    return pd.concat(frames, ignore_index=True)
 
 
 def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:

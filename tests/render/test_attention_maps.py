@@ -1,0 +1,85 @@
+"""Maps of queries: the pictures are those of the tables, the words those of the pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.render.attention_maps import (
+    maps_alt,
+    maps_caption,
+    maps_figure,
+    shown_maps,
+    similarity_caption,
+    similarity_curves,
+)
+from stages.render.figures import image_bytes
+from stages.render.style import palette
+from stages.study.errors import StudyError
+from stages.study.schema import Arm
+from tests.render.synthetic import write_arm
+
+ARMS = {
+    "random": Arm(objective="random", label="Random init"),
+    "cl_a": Arm(objective="contrastive", label="CL"),
+    "cl_b": Arm(objective="contrastive", label="CL", seed=1),
+}
+TABLE = Path("results/analysis/attention_maps")
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("maps")
+    for seed, (name, arm) in enumerate(ARMS.items()):
+        write_arm(folder, name, arm.objective, seed=seed)
+    monkeypatch.chdir(folder)
+
+
+def test_pictures_and_maps_are_those_of_the_tables() -> None:
+    found = shown_maps(ARMS)
+    assert list(found) == [0, 12]
+    maps = found[12]
+    table = pd.read_csv(TABLE / "cl_a.csv")  # of replicates the first is drawn
+    pixels = pd.read_csv(TABLE / "random.csv")  # real arms all have the same
+    green = pixels.query("measure == 'green' and image == 12 and row == 2 and column == 5")["value"].item()
+    assert maps.image.shape == (6, 6, 3) and maps.image[1, 4, 1] == pytest.approx(green / 255)
+    rows = table.query("measure == 'weight' and image == 12 and block == 2 and query == 'corner'")
+    assert maps.weights["CL"][2, "corner"][2, 0] == rows.query("row == 3 and column == 1")["value"].item()
+    assert maps.blocks == {"Random init": 3, "CL": 3}
+
+
+def test_the_figure_shows_each_map_and_says_how_alike_they_are() -> None:
+    maps = shown_maps(ARMS)[0]
+    figure = maps_figure(maps, inks=palette(ARMS))
+    assert len(figure.axes) == 2 * (1 + 6)
+    np.testing.assert_array_equal(
+        figure.axes[2].images[0].get_array(), maps.weights["Random init"][1, "corner"]
+    )
+    assert figure.axes[2].get_title(loc="left") == "block 1, corner" and not figure.axes[9].get_title(
+        loc="left"
+    )
+    first, again = (image_bytes(maps_figure(maps, inks=palette(ARMS)), form="svg") for _ in range(2))
+    assert first == again
+    centre, corner = (maps.weights["CL"][3, query].ravel() for query in ("centre", "corner"))
+    cosine = centre @ corner / np.sqrt((centre @ centre) * (corner @ corner))
+    assert f"CL {cosine:.2f}" in maps_caption(maps, image=0)
+    largest = 9 * maps.weights["CL"][1, "centre"].max()
+    assert f"CL, largest weight as a multiple of even attention: {largest:.2g}"[:70] in maps_alt(maps)
+
+
+def test_the_cosine_is_the_mean_over_images_and_replicates() -> None:
+    curves = similarity_curves(ARMS)
+    pooled = pd.concat([pd.read_csv(TABLE / f"{name}.csv") for name in ("cl_a", "cl_b")])
+    expected = pooled[pooled["measure"] == "similarity"].groupby("block")["value"].mean()
+    np.testing.assert_allclose(curves[curves["label"] == "CL"]["mean"], expected)
+    caption = similarity_caption(curves)
+    assert caption.index("CL 0.9") < caption.index("Random init 0.6")
+
+
+def test_arms_that_show_other_images_are_one_line() -> None:
+    table = pd.read_csv(TABLE / "cl_a.csv")
+    table["image"] = table["image"].replace({12: 13})
+    table.to_csv(TABLE / "cl_a.csv", index=False)
+    with pytest.raises(StudyError, match=r"cl_a\.csv: shows image 13, which other arms do not"):
+        shown_maps(ARMS)
