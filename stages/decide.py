@@ -121,6 +121,8 @@ def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for methods in list(product(*(FAMILIES.get(role, (role,)) for role in roles)))[1:]:
+        if len(set(methods)) < len(methods):
+            continue
         with suppress(MissingInput):
             sides = {name: role_values(claim, name, main_choices(claim), tables=tables) for name in methods}
             name = f"{methods[0]} over {' and '.join(methods[1:]) or '0'}"

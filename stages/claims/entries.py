@@ -8,13 +8,26 @@ is decided by the first option of each, and again under every combination of opt
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from stages.claims.measures import ALL_SETS, CHOSEN, fall, finetuned_accuracy, in_blocks, probe_accuracy
+from stages.claims.measures import (
+    ALL_SETS,
+    CHOSEN,
+    depth_accuracy,
+    fall,
+    fall_after_best,
+    finetuned_accuracy,
+    gain_over_linear,
+    in_blocks,
+    noise_loss,
+    probe_accuracy,
+    shape_preference,
+    without_texture,
+)
 
-Role = Literal["contrastive", "masked", "hybrid", "random"]
+Role = Literal["contrastive", "masked", "hybrid", "random", "autoencoder"]
 
 # The methods that a role may be filled by: first the one that the paper measures in the main text (MoCo v3,
 # SimMIM). Only that one decides; another is no choice of how to measure but another experiment, so the same
@@ -52,6 +65,8 @@ FREQUENCY = Choice("frequency", ("highest bin", "upper half of the bins"))
 PROBE = Choice("probe", ("linear", "knn", "few_shot", "attentive"))
 POOLING = Choice("pooling", (CHOSEN, "cls", "mean"))
 LABELS = Choice("labels", (ALL_SETS, EACH))
+VARIANT = Choice("variant", ("raw", "centred"))
+HEAD = Choice("head", ("fine-tuned", "linear"))  # which one the paper tested is not known
 
 NO_ATTENTION_VARIANTS = ("epsilon 1e-8 of the attention", "attention among patches only", "the last epoch")
 NO_VARIANTS = ("patch tokens only", "the last epoch")
@@ -71,7 +86,7 @@ class Claim:
     section: str
     statement: str
     measure: Callable[..., pd.Series]
-    given: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
     statistic: str
     unit: str
     higher: Role
@@ -140,6 +155,110 @@ CLAIMS = (
         fixed=NO_ATTENTION_VARIANTS,
     ),
     Claim(
+        name="same_map",
+        section="§2, Fig. 2",
+        statement="In late blocks of CL, two patches of an image look at the same places, more than in MIM.",
+        measure=in_blocks,
+        given={"analysis": "attention_maps", "column": "value", "where": {"measure": "similarity"}},
+        statistic="cosine between the attention maps of the centre and the corner, mean over the last third",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(BLOCKS, IMAGES),
+        fixed=("mean over the heads of a block", "centre and corner as queries", "the last epoch"),
+    ),
+    Claim(
+        name="heads_alike",
+        section="§2, Fig. 5",
+        statement="In late blocks, the heads of CL are more alike than those of MIM.",
+        measure=in_blocks,
+        given={"analysis": "similarity", "column": "value", "where": {"measure": "heads"}},
+        statistic="cosine between the outputs of two heads, mean over the last third of the blocks",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(VARIANT, BLOCKS, IMAGES),
+        fixed=NO_VARIANTS,
+    ),
+    Claim(
+        name="blocks_alike",
+        section="§2, Fig. 5",
+        statement="Late blocks of CL differ less from the block before than those of MIM.",
+        measure=in_blocks,
+        given={"analysis": "similarity", "column": "value", "where": {"measure": "blocks", "apart": 1}},
+        statistic="cosine between the tokens of a block and of the one before, mean over the last third",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(VARIANT, BLOCKS, IMAGES),
+        fixed=NO_VARIANTS,
+    ),
+    Claim(
+        name="positions_alike",
+        section="§2, Fig. 5",
+        statement="In late blocks, the tokens of an image are more alike in CL than in MIM.",
+        measure=in_blocks,
+        given={"analysis": "similarity", "column": "value", "where": {"measure": "positions"}},
+        statistic="cosine between two patch tokens of an image, mean over the last third of the blocks",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(VARIANT, BLOCKS, IMAGES),
+        fixed=NO_VARIANTS,
+    ),
+    Claim(
+        name="tokens_in_unison",
+        section="§3, Fig. 6",
+        statement="The self-attention of CL moves all tokens of an image alike, that of MIM each by itself.",
+        measure=in_blocks,
+        given={
+            "analysis": "singular_values",
+            "column": "value",
+            "where": {"measure": "unison", "level": "token"},
+        },
+        statistic="unison of the movement (squared mean over mean squared displacement), last third",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(BLOCKS, IMAGES),
+        fixed=NO_VARIANTS,
+    ),
+    Claim(
+        name="token_spread",
+        section="§3, Fig. 7",
+        statement="The tokens of one image spread in more directions in MIM than in CL.",
+        measure=in_blocks,
+        given={
+            "analysis": "singular_values",
+            "column": "value",
+            "where": {"level": "token", "place": "after"},
+        },
+        statistic="RankMe of the patch tokens of an image after the last self-attention",
+        unit="",
+        higher="masked",
+        lower=("contrastive",),
+        choices=(Choice("measure", ("rankme", "participation_ratio")), LAST, IMAGES),
+        fixed=(*NO_VARIANTS, "tokens centred"),
+    ),
+    Claim(
+        name="tokens_by_image",
+        section="App. E, Fig. E.2",
+        statement="The tokens of CL lie together by image, those of MIM mix.",
+        measure=in_blocks,
+        given={
+            "analysis": "token_embedding",
+            "column": "value",
+            "where": {"measure": "silhouette_image"},
+            "blocks": "last block",
+        },
+        statistic="silhouette of the last block's tokens by image, cosine distance",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(IMAGES,),
+        fixed=NO_VARIANTS,
+    ),
+    Claim(
         name="frequency",
         section="§3, Fig. 8",
         statement="The last block of MIM carries more of the high frequencies than that of CL.",
@@ -200,6 +319,115 @@ CLAIMS = (
         higher="masked",
         lower=("contrastive",),
         choices=(Choice("size", ("ViT-B or larger", "ViT-S or larger")), LABELS, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
+    ),
+    Claim(
+        name="shape_bias",
+        section="§3, Fig. 9 left",
+        statement="Where shape and texture disagree, CL follows the shape more than MIM.",
+        measure=shape_preference,
+        statistic="share of cue-conflict images decided for the shape less that for the texture",
+        unit="share of images",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(Choice("trials", ("cue conflict", "all with a texture that competes")), IMAGES),
+        fixed=("a linear probe on frozen features", "the last epoch"),
+    ),
+    Claim(
+        name="other_textures",
+        section="§3, Fig. 9 left",
+        statement="CL keeps more accuracy than MIM on images that have lost their textures.",
+        measure=without_texture,
+        statistic="accuracy on images with the amplitudes of others, for the shape where it has labels",
+        unit="share of images",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(Choice("trial", ("amplitude_exchange", "edges", "silhouette")), HEAD, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
+    ),
+    Claim(
+        name="low_frequency_noise",
+        section="§3, Fig. 9 right",
+        statement="Noise at low frequencies costs CL more than MIM.",
+        measure=noise_loss,
+        statistic="accuracy without noise less that with noise in the lowest third of the frequencies",
+        unit="share of images",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(Choice("bands", ("lowest third", "lowest half", "lowest band")), HEAD, LABELS, IMAGES),
+        fixed=("one noise level", "the last epoch"),
+    ),
+    Claim(
+        name="high_frequency_noise",
+        section="§3, Fig. 9 right",
+        statement="Noise at high frequencies costs MIM more than CL.",
+        measure=noise_loss,
+        statistic="accuracy without noise less that with noise in the highest third of the frequencies",
+        unit="share of images",
+        higher="masked",
+        lower=("contrastive",),
+        choices=(Choice("bands", ("highest third", "highest half", "highest band")), HEAD, LABELS, IMAGES),
+        fixed=("one noise level", "the last epoch"),
+    ),
+    Claim(
+        name="early_blocks",
+        section="§4, Fig. 10",
+        statement="In early blocks, the linear probe of MIM is better than that of CL.",
+        measure=depth_accuracy,
+        statistic="accuracy of a linear probe of each block, mean over the first half and the label sets",
+        unit="share of images",
+        higher="masked",
+        lower=("contrastive",),
+        choices=(Choice("depth", ("first half", "first third", "first block")), LABELS, IMAGES),
+        fixed=("mean of the patch tokens", "the last epoch"),
+    ),
+    Claim(
+        name="late_blocks",
+        section="§4, Fig. 10",
+        statement="In late blocks, the linear probe of CL is better than that of MIM.",
+        measure=depth_accuracy,
+        statistic="accuracy of a linear probe of each block, mean over the last third and the label sets",
+        unit="share of images",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(Choice("depth", ("last third", "last half", "last block")), LABELS, IMAGES),
+        fixed=("mean of the patch tokens", "the last epoch"),
+    ),
+    Claim(
+        name="implicit_decoder",
+        section="§4, Fig. 10",
+        statement="The late blocks of MIM lose what its best block knows, as decoders do.",
+        measure=fall_after_best,
+        statistic="accuracy of the linear probe of the best block (chosen on validation) less the last one's",
+        unit="share of images",
+        higher="masked",
+        lower=(),
+        choices=(LABELS, IMAGES),
+        fixed=("mean of the patch tokens", "the last epoch"),
+    ),
+    Claim(
+        name="explicit_decoder",
+        section="§4, Fig. 10 and 11",
+        statement="With a decoder of its own (MAE), the late blocks of MIM lose less.",
+        measure=fall_after_best,
+        statistic="accuracy of the linear probe of the best block (chosen on validation) less the last one's",
+        unit="share of images",
+        higher="masked",
+        lower=("autoencoder",),
+        choices=(LABELS, IMAGES),
+        fixed=("mean of the patch tokens", "the last epoch"),
+    ),
+    Claim(
+        name="learnt_pooling",
+        section="beyond (Psomas et al. 2025)",
+        statement="A probe that learns its pooling helps MIM more than CL.",
+        measure=gain_over_linear,
+        given={"probe": "attentive"},
+        statistic="accuracy of the attentive probe less that of the linear probe, mean over the label sets",
+        unit="share of images",
+        higher="masked",
+        lower=("contrastive",),
+        choices=(LABELS, IMAGES),
         fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(

@@ -5,11 +5,13 @@ series indexed by image. It raises MissingInput, with the reason in words, where
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stages.claims.tables import MissingInput, OtherArm, Tables
+from stages.claims.tables import NOTHING, MissingInput, OtherArm, Tables
 from stages.study.params import recipe_of
 
 CHOSEN = "chosen on validation"
@@ -24,13 +26,31 @@ WIDTHS = {  # of the ViTs that Fig. 1 (middle) compares
 
 
 def in_blocks(
-    tables: Tables, arm: str, *, analysis: str, column: str, blocks: str, heads: str = "", frequency: str = ""
+    tables: Tables,
+    arm: str,
+    *,
+    analysis: str,
+    column: str,
+    blocks: str,
+    heads: str = "",
+    frequency: str = "",
+    where: Mapping[str, Any] = NOTHING,
+    **chosen: str,
 ) -> pd.Series:
     """A column of an analysis per image: mean over the blocks chosen.
 
     heads, frequency: how the heads or frequencies of a block are put together; at most one of them
+    where, chosen:    column -> its value in the rows to keep, of a table that holds several measures
     """
-    profile = block_profile(tables, arm, analysis=analysis, column=column, heads=heads, frequency=frequency)
+    profile = block_profile(
+        tables,
+        arm,
+        analysis=analysis,
+        column=column,
+        heads=heads,
+        frequency=frequency,
+        where={**where, **chosen},
+    )
     return profile[late(int(max(profile.columns)), blocks)].mean(axis=1)
 
 
@@ -55,7 +75,7 @@ def probe_accuracy(tables: Tables, arm: str, *, probe: str, pooling: str, labels
     """Correctness per image of a probe on frozen features, mean over the label sets chosen."""
     table = tables.probe(probe, arm)
     if pooling != CHOSEN:
-        table = table[table["pooling"] == pooling]
+        table = table[table["pooling"] == pooling] if "pooling" in table else table[:0]
     elif "chosen" in table:
         table = table[table["chosen"]]
     if table.empty:
@@ -79,12 +99,94 @@ def finetuned_accuracy(tables: Tables, arm: str, *, labels: str, size: str = "an
     return _correct(tables.finetuned(arm), labels)
 
 
+def depth_accuracy(tables: Tables, arm: str, *, depth: str, labels: str) -> pd.Series:
+    """Correctness per image of the linear probes of some blocks, mean over blocks and label sets."""
+    table = tables.probe("layerwise", arm)
+    count = int(table["block"].max())
+    if depth.startswith("first"):
+        share = {"first block": count, "first third": 3, "first half": 2}[depth]
+        blocks = list(range(1, math.ceil(count / share) + 1))
+    else:
+        blocks = late(count, depth)
+    return _correct(table[table["block"].isin(blocks)], labels)
+
+
+def fall_after_best(tables: Tables, arm: str, *, labels: str) -> pd.Series:
+    """How much better the linear probe of the block that validation chose is than that of the last block."""
+    table = tables.probe("layerwise", arm)
+    last = table[table["block"] == table["block"].max()]
+    return _correct(table[table["chosen"]], labels) - _correct(last, labels)
+
+
+def gain_over_linear(tables: Tables, arm: str, *, probe: str, labels: str) -> pd.Series:
+    """How much better another probe is than the linear one, per image."""
+    better = probe_accuracy(tables, arm, probe=probe, pooling=CHOSEN, labels=labels)
+    linear = probe_accuracy(tables, arm, probe="linear", pooling=CHOSEN, labels=labels)
+    return (better - linear).dropna()
+
+
+def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
+    """Of images whose texture is of another class than their shape: 1 decided for shape, -1 for texture.
+
+    trials: "cue conflict", of the linear probe that was never told which to follow; or "all with a texture
+            that competes", of the linear probe of the classes
+    Source: Geirhos et al. 2019, whose shape bias leaves out what was decided for neither; 0 here.
+    """
+    table = tables.trials(arm)
+    table = table[(table["head"] == "linear") & (table["rival"] >= 0) & (table["rival"] != table["truth"])]
+    of_conflict = table["trial"] == "cue_conflict"
+    table = table[of_conflict if trials == "cue conflict" else ~of_conflict]
+    if table.empty:
+        raise MissingInput(f"arm {arm} saw no images whose shape and texture are of two classes")
+    decided = (table["predicted"] == table["truth"]).astype(float) - (table["predicted"] == table["rival"])
+    return decided.groupby(table["image"]).mean()
+
+
+def without_texture(tables: Tables, arm: str, *, trial: str, head: str) -> pd.Series:
+    """Correctness per image, for the shape where shapes have labels, at the strongest level of a trial."""
+    table = tables.trials(arm)
+    table = table[(table["trial"] == trial) & (table["head"] == head)]
+    if table.empty:
+        raise MissingInput(f"{trial} is not among the corruptions of this study")
+    table = table[table["level"] == table["level"].max()]
+    shapes = table["labels"] == "shape"
+    return _correct(table[shapes] if shapes.any() else table, ALL_SETS)
+
+
+def noise_loss(tables: Tables, arm: str, *, bands: str, head: str, labels: str) -> pd.Series:
+    """What noise in some frequency bands costs: correctness per image without less that with noise."""
+    table = tables.trials(arm)
+    table = table[table["head"] == head]
+    noisy = table[table["trial"] == "frequency_noise"]
+    if noisy.empty:
+        raise MissingInput("frequency_noise is not among the corruptions of this study")
+    upper = noisy["level"]  # end of the band, units of pi
+    parts = {
+        "lowest third": upper <= 1 / 3 + 1e-6,
+        "lowest half": upper <= 1 / 2 + 1e-6,
+        "lowest band": upper == upper.min(),
+        "highest third": upper > 2 / 3 + 1e-6,
+        "highest half": upper > 1 / 2 + 1e-6,
+        "highest band": upper == upper.max(),
+    }
+    if not parts[bands].any():
+        raise MissingInput(f"no band of noise lies in the {bands} of the frequencies")
+    return _correct(table[table["trial"] == "clean"], labels) - _correct(noisy[parts[bands]], labels)
+
+
 def block_profile(
-    tables: Tables, arm: str, *, analysis: str, column: str, heads: str, frequency: str
+    tables: Tables,
+    arm: str,
+    *,
+    analysis: str,
+    column: str,
+    heads: str,
+    frequency: str,
+    where: Mapping[str, Any] = NOTHING,
 ) -> pd.DataFrame:
     """A column of an analysis: a row per image, a column per block."""
     axis = "head" if heads else "frequency" if frequency else None
-    grid = tables.grid(analysis, arm, column=column, axis=axis)
+    grid = tables.grid(analysis, arm, column=column, axis=axis, where=where)
     if axis is None:
         return grid
     blocks = grid.columns.get_level_values("block")

@@ -1,0 +1,175 @@
+"""What claims compare of single blocks, corrupted images and mixed tables, against plain loops."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.claims.measures import (
+    depth_accuracy,
+    fall_after_best,
+    gain_over_linear,
+    in_blocks,
+    noise_loss,
+    probe_accuracy,
+    shape_preference,
+    without_texture,
+)
+from stages.claims.tables import MissingInput, Tables
+from stages.study.params import load_params
+from stages.study.paths import analysis_table, probe_predictions, robustness_table
+
+IMAGES = (2, 3, 7, 9)
+
+
+@pytest.fixture
+def tables(tmp_path):
+    rng = np.random.default_rng(1)
+    blocks = pd.DataFrame(
+        [
+            (image, labels, block, rng.integers(2), rng.integers(2), block == (3 if labels == "shape" else 5))
+            for labels in ("shape", "texture")
+            for block in range(7)
+            for image in IMAGES
+        ],
+        columns=["image", "labels", "block", "truth", "predicted", "chosen"],
+    )
+    levels = {
+        "clean": [0.0],
+        "frequency_noise": [0.3, 0.5, 0.7, 1.0],
+        "edges": [1.0],
+        "silhouette": [0.5, 1.0],
+    }
+    trials = pd.DataFrame(
+        [
+            (trial, level, head, labels, image, rng.integers(2), -1, rng.integers(2))
+            for trial, of_trial in levels.items()
+            for level in of_trial
+            for head in ("linear", "fine-tuned")
+            for labels in ("shape", "texture")
+            for image in IMAGES
+        ],
+        columns=["trial", "level", "head", "labels", "image", "truth", "rival", "predicted"],
+    )
+    conflict = [
+        ("cue_conflict", 0.0, "linear", "shape", image, 0, 1, guess)
+        for image, guess in zip(IMAGES, (0, 1, 2, 0), strict=True)
+    ]
+    trials = pd.concat([trials, pd.DataFrame(conflict, columns=trials.columns)])
+    similarity = pd.DataFrame(
+        [
+            (image, measure, variant, block, other, rng.normal())
+            for image in IMAGES
+            for measure in ("blocks", "positions")
+            for variant in ("raw", "centred")
+            for block in range(7)
+            for other in (range(block) if measure == "blocks" else [block])
+        ],
+        columns=["image", "measure", "variant", "block", "other_block", "value"],
+    )
+    answers = {
+        name: pd.DataFrame(
+            {
+                "image": IMAGES,
+                "labels": "class",
+                "truth": 1,
+                "predicted": rng.integers(0, 2, 4),
+                "chosen": True,
+            }
+        )
+        for name in ("linear", "attentive", "few_shot")
+    }
+    made = {
+        probe_predictions("layerwise", "cl"): blocks,
+        robustness_table("cl"): trials,
+        analysis_table("similarity", "cl"): similarity,
+        **{probe_predictions(name, "cl"): table for name, table in answers.items()},
+    }
+    for path, table in made.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(tmp_path / path, index=False)
+    return Tables(tmp_path, load_params())
+
+
+def hits(table, image, **where):
+    for name, value in where.items():
+        table = table[table[name].isin(value if isinstance(value, list) else [value])]
+    table = table[table["image"] == image]
+    return np.mean(table["truth"].to_numpy() == table["predicted"].to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("depth", "blocks"),
+    [("first half", [1, 2, 3]), ("first third", [1, 2]), ("first block", [1]), ("last third", [5, 6])],
+)
+def test_probes_of_single_blocks(tables, depth, blocks):
+    table = tables.probe("layerwise", "cl")
+    found = depth_accuracy(tables, "cl", depth=depth, labels="shape")
+    for image in IMAGES:
+        assert found[image] == pytest.approx(hits(table, image, labels="shape", block=blocks))
+
+
+def test_the_fall_after_the_best_block_is_of_each_label_set(tables):
+    table = tables.probe("layerwise", "cl")
+    found = fall_after_best(tables, "cl", labels="mean of all")
+    for image in IMAGES:
+        best = (
+            hits(table, image, labels="shape", block=3) + hits(table, image, labels="texture", block=5)
+        ) / 2
+        assert found[image] == pytest.approx(best - hits(table, image, block=6))
+
+
+@pytest.mark.parametrize(
+    ("bands", "levels"),
+    [("lowest third", [0.3]), ("lowest half", [0.3, 0.5]), ("lowest band", [0.3]),
+     ("highest third", [0.7, 1.0]), ("highest half", [0.7, 1.0]), ("highest band", [1.0])],
+)  # fmt: skip
+def test_what_noise_costs(tables, bands, levels):
+    table = tables.trials("cl")
+    found = noise_loss(tables, "cl", bands=bands, head="linear", labels="mean of all")
+    for image in IMAGES:
+        with_noise = hits(table, image, trial="frequency_noise", head="linear", level=levels)
+        assert found[image] == pytest.approx(hits(table, image, trial="clean", head="linear") - with_noise)
+
+
+def test_decisions_for_shape_and_for_texture(tables):
+    assert shape_preference(tables, "cl", trials="cue conflict").tolist() == [1, -1, 0, 1]
+    with pytest.raises(MissingInput, match="no images whose shape and texture"):
+        shape_preference(tables, "cl", trials="all with a texture that competes")
+
+
+def test_without_texture_counts_shapes_at_the_strongest_level(tables):
+    table = tables.trials("cl")
+    found = without_texture(tables, "cl", trial="silhouette", head="fine-tuned")
+    for image in IMAGES:
+        own = {"trial": "silhouette", "head": "fine-tuned", "labels": "shape", "level": 1.0}
+        assert found[image] == hits(table, image, **own)
+    with pytest.raises(MissingInput, match="amplitude_exchange is not among the corruptions"):
+        without_texture(tables, "cl", trial="amplitude_exchange", head="linear")
+
+
+def test_rows_of_one_measure_among_several(tables):
+    table = pd.read_csv(tables.root / analysis_table("similarity", "cl"))
+    given = {"analysis": "similarity", "column": "value", "blocks": "last third"}
+    near = in_blocks(tables, "cl", **given, where={"measure": "blocks", "apart": 1}, variant="centred")
+    alike = in_blocks(tables, "cl", **given, where={"measure": "positions"}, variant="raw")
+    for image in IMAGES:
+        own = table[table["image"] == image].set_index(["measure", "variant", "block", "other_block"])[
+            "value"
+        ]
+        expected = np.mean([own["blocks", "centred", block, block - 1] for block in (5, 6)])
+        assert near[image] == pytest.approx(expected)
+        expected = np.mean([own["positions", "raw", block, block] for block in (5, 6)])
+        assert alike[image] == pytest.approx(expected)
+    with pytest.raises(MissingInput, match=r"similarity/cl\.csv has no heads raw"):
+        in_blocks(tables, "cl", **given, where={"measure": "heads"}, variant="raw")
+
+
+def test_a_probe_that_has_no_pooling_is_taken_as_it_chose(tables):
+    few = probe_accuracy(tables, "cl", probe="few_shot", pooling="chosen on validation", labels="mean of all")
+    table = tables.probe("few_shot", "cl")
+    assert few.tolist() == [hits(table, image) for image in IMAGES]
+    with pytest.raises(MissingInput, match="no pooling cls"):
+        probe_accuracy(tables, "cl", probe="few_shot", pooling="cls", labels="mean of all")
+    linear, better = (tables.probe(name, "cl") for name in ("linear", "attentive"))
+    gain = gain_over_linear(tables, "cl", probe="attentive", labels="mean of all")
+    assert gain.tolist() == [hits(better, image) - hits(linear, image) for image in IMAGES]
