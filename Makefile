@@ -1,6 +1,6 @@
 # The two commands are `make study` and `make test`; each does all the set-up it needs, once.
 .DEFAULT_GOAL := help
-.PHONY: help study test setup mlflow bench check clean
+.PHONY: help study status test setup mlflow bench check clean
 
 PYTHON ?= python3
 PRESET ?=
@@ -32,6 +32,9 @@ study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name ap
 	@test ! -f scratch/tracking-pending || python -m stages.track
 	@python -m stages.tools.repro || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
+
+status: $(VENV)/.complete ## what is done, what `make study` would run and why, and how long that takes
+	@python -m stages.tools.status
 
 test: $(VENV)/.complete   ## the tests
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

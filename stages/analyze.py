@@ -16,7 +16,7 @@ from stages.data.arrays import (
 from stages.data.evaluation import evaluation_subset
 from stages.encoders.vit import DeepTrace, as_trained, load_encoder, trace_deeply
 from stages.study.command import run
-from stages.study.device import pick_device
+from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, model_dir, writing
@@ -31,6 +31,8 @@ def main() -> None:
     run(
         f"analyze@{chosen.arm}-{chosen.analysis}",
         lambda: analyze(arm=chosen.arm, analysis=chosen.analysis),
+        about=chosen_device,
+        writes=analysis_table(chosen.analysis, chosen.arm),
     )
 
 
@@ -63,7 +65,7 @@ def analyze(*, arm: str, analysis: str) -> str:
         ):
             table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
             rows += len(table)
-    return f"{rows} values of {len(chosen)} images in {analysis_table(analysis, arm)}"
+    return f"{rows} values of {len(chosen)} images"
 
 
 if __name__ == "__main__":

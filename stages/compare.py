@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stages.study.command import run
-from stages.study.device import pick_device
+from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
 from stages.study.paths import COMPARISON, features_dir, features_name, write_text
 
@@ -17,7 +17,7 @@ from stages.study.paths import COMPARISON, features_dir, features_name, write_te
 def main() -> None:
     """Read the command line and compare."""
     argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__).parse_args()
-    run("compare", compare)
+    run("compare", compare, about=chosen_device, writes=COMPARISON)
 
 
 def compare() -> str:

@@ -43,7 +43,7 @@ RULES = {
 def main() -> None:
     """Read the command line and decide."""
     argparse.ArgumentParser(prog="python -m stages.decide", description=__doc__).parse_args()
-    run("decide", decide)
+    run("decide", decide, writes=CLAIMS_FILE)
 
 
 def decide() -> str:

@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from stages.data.arrays import SPLITS, batches, in_order, normalize, open_split, read_manifest
 from stages.encoders.vit import add_positions, as_trained, embed, load_encoder
 from stages.study.command import run
-from stages.study.device import pick_device
+from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
 from stages.study.paths import features_dir, features_name, model_dir, writing
 from stages.study.seeds import generator
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.features", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
-    run(f"features@{name}", lambda: extract(name))
+    run(f"features@{name}", lambda: extract(name), about=chosen_device, writes=features_dir(name))
 
 
 def extract(name: str) -> str:

@@ -34,7 +34,7 @@ from stages.study.paths import (
 from stages.study.schema import Finetune
 from stages.study.seeds import Draws, derive
 from stages.training.checkpoints import Checkpoints
-from stages.training.devices import fit_to_device, make_fabric
+from stages.training.devices import circumstances, fit_to_device, make_fabric
 from stages.training.loop import train
 from stages.training.task import Task
 
@@ -44,7 +44,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
-    run(f"finetune@{name}", lambda: finetune(name))
+    run(
+        f"finetune@{name}",
+        lambda: finetune(name),
+        about=lambda: circumstances(load_params().runtime),
+        writes=finetune_dir(name),
+    )
 
 
 def finetune(name: str) -> str:

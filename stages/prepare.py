@@ -22,7 +22,7 @@ from stages.study.schema import Data
 
 def main() -> None:
     """Prepare data/ as params.yaml says."""
-    run("prepare", prepare)
+    run("prepare", prepare, writes=DATA)
 
 
 def prepare() -> str:

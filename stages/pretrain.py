@@ -18,7 +18,7 @@ from stages.study.params import arm_of, load_params, recipe_of
 from stages.study.paths import gradients_table, model_dir, write_text
 from stages.study.seeds import Draws, derive
 from stages.training.checkpoints import Checkpoints
-from stages.training.devices import fit_to_device, make_fabric
+from stages.training.devices import circumstances, fit_to_device, make_fabric
 from stages.training.loop import History, train
 
 
@@ -27,7 +27,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.pretrain", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
-    run(f"pretrain@{name}", lambda: pretrain(name))
+    run(f"pretrain@{name}", lambda: pretrain(name), about=lambda: begin(name), writes=model_dir(name))
+
+
+def begin(name: str) -> list[str]:
+    """What an arm is pre-trained on, the device and the precision, in words."""
+    params = load_params(stage="pretrain", arm=name)
+    return [arm_of(params, name).objective, *circumstances(params.runtime)]
 
 
 def pretrain(name: str) -> str:
@@ -114,8 +120,7 @@ def pretrain(name: str) -> str:
     write_table(directory / "history.csv", table)
     if gradients := getattr(task, "gradients", []):  # how the two losses of a hybrid agree
         write_table(gradients_table(name), pd.DataFrame(gradients))
-    loss = f"loss {history[-1]['loss']:.4f} after {len(history)} epochs" if history else "not trained"
-    return f"{loss}; encoder in {directory}"
+    return f"loss {history[-1]['loss']:.4f} after {len(history)} epochs" if history else "not trained"
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

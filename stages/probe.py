@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from stages.data.arrays import open_split, read_manifest
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.command import run
-from stages.study.device import pick_device
+from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
 from stages.study.paths import (
@@ -30,7 +30,12 @@ def main() -> None:
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     parser.add_argument("--probe", required=True, help="a name under probes: in params.yaml")
     chosen = parser.parse_args()
-    run(f"probe@{chosen.arm}-{chosen.probe}", lambda: probe(arm=chosen.arm, name=chosen.probe))
+    run(
+        f"probe@{chosen.arm}-{chosen.probe}",
+        lambda: probe(arm=chosen.arm, name=chosen.probe),
+        about=chosen_device,
+        writes=probe_metrics(chosen.probe, chosen.arm),
+    )
 
 
 def probe(*, arm: str, name: str) -> str:

@@ -17,7 +17,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
     parser.add_argument("--analysis", required=True, help="a name under analyses: in params.yaml")
     chosen = parser.parse_args()
-    run(f"report@{chosen.analysis}", lambda: report(analysis=chosen.analysis))
+    run(
+        f"report@{chosen.analysis}",
+        lambda: report(analysis=chosen.analysis),
+        writes=page_file(chosen.analysis),
+    )
 
 
 def report(*, analysis: str) -> str:
@@ -34,7 +38,7 @@ def report(*, analysis: str) -> str:
         raise StudyError(
             f"{', '.join(missing)}: not found; `dvc repro report@{analysis}` measures what is missing"
         )
-    html = Path("reports/pages") / f"{analysis}.html"
+    html = page_file(analysis)
     with writing(Path("reports/figures") / analysis) as figures:
         figures.mkdir()
         body = notebook_body(notebook, parameters={"figures": str(figures)})
@@ -42,7 +46,12 @@ def report(*, analysis: str) -> str:
         with writing(html) as file:
             file.write_text(page(body, name=analysis, provenance=origin), encoding="utf-8")
         drawn = len(list(figures.glob("*.png")))
-    return f"{drawn} figures of {len(study.arms)} arms in {html}"
+    return f"{drawn} figures of {len(study.arms)} arms"
+
+
+def page_file(analysis: str) -> Path:
+    """The page of one analysis."""
+    return Path("reports/pages") / f"{analysis}.html"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from stages.data.arrays import Manifest, normalize, open_split, read_manifest
 from stages.encoders.vit import as_trained, load_encoder, pooled_features
 from stages.probes import linear, shape_bias
 from stages.study.command import run
-from stages.study.device import pick_device
+from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
 from stages.study.paths import (
     features_dir,
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.robustness", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
-    run(f"robustness@{name}", lambda: robustness(name))
+    run(f"robustness@{name}", lambda: robustness(name), about=chosen_device, writes=robustness_table(name))
 
 
 def robustness(name: str) -> str:

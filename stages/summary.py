@@ -30,7 +30,7 @@ INDEX = Path("reports/index.html")
 def main() -> None:
     """Read the command line and put together."""
     argparse.ArgumentParser(prog="python -m stages.summary", description=__doc__).parse_args()
-    run("summary", summary)
+    run("summary", summary, writes=INDEX)
 
 
 def summary() -> str:
@@ -55,7 +55,7 @@ def summary() -> str:
         )
         with writing(INDEX) as file:
             file.write_text(html, encoding="utf-8")
-    return f"{len(study.arms)} arms and {len(pages)} analyses in {INDEX}"
+    return f"{len(study.arms)} arms and {len(pages)} analyses"
 
 
 def results(study: Study) -> list[Path]:

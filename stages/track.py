@@ -20,10 +20,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from stages.study.command import run, runtime_file
+from stages.study.command import run
 from stages.study.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
 from stages.study.params import load_params, read_yaml
 from stages.study.paths import DATA, read_json
+from stages.study.timings import read_runs
 from stages.study.tracking import LONGEST_TAG, MEMBER, Record, Store, connect, pending_file, put_off
 
 MIRRORED = ("models", "results", "reports")  # what the stage `track` depends on
@@ -237,13 +238,14 @@ def description(rows: list[dict[str, Any]], *, state: str, experiment: str) -> s
 
 def wall_time(result: Result) -> tuple[float, float] | None:
     """Seconds that the stage took and when it ended; None if its outs were not computed here."""
-    file = runtime_file(result.address)
+    whole = [run for run in read_runs() if run.stage == result.address and run.outcome == "done"]
+    ended = whole[-1].ended if whole else None
     written = [entry for path in result.outs() for entry in (path.glob("*") if path.is_dir() else [path])]
     ages = [entry.lstat().st_mtime for entry in written if entry.exists()]
     # DVC writes outs anew when it restores them: then even the oldest is younger than the last computation.
-    if not file.exists() or (ages and min(ages) > file.stat().st_mtime + 60):
+    if ended is None or (ages and min(ages) > ended + 60):
         return None
-    return float(read_json(file)["seconds"]), file.stat().st_mtime
+    return whole[-1].seconds, ended
 
 
 def circumstances() -> dict[str, str]:

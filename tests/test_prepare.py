@@ -198,7 +198,9 @@ def test_as_dvc_runs_it(study):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("prepare: 8 train and 2 test images of images, 16 px (")
+    begun, ended = done.stdout.splitlines()
+    assert begun == "prepare" and ended.startswith("prepare · done in ")
+    assert ended.endswith(" s · 8 train and 2 test images of images, 16 px · data")
     assert done.stderr == ""  # no progress bar where nobody watches, no warnings
     assert read_manifest().labels == {"class": ["cat", "dog"]}
 

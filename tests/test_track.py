@@ -318,12 +318,12 @@ def test_what_a_crash_leaves_is_done_again(study, monkeypatch, call, number, err
 
 
 def test_only_what_was_computed_here_has_a_duration_and_a_machine(study):
-    runtime = study / "scratch" / "runtime"
-    runtime.mkdir(parents=True)
-    for stage, age in (("pretrain@cl", 0), ("finetune@cl", 3600)):
-        file = runtime / f"{stage}.json"
-        file.write_text(json.dumps({"stage": stage, "seconds": 90.5}))
-        os.utime(file, (time.time() - age, time.time() - age))
+    (study / "scratch").mkdir()
+    with (study / "scratch" / "timings.jsonl").open("w") as file:
+        for stage, age in (("pretrain@cl", 0), ("finetune@cl", 3600)):
+            about = {"time": time.time() - age, "process": 1}
+            for event in ({"event": "began", "stage": stage}, {"event": "done", "seconds": 90.5, "said": ""}):
+                print(json.dumps(about | event), file=file)
     track.track()
     found = runs()
     here, restored, unknown = (found[stage][0] for stage in ("pretrain@cl", "finetune@cl", "probe@cl-knn"))

@@ -1,39 +1,68 @@
-"""What every command does around its work: errors for people, Ctrl-C, SIGTERM, timings outside the outs."""
+"""What every command does around its work: its first and last line, errors for people, Ctrl-C, SIGTERM."""
 
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from stages.study.errors import StudyError
-from stages.study.paths import scratch, write_json
+from stages.study.timings import expected_seconds, note, read_runs, spoken
 
 
 class Terminated(BaseException):
     """SIGTERM came: from Slurm when a job's time is up, from systemd, from `kill`."""
 
 
-def run(name: str, work: Callable[[], str]) -> None:
-    """Run a stage, print its key result and keep its wall time in scratch/runtime/, never in an out.
+def run(
+    name: str,
+    work: Callable[[], str],
+    *,
+    about: Callable[[], Iterable[str]] = tuple,
+    writes: Path | None = None,
+) -> None:
+    """Run a stage between a line that says what begins and one with its key result.
 
-    name: the stage as DVC addresses it, e.g. pretrain@cl
-    work: does the stage and returns one line with its key result
+    name:   the stage as DVC addresses it, e.g. pretrain@cl
+    work:   does the stage and returns one line with its key result
+    about:  what it runs with, in words: objective, device, precision
+    writes: where the result lies
+    Of several processes that train together the first alone speaks.
     """
 
-    def timed() -> str:
-        started = time.monotonic()
-        result = work()
-        if not result:  # of several processes the first alone has one
-            return ""
-        seconds = time.monotonic() - started
-        write_json(runtime_file(name), {"stage": name, "seconds": seconds})
-        return f"{name}: {result} ({seconds:.0f} s)"
+    def told() -> str:
+        if not first_process():
+            return work()
+        words = name.replace("@", " ").replace("-", " ")
+        expected = expected_seconds(name, read_runs())
+        facts = [words, *about(), *([f"about {spoken(expected)}"] if expected else [])]
+        print(" · ".join(facts), flush=True)
+        note("began", stage=name)
+        outcome, said = "failed", ""
+        try:
+            said = work()
+            outcome = "done"
+        except (KeyboardInterrupt, Terminated) as stop:
+            outcome = "interrupted"
+            ours = [run.saved for run in read_runs() if (run.process, run.stage) == (os.getpid(), name)]
+            if ours and ours[-1]:
+                stop.add_note(f"{ours[-1]}; `dvc repro` goes on from there")
+            raise
+        except BaseException as error:
+            said = f"{error}" or type(error).__name__
+            raise
+        finally:
+            seconds = max(0.0, time.time() - psutil.Process().create_time())
+            note(outcome, seconds=round(seconds, 3), said=said.partition("\n")[0])
+        return " · ".join([words, f"done in {spoken(seconds)}", said, *([f"{writes}"] if writes else [])])
 
-    exit_with(name, timed)
+    exit_with(name, told)
 
 
 def exit_with(name: str, work: Callable[[], str]) -> None:
@@ -49,13 +78,25 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, Terminated) as stop:
         number, word = (
-            (signal.SIGTERM, "SIGTERM") if isinstance(stop, Terminated) else (signal.SIGINT, "Ctrl-C")
+            (signal.SIGTERM, "stopped by SIGTERM")
+            if isinstance(stop, Terminated)
+            else (signal.SIGINT, "interrupted")
         )
         newline = "\n" if sys.stderr.isatty() else ""  # after the terminal's ^C
-        print(f"{newline}{name}: stopped by {word}; `dvc repro` goes on from what was saved", file=sys.stderr)
+        kept = getattr(stop, "__notes__", ["`dvc repro` goes on from what was saved"])
+        print(f"{newline}{name}: {'; '.join([word, *kept])}", file=sys.stderr)
         sys.exit(128 + number)
     if result:
         print(result, flush=True)
+
+
+def first_process() -> bool:
+    """Whether this is the first of the processes that train together, or the only one.
+
+    torchrun sets RANK, Fabric LOCAL_RANK in the processes that it starts, srun SLURM_PROCID.
+    """
+    ranks = (os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 @contextmanager
@@ -75,8 +116,3 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def runtime_file(name: str) -> Path:
-    """Where the wall time of a stage is kept."""
-    return scratch() / "runtime" / f"{name}.json"

@@ -2,6 +2,7 @@
 
 import torch
 
+from stages.study.params import load_params
 from stages.study.schema import Runtime
 
 
@@ -19,3 +20,8 @@ def pick_device(runtime: Runtime) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def chosen_device() -> list[str]:
+    """The device of a stage that works in one process, in words."""
+    return [f"{pick_device(load_params().runtime)}"]

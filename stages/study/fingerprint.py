@@ -49,7 +49,7 @@ def code_digest(paths: list[Path], *, root: Path = Path(".")) -> str:
 
 def training_code(*modules: str) -> str:
     """A digest of the code that a training's result depends on; how it is told what to do is left out."""
-    apart = {"params", "paths", "command", "errors", "lookup", "fingerprint"}
+    apart = {"params", "paths", "command", "errors", "lookup", "fingerprint", "timings"}
     return code_digest(
         [path for path in closure(*modules) if path.stem not in apart or path.parts[1] != "study"]
     )

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 
 from stages.encoders.vit import use_fused_attention
-from stages.study.device import set_threads
+from stages.study.device import pick_device, set_threads
 from stages.study.schema import Runtime
 from stages.training.task import Task
 
@@ -35,7 +35,7 @@ def make_fabric(runtime: Runtime) -> Fabric:
         devices=per_node,
         num_nodes=nodes,
         strategy="ddp" if per_node * nodes > 1 else "auto",
-        precision=best_precision(runtime.accelerator) if runtime.precision == "auto" else runtime.precision,
+        precision=precision_of(runtime),
     )
     fabric.launch()
     if fabric.device.type == "cuda":
@@ -88,6 +88,16 @@ def gather(rows: Tensor, *, fabric: Fabric) -> Tensor:
     parts = list(cast(Tensor, fabric.all_gather(rows.detach())))
     parts[fabric.global_rank] = rows + (world - 1) * (rows - rows.detach())
     return torch.cat(parts)
+
+
+def circumstances(runtime: Runtime) -> list[str]:
+    """The device and the precision of a training, in words."""
+    return [f"{pick_device(runtime)}", precision_of(runtime)]
+
+
+def precision_of(runtime: Runtime) -> Literal["bf16-mixed", "16-mixed", "32-true"]:
+    """The precision asked for, or the best one there is."""
+    return best_precision(runtime.accelerator) if runtime.precision == "auto" else runtime.precision
 
 
 def best_precision(accelerator: str) -> Literal["bf16-mixed", "16-mixed", "32-true"]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from stages.study.errors import StudyError
 from stages.study.seeds import Draws, derive, generator
+from stages.study.timings import note
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fuses_adamw
 from stages.training.schedule import learning_rate, rising_weight_decay
@@ -88,6 +89,7 @@ def train(
     if state is not None:
         task.load_state_dict(state["task"])
         history = state["history"]
+        note("saved", epoch=len(history), epochs=recipe.epochs)
         tell(fabric, f"{name}: resumed at epoch {len(history)}/{recipe.epochs}")
     model, fabric_optimizer = fabric.setup(task, optimizer)
     if state is not None:
@@ -154,6 +156,7 @@ def train(
             state = {"task": task.state_dict(), "optimizer": fabric_optimizer.state_dict()}
             state |= {"precision": fabric.strategy.precision.state_dict(), "history": history}
             checkpoints.save(epoch + 1, state)
+            note("saved", epoch=epoch + 1, epochs=recipe.epochs)
         parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
         tell(fabric, f"{name}: epoch {epoch + 1}/{recipe.epochs}  {parts}")
         fabric.barrier()

@@ -106,14 +106,18 @@ def test_killed_between_a_checksum_and_its_checkpoint_it_takes_neither(project, 
 
 def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project, masked):
     start_anew(project, "pretrain", "masked")
-    for step, number, code, word in ((1, signal.SIGINT, 130, "Ctrl-C"), (4, signal.SIGTERM, 143, "SIGTERM")):
+    saved = "saved up to epoch {} of 3; `dvc repro` goes on from there"
+    for step, number, code, told in (
+        (1, signal.SIGINT, 130, "interrupted; `dvc repro` goes on from what was saved"),
+        (4, signal.SIGTERM, 143, f"stopped by SIGTERM; {saved.format(1)}"),
+        (1, signal.SIGINT, 130, f"interrupted; {saved.format(1)}"),
+        (4, signal.SIGINT, 130, f"interrupted; {saved.format(2)}"),
+    ):
         done = interrupt(project, partial(signal_at_step, step, number=number))
-        assert done.returncode == code
-        line = f"pretrain@masked: stopped by {word}; `dvc repro` goes on from what was saved"
-        assert done.stderr == f"{line}\n"
+        assert (done.returncode, done.stderr) == (code, f"pretrain@masked: {told}\n")
         assert not outs(project, "pretrain", "masked")
     said, resumed = succeed(project, "pretrain", "masked")
-    assert "resumed at epoch 1/3" in said and resumed == masked
+    assert "resumed at epoch 2/3" in said and resumed == masked
 
 
 def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_is_some(project, masked):

@@ -1,0 +1,89 @@
+"""A new analysis is one file, one notebook and one line in params.yaml."""
+
+import sys
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from tests.forked import forked
+from tests.project import as_dvc_repository, copy_project, run_in
+from tests.render.pages import assert_good_page
+
+ANALYSIS = '''
+"""How long the patch tokens are."""
+
+import pandas as pd
+
+
+def measure(traces, *, settings, patch_size, split):
+    """Mean length of the patch tokens of every image after every block."""
+    for images, trace in traces:
+        for block, tokens in enumerate(trace.tokens):
+            length = tokens[:, trace.num_prefix_tokens :].norm(dim=-1).mean(dim=-1) * settings.scale
+            yield pd.DataFrame({"image": images.numpy(), "block": block, "length": length.cpu().numpy()})
+'''
+LINE = "  token_length: {images: 12, scale: 0.5}\n"
+DRAWING = """
+from stages.render.captions import depth_alt, depth_caption
+from stages.render.curves import depth_figure
+from stages.render.figures import show
+from stages.render.prose import heading
+from stages.render.style import palette
+from stages.render.tables import block_curves
+from stages.study.params import load_params
+
+arms = load_params(stage="report", analysis="token_length").arms
+curves = block_curves(arms, analysis="token_length", measure="length")
+heading("Length, block by block")
+show(
+    depth_figure(curves, inks=palette(arms), ylabel="length"),
+    name="length",
+    alt=depth_alt(curves, measure="length of the patch tokens"),
+    caption=depth_caption(curves, measure="Length of the patch tokens."),
+    folder=figures,
+)
+"""
+
+
+def write_notebook(path: Path) -> None:
+    """A notebook as short as one can be."""
+    parameters = nbformat.v4.new_code_cell('figures = ""')
+    parameters.metadata["tags"] = ["parameters"]
+    cells = [nbformat.v4.new_markdown_cell("# How long tokens are"), parameters]
+    notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(DRAWING)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
+def test_a_file_a_notebook_and_a_line_are_all_that_it_takes(tmp_path):
+    project = copy_project(tmp_path / "project")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["arms"] = {"random": params["arms"]["random"]}  # one arm is enough to draw
+    params["analyses"] = {"fourier": params["analyses"]["fourier"]}
+    # So that the line can stand at the end.
+    ordered = {name: params[name] for name in params if name != "analyses"} | {"analyses": params["analyses"]}
+    (project / "params.yaml").write_text(yaml.safe_dump(ordered, sort_keys=False))
+    as_dvc_repository(project)
+    listed = run_in(project, "dvc", "stage", "list", "--name-only").stdout.split()
+
+    (project / "stages/analyses/token_length.py").write_text(ANALYSIS)
+    write_notebook(project / "notebooks/token_length.ipynb")
+    with (project / "params.yaml").open("a") as file:
+        file.write(LINE)
+
+    more = run_in(project, "dvc", "stage", "list", "--name-only").stdout.split()
+    assert set(more) - set(listed) == {"analyze@random-token_length", "report@token_length"}
+    check = run_in(project, sys.executable, "-m", "stages.tools.check")
+    assert check.returncode == 0, check.stderr
+    for words in (("prepare",), ("pretrain", "--arm", "random")):
+        done = forked(project, *words)
+        assert done.returncode == 0, done.stderr
+    # Under DVC's eyes: what the stages read is declared, what they write is where it looks.
+    done = run_in(project, "dvc", "repro", "--single-item", *sorted(set(more) - set(listed)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "36 values of 12 images · results/analysis/token_length/random.csv" in done.stdout
+    assert "1 figures of 1 arms · reports/pages/token_length.html" in done.stdout
+    page = assert_good_page((project / "reports/pages/token_length.html").read_text())
+    assert "Length of the patch tokens. " in page.text and len(page.find_all("figure")) == 1
+    assert (project / "reports/figures/token_length/length.png").is_file()

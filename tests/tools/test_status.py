@@ -1,0 +1,257 @@
+"""What the status says beforehand, against what `dvc repro` then does."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from stages.study.timings import Run
+from stages.tools.status import CACHED, DONE, MAY_RUN, RUNNING, RUNS, Row, rows_of, summary, with_timings
+from tests.project import as_dvc_repository, copy_project, edit, environment, run_in
+
+# Stands in for every stage, since those take seconds to start: an out is a digest of what the stage reads;
+# pre-training reads one number, so that a comment in its code changes nothing of what it writes.
+STAGE = """
+import hashlib, pathlib, sys, time
+outs, reads = ([word for word in words.split(",") if word] for words in sys.argv[1:])
+digest = hashlib.sha256()
+for read in reads:
+    if read == "cl_weight":
+        digest.update(next(line for line in open("params.yaml") if "cl_weight:" in line).encode())
+        continue
+    place = pathlib.Path(read)
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        if path.is_file() and path.name != ".gitignore":
+            digest.update(path.read_bytes())
+for sign in ("wait", "fail"):
+    while pathlib.Path(sign).exists() and pathlib.Path(sign).read_text() in outs:
+        time.sleep(0.02) if sign == "wait" else sys.exit("it failed")
+for out in map(pathlib.Path, outs):
+    file = out if out.suffix else out / "manifest.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('{"digest": "%s"}' % digest.hexdigest())
+"""
+
+
+LEFT_OUT = ("layerwise", "few_shot", "attentive", "fourier", "similarity", "singular_values")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished study of two arms under a part of the project's graph: DVC is slow with all of it."""
+    project = copy_project(tmp_path_factory.mktemp("status") / "project")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["arms"] = {name: params["arms"][name] for name in ("random", "hybrid")}
+    for section in ("probes", "analyses"):
+        params[section] = {name: value for name, value in params[section].items() if name not in LEFT_OUT}
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    graph = yaml.safe_load((project / "dvc.yaml").read_text())
+    for name in ("finetune", "robustness"):
+        del graph["stages"][name]
+    graph["stages"]["probe"]["matrix"]["probe"] = ["knn"]
+    for name, group in graph["stages"].items():
+        entry = group.get("do", group)
+        metrics = [path for metric in entry.get("metrics", []) for path in metric]
+        outs = ",".join([*entry.get("outs", []), *metrics])
+        made = ("data", "models", "features", "results/analysis", "results/probe", "results/c", "reports")
+        reads = [dep for dep in entry["deps"] if dep.startswith(made)]
+        code = [dep for dep in entry["deps"] if dep in ("stages/objectives/masked.py", f"stages/{name}.py")]
+        entry["deps"] = [*reads, *code]
+        kept = ("arms", "probes", "analyses", "seed")
+        entry["params"] = [param for param in entry["params"] if param.startswith(kept)]
+        entry["cmd"] = f"{sys.executable} -SE stage.py '{outs}' "
+        entry["cmd"] += "cl_weight" if name == "pretrain" else f"'{','.join(reads)}'"
+    (project / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+    (project / "stage.py").write_text(STAGE)
+    as_dvc_repository(project)
+    done = run_in(project, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Running stage") == 14
+    return project
+
+
+@pytest.fixture
+def project(whole, tmp_path, monkeypatch):
+    """A copy of it that a test may change, as the current folder."""
+    shutil.copytree(whole, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path / "project"
+
+
+def foretold():
+    """The stages by state, those that are done left out."""
+    found = {}
+    for row in rows_of():
+        if row.state != DONE:
+            found.setdefault(row.state, set()).add(row.stage)
+    return found
+
+
+def reasons():
+    return {row.stage: row.why for row in rows_of()}
+
+
+@pytest.fixture
+def repro(project, caplog):
+    """`dvc repro` in this process, which is faster: what it runs, and what it takes from its cache."""
+
+    def repro(**options):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="dvc"), Repo() as repo:
+            repo.reproduce(**options)
+        said = [record.getMessage() for record in caplog.records]
+        ran = {line.split("'")[1] for line in said if line.startswith("Running stage")}
+        return ran, {line.split("'")[1] for line in said if "is cached - skipping run" in line}
+
+    return repro
+
+
+def test_nothing_runs_when_nothing_changed_or_only_how_it_runs(project, repro):
+    edit(project, {"runtime": {"threads": 2, "precision": "32-true", "eval_batch_size": 7}})
+    assert foretold() == {} and repro() == (set(), set())
+    assert summary(rows_of()) == "All 14 stages are done; `dvc repro` runs nothing."
+
+
+def test_a_changed_number_and_the_same_number_changed_back(project, repro):
+    edit(project, {"arms": {"hybrid": {"cl_weight": 0.5}}})
+    before = foretold()
+    assert set(before) == {RUNS, MAY_RUN}
+    # Which of them have arms: or arms.hybrid among their params.
+    assert before[RUNS] == {"pretrain@hybrid", "compare", "decide", "report@attention", "summary", "track"}
+    assert before[MAY_RUN] == {
+        "features@hybrid",
+        "probe@hybrid-knn",
+        "analyze@hybrid-attention",
+    }
+    assert reasons()["pretrain@hybrid"] == ["arms.hybrid.cl_weight 0.2 → 0.5"]
+    assert reasons()["probe@hybrid-knn"] == ["pretrain@hybrid would run"]
+    assert repro(dry=True)[0] == before[RUNS]  # it lists what changed itself, and no more
+    assert repro() == (before[RUNS] | before[MAY_RUN], set())
+    assert foretold() == {}
+
+    # Back again, nothing is computed: the contents of what is restored are known, of whole folders too.
+    edit(project, {"arms": {"hybrid": {"cl_weight": 0.2}}})
+    back = foretold()
+    assert back[RUNS] == {"track"}  # it has no out that could be kept
+    assert back[CACHED] == (before[RUNS] | before[MAY_RUN]) - {"track"}
+    assert repro() == (back[RUNS], back[CACHED])
+
+
+def test_a_stage_that_writes_the_same_again_ends_the_chain(project, repro):
+    with (project / "stages/objectives/masked.py").open("a") as source:
+        source.write("# A remark.\n")
+    before = foretold()
+    assert before[RUNS] == {"pretrain@random", "pretrain@hybrid"}
+    assert reasons()["pretrain@hybrid"] == ["stages/objectives/masked.py changed"]
+    assert {"features@random", "decide", "report@attention", "track"} <= before[MAY_RUN]
+    assert repro(dry=True)[0] == before[RUNS]
+    assert repro() == (before[RUNS], set())  # none of those that may
+    assert foretold() == {}
+
+
+def test_what_was_deleted_comes_back_and_what_was_edited_by_hand_runs(project, repro):
+    shutil.rmtree(project / "models/hybrid")
+    (project / "results/probe/knn/random.json").unlink()  # a metric, of which DVC's cache has a copy
+    assert foretold() == {CACHED: {"pretrain@hybrid", "probe@random-knn"}}
+    assert reasons()["pretrain@hybrid"] == ["models/hybrid is missing"]
+    (project / "results/analysis/attention/random.csv").unlink()
+    (project / "results/analysis/attention/random.csv").write_text("by hand")
+    before = foretold()
+    assert before == {CACHED: {"pretrain@hybrid", "probe@random-knn", "analyze@random-attention"}}
+    assert repro() == (set(), before[CACHED])
+
+
+def test_an_arm_more_and_another_number(project):
+    edit(project, {"arms": {"cl": {"objective": "contrastive"}}, "probes": {"knn": {"k": 3}}})
+    before, why = foretold(), reasons()
+    assert why["pretrain@cl"] == why["probe@cl-knn"] == ["never run"]
+    assert why["compare"] == ["arms.cl.objective contrastive added"]
+    assert why["probe@hybrid-knn"] == ["probes.knn.k 5 → 3"]
+    assert not before.get(MAY_RUN)
+
+
+def test_beside_a_run_it_tells_what_runs_and_does_not_wait(project):
+    edit(project, {"arms": {"hybrid": {"cl_weight": 0.9}}})
+    (project / "wait").write_text("models/hybrid")
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=project, env=environment(), stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert any(line.startswith(b"> ") for line in process.stdout)
+        refused = run_in(project, "dvc", "status", "pretrain@hybrid")
+        assert refused.returncode != 0 and "busy" in refused.stderr  # as is `dvc status`
+        told = run_in(project, sys.executable, "-m", "stages.tools.status", "--json")
+        assert told.returncode == 0, told.stderr
+        states = {row["stage"]: row["state"] for row in json.loads(told.stdout)["stages"]}
+        assert states["pretrain@hybrid"] == RUNNING
+        assert states["features@hybrid"] == MAY_RUN and states["features@random"] == DONE
+        assert states["compare"] == RUNS
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # DVC's file still names the process that was killed.
+    assert "models/hybrid" in (project / ".dvc/tmp/rwlock").read_text()
+    assert {row.stage: row.state for row in rows_of()}["pretrain@hybrid"] == RUNS
+
+
+def test_as_a_command_it_prints_a_table(project):
+    edit(project, {"arms": {"hybrid": {"cl_weight": 0.5}}})
+    now = time.time()
+    events = [{"time": now, "process": 2**30, "event": "began", "stage": "pretrain@hybrid"}]
+    events += [{"time": now, "process": 2**30, "event": "saved", "epoch": 3, "epochs": 6}]
+    (project / "scratch").mkdir()
+    (project / "scratch/timings.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    done = run_in(project, sys.executable, "-m", "stages.tools.status")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["random", "hybrid"]
+    assert any(line.split() == ["pretrain", "done", "killed"] for line in lines)
+    assert any(line.split() == ["probe", "knn", "done", "may", "run"] for line in lines)
+    assert any(line.split() == ["compare", "runs"] for line in lines)
+    assert "pretrain@hybrid: killed, saved up to epoch 3 of 6" in lines
+    assert any(line.startswith("arms.hybrid.cl_weight 0.2 → 0.5: pretrain@hybrid, ") for line in lines)
+    assert lines[-1] == "Of 14 stages: 6 to run, 6 of unknown time; 3 that may run, 3 of unknown time."
+
+
+def test_a_wrong_number_is_one_line(project):
+    edit(project, {"arms": {"hybrid": {"cl_weight": 2.0}}})
+    done = run_in(project, sys.executable, "-m", "stages.tools.status")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "arms.hybrid.cl_weight" in done.stderr
+
+
+def run_of(stage, seconds=0.0, outcome="done", **about):
+    return Run(stage, process=1, began=0.0, ended=1.0, outcome=outcome, seconds=seconds, **about)
+
+
+def test_times_are_learnt_and_failures_told():
+    rows = [
+        Row("pretrain@cl", RUNS),
+        Row("pretrain@new", RUNS),
+        Row("probe@new-knn", MAY_RUN),
+        Row("probe@cl-knn", DONE),
+        Row("summary", RUNS),
+    ]
+    runs = [run_of("pretrain@cl", 100.0), run_of("pretrain@mim", 50.0), run_of("probe@cl-knn", 7.0)]
+    runs += [
+        run_of("probe@cl-linear", 9.0),
+        run_of("pretrain@cl", outcome="failed", said="no room", epoch=2, epochs=6),
+    ]
+    told = {row.stage: row for row in with_timings(rows, runs)}
+    assert told["pretrain@cl"].seconds == 100.0
+    assert told["pretrain@cl"].failed == "failed, no room, saved up to epoch 2 of 6"
+    assert told["pretrain@new"].seconds == 75.0  # between the two that are known
+    assert told["probe@new-knn"].seconds == 7.0 and told["probe@cl-knn"].seconds is None
+    assert told["summary"].seconds is None
+    assert summary(rows) == (
+        "Of 5 stages: 3 to run, about 2 min 55 s and 1 of unknown time; 1 that may run, about 7 s."
+    )
