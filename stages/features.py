@@ -19,7 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor
 
 from stages.data.arrays import SPLITS, batches, in_order, normalize, open_split, read_manifest
-from stages.encoders.vit import add_positions, as_trained, embed, load_encoder
+from stages.encoders.vit import add_positions, as_trained, embed, load_encoder, pooled
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
@@ -81,9 +81,9 @@ def frozen_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Fea
     """What probes may see of an image, by the kind of feature that they read.
 
     images:  (B, 3, S, S), normalised
-    returns: pooled: cls (B, D), the class token, if the encoder has one, and mean (B, D), of the patch
-             tokens, both after the final norm; blocks: by their number from 0, the embedding, the mean (B, D)
-             of the patch tokens before any norm; tokens: patches (B, N, D) after the final norm, float16
+    returns: pooled: cls and mean (B, D), as `vit.pooled` gives them; blocks: by their number from 0, the
+             embedding, the mean (B, D) of the patch tokens before any norm; tokens: patches (B, N, D) after
+             the final norm, float16
     Paper: Fig. 10 for the blocks.
     """
     prefix = encoder.num_prefix_tokens
@@ -93,11 +93,8 @@ def frozen_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Fea
         tokens = block(tokens)
         blocks.append(tokens[:, prefix:].mean(dim=1))
     tokens = encoder.norm(tokens)
-    pooled = {"mean": encoder.fc_norm(tokens[:, prefix:].mean(dim=1))}
-    if encoder.has_class_token:
-        pooled = {"cls": tokens[:, 0]} | pooled
     return {
-        "pooled": pooled,
+        "pooled": pooled(encoder, tokens),
         "blocks": {str(number): mean for number, mean in enumerate(blocks)},
         "tokens": {"patches": tokens[:, prefix:].half()},
     }

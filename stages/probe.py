@@ -3,12 +3,13 @@
 import argparse
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
 
 from stages.data.arrays import open_split, read_manifest
-from stages.probes.accuracy import prediction_table, summarize
+from stages.probes.accuracy import evaluated
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
@@ -66,16 +67,16 @@ def probe(*, arm: str, name: str) -> str:
             settings=settings,
             generator=generator(params.seed, "probe", name, labels),
         )
-        truth = test_labels[labels][test_images]
-        chosen = max(choice, key=lambda key: choice[key])
-        results = {}
-        for key, value in predictions.items():
-            predicted = value.cpu().numpy()
-            results[key] = summarize(predicted, truth, classes=len(names))
-            table = prediction_table(predicted, truth, labels=labels, pooling=key)
-            table = table.rename(columns={"pooling": module.VARIES})
-            tables.append(table.assign(image=test_images, chosen=key == chosen))
-        metrics[labels] = results[chosen] | told | {module.VARIES: chosen, f"by_{module.VARIES}": results}
+        found, table = evaluated(
+            {key: predicted.cpu().numpy() for key, predicted in predictions.items()},
+            choice,
+            test_labels[labels][test_images],
+            classes=len(names),
+            labels=labels,
+            varies=module.VARIES,
+        )
+        metrics[labels] = found | told
+        tables.append(table.assign(image=np.tile(test_images, len(predictions))))
     write_text(probe_predictions(name, arm), pd.concat(tables).to_csv(index=False, lineterminator="\n"))
     write_json(probe_metrics(name, arm), {"labels": metrics, "protocol": module.protocol(settings)})
     return ", ".join(

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.study.schema import WeakView
 from stages.study.seeds import Draws
 
 Normalize = Callable[[Tensor], Tensor]  # values in [0, 1] to what the encoder expects
@@ -156,22 +157,14 @@ def random_resized_crop_flip(
     return resized_crop(images, boxes, flip=draws.uniform() < 0.5, size=size)
 
 
-def random_view(
-    images: Tensor,
-    *,
-    scale_min: float,
-    jitter_probability: float,
-    jitter_strength: float,
-    grey_probability: float,
-    draws: Draws,
-) -> Tensor:
+def weak_view(images: Tensor, *, settings: WeakView, draws: Draws) -> Tensor:
     """A random crop, mirrored half of the time, its colours jittered or dropped if that is asked for."""
-    view = random_resized_crop_flip(images, scale_min=scale_min, draws=draws)
-    if jitter_probability:
-        jittered = color_jitter(view, strength=jitter_strength, draws=draws)
-        view = with_probability(jittered, view, jitter_probability, draws=draws)
-    if grey_probability:
-        view = with_probability(rgb_to_grayscale(view), view, grey_probability, draws=draws)
+    view = random_resized_crop_flip(images, scale_min=settings.crop_scale_min, draws=draws)
+    if settings.jitter_probability:
+        jittered = color_jitter(view, strength=settings.jitter_strength, draws=draws)
+        view = with_probability(jittered, view, settings.jitter_probability, draws=draws)
+    if settings.grey_probability:
+        view = with_probability(rgb_to_grayscale(view), view, settings.grey_probability, draws=draws)
     return view
 
 

@@ -232,16 +232,20 @@ def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
     return encoder.norm(class_token)[:, 0]
 
 
-@torch.no_grad()
-def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
-    """What a probe may see of an image, after the final norm.
+def pooled(encoder: VisionTransformer, tokens: Tensor) -> dict[str, Tensor]:
+    """What a linear head may see of an image.
 
-    images:  (B, 3, S, S), normalised
+    tokens:  (B, prefix+N, D), from `encode`, after the final norm
     returns: cls (B, D), the class token, if the encoder has one; mean (B, D), the mean of the patch tokens
     """
-    tokens = encode(encoder, embed(encoder, images))
     mean = encoder.fc_norm(tokens[:, encoder.num_prefix_tokens :].mean(dim=1))
     return {"cls": tokens[:, 0], "mean": mean} if encoder.has_class_token else {"mean": mean}
+
+
+@torch.no_grad()
+def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
+    """What a linear head may see of images (B, 3, S, S), normalised: `pooled` of their tokens."""
+    return pooled(encoder, encode(encoder, embed(encoder, images)))
 
 
 def share_positions(encoder: VisionTransformer) -> None:

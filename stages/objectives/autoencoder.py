@@ -16,7 +16,7 @@ import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from stages.data.augment import Normalize, random_view
+from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode_visible, sincos_positions
 from stages.objectives.losses import masked_mse
 from stages.objectives.masked import random_mask
@@ -55,14 +55,7 @@ class MaskedAutoencoder(Task):
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
         """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
-        view = random_view(
-            images,
-            scale_min=settings.crop_scale_min,
-            jitter_probability=settings.jitter_probability,
-            jitter_strength=settings.jitter_strength,
-            grey_probability=settings.grey_probability,
-            draws=draws,
-        )
+        view = weak_view(images, settings=settings, draws=draws)
         mask = random_mask(grid=self.grid, unit=1, ratio=settings.mask_ratio, draws=draws)
         return normalize(view), mask
 

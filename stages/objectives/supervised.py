@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.data.augment import Normalize, random_view
+from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode_class_token
 from stages.study.schema import Arm, Objectives, Supervised
 from stages.study.seeds import Draws
@@ -58,15 +58,7 @@ class Classification(Task):
 
         images: (B, 3, S, S) in [0, 1]; labels: (B, label sets)
         """
-        settings = self.settings
-        view = random_view(
-            images,
-            scale_min=settings.crop_scale_min,
-            jitter_probability=settings.jitter_probability,
-            jitter_strength=settings.jitter_strength,
-            grey_probability=settings.grey_probability,
-            draws=draws,
-        )
+        view = weak_view(images, settings=self.settings, draws=draws)
         return normalize(view), labels
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

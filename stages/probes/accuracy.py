@@ -1,6 +1,7 @@
 """Accuracy with its interval, and the tables that a probe or a fine-tuning leaves behind."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,32 @@ def summarize(predicted: np.ndarray, truth: np.ndarray, *, classes: int) -> dict
         "images": len(truth),
         "chance": 1 / classes,
     }
+
+
+def evaluated(
+    predictions: Mapping[str, np.ndarray],
+    choice: Mapping[str, float],
+    truth: np.ndarray,
+    *,
+    classes: int,
+    labels: str,
+    varies: str,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The metrics and the predictions of a probe that has an answer for each pooling, block or the like.
+
+    predictions: what varies -> (n,) class indices; choice: what varies -> its validation accuracy
+    truth:       (n,); labels: the label set; varies: what varies, in a word
+    returns:     accuracy and the rest of the one chosen, with all others; a row for each image and answer
+    """
+    chosen = max(choice, key=lambda key: choice[key])
+    results = {key: summarize(predicted, truth, classes=classes) for key, predicted in predictions.items()}
+    tables = [
+        prediction_table(predicted, truth, labels=labels, pooling=key)
+        .rename(columns={"pooling": varies})
+        .assign(chosen=key == chosen)
+        for key, predicted in predictions.items()
+    ]
+    return results[chosen] | {varies: chosen, f"by_{varies}": results}, pd.concat(tables)
 
 
 def prediction_table(predicted: np.ndarray, truth: np.ndarray, *, labels: str, pooling: str) -> pd.DataFrame:

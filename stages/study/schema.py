@@ -131,24 +131,23 @@ class Contrastive(Section):
     solarize_probability: Fraction
 
 
-class Colours(Section):
-    """Of objectives whose publication leaves colours alone."""
+class WeakView(Section):
+    """A crop, and colours of objectives whose publication leaves them alone."""
 
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     jitter_probability: Fraction
     jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
     grey_probability: Fraction
 
 
-class Masked(Colours):
+class Masked(WeakView):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
     mask_unit: Count
-    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
 
 
-class Autoencoder(Colours):
+class Autoencoder(WeakView):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
     normalize_target: bool
-    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     decoder_width: Annotated[int, Field(ge=4)]
     decoder_depth: Count
     decoder_heads: Count
@@ -195,8 +194,7 @@ class Dino(Section):
         return self
 
 
-class Supervised(Colours):
-    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+class Supervised(WeakView):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 

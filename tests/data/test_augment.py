@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data import augment
+from stages.study.schema import WeakView
 from stages.study.seeds import Draws
 
 
@@ -138,3 +139,18 @@ def test_probability_is_per_image():
     draws = Draws(torch.Generator().manual_seed(0), batch=4000)
     changed = augment.with_probability(images + 1, images, 0.2, draws=draws)
     assert changed.mean().item() == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_weak_view_is_a_crop_and_colours_only_where_they_are_asked_for(images):
+    def view(**colours):
+        settings = WeakView(**{"crop_scale_min": 0.4, "jitter_strength": 1.0} | colours)
+        draws = Draws(torch.Generator().manual_seed(0), batch=len(images))
+        return augment.weak_view(images, settings=settings, draws=draws)
+
+    draws = Draws(torch.Generator().manual_seed(0), batch=len(images))
+    crop = augment.random_resized_crop_flip(images, scale_min=0.4, draws=draws)
+    assert torch.equal(view(jitter_probability=0.0, grey_probability=0.0), crop)
+    grey = view(jitter_probability=0.0, grey_probability=1.0)
+    assert torch.equal(grey, augment.rgb_to_grayscale(crop))
+    jittered = view(jitter_probability=1.0, grey_probability=0.0)
+    assert all(not torch.equal(one, other) for one, other in zip(jittered, crop, strict=True))

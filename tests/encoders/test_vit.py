@@ -13,6 +13,7 @@ from stages.encoders.vit import (
     encode_class_token,
     encode_visible,
     load_encoder,
+    pooled_features,
     save_encoder,
     share_positions,
     sincos_positions,
@@ -39,6 +40,13 @@ def images():
 
 def test_encode_is_timms_forward(encoder, images):
     torch.testing.assert_close(encode(encoder, embed(encoder, images)), encoder(images))
+
+
+def test_pooled_features_are_the_class_token_and_the_mean_of_the_others(encoder, images):
+    tokens = encoder.forward_features(images)
+    expected = {"cls": tokens[:, 0], "mean": tokens[:, 1:].mean(dim=1)}
+    torch.testing.assert_close(pooled_features(encoder, images), expected)
+    assert not any(rows.requires_grad for rows in pooled_features(encoder, images).values())
 
 
 def test_the_class_token_alone_is_that_of_all_tokens_and_so_are_its_gradients(encoder, images):
