@@ -9,10 +9,13 @@ import yaml
 from dvc.repo import Repo
 
 from stages.study.fingerprint import closure
+from stages.study.lockfile import stage_addresses
 from stages.study.params import declared_params, load_params
+from tests.project import as_dvc_repository, copy_project
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+AUGMENTED = {"linear_augmented": {"arms": ["cl", "mim"]}}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,32 @@ def test_every_objective_is_covered_whether_an_arm_has_it_or_not():
         declared = [dep.replace("${item.objective}", name) for dep in deps]
         for path in closure("stages.pretrain", f"stages.objectives.{name}", root=ROOT):
             assert any(path.is_relative_to(dep) for dep in declared), f"{name}: {path}"
+
+
+def test_augmented_probing_is_covered_although_no_arm_has_it():
+    deps = STAGES["linear_augmented"]["deps"]
+    for path in closure("stages.linear_augmented", root=ROOT):
+        assert any(path.is_relative_to(dep) for dep in deps), path
+
+
+def test_a_list_that_is_empty_leaves_a_stage_away(resolved, tmp_path):
+    assert not any(name.startswith("linear_augmented") for name in resolved)
+    project = as_dvc_repository(copy_project(tmp_path / "study", changes=AUGMENTED))
+    with Repo(str(project)) as repo:
+        named = {stage.addressing.split(":")[-1]: stage for stage in repo.index.stages}
+        repo.index.check_graph()
+        before_summary = set(repo.index.graph.successors(named["summary"]))
+    added = {"linear_augmented@cl", "linear_augmented@mim"}
+    assert set(named) - set(resolved) == added
+    assert {named[name] for name in added} < before_summary
+    assert stage_addresses(STAGES, load_params(project / "params.yaml")) == list(named)
+    for name in added:
+        arm = name.partition("@")[2]
+        keys = [key for dep in named[name].deps if dep.hash_name == "params" for key in dep.params]
+        ours = declared_params(
+            "linear_augmented", load_params(project / "params.yaml"), project / "dvc.yaml", arm=arm
+        )
+        assert sorted(keys) == sorted(ours) and not any("arms" in key for key in keys)
 
 
 def test_the_closure_is_what_python_really_imports():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -303,6 +303,27 @@ class Probes(Section):
         return ((name, settings) for name, settings in super().__iter__() if settings is not None)
 
 
+class LinearAugmented(Section):
+    """A linear probe of augmented images, of those arms alone that it names."""
+
+    arms: list[Name]
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    validation_fraction: Share
+
+    @property
+    def peak_lr(self) -> float:
+        """The first rate of the steepest of the heads, at its batch size."""
+        return max(self.learning_rates) * self.batch_size / 256
+
+    # No decay, warm-up or clipping, in any of the publications.
+    weight_decay: ClassVar[float] = 0.0
+    warmup_epochs: ClassVar[float] = 0.0
+    clip_grad: ClassVar[float | None] = None
+
+
 class Finetune(Section):
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
@@ -383,6 +404,7 @@ class Study(Section):
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     features: Features
     probes: Probes
+    linear_augmented: LinearAugmented
     finetune: Finetune
     robustness: Robustness
     analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
@@ -408,6 +430,9 @@ class Study(Section):
                 f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
                 f"{grid} patches of a side"
             )
+        for name in self.linear_augmented.arms:
+            if name not in self.arms:
+                raise ValueError(f"linear_augmented.arms: no arm {name!r}; there are: {', '.join(self.arms)}")
         for name, arm in self.arms.items():
             place, depth = arm.mim_block or 1, arm.depth or self.vit.depth
             if place > 1 and (place % 1 or place > depth):

@@ -29,11 +29,15 @@ class Recipe(Protocol):
 
     epochs: int
     batch_size: int
-    weight_decay: float
-    warmup_epochs: float
 
     @property
     def peak_lr(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+    @property
+    def warmup_epochs(self) -> float: ...
 
     @property
     def clip_grad(self) -> float | None: ...
@@ -46,11 +50,12 @@ def train(
     batches: Callable[[int, list[np.ndarray]], Iterator[Tensor]],
     images: int,
     recipe: Recipe,
-    betas: tuple[float, float],
-    layer_decay: float | None,
     seed: int,
     fabric: Fabric,
     checkpoints: Checkpoints,
+    optimizer: torch.optim.Optimizer | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    layer_decay: float | None = None,
     min_lr: float = 0.0,
     milestone: float | None = None,
     weight_decay_end: float | None = None,
@@ -61,8 +66,9 @@ def train(
     inputs:  (uint8 batch (B, 3, S, S) on the device, its indices, draws) to what forward takes
     batches: uint8 batches for an epoch and its list of index arrays
     images:  how many there are to draw from
+    optimizer: of the task's own parameters; None: AdamW with betas, and layer_decay and decay_all as
+             `parameter_groups` has them. The rate of a group is that of the schedule times its lr_scale
     min_lr, milestone, weight_decay_end: how rate and decay end, see `learning_rate`, `rising_weight_decay`
-    decay_all: see `parameter_groups`
     Everything random is derived from the seed and the epoch, so a run that goes on from a checkpoint ends in
     the same bytes as one that was never stopped. Several processes share each batch, and each image is
     augmented as if there were one.
@@ -76,11 +82,12 @@ def train(
         raise StudyError(f"{name}: batch_size {recipe.batch_size} is more than the {images} training images")
     total_steps = recipe.epochs * steps_per_epoch
     rows = rows_of(fabric.global_rank, of=fabric.world_size, batch_size=recipe.batch_size)
-    groups = parameter_groups(
-        task, weight_decay=recipe.weight_decay, layer_decay=layer_decay, decay_all=decay_all
-    )
-    decayed = [bool(group["weight_decay"]) for group in groups]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.peak_lr, betas=betas, fused=fuses_adamw(fabric))
+    if optimizer is None:
+        groups = parameter_groups(
+            task, weight_decay=recipe.weight_decay, layer_decay=layer_decay, decay_all=decay_all
+        )
+        optimizer = torch.optim.AdamW(groups, lr=recipe.peak_lr, betas=betas, fused=fuses_adamw(fabric))
+    decayed = [bool(group["weight_decay"]) for group in optimizer.param_groups]
     history: History = []
 
     # Resume
