@@ -67,6 +67,7 @@ def results(study: Study) -> list[Path]:
         Path("results/specifications.csv"),
     ]
     files += [path for path in map(gradients_table, study.arms) if path.is_file()]  # hybrids have one
+    files += [probe_metrics("linear_augmented", arm) for arm in study.linear_augmented.arms]
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
         files += [finetune_metrics(arm), robustness_table(arm), model_dir(arm) / "history.csv"]

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from stages.render.prose import decimals_for, fixed, interval, listed, number
 from stages.render.provenance import portable
+from stages.render.results import AUGMENTED, FINE_TUNED
 from stages.render.similarity import similarity_curves
 from stages.render.style import label_of
 from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
@@ -55,7 +56,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     rows |= {
         "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
         f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",
-        "Probes": listed(dict(study.probes)),
+        "Probes": listed([*dict(study.probes), *([AUGMENTED] if study.linear_augmented.arms else [])]),
         "Analyses": listed(study.analyses),
     }
     unreadable = len(manifest.get("unreadable", []))
@@ -82,7 +83,10 @@ def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
         cells.setdefault(place, {})[row["label"]] = nowrap(interval(*percent, decimals=1))
         if row["chance"] is not None and not pd.isna(row["chance"]):
             chance[place] = fixed(100 * row["chance"], decimals=1)
-    evaluations = list(dict.fromkeys(evaluation for evaluation, _ in cells))
+    # Fine-tuning comes last, whatever the first arm was not probed by.
+    evaluations = sorted(
+        dict.fromkeys(evaluation for evaluation, _ in cells), key=lambda name: name == f"{FINE_TUNED} (%)"
+    )
     cells = {place: cells[place] for place in sorted(cells, key=lambda place: evaluations.index(place[0]))}
     frame = pd.DataFrame(cells, dtype=object).reindex(list(dict.fromkeys(accuracies["label"])))
     if chance:

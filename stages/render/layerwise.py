@@ -4,7 +4,7 @@ import pandas as pd
 
 from stages.render.captions import depth_caption
 from stages.render.intervals import bootstrap_interval
-from stages.render.prose import decimals_for, interval, listed
+from stages.render.prose import decimals_for, interval, listed, on_set
 from stages.render.tables import Arms, arms_by_label, block_curve, image_matrix, stacked
 from stages.study.errors import StudyError
 from stages.study.paths import probe_predictions
@@ -89,11 +89,6 @@ def layerwise_caption(curves: pd.DataFrame, lost: pd.DataFrame, *, labels: str, 
         f"image: {'; '.join(said)}."
     )
     return depth_caption(curves, measure=measure, unit="%", paper=paper)
-
-
-def on_set(labels: str) -> str:
-    """A label set in a sentence: nothing where images have only their class."""
-    return "" if labels == "class" else f" on {labels}"
 
 
 def _correct(table: pd.DataFrame, labels: str) -> pd.DataFrame:

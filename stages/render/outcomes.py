@@ -11,8 +11,12 @@ from matplotlib.figure import Figure
 from stages.render.curves import Inks, panels, title_of, whole_ticks
 from stages.render.labels import label_ends, label_points, settle
 from stages.render.paper import PaperPoint
-from stages.render.results import FINE_TUNED, loss_parts
+from stages.render.results import AUGMENTED, FINE_TUNED, loss_parts
 from stages.render.style import PAPER, darker, styled
+
+CIRCLE, TRIANGLE = "o", "^"
+THIN = 0.8  # points
+Place = tuple[float, float]
 
 
 def trade_off_figure(
@@ -20,34 +24,44 @@ def trade_off_figure(
 ) -> Figure:
     """Fine-tuned against probed accuracy, a panel per label set, then one per set of the paper's points.
 
+    Circles are of features that are probed as they are, triangles of the probe of augmented images; a thin
+    line joins the two of one arm.
     accuracies: as `results.accuracies` gives them
     paper:      panel title -> points; consecutive points of a sweep are joined where the title says so
     """
-    sets = both_ways(accuracies, probe=probe)
+    sets, augmented = (both_ways(accuracies, probe=name) for name in (probe, AUGMENTED))
     with styled():
         count = len(sets) + len(paper)
         figure, axes = panels(count, height=3.2, columns=3 if count in (3, 5, 6) else 2)
         for axis, (labels, points) in zip(axes, sets.items(), strict=False):
-            _our_points(axis, points, inks=inks)
+            _our_points(axis, points, inks=inks, marker=CIRCLE)
+            if labels in augmented:
+                _our_points(axis, augmented[labels], inks=inks, marker=TRIANGLE)
+                for label, there, here in _pairs(points, augmented[labels]):
+                    axis.plot(*zip(there, here, strict=True), color=inks[label].colour, linewidth=THIN)
             axis.set_title("This study" if labels == "class" else f"This study: {labels}")
         for axis, (title, theirs) in zip(axes[len(sets) :], paper.items(), strict=True):
-            axis.plot([p.linear for p in theirs], [p.finetuned for p in theirs], color=PAPER, marker="o",
-                      linestyle="-" if "λ" in title else "none", linewidth=0.8)  # fmt: skip
+            _paper_points(axis, theirs, sweep="λ" in title)
             axis.set_title(title, color=darker(PAPER, 0.3))
         for place, axis in enumerate(axes):
             axis.margins(x=0.28, y=0.16)
             axis.set_xlabel(f"{probe if place < len(sets) else 'linear'} probe (%)")
             axis.set_ylabel("fine-tuned (%)")
         settle(figure)
-        for axis, points in zip(axes, sets.values(), strict=False):
+        for axis, (labels, points) in zip(axes, sets.items(), strict=False):
             names = [
                 (str(label), 100 * row["probed"], 100 * row["tuned"], inks[str(label)].colour)
                 for label, row in points.iterrows()
             ]
-            label_points(axis, names, avoid=_along_bars(points))
+            avoid = _along_bars(points)
+            if labels in augmented:
+                avoid += _along_bars(augmented[labels])
+                for _, there, here in _pairs(points, augmented[labels]):
+                    avoid += _between(there, here)
+            label_points(axis, names, avoid=avoid)
         for axis, (title, theirs) in zip(axes[len(sets) :], paper.items(), strict=True):
             names = [(point.method, point.linear, point.finetuned, PAPER) for point in theirs]
-            label_points(axis, names, avoid=_along_line(theirs) if "λ" in title else ())
+            label_points(axis, names, avoid=_along_line(theirs, sweep="λ" in title))
     return figure
 
 
@@ -100,7 +114,7 @@ def loss_figure(histories: Mapping[str, list[pd.DataFrame]], *, inks: Inks) -> F
     return figure
 
 
-def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks) -> None:
+def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) -> None:
     for label, row in points.iterrows():
         ink = inks[str(label)]
         spread = {
@@ -108,10 +122,34 @@ def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks) -> None:
             for name in ("probed", "tuned")
         }
         axis.errorbar(100 * row["probed"], 100 * row["tuned"], xerr=spread["probed"], yerr=spread["tuned"],
-                      color=ink.colour, marker=ink.marker, markersize=6, elinewidth=1, capsize=2)  # fmt: skip
+                      color=ink.colour, marker=marker, markersize=6, elinewidth=1, capsize=2)  # fmt: skip
 
 
-def _along_bars(points: pd.DataFrame) -> list[tuple[float, float]]:
+def _paper_points(axis: Axes, points: Sequence[PaperPoint], *, sweep: bool) -> None:
+    """A sweep is of one recipe, the paper's; other points are of the recipes of their own authors."""
+    axis.plot([point.linear for point in points], [point.finetuned for point in points], color=PAPER,
+              marker=CIRCLE if sweep else TRIANGLE, markersize=4.5 if sweep else 6,
+              linestyle="-" if sweep else "none", linewidth=THIN)  # fmt: skip
+    for point in points:
+        if point.last_block is not None:
+            axis.plot([point.linear, point.last_block], 2 * [point.finetuned], color=PAPER, linewidth=THIN)
+            axis.plot(point.last_block, point.finetuned, color=PAPER, marker=CIRCLE, markersize=6)
+
+
+def _pairs(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, Place, Place]]:
+    """Where each label stands in both of two tables, in per cent."""
+    return [
+        (
+            str(label),
+            (100 * row["probed"], 100 * row["tuned"]),
+            (100 * other["probed"][label], 100 * other["tuned"][label]),
+        )
+        for label, row in one.iterrows()
+        if label in other.index
+    ]
+
+
+def _along_bars(points: pd.DataFrame) -> list[Place]:
     """Places along all error bars, in per cent."""
     places = []
     for _, row in (100 * points).iterrows():
@@ -120,10 +158,19 @@ def _along_bars(points: pd.DataFrame) -> list[tuple[float, float]]:
     return places
 
 
-def _along_line(points: Sequence[PaperPoint]) -> list[tuple[float, float]]:
-    """Places along the line that joins the points."""
-    places: list[tuple[float, float]] = []
-    for one, other in pairwise(points):
-        across = np.linspace(one.linear, other.linear, 25)
-        places += zip(across, np.linspace(one.finetuned, other.finetuned, 25), strict=True)
-    return places
+def _along_line(points: Sequence[PaperPoint], *, sweep: bool) -> list[Place]:
+    """Places along the lines that join the points of a sweep, or the two probes of a point."""
+    if sweep:
+        ends = list(pairwise((point.linear, point.finetuned) for point in points))
+    else:
+        ends = [
+            ((point.linear, point.finetuned), (point.last_block, point.finetuned))
+            for point in points
+            if point.last_block is not None
+        ]
+    return [place for one, other in ends for place in _between(one, other)]
+
+
+def _between(one: Place, other: Place) -> list[Place]:
+    """Places along a line."""
+    return list(zip(*(np.linspace(*ends, 25) for ends in zip(one, other, strict=True)), strict=True))

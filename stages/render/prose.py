@@ -76,6 +76,11 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def on_set(labels: str) -> str:
+    """A label set in a sentence: nothing where images have only their class."""
+    return "" if labels == "class" else f" on {labels}"
+
+
 def _display(html: str) -> None:
     from IPython.display import HTML, display  # only where there is a kernel
 

@@ -1,6 +1,6 @@
 """The accuracies, losses and verdicts of the arms: reads exactly the files that the arms and probes name."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,25 @@ from stages.study.errors import StudyError
 from stages.study.paths import finetune_metrics, model_dir, probe_metrics, read_json
 
 FINE_TUNED = "fine-tuned"
+AUGMENTED = "linear, augmented"  # of the arms that are probed so
 CLAIMS = Path("results/claims.json")
 SPECIFICATIONS = Path("results/specifications.csv")
 MANIFEST = Path("data/manifest.json")
 
 
-def accuracies(arms: Arms, *, probes: Iterable[str]) -> pd.DataFrame:
+def accuracies(arms: Arms, *, probes: Iterable[str], augmented: Collection[str] = ()) -> pd.DataFrame:
     """Accuracy of every label under every probe and after fine-tuning.
 
-    returns: label, evaluation (probe or "fine-tuned"), labels (the label set), accuracy, low, high, chance
-             (fractions), arms. Replicates: mean accuracy, from the lowest low to the highest high
+    augmented: the arms that were also probed on augmented images
+    returns: label, evaluation (probe, AUGMENTED or FINE_TUNED), labels (the label set), accuracy, low, high,
+             chance (fractions), arms. Replicates: mean accuracy, from the lowest low to the highest high
     Probes that report no accuracy give no rows; one that reports shares of the labels, rows for each share.
     Raises StudyError naming a file that is missing or lacks a number.
     """
     rows = []
     for label, names in arms_by_label(arms).items():
-        for evaluation in (*probes, FINE_TUNED):
-            sources = [_metrics_file(evaluation, name) for name in names]
-            found = [_label_sets(source) for source in sources]
+        for evaluation, having in _evaluations(names, probes=probes, augmented=augmented).items():
+            found = [_label_sets(_metrics_file(evaluation, name)) for name in having]
             for labels in found[0]:
                 if any(labels not in one for one in found):
                     raise StudyError(
@@ -46,11 +47,11 @@ def accuracies(arms: Arms, *, probes: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def protocols(arms: Arms, *, probes: Iterable[str]) -> dict[str, str]:
+def protocols(arms: Arms, *, probes: Iterable[str], augmented: Collection[str] = ()) -> dict[str, str]:
     """How each evaluation was done, in its own words; arms that differ are joined by a semicolon."""
     said: dict[str, str] = {}
-    for evaluation in (*probes, FINE_TUNED):
-        words = [_read(_metrics_file(evaluation, name)).get("protocol", "") for name in arms]
+    for evaluation, having in _evaluations(arms, probes=probes, augmented=augmented).items():
+        words = [_read(_metrics_file(evaluation, name)).get("protocol", "") for name in having]
         said[evaluation] = "; ".join(dict.fromkeys(word for word in words if word))
     return {evaluation: text for evaluation, text in said.items() if text}
 
@@ -118,8 +119,21 @@ def manifest(path: Path = MANIFEST) -> dict[str, Any]:
     return _read(path, writer="prepare")
 
 
+def _evaluations(
+    names: Iterable[str], *, probes: Iterable[str], augmented: Collection[str]
+) -> dict[str, list[str]]:
+    """Each evaluation, in the order of a table's columns, and which of these arms have it."""
+    names = list(names)
+    found = {probe: names for probe in probes}
+    found[AUGMENTED] = [name for name in names if name in augmented]
+    found[FINE_TUNED] = names
+    return {evaluation: having for evaluation, having in found.items() if having}
+
+
 def _metrics_file(evaluation: str, arm: str) -> Path:
-    return finetune_metrics(arm) if evaluation == FINE_TUNED else probe_metrics(evaluation, arm)
+    if evaluation == FINE_TUNED:
+        return finetune_metrics(arm)
+    return probe_metrics("linear_augmented" if evaluation == AUGMENTED else evaluation, arm)
 
 
 def _label_sets(path: Path) -> dict[str, dict[str, Any]]:
