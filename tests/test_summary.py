@@ -12,7 +12,7 @@ from stages.render.page import page
 from stages.render.provenance import Provenance
 from stages.summary import main
 from tests.render.pages import assert_good_page
-from tests.render.synthetic import make_project
+from tests.render.synthetic import ROOT, make_project, score, write_json
 
 ORIGIN = Provenance(params_digest="abc", params="", inputs=(), versions=())
 BODY = """<h1>{title}</h1><p>What it is.</p><h2>First part</h2>
@@ -40,9 +40,12 @@ def outs(project: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the pages of fourier and attention, in this order, and its summary."""
+    """A project with pages of fourier and attention, in this order, one augmented probe, and its summary."""
     analyses = {"fourier": {"images": 24}, "attention": {"images": 24}}
-    project = make_project(tmp_path_factory.mktemp("summary"), analyses=analyses)
+    augmented = yaml.safe_load((ROOT / "params.yaml").read_text())["linear_augmented"] | {"arms": ["cl"]}
+    project = make_project(tmp_path_factory.mktemp("summary"), analyses=analyses, linear_augmented=augmented)
+    probed = {"labels": {"shape": score(0.777)}, "protocol": "seen anew"}
+    write_json(project / "results/probe/linear_augmented/cl.json", probed)
     (project / "reports/pages").mkdir(parents=True)
     for name in (*analyses, "orphan"):
         html = page(BODY.format(title=f"About {name}"), name=name, provenance=ORIGIN)
@@ -79,6 +82,8 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
     assert "2 image files that could not be read" in text and "Claim <0> & more." in text
     assert "few-shot, 1 % of labels (%)" in text
+    assert "linear, augmented (%)" in text and "77.7 [75.5, 79.8]" in text and "seen anew" in text
+    assert "change the probe on shape by, in points: CL (MoCo v3) +18.7." in text
     assert "59.0 [56.8, 61.1]" in text and "reaches 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
     assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested", "? undecided"]

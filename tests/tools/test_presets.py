@@ -113,6 +113,15 @@ def test_fine_tuning_and_the_linear_probe_are_those_of_the_paper(preset, request
     assert (found.probes.linear.epochs, found.probes.linear.batch_size) == (50, 1024)
 
 
+@pytest.mark.parametrize("preset", ["published", "matched"])
+def test_every_arm_is_probed_on_augmented_images_by_the_recipe_of_moco(preset, request):
+    found = request.getfixturevalue(preset)
+    settings = found.linear_augmented
+    assert settings.arms == list(found.arms)
+    assert (settings.epochs, settings.batch_size, settings.crop_scale_min) == (90, 4096, 0.08)
+    assert 3.0 in settings.learning_rates and settings.peak_lr == max(settings.learning_rates) * 16
+
+
 def test_matched_arms_differ_in_objective_and_seed_alone(published, matched):
     for name, arm in matched.arms.items():
         vit, recipe, _ = recipe_of(matched, name)
