@@ -58,7 +58,7 @@ def shown_maps(arms: Arms) -> dict[int, Maps]:
             maps = found[int(image)]
             maps.blocks[label] = depth
             maps.weights[label] = {
-                (int(block), str(query)): _square(part)
+                (int(block), str(query)): square(part)
                 for (block, query), part in rows.groupby(["block", "query"])
             }
     return found
@@ -101,6 +101,11 @@ def maps_figure(maps: Maps, *, inks: Inks) -> Figure:
             for axis in axes[1 + len(weights) :]:
                 axis.remove()
     return figure
+
+
+def square(rows: pd.DataFrame) -> np.ndarray:
+    """Values by row and column."""
+    return rows.pivot(index="row", columns="column", values="value").to_numpy(dtype=float)
 
 
 def similarity_caption(curves: pd.DataFrame) -> str:
@@ -150,12 +155,8 @@ def _places(cells: int) -> dict[str, tuple[int, int]]:
 
 
 def _picture(frame: pd.DataFrame, *, image: int) -> np.ndarray:
-    parts = [_square(frame[(frame["measure"] == name) & (frame["image"] == image)]) for name in CHANNELS]
+    parts = [square(frame[(frame["measure"] == name) & (frame["image"] == image)]) for name in CHANNELS]
     return np.stack(parts, axis=-1) / 255
-
-
-def _square(rows: pd.DataFrame) -> np.ndarray:
-    return rows.pivot(index="row", columns="column", values="value").to_numpy(dtype=float)
 
 
 def _bare(axis: Axes) -> None:

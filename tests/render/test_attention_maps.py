@@ -1,5 +1,6 @@
 """Maps of queries: the pictures are those of the tables, the words those of the pictures."""
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from stages.render.attention_maps import (
     similarity_caption,
     similarity_curves,
 )
+from stages.render.explorer import explorer, explorer_data
 from stages.render.figures import image_bytes
 from stages.render.style import palette
 from stages.study.errors import StudyError
@@ -83,3 +85,19 @@ def test_arms_that_show_other_images_are_one_line() -> None:
     table.to_csv(TABLE / "cl_a.csv", index=False)
     with pytest.raises(StudyError, match=r"cl_a\.csv: shows image 13, which other arms do not"):
         shown_maps(ARMS)
+
+
+def test_the_explorer_holds_every_map_in_the_order_of_its_queries() -> None:
+    data = explorer_data(ARMS)
+    assert [arm["label"] for arm in data["arms"]] == ["Random init", "CL"]
+    arm = data["arms"][1]
+    assert (arm["grid"], arm["blocks"], len(arm["maps"]), len(arm["maps"][0])) == (3, 3, 2, 3)
+    table = pd.read_csv(TABLE / "cl_a.csv").query("measure == 'map' and image == 12 and block == 2")
+    row = table.query("row == 2 and column == 3").iloc[0]
+    levels = base64.b64decode(arm["maps"][1][1])
+    assert len(levels) == 81 and levels[5 * 9 : 6 * 9] == base64.b64decode(row["map"])
+    assert arm["largest"][1][1][5] == pytest.approx(row["value"], rel=1e-3)
+    image = data["images"][1]
+    assert image["name"] == "held-out image 12" and len(base64.b64decode(image["pixels"])) == 3 * 36
+    html = explorer(ARMS, words="Pick <one>.")
+    assert "Pick &lt;one&gt;." in html and html.count("<script") == 2 and "http" not in html

@@ -1,0 +1,104 @@
+"use strict";
+// Draws what is picked; all data stand in the page. Works by mouse and by keyboard: every choice is a form field.
+for (const root of document.querySelectorAll(".explorer")) {
+  const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+  const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const colours = bytesOf(data.colours);
+  const pick = Object.fromEntries([...root.querySelectorAll("[data-pick]")].map((field) => [field.dataset.pick, field]));
+  const view = Object.fromEntries([...root.querySelectorAll("[data-view]")].map((canvas) => [canvas.dataset.view, canvas]));
+  const fill = (select, names) => {
+    for (const [place, name] of names.entries()) select.add(new Option(name, place));
+  };
+  fill(pick.image, data.images.map((image) => image.name));
+  for (const side of ["left", "right"]) fill(pick[side], data.arms.map((arm) => arm.label));
+  // The first two trained arms, since an untrained one comes first.
+  pick.left.value = Math.min(1, data.arms.length - 1);
+  pick.right.value = Math.min(2, data.arms.length - 1);
+  const armOf = (side) => data.arms[Number(pick[side].value)];
+  const query = { row: 0, column: 0 }; // where it lies, as shares of the image, so that grids of any size have it
+  const cellOf = (arm) => ({ row: Math.floor(query.row * arm.grid), column: Math.floor(query.column * arm.grid) });
+  const mapOf = (arm) => {
+    const image = Number(pick.image.value), count = arm.grid ** 2, cell = cellOf(arm);
+    const block = Math.min(Number(pick.block.value), arm.blocks) - 1, place = cell.row * arm.grid + cell.column;
+    const levels = bytesOf(arm.maps[image][block]).subarray(place * count, (place + 1) * count);
+    return { block: block + 1, levels, largest: arm.largest[image][block][place] };
+  };
+  const paint = (canvas, width, height, colourAt) => {
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+    for (let place = 0; place < width * height; place++) pixels.data.set([...colourAt(place), 255], 4 * place);
+    context.putImageData(pixels, 0, 0);
+  };
+  const mark = (canvas, arm) => {
+    const cell = cellOf(arm), frame = canvas.parentElement.querySelector(".query") || document.createElement("span");
+    frame.className = "query";
+    frame.setAttribute("aria-hidden", "true");
+    const side = 100 / arm.grid;
+    Object.assign(frame.style, { left: `${cell.column * side}%`, top: `${cell.row * side}%`, width: `${side}%`, height: `${side}%` });
+    canvas.parentElement.append(frame);
+  };
+  const told = (arm, map) => {
+    const place = map.levels.indexOf(255), count = arm.grid ** 2;
+    const where = `row ${1 + Math.floor(place / arm.grid)}, column ${1 + (place % arm.grid)}`;
+    return `${arm.label}, block ${map.block} of ${arm.blocks}: most to ${where}, ${(map.largest * count).toFixed(1)} times even attention`;
+  };
+  const cosine = (a, b) => {
+    let product = 0, first = 0, second = 0;
+    for (let place = 0; place < a.length; place++) {
+      product += a[place] * b[place];
+      first += a[place] ** 2;
+      second += b[place] ** 2;
+    }
+    return product / Math.sqrt(first * second);
+  };
+  const draw = () => {
+    const image = data.images[Number(pick.image.value)], pixels = bytesOf(image.pixels), [left, right] = ["left", "right"].map(armOf);
+    paint(view.image, image.width, image.height, (place) => pixels.subarray(3 * place, 3 * place + 3));
+    mark(view.image, left);
+    const cell = cellOf(left), said = [];
+    view.image.setAttribute("aria-label", `${image.name}, the query at row ${cell.row + 1}, column ${cell.column + 1}`);
+    const maps = [["left", left], ["right", right]].map(([side, arm]) => {
+      const map = mapOf(arm);
+      paint(view[side], arm.grid, arm.grid, (place) => colours.subarray(3 * map.levels[place], 3 * map.levels[place] + 3));
+      mark(view[side], arm);
+      said.push(told(arm, map));
+      view[side].setAttribute("aria-label", `Attention map. ${said.at(-1)}`);
+      return map;
+    });
+    pick.block.nextElementSibling.textContent = ` ${pick.block.value}`;
+    if (left.grid === right.grid) said.push(`Cosine between both maps ${cosine(maps[0].levels, maps[1].levels).toFixed(2)}`);
+    root.querySelector(".told").textContent = `Query at row ${cell.row + 1}, column ${cell.column + 1}. ${said.join(". ")}.`;
+  };
+  const fields = () => {
+    const arm = armOf("left"), cell = cellOf(arm);
+    pick.row.max = pick.column.max = arm.grid;
+    pick.row.value = cell.row + 1;
+    pick.column.value = cell.column + 1;
+    pick.block.max = Math.max(...["left", "right"].map((side) => armOf(side).blocks));
+  };
+  const move = (row, column) => {
+    [query.row, query.column] = [row, column].map((share) => Math.min(Math.max(share, 0), 0.9999));
+    fields();
+    draw();
+  };
+  for (const name of ["row", "column"]) {
+    pick[name].addEventListener("input", () => {
+      const typed = Number(pick[name].value), grid = armOf("left").grid;
+      if (typed < 1 || typed > grid || typed % 1) return; // while it is being typed
+      query[name] = (typed - 0.5) / grid;
+      draw();
+    });
+  }
+  for (const name of ["image", "block", "left", "right"]) pick[name].addEventListener("input", () => { fields(); draw(); });
+  for (const canvas of Object.values(view)) {
+    canvas.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      move((event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width);
+    });
+  }
+  root.hidden = false;
+  fields();
+  pick.block.value = pick.block.max;
+  move(0.5, 0.5);
+}
