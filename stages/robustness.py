@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from stages.data.arrays import Manifest, normalize, open_split, read_manifest
@@ -25,9 +26,10 @@ from stages.study.paths import (
     write_json,
     write_text,
 )
-from stages.study.schema import Linear
+from stages.study.schema import Linear, Study
 from stages.study.seeds import generator
-from stages.trials.corrupted import Trial, corrupted
+from stages.trials.blocks import initial_encoder, reinitialised
+from stages.trials.corrupted import Trial, corrupted, pictures
 from stages.trials.stimuli import stimuli
 
 
@@ -65,6 +67,9 @@ def robustness(name: str) -> str:
         "fine-tuned": tuned_classes(torch.cat(logits), manifest),
     }
     table = pd.concat([rows(trials, predicted, head=kind) for kind, predicted in decisions.items()])
+    if params.robustness.reinitialise:
+        lost = without_blocks(trials[0], tuned, head, manifest, params=params, arm=name)
+        table = pd.concat([table, lost])
     if conflict := cue_conflict(trials[0], train, test, manifest, settings=settings, seed=params.seed):
         table = pd.concat([table, rows([conflict[0]], conflict[1], head="linear")])
     write_text(robustness_table(name), table.to_csv(index=False, lineterminator="\n"))
@@ -90,6 +95,30 @@ def probed(
         )
         predicted[labels] = predictions[max(choice, key=lambda key: choice[key])].cpu().numpy()
     return predicted
+
+
+def without_blocks(
+    clean: Trial,
+    tuned: VisionTransformer,
+    head: dict[str, Tensor],
+    manifest: Manifest,
+    *,
+    params: Study,
+    arm: str,
+) -> pd.DataFrame:
+    """Rows of what the fine-tuned encoder sees in clean images without what one of its blocks learnt.
+
+    The level of such a trial is the number of the block, from 1.
+    """
+    device = head["weight"].device
+    initial = initial_encoder(model_dir(arm)).to(device)
+    trials, logits = [], []
+    for block, encoder in reinitialised(tuned, initial):
+        for batch in pictures(open_split("test"), clean.images):
+            inputs = normalize(255 * batch.to(device), mean=manifest.mean, std=manifest.std)
+            logits.append(pooled_features(encoder, inputs)["mean"] @ head["weight"].T + head["bias"])
+        trials.append(clean._replace(name="reinitialised", level=float(block), batches=iter(())))
+    return rows(trials, tuned_classes(torch.cat(logits), manifest), head="fine-tuned")
 
 
 def tuned_classes(logits: Tensor, manifest: Manifest) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from stages.study.paths import robustness_table
 
 NOISE = "frequency_noise"
 CONFLICT = "cue_conflict"
+LOST_BLOCK = "reinitialised"
 COLUMNS = ("trial", "level", "head", "labels", "image", "truth", "rival", "predicted")
 
 
@@ -40,7 +41,7 @@ def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
             caption=noise_caption(noise),
             folder=folder,
         )
-    others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT])]
+    others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT, LOST_BLOCK])]
     show(
         trial_figure(others, inks=inks),
         name="corruptions",

@@ -379,6 +379,7 @@ class Stimuli(Section):
 
 class Robustness(Section):
     images: Count
+    reinitialise: bool
     corruptions: dict[Name, Corruption]
     stimuli: dict[Name, Stimuli]
 
