@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from stages.data.arrays import (
@@ -14,6 +15,7 @@ from stages.data.arrays import (
     read_manifest,
 )
 from stages.data.evaluation import evaluation_subset
+from stages.encoders.decoder import Decoder, load_decoder
 from stages.encoders.vit import DeepTrace, as_trained, load_encoder, trace_deeply
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
@@ -47,6 +49,9 @@ def analyze(*, arm: str, analysis: str) -> str:
     settings = params.analyses[analysis]
     device = pick_device(params.runtime)
     encoder = load_encoder(model_dir(arm)).to(device)
+    decoder = load_decoder(model_dir(arm))
+    if decoder is not None:
+        decoder = decoder.to(device)
     manifest = as_trained(model_dir(arm), read_manifest())
     split = open_split("test")
     chosen = evaluation_subset(len(split.images), settings.images, seed=params.seed)
@@ -56,7 +61,10 @@ def analyze(*, arm: str, analysis: str) -> str:
     def traces() -> Iterator[tuple[Tensor, DeepTrace]]:
         for indices, images in zip(order, batches(split.images, order), strict=True):
             normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
-            yield torch.from_numpy(indices), trace_deeply(encoder, normalized)
+            traced = trace_deeply(encoder, normalized)
+            if decoder is not None:
+                traced = traced._replace(decoded=decoded(decoder, encoder, traced.tokens[-1]))
+            yield torch.from_numpy(indices), traced
 
     rows = 0
     with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
@@ -66,6 +74,17 @@ def analyze(*, arm: str, analysis: str) -> str:
             table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
             rows += len(table)
     return f"{rows} values of {len(chosen)} images"
+
+
+@torch.no_grad()
+def decoded(decoder: Decoder, encoder: VisionTransformer, tokens: Tensor) -> list[Tensor]:
+    """What passes through a decoder that is shown all patches of an image.
+
+    tokens: (B, 1+N, D) after the last block
+    With all of them, as the encoder is measured: the published analysis masks nothing.
+    """
+    every = torch.arange(tokens.shape[1] - 1, device=tokens.device).expand(len(tokens), -1)
+    return decoder.tokens(encoder.norm(tokens), every)
 
 
 if __name__ == "__main__":

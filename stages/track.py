@@ -199,6 +199,8 @@ def measures(path: Path) -> tuple[list[Measure], dict[str, Any]]:
             words = table[[name for name in ("measure", "level", "place", "variant") if name in table]]
             names = words.agg(".".join, axis=1).rename("name")
             table = table.pivot_table(index="block", columns=names, values="value")
+        if "part" in table:  # of an encoder and its decoder
+            table = table[table["part"] == "encoder"]
         if "frequency" in table:
             table = table[table["frequency"] == table["frequency"].max()]
         table = table.groupby("block").mean(numeric_only=True).drop(columns=AXES, errors="ignore")

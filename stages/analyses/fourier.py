@@ -18,17 +18,23 @@ def measure(
     """Relative log amplitude of every image, block and frequency.
 
     traces: image indices (B,) and what passes through the encoder
-    yields: tables with the columns image, block (0 = after embedding), frequency (units of π), log_amplitude
+    yields: tables with the columns image, part (encoder or decoder), block (0 = after its embedding),
+            frequency (units of π), log_amplitude
+    Paper: Fig. 8; of the decoder of MAE, Fig. 11.
     """
     for images, trace in traces:
-        for block, tokens in enumerate(trace.tokens):
-            amplitude = relative_log_amplitude(tokens[:, trace.num_prefix_tokens :])[:, 1:]  # DC is 0
+        encoded = [("encoder", number, tokens) for number, tokens in enumerate(trace.tokens)]
+        decoded = [("decoder", number, tokens) for number, tokens in enumerate(getattr(trace, "decoded", ()))]
+        for part, block, tokens in encoded + decoded:
+            prefix = trace.num_prefix_tokens if part == "encoder" else 1
+            amplitude = relative_log_amplitude(tokens[:, prefix:])[:, 1:]  # DC is 0
             batch, bins = amplitude.shape
-            grid = round((tokens.shape[1] - trace.num_prefix_tokens) ** 0.5)
+            grid = round((tokens.shape[1] - prefix) ** 0.5)
             frequency = 2 * np.arange(1, bins + 1) / grid
             yield pd.DataFrame(
                 {
                     "image": images.repeat_interleave(bins).numpy(),
+                    "part": part,
                     "block": block,
                     "frequency": np.tile(frequency.round(6), batch),
                     "log_amplitude": amplitude.flatten().cpu().numpy(),

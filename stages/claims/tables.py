@@ -71,7 +71,8 @@ class Tables:
             path = analysis_table(analysis, arm)
             named = [name for name in where if name != "apart"]
             table = self._read(path, "image", *places, column, *named)
-            kept = pd.Series(True, index=table.index)
+            # The decoder of an arm that has one is none of its encoder's blocks.
+            kept = table["part"] == "encoder" if "part" in table else pd.Series(True, index=table.index)
             for name, value in where.items():
                 kept &= (table["block"] - table["other_block"] if name == "apart" else table[name]) == value
             if not kept.any():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -39,6 +40,8 @@ class DeepTrace(NamedTuple):
 
     attended: L tensors like tokens: after the self-attention is added, before the MLP
     heads:    L tensors (B, prefix+N, H, width of a head): attention times values, before the heads are mixed
+    decoded:  what passes through the decoder of a masked autoencoder, which is shown the whole image: after
+              its embedding, then after each of its blocks, (B, 1+N, its width); empty where there is none
     """
 
     tokens: list[Tensor]
@@ -46,6 +49,7 @@ class DeepTrace(NamedTuple):
     num_prefix_tokens: int
     attended: list[Tensor]
     heads: list[Tensor]
+    decoded: Sequence[Tensor] = ()
 
 
 class Architecture(Vit):

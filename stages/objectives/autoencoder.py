@@ -13,11 +13,12 @@ positions are those of all arms of the study (by default fixed sine-cosine, as M
 import math
 
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
-from torch import Tensor, nn
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
 from stages.data.augment import Normalize, weak_view
-from stages.encoders.vit import embed, encode_visible, sincos_positions
+from stages.encoders.decoder import Decoder
+from stages.encoders.vit import embed, encode_visible
 from stages.objectives.losses import masked_mse
 from stages.objectives.masked import random_mask
 from stages.study.schema import Arm, Autoencoder, Objectives
@@ -65,44 +66,3 @@ class MaskedAutoencoder(Task):
         encoded = encode_visible(self.encoder, embed(self.encoder, images), visible)
         pixels = self.decoder(encoded, visible)
         return {"loss": masked_mse(pixels, images, mask, normalize=self.settings.normalize_target)}
-
-
-class Decoder(nn.Module):
-    """A small ViT from the encoded visible patches of an image to the pixels of all its patches."""
-
-    positions: Tensor
-
-    def __init__(
-        self, *, grid: int, patch_size: int, encoder_width: int, width: int, depth: int, heads: int
-    ) -> None:
-        super().__init__()
-        self.embed = nn.Linear(encoder_width, width)
-        self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(width), std=0.02))
-        positions = torch.cat([torch.zeros(1, width), sincos_positions(grid, width)])  # class token first
-        self.register_buffer("positions", positions)
-        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.pixels = nn.Linear(width, patch_size**2 * 3)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-
-    def forward(self, encoded: Tensor, visible: Tensor) -> Tensor:
-        """The pixels (B, N, p·p·3) of all patches; encoded and visible as in `tokens`."""
-        return self.pixels(self.norm(self.tokens(encoded, visible)[-1])[:, 1:])
-
-    def tokens(self, encoded: Tensor, visible: Tensor) -> list[Tensor]:
-        """What passes through the decoder.
-
-        encoded: (B, 1+n, encoder width), the class token and the visible patches, from `encode_visible`
-        visible: (B, n) indices of the visible patches
-        returns: depth+1 tensors (B, 1+N, width): after embedding, then after each block; no final norm
-        """
-        class_token, seen = self.embed(encoded).split([1, visible.shape[1]], dim=1)
-        hidden = self.mask_token.to(seen.dtype).expand(len(seen), len(self.positions) - 1, -1)
-        patches = hidden.scatter(1, visible[:, :, None].expand_as(seen), seen)
-        tokens = [torch.cat([class_token, patches], dim=1) + self.positions]
-        for block in self.blocks:
-            tokens.append(block(tokens[-1]))
-        return tokens

@@ -76,6 +76,23 @@ def log_amplitude() -> tuple[PaperCurve, PaperCurve]:
     )
 
 
+def with_decoder() -> tuple[PaperCurve, PaperCurve]:
+    """Relative log amplitude of MAE at 6/7 π: its encoder, and its decoder from embedding to last block.
+
+    The depth is in blocks; the decoder starts where the encoder ends.
+    Paper: Fig. 11; read off pixels, ±0.03.
+    """
+    encoder = (-3.07, -2.10, -2.28, -2.38, -2.34, -2.35, -2.31, -2.32, -2.27, -2.24, -2.18, -2.15, -2.52)
+    decoder = (-3.45, -3.20, -3.07, -3.01, -3.02, -3.16, -3.23, -3.30, -3.19)
+    read = f"{PIXELS}, ±0.03"
+    return (
+        PaperCurve("MAE", "Fig. 11", tuple(float(block) for block in range(13)), encoder, read),
+        PaperCurve(
+            "decoder of MAE", "Fig. 11", tuple(float(12 + block) for block in range(9)), decoder, read
+        ),
+    )
+
+
 def layerwise() -> tuple[PaperCurve, PaperCurve, PaperCurve]:
     """Linear probing of every block in per cent: MoCo v3, SimMIM and MAE.
 

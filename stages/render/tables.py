@@ -23,12 +23,13 @@ def arms_by_label(arms: Arms) -> dict[str, list[str]]:
 
 
 def analysis_rows(
-    analysis: str, arm: str, *, columns: Sequence[str], words: Sequence[str] = ()
+    analysis: str, arm: str, *, columns: Sequence[str], words: Sequence[str] = (), part: str = "encoder"
 ) -> pd.DataFrame:
     """The tidy table of one analysis of one arm, one row per image and place.
 
     columns: those that are needed besides `image`
     words:   those besides that need not hold numbers
+    part:    whose rows to keep of a table that tells encoder and decoder apart
     Raises StudyError naming the file if it is missing, empty, lacks a column or holds a number that is none.
     """
     path = analysis_table(analysis, arm)
@@ -43,6 +44,8 @@ def analysis_rows(
         raise StudyError(f"{path}: no column {', '.join(lacking)}; there are: {', '.join(frame)}")
     if frame.empty:
         raise StudyError(f"{path}: no rows")
+    if "part" in frame:
+        frame = frame[frame["part"] == part]
     for column in columns:
         numbers = pd.to_numeric(frame[column], errors="coerce")
         bad = int((~np.isfinite(numbers)).sum())

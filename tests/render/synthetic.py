@@ -15,6 +15,7 @@ DISTANCE = {
     "random": (16.5, 16.5),
     "contrastive": (13.6, 16.2),
     "masked": (12.8, 11.9),
+    "autoencoder": (12.8, 11.9),
     "hybrid": (13.1, 15.4),
     "layered": (12.9, 15.8),
 }
@@ -22,6 +23,7 @@ NMI = {
     "random": (0.0004, 0.0004),
     "contrastive": (0.034, 0.002),
     "masked": (0.072, 0.061),
+    "autoencoder": (0.072, 0.061),
     "hybrid": (0.058, 0.012),
     "layered": (0.061, 0.006),
 }
@@ -29,6 +31,7 @@ AMPLITUDE = {
     "random": (-3.6, -4.1),
     "contrastive": (-3.6, -4.7),
     "masked": (-3.6, -3.9),
+    "autoencoder": (-3.6, -3.9),
     "hybrid": (-3.6, -4.3),
     "layered": (-3.6, -4.5),
 }
@@ -36,16 +39,25 @@ UNISON = {
     "random": (0.83, 0.98),
     "contrastive": (0.90, 0.99),
     "masked": (0.79, 0.60),
+    "autoencoder": (0.79, 0.60),
     "hybrid": (0.82, 0.94),
     "layered": (0.80, 0.96),
 }
-ACCURACY = {"random": 0.21, "contrastive": 0.55, "masked": 0.37, "hybrid": 0.57, "layered": 0.56}
+ACCURACY = {
+    "random": 0.21,
+    "contrastive": 0.55,
+    "masked": 0.37,
+    "autoencoder": 0.4,
+    "hybrid": 0.57,
+    "layered": 0.56,
+}
 
 
 COSINE = {  # of positions in the last block; raw and centred
     "random": (0.62, 0.30),
     "contrastive": (0.95, 0.85),
     "masked": (0.71, 0.35),
+    "autoencoder": (0.71, 0.35),
     "hybrid": (0.88, 0.62),
     "layered": (0.90, 0.66),
 }
@@ -100,7 +112,11 @@ def write_arm(
     depth = place["block"] / blocks
     course = between(AMPLITUDE[objective], depth) + 0.5 * np.sin(3 * depth) * (objective == "masked")
     amplitude = course * (place["frequency"] / 0.75) ** 0.6 + generator.normal(0, 0.15, len(place))
-    write_csv(folder / f"results/analysis/fourier/{name}.csv", place.assign(log_amplitude=amplitude))
+    frequencies = place.assign(log_amplitude=amplitude, part="encoder")
+    if objective == "autoencoder":
+        below = frequencies.assign(log_amplitude=amplitude - 1, part="decoder")
+        frequencies = pd.concat([frequencies, below[below["block"] <= 2]])
+    write_csv(folder / f"results/analysis/fourier/{name}.csv", frequencies)
 
     write_csv(
         folder / f"results/analysis/singular_values/{name}.csv",
@@ -218,7 +234,7 @@ def layerwise_table(objective: str, *, images: int, blocks: int, seed: int) -> p
     ).to_frame(index=False)
     depth = place["block"] / blocks
     best = round(0.6 * blocks) if objective == "masked" else blocks
-    rise = {"random": 0.0, "contrastive": 0.5, "masked": 0.4, "hybrid": 0.5, "layered": 0.5}[objective]
+    rise = 0.0 if objective == "random" else 0.4 if objective == "masked" else 0.5
     chance = 0.2 + rise * np.minimum(depth, 2 * best / blocks - depth) + 0.1 * (place["labels"] == "shape")
     difficulty = generator.random((2, images))[(place["labels"] == "shape").astype(int), place["image"]]
     right = (0.8 * difficulty + 0.2 * generator.random(len(place))) < chance
