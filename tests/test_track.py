@@ -19,9 +19,10 @@ from sqlalchemy import Engine, event
 from stages import track
 from stages.study.errors import StudyError
 from stages.study.lockfile import flat, stage_addresses
+from stages.study.measures import measures
 from stages.study.params import load_params
 from stages.study.tracking import MEMBER, PARENT, Store, connect, make_database, pending_file
-from tests.tracked_study import PROJECT, make_study
+from tests.tracked_study import PROJECT, make_study, repro
 
 
 @pytest.fixture(scope="session")
@@ -35,29 +36,48 @@ def empty_database(tmp_path_factory):
     return database
 
 
+class Server:
+    """A `mlflow server` process on this machine, with a database in a folder of its own."""
+
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder, self.uri = folder, f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=os.environ | quiet,
+            start_new_session=True,
+        )
+
+    def wait(self):
+        deadline = time.monotonic() + 90
+        while socket.socket().connect_ex(("127.0.0.1", self.port)):
+            assert time.monotonic() < deadline, "mlflow server did not start"
+            time.sleep(0.2)
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=20)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def server(tmp_path_factory, empty_database):
-    """The URI of an MLflow server, which starts while the other tests run: it takes ten seconds."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_database, folder / "mlflow.db")
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        env=os.environ | quiet,
-        start_new_session=True,
-    )
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=20)
+    """An MLflow server, which starts while the other tests run: it takes ten seconds."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    shutil.copy(empty_database, server.folder / "mlflow.db")
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture
@@ -114,7 +134,7 @@ def test_the_stages_are_those_that_dvc_resolves():
 def test_every_stage_has_a_run_with_what_belongs_to_it(study):
     assert "14 of 14 stages were new" in track.track()
     found = runs()
-    assert set(found) == {*addresses(), "study"}
+    assert set(found) == {*addresses(), "arm@cl", "study"}
     assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
     pretrain, knn = found["pretrain@cl"][0], found["probe@cl-knn"][0]
     assert pretrain.data.params["arms.cl.objective"] == "contrastive"
@@ -136,6 +156,69 @@ def test_every_stage_has_a_run_with_what_belongs_to_it(study):
     assert not list(study.glob(f"mlruns/artifacts/{pretrain.info.run_id}/artifacts/*"))
 
 
+def test_what_is_measured_of_an_arm_and_its_recipe_are_named_as_in_every_other_arm(study):
+    make_study(study, arms=("cl", "hybrid"))
+    params = yaml.safe_load((study / "params.yaml").read_text())
+    params["arms"]["hybrid"] |= {"lr": 0.5, "seed": 7}
+    (study / "params.yaml").write_text(yaml.safe_dump(params))
+    repro(study, params)
+    track.track()
+    found = runs()
+    cl, hybrid = (found[f"arm@{arm}"][0] for arm in ("cl", "hybrid"))
+    assert cl.info.run_name == "cl" and cl.data.tags["study.arm"] == "cl"
+    assert set(cl.data.metrics) == set(hybrid.data.metrics)
+    assert cl.data.metrics == {
+        "pretrain.loss": 1.5,
+        "pretrain.lr": 0.05,
+        "knn.shape.accuracy": 0.2,
+        "linear.shape.accuracy": 0.5,
+        "finetune.loss": 1.5,
+        "finetune.lr": 0.05,
+        "finetune.shape.accuracy": 0.5,
+        "robustness.shape.accuracy": 0.5,
+        "attention.distance": 4.5,
+        "attention.nmi": 0,
+        "fourier.log_amplitude": -3,
+    }
+    assert history(cl, "finetune.loss") == [(0, 2.5), (1, 1.5)]
+    assert history(cl, "attention.distance") == [(1, 9), (2, 4.5)]
+    assert set(cl.data.params) == set(hybrid.data.params)
+    assert not [name for name in cl.data.params if name.startswith("arms.")]
+    names = ("objective", "cl_weight", "pretrain.lr", "pretrain.epochs", "seed", "vit.width", "probes.knn.k")
+    lr, epochs = params["pretrain"]["lr"], str(params["pretrain"]["epochs"])
+    values = [[run.data.params[name] for name in names] for run in (cl, hybrid)]
+    assert values[0] == ["contrastive", "null", str(lr), epochs, str(params["seed"]), "48", "20"]
+    assert values[1] == ["hybrid", "0.2", "0.5", epochs, "7", "48", "20"]
+
+
+def test_an_imported_arm_has_no_recipe_of_ours(study):
+    params = yaml.safe_load((study / "params.yaml").read_text())
+    params["arms"] = {"moco": {"objective": "imported", "weights": "vit.pth", "format": "moco_v3"}}
+    (study / "params.yaml").write_text(yaml.safe_dump(params))
+    shown = track.recipe(
+        {"pretrain.lr": 1, "probes.knn.k": 20}, arm="moco", study=load_params(), folder=study / "models/cl"
+    )
+    assert not [name for name in shown if name.startswith(("pretrain.", "objectives."))]
+    assert (shown["weights"], shown["vit.width"], shown["probes.knn.k"]) == ("vit.pth", 48, 20)
+
+
+def test_the_images_are_a_data_set_of_what_reads_them(study):
+    track.track()
+    found = runs()
+    reading = {name for name, (run,) in found.items() if run.inputs.dataset_inputs}
+    assert reading == {
+        "study",
+        "arm@cl",
+        *(f"{stage}@cl" for stage in ("pretrain", "features", "finetune", "robustness")),
+        *(f"probe@cl-{probe}" for probe in ("knn", "linear")),
+        *(f"analyze@cl-{analysis}" for analysis in ("attention", "fourier")),
+    }
+    data = found["study"][0].inputs.dataset_inputs[0].dataset
+    assert (data.name, data.digest) == ("images", "d1g35t")
+    profile = {"images": {"train": 8}, "classes": {"shape": 1}, "image_size": None}
+    assert json.loads(data.profile) == profile and json.loads(data.source) == {"uri": "path/to/images"}
+
+
 def test_of_a_table_of_several_measures_each_has_its_own_curve(tmp_path):
     rows = [
         ("rankme", "token", "after", block, image, 0, block + image) for block in (1, 2) for image in (0, 4)
@@ -144,7 +227,7 @@ def test_of_a_table_of_several_measures_each_has_its_own_curve(tmp_path):
     rows += [("log_sigma", "token", "after", 2, -1, index, -index) for index in (1, 2)]
     columns = ["measure", "level", "place", "block", "image", "index", "value"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "cl.csv", index=False)
-    numbers, _ = track.measures(tmp_path / "cl.csv")
+    numbers, _ = measures(tmp_path / "cl.csv")
     assert sorted(numbers) == [
         ("rankme.token.after", 3, 1),
         ("rankme.token.after", 4, 2),
@@ -158,7 +241,7 @@ def test_neighbouring_blocks_stand_for_the_pairs_of_a_table_of_similarities(tmp_
     rows += [(None, "cka", "centred", block, other, 0.1 * other) for block, other in ((1, 0), (2, 0), (2, 1))]
     table = pd.DataFrame(rows, columns=["image", "measure", "variant", "block", "other_block", "value"])
     table.to_csv(tmp_path / "cl.csv", index=False)
-    numbers, _ = track.measures(tmp_path / "cl.csv")
+    numbers, _ = measures(tmp_path / "cl.csv")
     assert sorted(numbers) == [
         ("cka.centred", 0, 1),
         ("cka.centred", 0.1, 2),
@@ -186,7 +269,8 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
     }
     assert history(whole, "cl.attention.distance") == [(1, 9), (2, 4.5)]
     params = flat(yaml.safe_load((study / "params.yaml").read_text()))
-    shown = {name for name in params if name.split(".")[0] != "runtime"} | {"claims.frequency.verdict"}
+    shown = {name for name in params if not name.startswith(("runtime.", "linear_augmented."))}
+    shown |= {"linear_augmented.arms", "claims.frequency.verdict"}  # no arm is probed so, so no stage ran
     assert set(whole.data.params) == shown
     assert artifact(whole, "index.html") == "<html>report</html>"
     assert artifact(whole, "figures/attention/figure.png") == "PNG"
@@ -200,9 +284,16 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
         ["frequency", 2, "all", 0, "undecided"],
     ]
     assert [row[stages["columns"].index("stage")] for row in stages["data"]] == addresses()
-    link = f"[cl-knn](#/experiments/{whole.info.experiment_id}/runs/{found['probe@cl-knn'][0].info.run_id})"
-    assert link in whole.data.tags["mlflow.note.content"]
-    assert all(found[stage][0].data.tags[PARENT] == whole.info.run_id for stage in addresses())
+    note = whole.data.tags["mlflow.note.content"]
+    assert f"[cl-knn](#/experiments/1/runs/{found['probe@cl-knn'][0].info.run_id}?" in note
+    assert f"runs?searchFilter=tags.%22study.kind%22%20%3D%20%27arm%27%20and%20tags.%22{MEMBER}%22" in note
+    assert f"#/compare-runs?runs=%5B%22{found['arm@cl'][0].info.run_id}%22%5D" in note
+    assert found["arm@cl"][0].data.tags[PARENT] == whole.info.run_id
+    above = {"arm@cl": [stage for stage in addresses() if "@cl" in stage]}
+    above["study"] = [stage for stage in addresses() if "@cl" not in stage]
+    for run, stages in above.items():
+        assert stages
+        assert {found[stage][0].data.tags[PARENT] for stage in stages} == {found[run][0].info.run_id}
 
 
 def test_tracking_again_adds_nothing(study):
@@ -218,12 +309,14 @@ def test_two_states_share_the_runs_of_what_did_not_change(study):
     assert "3 of 14 stages were new" in track.track()
     found = runs()
     again = {stage for stage, some in found.items() if len(some) == 2}
-    assert again == {"probe@cl-knn", "decide", "summary", "study"}
+    assert again == {"probe@cl-knn", "decide", "summary", "arm@cl", "study"}
     first, second = found["study"]
     states = [run.data.tags["study.key"][:8] for run in found["study"]]
-    assert found["pretrain@cl"][0].data.tags[PARENT] == first.info.run_id
+    arms = [run.info.run_id for run in found["arm@cl"]]
+    assert found["pretrain@cl"][0].data.tags[PARENT] == arms[0]
     assert found["pretrain@cl"][0].data.tags[MEMBER].split() == states
-    assert [run.data.tags[PARENT] for run in found["probe@cl-knn"]] == [first.info.run_id, second.info.run_id]
+    assert [run.data.tags[PARENT] for run in found["probe@cl-knn"]] == arms
+    assert [run.data.tags[PARENT] for run in found["arm@cl"]] == [first.info.run_id, second.info.run_id]
     assert found["pretrain@cl"][0].info.run_id in second.data.tags["mlflow.note.content"]
     assert [run.data.metrics["cl.knn.shape.accuracy"] for run in found["study"]] == [0.2, 0.4]
     make_study(study, k=20)
@@ -253,7 +346,7 @@ def test_without_a_server_the_study_goes_on_and_the_next_run_catches_up(study, m
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     track.main()
     assert not pending_file().exists()
-    assert set(runs()) == {*addresses(), "study"}
+    assert set(runs()) == {*addresses(), "arm@cl", "study"}
 
 
 def test_an_experiment_deleted_by_hand_comes_back(study):
@@ -283,6 +376,7 @@ def test_a_server_that_never_answers_is_given_up(study, monkeypatch, capsys):
         ("log_table", 1, OSError("database or disk is full")),
         ("set_terminated", 13, OSError("database or disk is full")),
         ("adopt", 1, OSError("database or disk is full")),
+        ("adopt", 2, OSError("database or disk is full")),
     ],
 )
 def test_what_a_crash_leaves_is_done_again(study, monkeypatch, call, number, error):
@@ -310,10 +404,12 @@ def test_what_a_crash_leaves_is_done_again(study, monkeypatch, call, number, err
     assert "study" not in runs() or runs()["study"][0].info.status == "RUNNING"
     track.main()
     found = runs()
-    assert set(found) == {*addresses(), "study"}
+    assert set(found) == {*addresses(), "arm@cl", "study"}
     assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
     assert before < set(identifiers())
-    assert {found[stage][0].data.tags[PARENT] for stage in addresses()} == {found["study"][0].info.run_id}
+    above = {found[run][0].info.run_id for run in ("arm@cl", "study")}
+    assert {found[stage][0].data.tags[PARENT] for stage in addresses()} == above
+    assert found["arm@cl"][0].data.tags[PARENT] == found["study"][0].info.run_id
     assert found["pretrain@cl"][0].data.metrics["loss"] == 1.5
 
 
@@ -322,12 +418,14 @@ def test_only_what_was_computed_here_has_a_duration_and_a_machine(study):
     with (study / "scratch" / "timings.jsonl").open("w") as file:
         for stage, age in (("pretrain@cl", 0), ("finetune@cl", 3600)):
             about = {"time": time.time() - age, "process": 1}
-            for event in ({"event": "began", "stage": stage}, {"event": "done", "seconds": 90.5, "said": ""}):
+            began = {"event": "began", "stage": stage, "ran_with": ["contrastive", "cuda:1", "bf16-mixed"]}
+            for event in (began, {"event": "done", "seconds": 90.5, "said": ""}):
                 print(json.dumps(about | event), file=file)
     track.track()
     found = runs()
     here, restored, unknown = (found[stage][0] for stage in ("pretrain@cl", "finetune@cl", "probe@cl-knn"))
     assert here.data.metrics["seconds"] == 90.5 and "on.torch" in here.data.tags
+    assert here.data.tags["on.device"] == "cuda:1" and here.data.tags["on.precision"] == "bf16-mixed"
     assert here.info.end_time - here.info.start_time == 90_500
     for other in (restored, unknown, found["study"][0]):
         assert "seconds" not in other.data.metrics and "on.torch" not in other.data.tags
@@ -373,14 +471,14 @@ def test_numbers_and_words_of_a_result(tmp_path):
     file = tmp_path / "cl.json"
     shape = {"accuracy": 0.5, "ok": True, "pooling": "mean", "none": None}
     file.write_text(json.dumps({"labels": {"shape": shape}, "list": [1, 2], "long": [0] * 99}))
-    numbers, words = track.measures(file)
+    numbers, words = measures(file)
     assert numbers == [("shape.accuracy", 0.5, 0), ("list.0", 1, 0), ("list.1", 2, 0)]
     assert words == {"shape.ok": True, "shape.pooling": "mean"}
 
 
 def test_a_long_list_of_stages_fits_the_description():
     rows = [{"stage": f"probe{n}@arm", "run": "0" * 32} for n in range(300)]
-    text = track.description(rows, state="a" * 32, experiment="1")
+    text = track.description(rows, {"arm": "0" * 32}, state="a" * 32, experiment="1")
     assert 7000 < len(text) <= 8000 and text.endswith("stages.json")
 
 
@@ -394,7 +492,7 @@ def test_dvc_stages_before_track_are_in_its_lock_file_even_if_restored(study, mo
             "deps": ["params.yaml"],
             "outs": ["results"],
         },
-        "track": {"cmd": f"{sys.executable} -m stages.track", "deps": ["results"], "params": ["seed"]},
+        "track": {"cmd": f"{sys.executable} -m stages.track", "deps": ["results"], "params": ["arms"]},
     }
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": graph}))
     (root / "mlruns").mkdir()
@@ -412,17 +510,39 @@ def test_dvc_stages_before_track_are_in_its_lock_file_even_if_restored(study, mo
     assert set(runs()) == {"prepare", "study"}
 
 
-def test_a_real_server_is_written_to(study, monkeypatch, server):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    deadline = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", int(server.rpartition(":")[2]))):
-        assert time.monotonic() < deadline, "mlflow server did not start"
-        time.sleep(0.2)
-    assert "14 of 14 stages were new" in track.track()
+def test_a_server_that_dies_in_between_and_comes_back_has_everything_once(study, monkeypatch, server, capsys):
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    server.wait()
+    finish, finished = MlflowClient.set_terminated, []
+
+    def finish_some(self, run, *args, **kwargs):
+        if len(finished) == 5:
+            server.kill()
+        finish(self, run, *args, **kwargs)
+        finished.append(run)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(MlflowClient, "set_terminated", finish_some)
+        track.main()  # returns: exit status 0, so DVC takes the stage for done
+    told = capsys.readouterr()
+    assert "track · done" in told.out and "left for the next" in told.out
+    assert told.err.startswith(f"track: warning: MLflow is not up to date: {server.uri}")
+    assert told.err.count("\n") == 1 and pending_file().exists()
+
+    server.start()
+    server.wait()
+    track.main()
+    assert "9 of 14 stages were new" in capsys.readouterr().out and not pending_file().exists()
     found = runs()
-    assert set(found) == {*addresses(), "study"}
+    assert set(found) == {*addresses(), "arm@cl", "study"}
+    assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
+    assert set(finished) < set(identifiers())
     assert found["study"][0].info.artifact_uri.startswith("mlflow-artifacts:")
     assert artifact(found["study"][0], "figures/attention/figure.png") == "PNG"
+    (data,) = found["arm@cl"][0].inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("images", "d1g35t")
     assert track.track().startswith("nothing new")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert runs() == {}

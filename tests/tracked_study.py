@@ -39,7 +39,9 @@ def repro(root: Path, params: dict[str, Any]) -> None:
             seen = {path: at(params, path) for path in entry.get("params", [])}
             outs = [*entry.get("outs", []), *(next(iter(metric)) for metric in entry.get("metrics", []))]
             made = [make_out(root, path, seen) for path in outs]
-            entries[stage + suffix] = {"cmd": entry["cmd"], "params": {"params.yaml": seen}, "outs": made}
+            deps = [{"path": path} for path in entry.get("deps", [])]
+            ran_with = {"cmd": entry["cmd"], "deps": deps, "params": {"params.yaml": seen}}
+            entries[stage + suffix] = ran_with | {"outs": made}
     lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": entries}))
 
 
@@ -51,9 +53,9 @@ def choices(template: dict[str, Any], params: dict[str, Any]) -> list[tuple[str,
     if "matrix" not in template:
         return [("", {})]
     found: list[dict[str, str]] = [{}]
-    for axis in template["matrix"]:
-        plural = {"arm": "arms", "probe": "probes", "analysis": "analyses"}[axis]
-        found = [chosen | {f"item.{axis}": name} for chosen in found for name in params[plural]]
+    for axis, of in template["matrix"].items():
+        names = at(params, of.removeprefix("${").removesuffix("}"))
+        found = [chosen | {f"item.{axis}": name} for chosen in found for name in names]
     return [("@" + "-".join(chosen.values()), chosen) for chosen in found]
 
 
@@ -93,7 +95,14 @@ def make_out(root: Path, path: str, seen: dict[str, Any]) -> dict[str, Any]:
         (out / "history.csv").write_text("epoch,loss,lr\n0,2.5,0.1\n1,1.5,0.05\n")
         (out / "figure.png").write_bytes(b"PNG")
         if path == "data":
-            (out / "manifest.json").write_text(json.dumps({"digest": "d1g35t"}))
+            about = {
+                "source": "path/to/images",
+                "splits": {"train": {"images": 8}},
+                "labels": {"shape": ["a"]},
+            }
+            (out / "manifest.json").write_text(json.dumps(about | {"digest": "d1g35t"}))
+        if path.startswith("models"):
+            (out / "encoder.json").write_text(json.dumps({"vit": {"width": 48, "depth": 2}}))
         sizes = [file.stat().st_size for file in out.iterdir()]
         md5 = hashlib.md5(path.encode()).hexdigest() + ".dir"
         return {"path": path, "md5": md5, "size": sum(sizes), "nfiles": len(sizes)}

@@ -41,9 +41,10 @@ def run(
             return work()
         words = name.replace("@", " ").replace("-", " ")
         expected = expected_seconds(name, read_runs())
-        facts = [words, *about(), *([f"about {spoken(expected)}"] if expected else [])]
+        ran_with = list(about())
+        facts = [words, *ran_with, *([f"about {spoken(expected)}"] if expected else [])]
         print(" · ".join(facts), flush=True)
-        note("began", stage=name)
+        note("began", stage=name, ran_with=ran_with)
         outcome, said = "failed", ""
         try:
             said = work()

@@ -31,6 +31,17 @@ class Result:
         """The parameters of the stage, dotted."""
         return flat(self.entry.get("params", {}).get("params.yaml", {}))
 
+    @property
+    def arm(self) -> str | None:
+        """The arm that the stage was run for; None for one that gathers all arms."""
+        chosen = re.search(r" --arm (\S+)", self.entry["cmd"])
+        return chosen[1] if chosen else None
+
+    @property
+    def deps(self) -> list[Path]:
+        """What the stage read."""
+        return [Path(dep["path"]) for dep in self.entry.get("deps", [])]
+
     def outs(self, *folders: str) -> dict[Path, dict[str, Any]]:
         """The outs below these folders, or all: path -> md5, size and, if a directory, nfiles."""
         outs = {Path(out["path"]): out for out in self.entry.get("outs", [])}

@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Run:
     said: str = ""  # its key result, or what went wrong
     epoch: int | None = None  # the last one that was saved
     epochs: int | None = None
+    ran_with: list[str] = field(default_factory=list)  # objective, device, precision
 
     @property
     def saved(self) -> str:
@@ -79,6 +80,7 @@ def read_runs() -> list[Run]:
             event = json.loads(line)
             if event["event"] == "began":
                 run = Run(event["stage"], process=event["process"], began=event["time"])
+                run.ran_with = event.get("ran_with", [])
                 latest[run.process] = run
                 runs.append(run)
                 continue

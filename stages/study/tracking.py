@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stages.study.paths import scratch, write_text, writing
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
     from mlflow.tracking import MlflowClient
 
 KEY = "study.key"  # tag: what the run is made from; a run is whole when it has the key and is FINISHED
@@ -25,7 +25,7 @@ MEMBER = "study.in"  # tag of a stage's run: the states of the study that it bel
 PARENT = "mlflow.parentRunId"
 ABANDONED = 3600  # s: an unfinished run this old was left by a process that died
 PATIENCE = 60  # s to wait for another process that writes
-LONGEST_PARAM, LONGEST_TAG, LONGEST_NAME = 6000, 8000, 250  # what MLflow stores
+LONGEST_PARAM, LONGEST_TAG, LONGEST_NAME, LONGEST_DIGEST = 6000, 8000, 250, 36  # what MLflow stores
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Images:
+    """A data set as MLflow lists it; what it counts is its profile."""
+
+    name: str
+    digest: str
+    source: str
+    profile: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Record:
     """What one run of MLflow is to show; metrics are (name, value, step), files are (file, folder there)."""
 
@@ -53,6 +63,7 @@ class Record:
     tags: dict[str, str] = field(default_factory=dict)
     files: list[tuple[Path, str | None]] = field(default_factory=list)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    images: Images | None = None
     seconds: float = 0.0
     finished: float = field(default_factory=time.time)
 
@@ -146,6 +157,8 @@ class Store:
         params = [Param(_name(key), _short(value, LONGEST_PARAM)) for key, value in record.params.items()]
         metrics = [Metric(_name(key), float(value), now, step) for key, value, step in record.metrics]
         self.client.log_batch(run, metrics=metrics, params=params)
+        if record.images:
+            self.client.log_inputs(run, [_input(record.images)])
         for file, folder in record.files:
             self.client.log_artifact(run, str(file), folder)
         for table, rows in record.tables.items():
@@ -228,6 +241,14 @@ def _follow(where: Place, old: str) -> None:
                 f"WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
                 {"new": where.artifacts, "old": old},
             )
+
+
+def _input(images: Images) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source, profile = json.dumps({"uri": images.source}), json.dumps(images.profile)
+    data = Dataset(images.name, images.digest[:LONGEST_DIGEST], "local", source, profile=profile)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "train and test")])
 
 
 def _name(text: str) -> str:
