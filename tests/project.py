@@ -26,6 +26,14 @@ TOY: dict[str, Any] = {
         **{name: {"epochs": 2} for name in ("linear", "layerwise", "attentive")},
     },
     "finetune": {"epochs": 1, "batch_size": 32},
+    "segmentation": {
+        "train_images": 48,
+        "test_images": 12,
+        "epochs": 1,
+        "bank": 200,
+        "k": 5,
+        "finetune_epochs": 1,
+    },
     "robustness": {
         "images": 12,
         "corruptions": {

@@ -125,6 +125,18 @@ def gain_over_linear(tables: Tables, arm: str, *, probe: str, labels: str) -> pd
     return (better - linear).dropna()
 
 
+def overlap(tables: Tables, arm: str, *, way: str, objects: str) -> pd.Series:
+    """Intersection over union of each image, mean over the classes that are in it or were seen in it.
+
+    way:     fine-tuned, linear or knn; objects: "and background" or "alone", without what is no object
+    """
+    table = tables.overlaps(arm)
+    table = table[(table["way"] == way) & ((table["class"] > 0) | (objects == "and background"))]
+    if table.empty:
+        raise MissingInput(f"{way} has segmented no images, since the data do not know their objects' pixels")
+    return (table["intersection"] / table["union"]).groupby(table["image"]).mean()
+
+
 def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
     """Of images whose texture is of another class than their shape: 1 decided for shape, -1 for texture.
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from stages.study.paths import analysis_table, finetune_dir, probe_predictions, robustness_table
+from stages.study.paths import (
+    analysis_table,
+    finetune_dir,
+    probe_predictions,
+    robustness_table,
+    segmentation_table,
+)
 from stages.study.schema import Study
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -53,6 +59,14 @@ class Tables:
         """
         columns = ("trial", "level", "head", "labels", "image", "truth", "rival", "predicted")
         return self._read(robustness_table(arm), *columns)
+
+    def overlaps(self, arm: str) -> pd.DataFrame:
+        """Intersections and unions of segmented images: image, way, class, intersection, union.
+
+        Raises MissingInput if there are none.
+        """
+        columns = ("image", "way", "class", "intersection", "union")
+        return self._read(segmentation_table(arm), *columns)
 
     def grid(
         self, analysis: str, arm: str, *, column: str, axis: str | None, where: Mapping[str, Any] = NOTHING

@@ -66,22 +66,40 @@ def vote(
     classes: int,
     left_out: Tensor | None = None,
 ) -> Tensor:
-    """The class with the most votes for each query.
+    """The class with the most votes for each query; arguments as for `votes`.
+
+    returns: (m,)
+    """
+    found = votes(features, labels, queries, k=k, temperature=temperature, classes=classes, left_out=left_out)
+    return found.argmax(dim=1)
+
+
+def votes(
+    features: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    k: int,
+    temperature: float,
+    classes: int,
+    left_out: Tensor | None = None,
+) -> Tensor:
+    """How strongly the nearest features vote for each class.
 
     features: (n, D), labels: (n,), queries: (m, D)
     left_out: (m,) index of a feature that may not vote for the query, its own
-    returns:  (m,)
+    returns:  (m, C), the nearest feature counting 1
     """
     bank = F.normalize(features, dim=1)
     k = min(k, len(bank) - (left_out is not None))
-    winners = []
+    found = []
     for start in range(0, len(queries), 1024):
         similarity = F.normalize(queries[start : start + 1024], dim=1) @ bank.T  # (m, n)
         if left_out is not None:
             similarity.scatter_(1, left_out[start : start + 1024, None], -torch.inf)
         nearest, index = similarity.topk(k, dim=1)
-        votes = torch.zeros(len(nearest), classes, device=bank.device, dtype=nearest.dtype)
+        cast = torch.zeros(len(nearest), classes, device=bank.device, dtype=nearest.dtype)
         # The largest similarity is taken out of the exponent: it scales all votes of a query alike.
-        votes.scatter_add_(1, labels[index], ((nearest - nearest[:, :1]) / temperature).exp())
-        winners.append(votes.argmax(dim=1))
-    return torch.cat(winners)
+        cast.scatter_add_(1, labels[index], ((nearest - nearest[:, :1]) / temperature).exp())
+        found.append(cast)
+    return torch.cat(found)

@@ -63,6 +63,16 @@ def analysis_table(analysis: str, arm: str) -> Path:
     return Path("results/analysis") / analysis / f"{arm}.csv"
 
 
+def segmentation_table(arm: str) -> Path:
+    """Intersections and unions of one arm, per image, way and class."""
+    return Path("results/segmentation") / f"{arm}.csv"
+
+
+def segmentation_metrics(arm: str) -> Path:
+    """mIoU of one arm."""
+    return Path("results/segmentation") / f"{arm}.json"
+
+
 def robustness_table(arm: str) -> Path:
     """Per-image predictions of one arm on corrupted images and on stimuli."""
     return Path("results/robustness") / f"{arm}.csv"

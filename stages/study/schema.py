@@ -345,6 +345,19 @@ class Finetune(Section):
         return self.lr
 
 
+class Segmentation(Section):
+    train_images: Annotated[int, Field(ge=2)]
+    test_images: Count
+    epochs: Count
+    batch_size: Count
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    validation_fraction: Share
+    bank: Count
+    k: Count
+    temperature: Positive
+    finetune_epochs: Count
+
+
 class Analysis(Section):
     """One analysis; `images` is all that this project asks of it, others may be added per analysis."""
 
@@ -407,6 +420,7 @@ class Study(Section):
     probes: Probes
     linear_augmented: LinearAugmented
     finetune: Finetune
+    segmentation: Segmentation
     robustness: Robustness
     analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
     runtime: Runtime
