@@ -1,5 +1,6 @@
 """The stage report, run as DVC runs it: stable bytes, only the named arms, both outs or neither."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -58,8 +59,12 @@ def test_page_is_good(drawn: Path) -> None:
     assert "results/analysis/attention/cl.csv" in text and "arms:" in text and "MathJax" not in str(soup)
     for figure in soup.find_all("figure"):
         name = str(figure["id"]).removeprefix("attention-fig-")
-        assert (drawn / FIGURES / f"{name}.png").is_file() and (drawn / FIGURES / f"{name}.svg").is_file()
-    assert len(list((drawn / FIGURES).iterdir())) == 12
+        assert all((drawn / FIGURES / f"{name}.{form}").is_file() for form in ("png", "svg", "csv"))
+        data = figure.select_one("a[download]")
+        assert data is not None and data["download"] == f"{name}.csv"
+        kept = (drawn / FIGURES / f"{name}.csv").read_bytes()
+        assert base64.b64decode(str(data["href"]).partition(",")[2]) == kept and b"Hybrid" in kept
+    assert len(list((drawn / FIGURES).iterdir())) == 18
 
 
 def test_removed_arm_disappears(drawn: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from stages.render.page import page
 from stages.render.provenance import Provenance
+from stages.render.questions import QUESTIONS
 from stages.summary import main
 from tests.render.pages import assert_good_page
 from tests.render.synthetic import ROOT, make_project, score, write_json
@@ -48,7 +49,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(project / "results/probe/linear_augmented/cl.json", probed)
     (project / "reports/pages").mkdir(parents=True)
     for name in (*analyses, "orphan"):
-        html = page(BODY.format(title=f"About {name}"), name=name, provenance=ORIGIN)
+        question = '<p data-question="attention">x</p>' if name == "attention" else ""
+        html = page(BODY.format(title=f"About {name}") + question, name=name, provenance=ORIGIN)
         (project / f"reports/pages/{name}.html").write_text(html)
     done = summary(project)
     assert done.returncode == 0, done.stderr
@@ -58,9 +60,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_good_file(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
-    assert [section["id"] for section in soup.find_all("section")] == ["fourier", "attention"]
     entries = [link.get_text() for link in soup.select("nav > ol > li > a")]
-    assert entries[0] == "Verdicts" and entries[-2:] == ["About fourier", "About attention"]
+    asked = [text for text, _ in QUESTIONS.values()]
+    assert entries[:2] == ["Verdicts", "What the encoders can do"] and entries[2:6] == asked
+    assert entries[6] == "Further analyses" and entries[-1] == "How pre-training went"
+    for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
+        head = part.find("h2")
+        assert head is not None and head.get_text().startswith(text) and head["id"] == part["aria-labelledby"]
+    where = {
+        section["id"]: section.find_parent("section").h2.get_text()
+        for section in soup.select("section section")
+    }
+    assert where == {"attention": f"{asked[0]} paper §2", "fourier": "Further analyses"}
     assert "orphan" not in soup.get_text()
     names = {path.name for path in (made / "reports/figures/summary").iterdir()}
     drawn = [
@@ -72,7 +83,7 @@ def test_one_good_file(made: Path) -> None:
         "comparison",
     ]
     drawn += ["losses", "gradients", "choices-claim-0"]
-    assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg")}
+    assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 
 def test_says_what_the_tables_say(made: Path) -> None:
@@ -89,6 +100,25 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested", "? undecided"]
     folded = soup.select_one("details > summary")
     assert folded is not None and folded.get_text() == "Claim <0> & more. 3 of 4 choices agree; 1 undecided"
+
+
+def test_the_title_block_and_the_answers_say_the_numbers(made: Path) -> None:
+    soup = assert_good_page((made / "reports/index.html").read_text())
+    facts = {
+        row.dt.get_text(): row.dd.get_text(" ", strip=True) for row in soup.select("header .facts > div")
+    }
+    assert list(facts) == ["Study", "Data", "Arms", "Compute", "Versions"]
+    assert (
+        "Hybrid (hybrid, λ = 0.2)" in facts["Arms"].replace("\u00a0", " ")
+        and "48,000 images" in facts["Compute"]
+    )
+    assert "python 3" in facts["Versions"]
+    told = [answer.get_text().replace(" ", " ") for answer in soup.select("p.answer")]
+    assert len(told) == 4
+    assert "reaches farthest in Random init, 16." in told[0] and "least far in MIM (SimMIM), 1" in told[0]
+    assert "highest frequency the last block keeps most in MIM (SimMIM)" in told[1]
+    assert "A linear probe does best on block" in told[2]
+    assert "Hybrid gains +2.0 in the linear probe on shape" in told[3] and "cosine" in told[3]
 
 
 def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:

@@ -23,8 +23,9 @@ def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: 
 
 
 def depth_alt(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: Sequence[PaperCurve] = ()) -> str:
-    """Alternative text of a figure against depth: where each line starts and ends, and its extremes."""
-    said = [f"Line chart of {measure} against depth, one line per arm."]
+    """Alternative text of a figure against depth: who ends highest and lowest, then each line's course."""
+    said = [found_last(curves, measure=measure, unit=unit)]
+    said.append(f"Line chart of {measure} against depth, one line per arm.")
     for label, curve in curves.groupby("label", sort=False):
         said.append(_course(str(label), curve["block"].tolist(), curve["mean"].tolist(), unit))
     for curve in paper:
@@ -43,10 +44,15 @@ def head_caption(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
 
 
 def head_alt(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
-    """Alternative text of a figure of single heads: the range of the heads in the last block."""
+    """Alternative text of a figure of single heads: whose heads differ most, then the range of each."""
     spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
     count = heads["head"].nunique()
-    return f"A panel per arm with {measure} of {count} heads against block. Range in the last block: {spans}."
+    last = heads[heads["depth"] == 1].groupby("label", sort=False)["mean"]
+    widest = (last.max() - last.min()).idxmax()
+    return (
+        f"In the last block, the heads of {widest} differ most in {measure}. A panel per arm with "
+        f"{measure} of {count} heads against block. Range in the last block: {spans}."
+    )
 
 
 def spectrum_caption(spectra: pd.DataFrame) -> str:
@@ -64,8 +70,10 @@ def spectrum_caption(spectra: pd.DataFrame) -> str:
 
 
 def spectrum_alt(spectra: pd.DataFrame) -> str:
-    """Alternative text of the spectra: for each line the values at its lowest and highest frequency."""
-    said = ["Two line charts of relative log amplitude against frequency, one line per arm."]
+    """Alternative text of the spectra: who keeps most and least, then the ends of each line."""
+    kept = extremes(_highest(spectra), least="least")
+    said = [f"After the last block the highest frequency is kept most in {kept}."]
+    said += ["Two line charts of relative log amplitude against frequency, one line per arm."]
     for (place, label), line in spectra.groupby(["place", "label"], sort=False):
         first, last = line["mean"].iloc[0], line["mean"].iloc[-1]
         said.append(f"{str(place).capitalize()}, {label}: {number(first)} to {number(last)}.")
@@ -125,8 +133,9 @@ def trade_off_findings(accuracies: pd.DataFrame, *, probe: str) -> str:
 
 
 def trade_off_alt(accuracies: pd.DataFrame, *, probe: str) -> str:
-    """Alternative text of probing against fine-tuning: every point of ours, and what they show."""
-    said = [f"Scatter charts of fine-tuned accuracy against {probe} probe accuracy, one point per arm."]
+    """Alternative text of probing against fine-tuning: what the points show, then every one of ours."""
+    said = [trade_off_findings(accuracies, probe=probe)]
+    said += [f"Scatter charts of fine-tuned accuracy against {probe} probe accuracy, one point per arm."]
     augmented = both_ways(accuracies, probe=AUGMENTED)
     for labels, points in both_ways(accuracies, probe=probe).items():
         for label, row in points.iterrows():
@@ -136,7 +145,6 @@ def trade_off_alt(accuracies: pd.DataFrame, *, probe: str) -> str:
                 value = fixed(100 * augmented[labels]["probed"][label], decimals=1)
                 also = f" ({value} % on augmented images)"
             said.append(f"{labels}, {label}: {probed} % probed{also}, {tuned} % fine-tuned.")
-    said.append(trade_off_findings(accuracies, probe=probe))
     return " ".join(said)
 
 
@@ -153,7 +161,40 @@ def loss_caption(histories: Mapping[str, list[pd.DataFrame]]) -> str:
 
 def loss_alt(histories: Mapping[str, list[pd.DataFrame]]) -> str:
     """Alternative text of the pre-training losses: first and last value of each."""
-    return f"A line chart of the pre-training loss against epoch for each trained arm. {_falls(histories)}"
+    if not histories:
+        return f"An empty chart of the pre-training loss. {_falls(histories)}"
+    falls = {label: sum(run["loss"].iloc[-1] / run["loss"].iloc[0] for run in runs) / len(runs)
+             for label, runs in histories.items()}  # fmt: skip
+    most = min(falls, key=lambda label: falls[label])
+    return (
+        f"The loss of {most} falls most, to {number(100 * falls[most], digits=2)} % of its first epoch. "
+        f"A line chart of the pre-training loss against epoch for each trained arm. {_falls(histories)}"
+    )
+
+
+def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> str:
+    """The label with the highest mean and that with the lowest, each with its interval.
+
+    values:  index label; mean, low, high
+    returns: for example "A, 16.3 [16.2, 16.4] px, and least far in B, 11.9 [11.8, 12.0] px"
+    """
+    said = {}
+    decimals = decimals_for([(values["high"] - values["low"]).max()])
+    ranked = values.sort_values("mean", ascending=False, kind="stable")
+    for label, row in ranked.iloc[[0, -1]].iterrows():
+        numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
+        if row["low"] >= 0 and row["high"] < 0.5 * 10**-decimals:  # it would be a row of zeros
+            numbers = f"below {fixed(10**-decimals, decimals=decimals)}" + (f" {unit}" if unit else "")
+        said[label] = f"{label}, {numbers}"
+    return f", and {least} in ".join(said.values())
+
+
+def found_last(curves: pd.DataFrame, *, measure: str, unit: str = "") -> str:
+    """The finding of a figure against depth in a sentence: who ends highest and who lowest.
+
+    curves: as `tables.block_curves` gives them
+    """
+    return f"In the last block, {measure} is highest in {extremes(last_block(curves), unit=unit)}."
 
 
 def in_order(values: pd.DataFrame, *, unit: str = "") -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from stages.render.curves import Inks
 from stages.render.figures import show
-from stages.render.prose import fixed, heading
+from stages.render.prose import fixed, put
 from stages.render.style import darker, new_figure, styled
 from stages.render.tables import Arms, arms_by_label
 from stages.study.errors import StudyError
@@ -21,12 +21,13 @@ def comparison_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
     Raises StudyError if the table is missing.
     """
     alike = blocks_alike(arms)
-    heading("Which blocks see the images alike")
+    put("<h3>Which blocks see the images alike</h3>")
     show(
         comparison_figure(alike, inks=inks),
         name="comparison",
         alt=comparison_alt(alike),
         caption=comparison_caption(alike),
+        data=pair_rows(alike),
         folder=folder,
     )
 
@@ -51,6 +52,11 @@ def blocks_alike(arms: Arms) -> pd.DataFrame:
     square = table.pivot_table(index=["label", "block"], columns=["other", "other_block"], values="cka")
     order = [(name, block) for name in dict.fromkeys(label.values()) for block in square.loc[name].index]
     return square.loc[order, order]
+
+
+def pair_rows(alike: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair of blocks: label, block, other, other_block, cka."""
+    return alike.stack(["other", "other_block"]).rename("cka").reset_index()
 
 
 def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -91,7 +97,10 @@ def comparison_caption(alike: pd.DataFrame) -> str:
 
 def comparison_alt(alike: pd.DataFrame) -> str:
     """The same in words: the last blocks of all pairs."""
-    return f"A matrix of similarities between all blocks of all arms. Last blocks: {_last_blocks(alike)}."
+    return (
+        f"How alike the last blocks are: {_last_blocks(alike)}. A matrix of similarities between all blocks "
+        "of all arms."
+    )
 
 
 def _last_blocks(alike: pd.DataFrame) -> str:

@@ -1,60 +1,109 @@
-"""Putting a figure on the page: image, alternative text and caption in one piece, and as files."""
+"""Putting a figure on the page: image, alternative text, caption and data in one piece, and as files."""
 
 import base64
 import io
 from pathlib import Path
 
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
 
+from stages.render.dark import with_dark
+from stages.render.plotted import plotted
 from stages.render.prose import unbroken
 from stages.render.style import styled
 from stages.study.errors import StudyError
 
+THUMBNAIL = 320  # pixels across, for a place half as wide on a dense screen
 
-def show(fig: Figure, *, name: str, alt: str, caption: str, folder: str | Path = "") -> None:
+
+def show(
+    fig: Figure,
+    *,
+    name: str,
+    alt: str,
+    caption: str,
+    data: pd.DataFrame | None = None,
+    folder: str | Path = "",
+) -> None:
     """Show a figure in the notebook's page, and keep it as files; the arguments are those of `drawn`."""
     from IPython.display import HTML, display  # only where there is a kernel
 
-    display(HTML(drawn(fig, name=name, alt=alt, caption=caption, folder=folder)))
+    display(HTML(drawn(fig, name=name, alt=alt, caption=caption, data=data, folder=folder)))
 
 
-def drawn(fig: Figure, *, name: str, alt: str, caption: str, folder: str | Path = "") -> str:
-    """The HTML of a figure, which is also kept as PNG (150 dpi) and SVG files.
+def drawn(
+    fig: Figure,
+    *,
+    name: str,
+    alt: str,
+    caption: str,
+    data: pd.DataFrame | None = None,
+    folder: str | Path = "",
+) -> str:
+    """The HTML of a figure, which is also kept as PNG (150 dpi), SVG and CSV files.
 
     name:    id of the figure (`fig-NAME`) and name of its files
-    alt:     what the figure shows, for who cannot see it
+    alt:     what the figure shows, for who cannot see it; the finding first
     caption: text under the figure
-    folder:  where NAME.png and NAME.svg go; empty: no files
+    data:    the numbers that are drawn; None: as far as they can be read off the lines and images
+    folder:  where NAME.png, NAME.svg and NAME.csv go; empty: no files
     Raises StudyError if alt or caption is empty.
     """
     if not alt.strip() or not caption.strip():
         raise StudyError(f"figure {name}: needs both alt and caption")
     image = image_bytes(fig, form="svg")
+    table = csv_bytes(plotted(fig) if data is None else data)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.svg").write_bytes(image)
         (Path(folder) / f"{name}.png").write_bytes(image_bytes(fig, form="png"))
+        (Path(folder) / f"{name}.csv").write_bytes(table)
     width, height = (round(96 * inches) for inches in fig.get_size_inches())  # CSS pixels
-    return figure_html(image, name=name, alt=alt, caption=caption, width=width, height=height)
+    return figure_html(
+        image, name=name, alt=alt, caption=caption, width=width, height=height, table=table,
+        thumbnail=thumbnail(fig),
+    )  # fmt: skip
 
 
-def figure_html(image: bytes, *, name: str, alt: str, caption: str, width: int, height: int) -> str:
-    """The <figure> element with the image inside it.
+def figure_html(
+    image: bytes,
+    *,
+    name: str,
+    alt: str,
+    caption: str,
+    width: int,
+    height: int,
+    table: bytes = b"",
+    thumbnail: bytes = b"",
+) -> str:
+    """The <figure> element with everything inside it that it needs.
 
-    image:         SVG, because it stays sharp when a reader zooms or prints
+    image:         SVG, because it stays sharp when a reader zooms or prints; it gets colours for the dark
     width, height: CSS pixels
+    table:         CSV of the numbers that are drawn
+    thumbnail:     small PNG, which the page shows where it lists its figures
+    Buttons for the image are hidden where no script runs: they take it out of the page, where it stands once.
     """
     return Markup(
-        '<figure id="fig-{name}"><div class="card" role="group" aria-label="Figure {name}" tabindex="0">'
-        '<img alt="{alt}" width="{width}" height="{height}" src="data:image/svg+xml;base64,{image}">'
-        "</div>\n<figcaption>{caption}</figcaption></figure>"
+        '<figure id="fig-{name}" data-thumbnail="{thumbnail}">'
+        '<div class="card" role="group" aria-label="Figure {name}" tabindex="0">'
+        '<img alt="{alt}" width="{width}" height="{height}" src="data:image/svg+xml;base64,{image}"></div>\n'
+        '<div class="tools"><span class="origin"></span><span class="files" role="group">'
+        '<button type="button" data-save="png" data-name="{name}" hidden>PNG</button> '
+        '<button type="button" data-save="svg" data-name="{name}" hidden>SVG</button> '
+        '<a download="{name}.csv" href="data:text/csv;base64,{table}">CSV</a></span></div>\n'
+        "<figcaption>{caption}</figcaption></figure>"
     ).format(
         name=name,
         alt=alt,
         width=width,
         height=height,
-        image=base64.b64encode(image).decode("ascii"),
+        image=_base64(with_dark(image)),
+        table=_base64(table),
+        thumbnail=f"data:image/png;base64,{_base64(thumbnail)}",
         caption=unbroken(caption),
     )
 
@@ -69,3 +118,30 @@ def image_bytes(fig: Figure, *, form: str) -> bytes:
         fig.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
         fig.set_layout_engine(None)
     return buffer.getvalue()
+
+
+def thumbnail(fig: Figure) -> bytes:
+    """The figure as a PNG of THUMBNAIL pixels across and few colours, its lines as bold as that needs."""
+    large, small = io.BytesIO(), io.BytesIO()
+    lines = [(line, line.get_linewidth(), line.get_markersize()) for line in fig.findobj(Line2D)]
+    with styled():
+        for line, width, size in lines:
+            line.set(linewidth=2.2 * width, markersize=1.5 * size)
+        fig.savefig(large, format="png", dpi=2 * THUMBNAIL / fig.get_size_inches()[0])
+        for line, width, size in lines:
+            line.set(linewidth=width, markersize=size)
+    with Image.open(large) as image:
+        size = (THUMBNAIL, round(image.height * THUMBNAIL / image.width))
+        smaller = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    few = smaller.quantize(32, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as the bytes of a CSV file."""
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

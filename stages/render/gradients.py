@@ -4,14 +4,33 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.render.curves import Inks, draw_curves, label_line_ends, whole_ticks
+from stages.render.figures import show
 from stages.render.labels import settle
-from stages.render.prose import fixed, number
+from stages.render.prose import fixed, number, put
 from stages.render.style import CONTROL, new_figure, styled
 from stages.render.tables import Arms, arms_by_label
 from stages.study.errors import StudyError
 from stages.study.paths import gradients_table
 
 COLUMNS = ("epoch", "block", "cosine", "norm_cl", "norm_mim")
+
+
+def gradient_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+    """Show the figure of the gradients, where an arm of the study has two losses.
+
+    Raises StudyError as `gradient_rows` does.
+    """
+    rows = gradient_rows(arms)
+    if len(rows):
+        put("<h3>Whether both losses pull the same way</h3>")
+        show(
+            gradient_figure(rows, inks=inks),
+            name="gradients",
+            alt=gradient_alt(rows),
+            caption=gradient_caption(rows),
+            data=rows,
+            folder=folder,
+        )
 
 
 def gradient_rows(arms: Arms) -> pd.DataFrame:
@@ -94,7 +113,12 @@ def gradient_caption(rows: pd.DataFrame) -> str:
 
 def gradient_alt(rows: pd.DataFrame) -> str:
     """Alternative text of `gradient_figure`: the cosine of every block of every label."""
-    said = ["Two line charts of the cosine between the CL and the MIM gradient, one line per arm."]
+    late = late_rows(rows).groupby("label", sort=False)["mean"].mean()
+    said = [
+        f"The gradients of {label} have a mean cosine of {fixed(value, decimals=2)}."
+        for label, value in late.items()
+    ]
+    said.append("Two line charts of the cosine between the CL and the MIM gradient, one line per arm.")
     for label, blocks in late_rows(rows).groupby("label", sort=False):
         values = ", ".join(fixed(value, decimals=2) for value in blocks["mean"])
         said.append(f"{label}, blocks 1 to {blocks['block'].max():.0f}: {values}.")

@@ -1,15 +1,45 @@
 """Linear probing of every block: its curves against depth, and what the last block has lost of the best."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
-from stages.render.captions import depth_caption
+from stages.render import paper
+from stages.render.captions import depth_alt, depth_caption
+from stages.render.curves import Inks, depth_figure
+from stages.render.facts import curve_rows
+from stages.render.figures import show
 from stages.render.intervals import bootstrap_interval
-from stages.render.prose import decimals_for, interval, listed, on_set
+from stages.render.prose import decimals_for, folded, interval, listed, on_set, put
+from stages.render.table import table
 from stages.render.tables import Arms, arms_by_label, block_curve, image_matrix, stacked
 from stages.study.errors import StudyError
 from stages.study.paths import probe_predictions
 
 Predictions = dict[str, pd.DataFrame]
+
+
+def layerwise_section(arms: Arms, *, label_sets: Iterable[str], inks: Inks, folder: str = "") -> None:
+    """Show the linear probe of every block, a figure and a folded table per label set.
+
+    Raises StudyError as `layerwise_predictions` does.
+    """
+    put("<h3>Which block can do it</h3>")
+    predictions, published = layerwise_predictions(arms), paper.layerwise()
+    for labels in label_sets:
+        curves = layerwise_curves(arms, predictions, labels=labels)
+        lost = declines(arms, predictions, labels=labels)
+        what = f"linear probe{on_set(labels)}"
+        show(
+            depth_figure(curves, inks=inks, ylabel=f"{what} (%)", paper=published),
+            name=f"layerwise-{labels}",
+            alt=depth_alt(curves, measure=what, unit="%", paper=published),
+            caption=layerwise_caption(curves, lost, labels=labels, paper=paper.LAYERWISE),
+            data=curves,
+            folder=folder,
+        )
+        numbers = table(curve_rows(curves), caption=f"{what.capitalize()} per block (%)")
+        put(folded(f"{what.capitalize()} of every block in numbers", numbers))
 
 
 def layerwise_predictions(arms: Arms) -> Predictions:
@@ -21,13 +51,13 @@ def layerwise_predictions(arms: Arms) -> Predictions:
     for name in arms:
         path = probe_predictions("layerwise", name)
         try:
-            table = pd.read_csv(path)
+            rows = pd.read_csv(path)
         except FileNotFoundError:
             raise StudyError(f"{path}: not found; `dvc repro probe@{name}-layerwise` writes it") from None
-        lacking = {"image", "labels", "block", "truth", "predicted", "chosen"} - set(table)
+        lacking = {"image", "labels", "block", "truth", "predicted", "chosen"} - set(rows)
         if lacking:
             raise StudyError(f"{path}: no column {', '.join(sorted(lacking))}")
-        found[name] = table.assign(correct=100.0 * (table["truth"] == table["predicted"]))
+        found[name] = rows.assign(correct=100.0 * (rows["truth"] == rows["predicted"]))
     return found
 
 
@@ -57,8 +87,8 @@ def declines(arms: Arms, predictions: Predictions, *, labels: str, seed: int = 0
         differences, best = [], []
         for name in names:
             correct = _correct(predictions[name], labels)
-            table = predictions[name]
-            best.append(int(table.loc[table["chosen"] & (table["labels"] == labels), "block"].iloc[0]))
+            rows_of = predictions[name]
+            best.append(int(rows_of.loc[rows_of["chosen"] & (rows_of["labels"] == labels), "block"].iloc[0]))
             last = int(correct.columns.max())
             differences.append((correct[last] - correct[best[-1]]).to_frame("difference"))
         values = stacked(differences, label=label, names=names)
@@ -91,6 +121,6 @@ def layerwise_caption(curves: pd.DataFrame, lost: pd.DataFrame, *, labels: str, 
     return depth_caption(curves, measure=measure, unit="%", paper=paper)
 
 
-def _correct(table: pd.DataFrame, labels: str) -> pd.DataFrame:
+def _correct(rows: pd.DataFrame, labels: str) -> pd.DataFrame:
     """Images × blocks: 100 where the class was found, else 0."""
-    return image_matrix(table[table["labels"] == labels], by="block", measure="correct")
+    return image_matrix(rows[rows["labels"] == labels], by="block", measure="correct")

@@ -114,6 +114,17 @@ def loss_figure(histories: Mapping[str, list[pd.DataFrame]], *, inks: Inks) -> F
     return figure
 
 
+def histories_rows(histories: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """All histories in one table: label, run (of its replicates), then the columns of each."""
+    parts = [
+        frame.assign(label=label, run=run)
+        for label, frames in histories.items()
+        for run, frame in enumerate(frames, start=1)
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows[["label", "run", *rows.columns.drop(["label", "run"])]]
+
+
 def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) -> None:
     for label, row in points.iterrows():
         ink = inks[str(label)]

@@ -26,6 +26,11 @@ class Provenance:
     inputs: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
 
+    @property
+    def digest(self) -> str:
+        """One digest of all inputs and parameters together."""
+        return short(json.dumps([self.params_digest, self.inputs]).encode())
+
 
 def provenance(study: Study, *, inputs: Iterable[Path]) -> Provenance:
     """Digests of what a page was made of.

@@ -11,8 +11,8 @@ from stages.render.curves import Inks, draw_curves, label_line_ends, panels, sha
 from stages.render.figures import show
 from stages.render.intervals import bootstrap_interval
 from stages.render.labels import settle
-from stages.render.prose import fixed, folded, heading, interval, listed, put
-from stages.render.style import Ink, styled
+from stages.render.prose import fixed, folded, interval, listed, put
+from stages.render.style import Ink, darker, styled
 from stages.render.table import table
 from stages.render.tables import Arms, arms_by_label
 from stages.study.errors import StudyError
@@ -31,7 +31,7 @@ def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
     """
     seen = decisions(arms)
     accuracy = accuracy_by_trial(seen)
-    heading("What they can do with other images")
+    put("<h3>What they can do with other images</h3>")
     noise = noise_curves(seen)
     if len(noise):
         show(
@@ -39,6 +39,7 @@ def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
             name="frequency-noise",
             alt=noise_alt(noise),
             caption=noise_caption(noise),
+            data=noise,
             folder=folder,
         )
     others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT, LOST_BLOCK])]
@@ -47,6 +48,7 @@ def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
         name="corruptions",
         alt=trial_alt(others),
         caption=trial_caption(others),
+        data=others,
         folder=folder,
     )
     put(folded("These accuracies in numbers", table(trial_rows(others), caption="Accuracy (%) by trial")))
@@ -170,24 +172,20 @@ def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
 
 def noise_caption(curves: pd.DataFrame) -> str:
     """What is drawn, and in which band each arm loses most."""
-    said = []
-    for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
-        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
-        losses = listed(
-            f"{row.label} {fixed(row.mean, decimals=1)} at {row.frequency:.2f} π"
-            for row in worst.itertuples()
-        )
-        said.append(f"{_panel(head, labels)}: {losses}.")
+    said = ["Largest losses.", *_losses(curves)]
     return (
         "Accuracy under noise in one band of frequencies less accuracy on the same images without it, in "
         "percentage points; every band has the same energy. Bands of colour: 95 % bootstrap intervals over "
-        f"images. Largest losses. {' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
+        f"images. {' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
     )
 
 
 def noise_alt(curves: pd.DataFrame) -> str:
     """For each line, where it starts and ends."""
-    said = ["Line charts of the change of accuracy against the frequency of added noise, one line per arm."]
+    said = _losses(curves)
+    said.append(
+        "Line charts of the change of accuracy against the frequency of added noise, one line per arm."
+    )
     for (head, labels, label), line in curves.groupby(["head", "labels", "label"], sort=False):
         ends = (fixed(line["mean"].iloc[place], decimals=1) for place in (0, -1))
         said.append(f"{_panel(head, labels)}, {label}: {' to '.join(ends)} points.")
@@ -227,28 +225,25 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
             if number % 2:  # beside a panel with the same rows
                 axis.tick_params(labelleft=False)
         lines = axes[0].get_legend_handles_labels()
-        figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
+        legend = figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
+        for text in legend.get_texts():
+            text.set_color(darker(inks[text.get_text()].colour))
     return figure
 
 
 def trial_caption(accuracy: pd.DataFrame) -> str:
     """What is drawn, and the mean over the corruptions of each arm."""
-    said = []
-    for (head, labels), part in accuracy.groupby(["head", "labels"], sort=False):
-        drop = part[part["trial"] != "clean"].groupby("label", sort=False)["mean"].mean()
-        ranked = drop.sort_values(ascending=False)
-        told = listed(f"{label} {fixed(100 * value, decimals=1)} %" for label, value in ranked.items())
-        said.append(f"{_panel(head, labels)}: {told}.")
     return (
         "Accuracy on held-out images as they are and corrupted; bars are 95 % bootstrap intervals over "
         f"{accuracy['images'].iloc[0]:,} images. Mean over the corruptions, from highest to lowest. "
-        f"{' '.join(said)}"
+        f"{' '.join(_means(accuracy))}"
     )
 
 
 def trial_alt(accuracy: pd.DataFrame) -> str:
     """Every number of the figure."""
-    said = ["Dot charts of accuracy by corruption, one dot per arm."]
+    said = ["Mean over the corruptions.", *_means(accuracy)]
+    said.append("Dot charts of accuracy by corruption, one dot per arm.")
     columns = ["head", "labels", "trial", "level"]
     for (head, labels, trial, level), part in accuracy.groupby(columns, sort=False):
         numbers = listed(
@@ -301,6 +296,30 @@ def _hits(frame: pd.DataFrame, **place: Any) -> np.ndarray:
         own = own[own[column] == value]
     own = own.sort_values("image", kind="stable")
     return (own["truth"] == own["predicted"]).to_numpy(dtype=float)
+
+
+def _losses(curves: pd.DataFrame) -> list[str]:
+    """In which band each arm loses most, a sentence per panel."""
+    said = []
+    for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
+        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        losses = listed(
+            f"{row.label} {fixed(row.mean, decimals=1)} at {row.frequency:.2f} π"
+            for row in worst.itertuples()
+        )
+        said.append(f"{_panel(head, labels)}: {losses}.")
+    return said
+
+
+def _means(accuracy: pd.DataFrame) -> list[str]:
+    """The mean over the corruptions of each arm, from highest to lowest, a sentence per panel."""
+    said = []
+    for (head, labels), part in accuracy.groupby(["head", "labels"], sort=False):
+        drop = part[part["trial"] != "clean"].groupby("label", sort=False)["mean"].mean()
+        ranked = drop.sort_values(ascending=False)
+        told = listed(f"{label} {fixed(100 * value, decimals=1)} %" for label, value in ranked.items())
+        said.append(f"{_panel(head, labels)}: {told}.")
+    return said
 
 
 def _panel(head: Any, labels: Any) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.captions import bands, in_order
+from stages.render.captions import bands, found_last, in_order
 from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends, panels, title_of
+from stages.render.dark import DARK_INK, LIGHT_INK
 from stages.render.labels import settle
 from stages.render.prose import fixed, listed
 from stages.render.style import new_figure, styled
@@ -123,11 +124,27 @@ def matrix_figure(matrices: Mapping[str, pd.DataFrame], *, inks: Inks, name: str
                 for (row, column), value in np.ndenumerate(matrix.to_numpy()):
                     dark = value > (lowest + 1) / 2
                     axis.text(column, row, _short(value), ha="center", va="center", fontsize=6,
-                              color="white" if dark else "black")  # fmt: skip
+                              color=LIGHT_INK if dark else DARK_INK)  # fmt: skip
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
         bar.set_label(name)
         bar.outline.set_visible(False)  # type: ignore[operator]
     return figure
+
+
+def paired_rows(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All curves of a paired figure in one table, with the column variant in front."""
+    parts = [curve.assign(variant=heading.lower()) for heading, curve in curves.items()]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows[["variant", *rows.columns.drop("variant")]]
+
+
+def matrix_rows(matrices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All cells of a matrix figure in one table: label, block, other_block, value."""
+    parts = [
+        matrix.rename_axis(index="block", columns="other_block").stack().rename("value").reset_index()
+        for matrix in matrices.values()
+    ]
+    return pd.concat(parts, keys=list(matrices), names=["label", None]).reset_index(level="label")
 
 
 def paired_caption(curves: Mapping[str, pd.DataFrame], *, measure: str, centring: str) -> str:
@@ -144,8 +161,12 @@ def paired_caption(curves: Mapping[str, pd.DataFrame], *, measure: str, centring
 
 
 def paired_alt(curves: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Alternative text of a paired figure: where each line starts and ends."""
-    said = [f"Two line charts of {measure} against depth, one line per arm."]
+    """Alternative text of a paired figure: who ends highest and lowest, then the ends of each line."""
+    said = [
+        f"{heading}: {found_last(variant, measure=measure).replace('In', 'in', 1)}"
+        for heading, variant in curves.items()
+    ]
+    said.append(f"Two line charts of {measure} against depth, one line per arm.")
     for heading, variant in curves.items():
         for label, curve in variant.groupby("label", sort=False):
             first, last = curve.iloc[0], curve.iloc[-1]
@@ -168,7 +189,13 @@ def matrix_caption(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str
 
 def matrix_alt(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
     """Alternative text of a matrix figure: first against last block of each, and least alike neighbours."""
-    said = [f"A square of coloured cells per arm: {measure} of every block with every other."]
+    ends = {label: _first_to_last(matrix) for label, matrix in matrices.items()}
+    most, least = (choose(ends, key=lambda label: ends[label]) for choose in (max, min))
+    told = [f"{label} ({fixed(ends[label], decimals=2)})" for label in dict.fromkeys((most, least))]
+    said = [
+        f"The first and last block are most alike in {' and least in '.join(told)}.",
+        f"A square of coloured cells per arm: {measure} of every block with every other.",
+    ]
     for label, matrix in matrices.items():
         square = matrix.to_numpy()
         neighbours = np.diagonal(square, offset=1)

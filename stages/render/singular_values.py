@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.captions import bands, in_order
+from stages.render.captions import bands, extremes, found_last, in_order
 from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends
 from stages.render.labels import settle
 from stages.render.prose import listed, number
@@ -177,6 +177,16 @@ def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> F
     return figure
 
 
+def rank_rows(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """All curves of `rank_figure` in one table, with the columns measure and level in front.
+
+    curves: (measure, level) -> `rank_curves`
+    """
+    parts = [curve.assign(measure=measure, level=level) for (measure, level), curve in curves.items()]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows[["measure", "level", *rows.columns.drop(["measure", "level"])]]
+
+
 def unison_caption(curves: pd.DataFrame, *, patches: Sequence[int]) -> str:
     """Caption of the movement against depth: what unison is, and the last block's values in order.
 
@@ -206,7 +216,11 @@ def movement_caption(moves: pd.DataFrame, *, image: int) -> str:
 
 def movement_alt(moves: pd.DataFrame) -> str:
     """Alternative text of the arrows of one image: the unison of every panel."""
-    said = ["Small panels of arrows, one per token, a row per arm and a column per block."]
+    last = moves[moves["block"] == moves["blocks"]].groupby("label", sort=False)["unison"].first()
+    said = [
+        f"In the last block the tokens move most in unison in {last.idxmax()} and least in {last.idxmin()}.",
+        "Small panels of arrows, one per token, a row per arm and a column per block.",
+    ]
     for label, rows in moves.groupby("label", sort=False):
         unison = rows.groupby("block")["unison"].first()
         told = listed(f"{number(value, digits=2)} in block {block}" for block, value in unison.items())
@@ -234,7 +248,12 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
 
 def spectrum_alt(spectrum: pd.DataFrame) -> str:
     """Alternative text of the spectra: each line's value at its middle and at its end."""
-    said = ["Two line charts of log singular values against their rank, one line per arm."]
+    said = []
+    for level, title in LEVELS.items():
+        rank, values = _middle(spectrum, level)
+        flattest = extremes(values, least="least")
+        said.append(f"{title.capitalize()}: at rank {rank} most is left in {flattest}.")
+    said.append("Two line charts of log singular values against their rank, one line per arm.")
     after = spectrum[spectrum["place"] == "after"]
     for (level, label), line in after.groupby(["level", "label"], sort=False):
         middle, end = line.iloc[(len(line) - 1) // 2], line.iloc[-1]
@@ -261,7 +280,10 @@ def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
 
 def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
     """Alternative text of the ranks: each line from the first to the last block."""
-    said = ["Six line charts against depth, one line per arm, from the first to the last block."]
+    said = [
+        found_last(curves["rankme", level], measure=f"RankMe of {title}") for level, title in LEVELS.items()
+    ]
+    said.append("Six line charts against depth, one line per arm, from the first to the last block.")
     for (measure, level), curve in curves.items():
         told = []
         for label, line in curve.groupby("label", sort=False):

@@ -86,8 +86,8 @@ def specification_alt(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
         for value in (ranked["effect"].iloc[0], rows["effect"].iloc[0], ranked["effect"].iloc[-1])
     )
     return (
-        f"{len(rows)} differences in rising order, from {low} to {high}, over a matrix of dots that shows "
-        f"which choices are behind each; the main choice gives {main}. {_outcome(ranked)} "
+        f"{_outcome(ranked)} {len(rows)} differences in rising order, from {low} to {high}, over a matrix of "
+        f"dots that shows which choices are behind each; the main choice gives {main}. "
         f"{_weakest(rows, claim=claim)}"
     )
 

@@ -40,6 +40,7 @@ class Drawing(TypedDict):
     name: str
     alt: str
     caption: str
+    data: pd.DataFrame
 
 
 class Line(NamedTuple):
@@ -69,7 +70,8 @@ def sweeps(study: Study, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "
 
     def add(name: str, caption: str, rows: Sequence[Sequence[Panel]], *, log: bool = False) -> None:
         figure = sweep_figure(rows, inks=inks, log=log)
-        drawings.append({"fig": figure, "name": name, "alt": sweep_alt(rows), "caption": caption})
+        drawings.append({"fig": figure, "name": name, "alt": sweep_alt(rows), "caption": caption,
+                         "data": sweep_rows(rows)})  # fmt: skip
 
     if places := along_weight(study.arms):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=WEIGHT, paper=_paper_weights())
@@ -139,10 +141,7 @@ def along_size(study: Study) -> Places:
         own: Places = {}
         for name, arm in study.arms.items():
             if same_recipe(arm, first, apart={"width", "heads", "depth"}):
-                vit = study.vit.model_copy(
-                    update={key: value for key, value in arm if key in Vit.model_fields and value is not None}
-                )
-                millions = parameters(vit, image_size=study.data.image_size) / 1e6
+                millions = parameters(vit_of(study, arm), image_size=study.data.image_size) / 1e6
                 own.setdefault(label_of(name, arm), (METHODS.get(objective, objective), ink, millions))
         if len({x for *_, x in own.values()}) >= FEWEST:
             places |= own
@@ -154,6 +153,12 @@ def same_recipe(arm: Arm, other: Arm, *, apart: set[str]) -> bool:
     """Whether two arms differ in nothing but their label, their seed and the settings named."""
     apart = apart | {"label", "seed"}
     return arm.model_dump(exclude=apart) == other.model_dump(exclude=apart)
+
+
+def vit_of(study: Study, arm: Arm) -> Vit:
+    """The encoder of an arm: that of the study with what the arm changes of it."""
+    own = {key: value for key, value in arm if key in Vit.model_fields and value is not None}
+    return study.vit.model_copy(update=own)
 
 
 def parameters(vit: Vit, *, image_size: int) -> int:
@@ -239,9 +244,23 @@ def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = Fal
     return figure
 
 
+def sweep_rows(rows: Sequence[Sequence[Panel]]) -> pd.DataFrame:
+    """Every point: panel, measure, line, x (none of a level from side to side), mean, low, high."""
+    return pd.DataFrame(
+        [
+            (panel.title, panel.ylabel, line.name, x, *point)
+            for row in rows
+            for panel in row
+            for line in panel.lines
+            for x, point in line.points.items()
+        ],
+        columns=["panel", "measure", "line", "x", "mean", "low", "high"],
+    )
+
+
 def sweep_alt(rows: Sequence[Sequence[Panel]]) -> str:
-    """Alternative text: every point of every panel."""
-    said = ["Line charts, one point per arm."]
+    """Alternative text: where each panel of ours is highest, then every point of every panel."""
+    said = [*_highest(rows), "Line charts, one point per arm."]
     for panel in (panel for row in rows for panel in row):
         for line in panel.lines:
             points = [
@@ -283,6 +302,20 @@ def _end(axis: Axes, line: Line, *, inks: Inks) -> tuple[str, float, float, str]
     x, (mean, *_) = list(line.points.items())[-1]
     colour = PAPER if line.ink is None else inks[line.ink].colour
     return line.name, axis.get_xlim()[1] if math.isnan(x) else x, mean, colour
+
+
+def _highest(rows: Sequence[Sequence[Panel]]) -> list[str]:
+    """The line and the place with the highest mean of each panel of ours."""
+    said = []
+    for panel in (panel for row in rows for panel in row):
+        points = [
+            (mean, line.name, x) for line in panel.lines if line.ink for x, (mean, *_) in line.points.items()
+        ]
+        if points:
+            mean, name, x = max(points)
+            where = "" if math.isnan(x) else f" at {number(x, digits=2)}"
+            said.append(f"{_of(panel).capitalize()} is highest for {name}{where}: {number(mean)}.")
+    return said
 
 
 def _best(rows: Sequence[Sequence[Panel]]) -> str:

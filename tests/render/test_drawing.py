@@ -148,6 +148,10 @@ def test_show_writes_files_and_refuses_silence(tmp_path: Path, capsys: pytest.Ca
     show(figure, name="line", alt="a line", caption="A line.", folder=tmp_path / "new")
     assert (tmp_path / "new/line.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "new/line.svg").read_bytes()
+    assert (tmp_path / "new/line.csv").read_text().splitlines()[1:] == [
+        "panel 1,0,1,#1f77b4",
+        "panel 1,1,2,#1f77b4",
+    ]
     for empty in ({"alt": " ", "caption": "c"}, {"alt": "a", "caption": ""}):
         with pytest.raises(StudyError, match="needs both alt and caption"):
             show(figure, name="line", **empty)
@@ -156,7 +160,7 @@ def test_show_writes_files_and_refuses_silence(tmp_path: Path, capsys: pytest.Ca
 def test_figure_html_escapes_and_embeds() -> None:
     html = figure_html(b"<svg/>", name="x", alt='a "b" <c>', caption="d & e, Fig. 3", width=10, height=5)
     assert 'alt="a &#34;b&#34; &lt;c&gt;"' in html and "d &amp; e, Fig.\u00a03" in html
-    data = re.search(r"base64,([^\"]+)", html)
+    data = re.search(r"svg.xml;base64,([^\"]+)", html)
     assert data is not None and base64.b64decode(data[1]) == b"<svg/>"
 
 

@@ -12,9 +12,11 @@ from stages.render.similarity import (
     matrix_alt,
     matrix_caption,
     matrix_figure,
+    matrix_rows,
     paired_alt,
     paired_caption,
     paired_figure,
+    paired_rows,
     similarity_curves,
 )
 from stages.render.style import palette
@@ -105,6 +107,10 @@ def test_captions_and_alternative_texts_say_the_numbers() -> None:
     assert "from highest to lowest: B 0.75; A 0.25." in matrix_caption(matrices, measure="A cosine.")
     alt = matrix_alt(matrices, measure="the cosine")
     assert "A: first block against last 0.25; least alike neighbours are blocks 1 and 2 with 0.25." in alt
+    assert alt.startswith("The first and last block are most alike in B (0.75) and least in A (0.25).")
+    cells = matrix_rows(matrices).set_index(["label", "block", "other_block"])["value"]
+    assert len(cells) == 18 and cells["B", 2, 1] == 0.75
+    assert list(paired_rows(curves)["variant"].unique()) == ["raw", "centred"]
 
 
 def test_both_variants_share_a_scale_and_every_line_is_named_in_both() -> None:

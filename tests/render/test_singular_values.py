@@ -20,6 +20,7 @@ from stages.render.singular_values import (
     rank_caption,
     rank_curves,
     rank_figure,
+    rank_rows,
     spectra,
     spectrum_alt,
     spectrum_caption,
@@ -117,7 +118,10 @@ def test_movements_hold_where_each_token_starts_and_ends() -> None:
     assert token["x"] == raw["coordinate_1", "before", 5]
     assert token["y_after"] == raw["coordinate_2", "after", 5]
     assert token["unison"] == raw["unison", "across", 0]
-    assert movement_alt(rows).count("in block 3.") == 3
+    found_first, each = movement_alt(rows).split("Small panels", 1)
+    last = rows[rows["block"] == 3].groupby("label")["unison"].first()
+    assert f"in unison in {last.idxmax()} and least in {last.idxmin()}." in found_first
+    assert each.count("in block 3.") == 3
     assert "image 12" in movement_caption(rows, image=12)
 
 
@@ -146,7 +150,8 @@ def test_one_arm_can_be_drawn_and_the_bytes_are_stable() -> None:
     assert first == again
     assert len(spectrum_figure(spectra(one), inks=inks).axes) == 2
     assert len(rank_figure(curves, inks=inks).axes) == 6
-    assert rank_alt(curves).count("MIM ") == 6
+    assert rank_alt(curves).partition("Six line charts")[2].count("MIM ") == 6
+    assert len(rank_rows(curves)) == sum(map(len, curves.values()))
     assert "jackknife of 24 images" in rank_caption(curves)
 
 

@@ -1,5 +1,7 @@
 """Tables, sentences and pages are made of the numbers they are given."""
 
+import base64
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,10 @@ from stages.render.facts import (
     steadiness,
     tally,
 )
-from stages.render.page import joined_page, page
+from stages.render.page import joined_page, page, policy
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import Provenance, portable, provenance
+from stages.render.questions import FURTHER, QUESTIONS, question_heading
 from stages.render.table import table
 from stages.study.params import load_params
 from stages.study.schema import Arm
@@ -110,7 +113,9 @@ def test_captions_follow_the_numbers() -> None:
     assert "500 held-out images, and over the replicates of B (3 arms)." in caption
     swapped = curves.assign(mean=[1, 6, 5, 4.0])
     assert in_order(swapped[swapped["block"] == 2].set_index("label")).startswith("A 6")
-    assert "B: 5.00 px at block 1, 4.00 px at block 2." in depth_alt(curves, measure="m", unit="px")
+    alt = depth_alt(curves, measure="m", unit="px")
+    assert alt.startswith("In the last block, m is highest in B, 4.0 [3.9, 4.1] px, and lowest in A, 2.0 [")
+    assert "B: 5.00 px at block 1, 4.00 px at block 2." in alt
     bent = pd.concat([curves[:2], curves[:1].assign(block=3, mean=0.5), curves[:1].assign(block=4, mean=1.5)])
     said = depth_alt(bent, measure="m")
     assert said.endswith(
@@ -193,10 +198,37 @@ def test_pages_join_into_one() -> None:
         "Figure 2.",
         "Figure 3.",
     ]
-    assert [section["id"] for section in soup.find_all("section")] == ["attention", "fourier"]
-    assert [tag.name for tag in soup.select("#attention h2, #attention h3")] == ["h2", "h3", "h3"]
+    assert [section["id"] for section in soup.select("section.question > section")] == [
+        "attention",
+        "fourier",
+    ]
+    assert [tag.name for tag in soup.select("#attention h3, #attention h4")] == ["h3", "h4", "h4"]
+    assert soup.select_one("section.question > h2").get_text() == "Further analyses"  # they ask nothing
     links = [link["href"] for link in soup.select("nav a")]
-    assert links[0] == "#summary-same" and "#fourier-same-2" in links
+    assert links[0] == "#summary-same" and links[-1] == "#fourier-title"
+
+
+def test_a_page_stands_under_the_question_that_it_answers() -> None:
+    ask = "".join(question_heading(name) for name in QUESTIONS) + question_heading(FURTHER)
+    mine = f'<h1>Mine</h1><p>Why.</p><p data-question="components">x</p><h2>Part</h2>{FIGURE}'
+    pages = {"mine": page(mine, name="mine", provenance=ORIGIN)}
+    html = joined_page(f"<h1>All</h1>{ask}<h2>After</h2>", name="summary", pages=pages, provenance=ORIGIN)
+    soup = assert_good_page(html)
+    section = soup.find("section", id="mine")
+    assert section.find_parent("section").h2.get_text() == "Which components matter? paper §4"
+    assert [tag.name for tag in section.find_all(True, recursive=False)] == ["h3", "details", "h4", "figure"]
+    assert "Why." in section.details.get_text() and "data-question" not in html
+    assert "Further analyses" not in soup.get_text()
+    assert soup.find_all("h2")[-1].get_text() == "After"
+
+
+def test_every_script_and_style_is_allowed_by_its_hash_and_nothing_else() -> None:
+    html = "<style>a{}</style><script>let b</script><script>let c</script>"
+    said = policy(html)
+    assert said.startswith("default-src 'none';") and "unsafe" not in said
+    for text in (b"a{}", b"let b", b"let c"):
+        assert base64.b64encode(hashlib.sha256(text).digest()).decode() in said
+    assert said.count("sha256-") == 3 and "script-src 'none'" in policy("<p></p>")
 
 
 def test_a_page_needs_one_title() -> None:

@@ -1,0 +1,115 @@
+"""The block under the title of the report: which study, which data, which arms, and how much computing."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from stages.render.prose import listed, number, unbroken
+from stages.render.provenance import portable
+from stages.render.style import Ink, label_of
+from stages.render.sweeps import parameters, vit_of
+from stages.render.tables import arms_by_label
+from stages.study.schema import Study, Vit
+
+UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
+# A marker of matplotlib in a square from -4 to 4; others are drawn as a disc.
+SHAPES = {
+    "o": "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0Z",
+    "s": "M-3-3H3V3H-3Z",
+    "^": "M0-4L4 3.2H-4Z",
+    "v": "M0 4L4-3.2H-4Z",
+    "D": "M0-4.2L4.2 0L0 4.2L-4.2 0Z",
+    "P": "M-1.4-4H1.4V-1.4H4V1.4H1.4V4H-1.4V1.4H-4V-1.4H-1.4Z",
+    "x": "M-3-3L3 3M-3 3L3-3",
+}
+
+
+def title_block(study: Study, manifest: dict[str, Any], *, inks: dict[str, Ink]) -> str:
+    """The facts of a study as a list, for the head of the page.
+
+    manifest: data/manifest.json
+    """
+    rows = {
+        "Study": unbroken(_study(study)),
+        "Data": unbroken(_data(manifest)),
+        "Arms": _arms(study, inks=inks),
+        "Compute": unbroken(_compute(study, images=manifest["splits"]["train"]["images"])),
+    }
+    parts = [Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*row) for row in rows.items()]
+    return Markup('<dl class="facts">{}</dl>').format(Markup("\n").join(parts))
+
+
+def forward_flops(vit: Vit, *, image_size: int) -> int:
+    """Floating-point operations of one image through an encoder, a multiplication and an addition being two.
+
+    Matrix products alone: patch projection, attention and MLP of every block.
+    """
+    width, hidden = vit.width, int(vit.mlp_ratio * vit.width)
+    patches = (image_size // vit.patch_size) ** 2
+    tokens = patches + 1  # and the class token
+    projection = patches * 3 * vit.patch_size**2 * width
+    block = tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width
+    return 2 * (projection + vit.depth * block)
+
+
+def _study(study: Study) -> str:
+    probes, analyses = (
+        listed(name.replace("_", " ") for name in names) for names in (dict(study.probes), study.analyses)
+    )
+    return f"{len(study.arms)} encoders; probes: {probes}; fine-tuning; analyses: {analyses}"
+
+
+def _data(manifest: dict[str, Any]) -> str:
+    size = manifest["image_size"]
+    images = {split: f"{content['images']:,}" for split, content in manifest["splits"].items()}
+    labels = listed(f"{name} ({len(names)} classes)" for name, names in manifest["labels"].items())
+    return (
+        f"{portable(manifest['source'])}: {images['train']} training and {images['test']} held-out images of "
+        f"{size} × {size} px, labelled by {labels}"
+    )
+
+
+def _arms(study: Study, *, inks: dict[str, Ink]) -> str:
+    """One line per label, with its mark in the figures, its objective and how often it was trained."""
+    items = []
+    for label, names in arms_by_label(study.arms).items():
+        arm = study.arms[names[0]]
+        told = arm.objective + (f", λ = {arm.cl_weight:g}" if arm.cl_weight is not None else "")
+        told += f", {len(names)} seeds" if len(names) > 1 else ""
+        items.append(
+            Markup("<li>{}{} ({})</li>").format(_swatch(inks[label]), label_of(names[0], arm), unbroken(told))
+        )
+    return Markup("<ul>{}</ul>").format(Markup("\n").join(items))
+
+
+def _compute(study: Study, *, images: int) -> str:
+    """Size of the encoders, images that each saw, and the operations of one pass over those."""
+    size = study.data.image_size
+    vits = [vit_of(study, arm) for arm in study.arms.values() if arm.objective != "imported"]
+    told = []
+    if vits:
+        millions = sorted({parameters(vit, image_size=size) / 1e6 for vit in vits})
+        told.append(f"{listed(number(value, digits=2) for value in millions)} million parameters")
+    trained = [arm for arm in study.arms.values() if arm.objective not in UNTRAINED]
+    if trained:
+        seen = [images * (arm.epochs or study.pretrain.epochs) for arm in trained]
+        flops = sum(
+            count * forward_flops(vit_of(study, arm), image_size=size)
+            for count, arm in zip(seen, trained, strict=True)
+        )
+        shown = listed(f"{count:,}" for count in sorted(set(seen)))
+        told.append(
+            f"each of {len(trained)} encoders pre-trained on {shown} images, repetitions counted; one "
+            f"forward pass over all of them is {number(flops / 1e12, digits=2)} TFLOP; training takes several"
+        )
+    return "; ".join(told) + ". Wall times are in MLflow."
+
+
+def _swatch(ink: Ink) -> str:
+    """The line and marker of a label, as its figures have them, on a light ground."""
+    dashes = Markup(' stroke-dasharray="5 3"') if ink.line != "-" else ""
+    return Markup(
+        '<svg class="swatch" width="30" height="14" viewBox="-15 -7 30 14" aria-hidden="true">'
+        '<path d="M-13 0H13" stroke="{0}" stroke-width="2"{1}/>'
+        '<path d="{2}" fill="{0}" stroke="{0}"/></svg>'
+    ).format(ink.colour, dashes, SHAPES.get(ink.marker, SHAPES["o"]))
