@@ -131,8 +131,8 @@ def thumbnail(fig: Figure) -> bytes:
         for line, width, size in lines:
             line.set(linewidth=width, markersize=size)
     with Image.open(large) as image:
-        size = (THUMBNAIL, round(image.height * THUMBNAIL / image.width))
-        smaller = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        height = round(image.height * THUMBNAIL / image.width)
+        smaller = image.convert("RGB").resize((THUMBNAIL, height), Image.Resampling.LANCZOS)
     few = smaller.quantize(32, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(small, format="png", optimize=True)
     return small.getvalue()

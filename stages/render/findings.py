@@ -89,7 +89,7 @@ def on_combination(arms: Arms, accuracies: pd.DataFrame, *, probe: str = "linear
 
     accuracies: as `results.accuracies` gives them
     """
-    by_objective = {}
+    by_objective: dict[str, str] = {}
     for name, arm in arms.items():
         by_objective.setdefault(arm.objective, label_of(name, arm))
     mixed = next((by_objective[objective] for objective in by_objective if objective in MIXED), None)

@@ -83,7 +83,7 @@ def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
     if title is None or main is None:
         raise ValueError(f"page {name} has no title or no main part")
     _return_thumbnails(main)
-    marker = main.find(attrs={"data-question": True})
+    marker = main.select_one("[data-question]")
     question = str(marker["data-question"]) if marker is not None else FURTHER
     if marker is not None:
         marker.decompose()
@@ -138,7 +138,9 @@ def _shell(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
     stages = _name_origins(soup, stage=stage, digest=provenance.digest)
     overview = _overview(soup)
     first = soup.find(["h2", "section"])
-    intro = "".join(str(tag.extract()) for tag in list(first.previous_siblings)[::-1]) if first else ""
+    intro = soup.new_tag("div")
+    for tag in list(first.previous_siblings)[::-1] if first is not None else []:
+        intro.append(tag.extract())
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -151,7 +153,7 @@ def _shell(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
         facts=rows,
         contents=_contents(soup),
         overview=overview,
-        intro=Markup(intro.strip()),
+        intro=Markup(intro.decode_contents().strip()),
         main=Markup(str(soup).strip()),
         stages=stages,
         provenance=provenance,

@@ -149,8 +149,8 @@ def test_show_writes_files_and_refuses_silence(tmp_path: Path, capsys: pytest.Ca
     assert (tmp_path / "new/line.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "new/line.svg").read_bytes()
     assert (tmp_path / "new/line.csv").read_text().splitlines()[1:] == [
-        "panel 1,0,1,#1f77b4",
-        "panel 1,1,2,#1f77b4",
+        "panel 1,#1f77b4,0,1",
+        "panel 1,#1f77b4,1,2",
     ]
     for empty in ({"alt": " ", "caption": "c"}, {"alt": "a", "caption": ""}):
         with pytest.raises(StudyError, match="needs both alt and caption"):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.render.dark import DARK_INK, LIGHT_INK
 from stages.render.facts import measure_rows
 from stages.render.similarity import (
     block_matrices,
@@ -136,7 +137,7 @@ def test_cells_have_numbers_where_they_fit(blocks: int, written: int, study: Pat
     assert panel.images[0].get_clim()[1] == 1
     if written:
         lightness = {text.get_text(): text.get_color() for text in panel.texts}
-        assert lightness["1"] == "white" and "black" in lightness.values()
+        assert lightness["1"] == LIGHT_INK and DARK_INK in lightness.values()
 
 
 def test_errors_name_the_file(study: Path) -> None:

@@ -209,15 +209,15 @@ def test_pages_join_into_one() -> None:
 
 
 def test_a_page_stands_under_the_question_that_it_answers() -> None:
-    ask = "".join(question_heading(name) for name in QUESTIONS) + question_heading(FURTHER)
-    mine = f'<h1>Mine</h1><p>Why.</p><p data-question="components">x</p><h2>Part</h2>{FIGURE}'
+    ask = "".join(question_heading(name) for name in (*QUESTIONS, FURTHER))
+    mine = f'<h1>Mine</h1><p>Why a &lt; b.</p><p data-question="components">x</p><h2>Part</h2>{FIGURE}'
     pages = {"mine": page(mine, name="mine", provenance=ORIGIN)}
     html = joined_page(f"<h1>All</h1>{ask}<h2>After</h2>", name="summary", pages=pages, provenance=ORIGIN)
     soup = assert_good_page(html)
     section = soup.find("section", id="mine")
     assert section.find_parent("section").h2.get_text() == "Which components matter? paper §4"
     assert [tag.name for tag in section.find_all(True, recursive=False)] == ["h3", "details", "h4", "figure"]
-    assert "Why." in section.details.get_text() and "data-question" not in html
+    assert "Why a < b." in section.details.get_text() and "data-question" not in html
     assert "Further analyses" not in soup.get_text()
     assert soup.find_all("h2")[-1].get_text() == "After"
 
