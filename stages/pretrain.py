@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.data.arrays import batches, normalize, open_split, read_manifest
-from stages.encoders.decoder import save_decoder
+from stages.encoders.decoder import Decoder, save_decoder
 from stages.encoders.vit import build_encoder, save_encoder, share_positions
 from stages.study.command import run
 from stages.study.fingerprint import fingerprint, training_code
@@ -116,7 +116,7 @@ def pretrain(name: str) -> str:
         return ""
     directory = model_dir(name)
     save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
-    if (decoder := getattr(task, "decoder", None)) is not None:  # of a masked autoencoder
+    if isinstance(decoder := getattr(task, "decoder", None), Decoder):  # of a masked autoencoder
         save_decoder(directory, decoder)
     columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
     table = pd.DataFrame(history, columns=columns).astype({"epoch": int})

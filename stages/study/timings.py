@@ -95,8 +95,8 @@ def read_runs() -> list[Run]:
 
 def expected_seconds(stage: str, runs: list[Run]) -> float | None:
     """How long a stage should take: the longest of its last five whole runs, since one that went on from a
-    checkpoint tells of its rest alone; of a stage that never ran, the median of such stages of other arms;
-    None if nothing is known.
+    checkpoint tells of its rest alone; of a stage that never ran, the median of such stages of other arms,
+    unless it is a pre-training, which takes as long as its objective does; None if nothing is known.
 
     stage: as DVC addresses it, e.g. probe@cl-knn
     """
@@ -105,8 +105,8 @@ def expected_seconds(stage: str, runs: list[Run]) -> float | None:
         if run.outcome == "done":
             durations.setdefault(run.stage, []).append(run.seconds)
     longest = {name: max(seconds[-REMEMBERED:]) for name, seconds in durations.items()}
-    if stage in longest:
-        return longest[stage]
+    if stage in longest or kind(stage) == "pretrain":
+        return longest.get(stage)
     alike = [seconds for name, seconds in longest.items() if "@" in stage and kind(name) == kind(stage)]
     return statistics.median(alike) if alike else None
 

@@ -159,6 +159,15 @@ def write_arm(
     tuned = {"shape": score(0.6 + ACCURACY[objective] / 3), "texture": score(0.7 + ACCURACY[objective] / 3)}
     write_json(folder / f"results/finetune/{name}.json", {"labels": tuned, "protocol": "4 epochs, AdamW"})
 
+    ways = {"linear": 0.6, "knn": 0.5, "fine-tuned": 1.0}
+    scores = {
+        way: {"miou": share * ACCURACY[objective], "images": images}
+        | {"low": share * ACCURACY[objective] - 0.02, "high": share * ACCURACY[objective] + 0.03}
+        for way, share in ways.items()
+    }
+    told = {"ways": scores, "protocol": "all the ways", "classes": ["none", "circle"]}
+    write_json(folder / f"results/segmentation/{name}.json", told)
+
     write_csv(
         folder / f"results/robustness/{name}.csv", trials(ACCURACY[objective], generator, images=images)
     )
@@ -212,6 +221,11 @@ def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> p
                 chance = accuracy * (1.0 if trial == "clean" else 0.6 + 0.3 * level % 0.4)
                 tables.append(decided(chance, generator, images=images).assign(
                     trial=trial, level=level, head=head, labels=labels, rival=-1))  # fmt: skip
+    for block in range(1, 4):
+        for labels in ("shape", "texture"):
+            lost = decided(accuracy * (0.4 + 0.15 * block), generator, images=images)
+            place = {"trial": "reinitialised", "level": float(block), "head": "fine-tuned"}
+            tables.append(lost.assign(**place, labels=labels, rival=-1))
     conflict = decided(accuracy, generator, images=images)
     conflict["rival"] = (conflict["truth"] + 1) % 10
     tables.append(conflict.assign(trial="cue_conflict", level=0.0, head="linear", labels="shape"))

@@ -1,0 +1,105 @@
+"""Which blocks matter: what fine-tuned encoders lose with what each of their blocks has learnt."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.curves import Inks, draw_curves, label_line_ends, panels, share, whole_ticks
+from stages.render.figures import show
+from stages.render.intervals import bootstrap_interval
+from stages.render.labels import settle
+from stages.render.prose import fixed, listed, on_set
+from stages.render.robustness import LOST_BLOCK, decisions
+from stages.render.style import styled
+from stages.render.tables import Arms
+
+HEAD = "fine-tuned"
+
+
+def lost_blocks_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+    """Show the figure, if it was measured.
+
+    Raises StudyError if a table is missing.
+    """
+    losses = block_losses(decisions(arms))
+    if len(losses):
+        show(
+            losses_figure(losses, inks=inks),
+            name="lost-blocks",
+            alt=losses_alt(losses),
+            caption=losses_caption(losses),
+            data=losses,
+            folder=folder,
+        )
+
+
+def block_losses(seen: Mapping[str, list[pd.DataFrame]], *, seed: int = 0) -> pd.DataFrame:
+    """Change of accuracy when a block is as it was before training, paired image by image.
+
+    seen:    as `robustness.decisions` gives it
+    returns: label, labels, block, mean, low, high (points); no rows if it was not measured
+    """
+    rows = []
+    for label, frames in seen.items():
+        tables = [frame[frame["head"] == HEAD] for frame in frames]
+        for labels in dict.fromkeys(tables[0]["labels"]):
+            hits = [_hits(table[table["labels"] == labels]) for table in tables]
+            blocks = [level for trial, level in hits[0].columns if trial == LOST_BLOCK]
+            for block in blocks:
+                change = [table[LOST_BLOCK, block] - table["clean", 0.0] for table in hits]
+                values = 100 * np.stack([part.to_numpy() for part in change])[:, :, None]
+                mean, low, high = (float(part[0]) for part in bootstrap_interval(values, seed=seed))
+                place = {"label": label, "labels": labels, "block": int(block)}
+                rows.append(place | {"mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def losses_figure(losses: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Change of accuracy against the block that was lost, a panel per label set, one line per label."""
+    sets = list(dict.fromkeys(losses["labels"]))
+    with styled():
+        figure, axes = panels(len(sets), height=3.2, columns=2)
+        for axis, labels in zip(axes, sets, strict=True):
+            draw_curves(axis, losses[losses["labels"] == labels], inks=inks, x="block")
+            axis.axhline(0, color="#777777", linewidth=0.8)
+            axis.set(title=str(labels).capitalize(), xlabel="block that lost what it had learnt")
+            whole_ticks(axis)
+        share(axes, ylabel="change of accuracy (points)")
+        settle(figure)
+        for axis, labels in zip(axes, sets, strict=True):
+            label_line_ends(axis, losses[losses["labels"] == labels], inks=inks, x="block")
+    return figure
+
+
+def losses_caption(losses: pd.DataFrame) -> str:
+    """Caption: what is drawn, and which block each arm misses most."""
+    return (
+        "Accuracy of the fine-tuned encoder with one block put back to what it was before any training, less "
+        "that of the whole encoder on the same images. Bands: 95 % bootstrap intervals over images. "
+        f"{_worst(losses)} Beyond the paper: Zhang et al. 2019."
+    )
+
+
+def losses_alt(losses: pd.DataFrame) -> str:
+    """Alternative text: which block each arm misses most."""
+    return f"{_worst(losses)} Line charts of the change of accuracy against the block, one line per arm."
+
+
+def _worst(losses: pd.DataFrame) -> str:
+    said = []
+    for labels, part in losses.groupby("labels", sort=False):
+        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        told = listed(
+            f"{row['label']} block {row['block']} ({fixed(row['mean'], decimals=1)} points)"
+            for _, row in worst.iterrows()
+        )
+        said.append(f"Missed most{on_set(str(labels))}: {told}.")
+    return " ".join(said)
+
+
+def _hits(table: pd.DataFrame) -> pd.DataFrame:
+    """1 where the decision was right: a row per image, a column per trial and level."""
+    right = (table["truth"] == table["predicted"]).astype(float)
+    return right.groupby([table["image"], table["trial"], table["level"]]).mean().unstack(["trial", "level"])

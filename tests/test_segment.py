@@ -1,0 +1,94 @@
+"""The stage that segments, on small data that know the pixels of their objects, and on data that do not."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.vit import build_encoder, save_encoder
+from stages.features import frozen_features
+from stages.segment import Segmenter, segment
+from stages.study.paths import (
+    features_dir,
+    features_name,
+    model_dir,
+    segmentation_metrics,
+    segmentation_table,
+)
+from stages.study.schema import Vit
+from stages.study.seeds import Draws
+from tests.project import copy_project
+
+VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
+NAMES = {"shape": ["disc", "star"], "texture": ["grass", "brick", "wool"]}
+
+
+def make(tmp_path, monkeypatch, *, masks):
+    project = copy_project(tmp_path / "study")
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    rng = np.random.default_rng(0)
+    encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+    for split, count in (("train", 64), ("test", 20)):
+        writer = SplitWriter(
+            project / "data" / split, rows=count, image_size=16, labels=list(NAMES), masks=masks
+        )
+        labels = {name: rng.integers(2, size=count) for name in NAMES}
+        objects = np.zeros((count, 16, 16), dtype=bool)
+        objects[:, 4:12, 4:12] = True
+        images = rng.integers(0, 60, (count, 16, 16, 3), dtype=np.uint8)
+        images[objects] += (80 * (1 + labels["shape"].repeat(64)))[:, None].astype(
+            np.uint8
+        )  # told by brightness
+        known = {"masks": objects} if masks else {}
+        writer.put(np.arange(count), images=images, **known, **labels)
+        writer.close()
+        features_dir("cl").mkdir(parents=True, exist_ok=True)
+        seen = frozen_features(encoder.eval(), torch.from_numpy(images).permute(0, 3, 1, 2).float() / 128 - 1)
+        tokens = seen["tokens"] | {"image": torch.arange(count)}
+        save_file(tokens, features_dir("cl") / features_name("tokens", split))
+    write_manifest(project / "data", source="here", image_size=16, labels=NAMES)
+    save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})
+
+
+def test_all_ways_find_objects_that_can_be_seen(tmp_path, monkeypatch):
+    make(tmp_path, monkeypatch, masks=True)
+    said = segment("cl")
+    table = pd.read_csv(segmentation_table("cl"))
+    assert set(table["way"]) == {"linear", "knn", "fine-tuned"} and table["image"].nunique() == 12
+    assert (table["intersection"] <= table["union"]).all() and (table["union"] > 0).all()
+    found = json.loads(segmentation_metrics("cl").read_text())
+    assert found["classes"] == ["none", "disc", "star"]
+    for way, numbers in found["ways"].items():
+        own = table[table["way"] == way].groupby("class")[["intersection", "union"]].sum()
+        assert numbers["miou"] == pytest.approx((own["intersection"] / own["union"]).mean(), abs=1e-5)
+        assert numbers["low"] <= numbers["miou"] <= numbers["high"] and numbers["images"] == 12
+        assert numbers["miou"] > 0.3  # of all background: 0.25
+    assert said.startswith("linear ")
+    first = segmentation_table("cl").read_bytes()
+    segment("cl")
+    assert segmentation_table("cl").read_bytes() == first
+
+
+def test_data_without_masks_are_not_measured(tmp_path, monkeypatch):
+    make(tmp_path, monkeypatch, masks=False)
+    assert "do not know the pixels" in segment("cl")
+    assert pd.read_csv(segmentation_table("cl")).empty
+    assert "why" in json.loads(segmentation_metrics("cl").read_text())
+
+
+def test_an_image_is_flipped_with_the_classes_of_its_pixels():
+    task = Segmenter.__new__(Segmenter)
+    torch.nn.Module.__init__(task)
+    task.manifest = type("Manifest", (), {"mean": (0.0,) * 3, "std": (1 / 255,) * 3})()
+    targets = torch.randint(5, (20, 6, 6))
+    images = targets[:, None].expand(-1, 3, -1, -1).to(torch.uint8)
+    seen, found = task.views(images, targets, draws=Draws(torch.Generator().manual_seed(0), batch=20))
+    torch.testing.assert_close(seen[:, 0].round().long(), found)
+    flipped = [(found[place] == targets[place].flip(-1)).all().item() for place in range(20)]
+    kept = [(found[place] == targets[place]).all().item() for place in range(20)]
+    assert 4 < sum(flipped) < 16 and all(a != b for a, b in zip(flipped, kept, strict=True))
