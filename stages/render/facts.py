@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.prose import decimals_for, fixed, interval, listed, number
+from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import portable
+from stages.render.questions import QUESTIONS
 from stages.render.results import AUGMENTED, FINE_TUNED
 from stages.render.similarity import similarity_curves
 from stages.render.style import label_of
@@ -139,22 +140,34 @@ def measures_caption(study: Study) -> str:
 
 
 def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
-    """Each claim with its verdict, the difference that decided it, and what was compared, or why not."""
+    """Each claim with its verdict, the difference that decided it and how, or why it was not decided."""
     rows = [
         {
-            "claim": claim["statement"],
+            "claim": _with_basis(claim),
             "verdict": verdict_mark(claim["verdict"]),
             "difference": effect(claim),
             "robust": robust(claim),
-            "of what": claim.get("why") or _compared(claim),
             "means": _means(claim),
             "against untrained": against_untrained(claim),
-            "paper": claim.get("section") or "–",
         }
         for claim in claims
     ]
-    columns = ["claim", "verdict", "difference", "robust", "of what", "means", "against untrained", "paper"]
+    columns = ["claim", "verdict", "difference", "robust", "means", "against untrained"]
     return pd.DataFrame(rows, columns=columns, dtype=object).set_index("claim")
+
+
+def claims_by_question(claims: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The claims under what they answer, by the section of the paper that makes them.
+
+    returns: heading -> claims, in the order of the paper
+    """
+    headings = {"§1": "What can they do? (§1)"}
+    headings |= {section: f"{question} ({section})" for question, section in QUESTIONS.values()}
+    groups: dict[str, list[dict[str, Any]]] = {heading: [] for heading in headings.values()}
+    for claim in claims:
+        section = str(claim.get("section") or "").split(",")[0].split(" ")[0]
+        groups.setdefault(headings.get(section, "Beside the main text"), []).append(claim)
+    return {heading: own for heading, own in groups.items() if own}
 
 
 def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
@@ -172,7 +185,7 @@ def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def claims_caption(rules: dict[str, str]) -> str:
-    """Caption of `claim_rows`: how the claims were decided."""
+    """What stands above the tables of `claim_rows`: how the claims were decided."""
     told = [rules[key] for key in ("interval", "correction", "effect_size", "specifications") if key in rules]
     return f"The paper's claims. {'. '.join(told)}."
 
@@ -277,6 +290,12 @@ def _own(arm: Arm) -> str:
     fields = arm.model_dump(exclude={"objective", "label"}, exclude_none=True)
     fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}
     return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"
+
+
+def _with_basis(claim: dict[str, Any]) -> Markup:
+    """What a claim says and, below it, where the paper says so and what it was decided by."""
+    basis = "; ".join(part for part in (claim.get("section"), claim.get("why") or _compared(claim)) if part)
+    return Markup('{}<span class="basis">{}</span>').format(unbroken(claim["statement"]), unbroken(basis))
 
 
 def _compared(claim: dict[str, Any]) -> str:

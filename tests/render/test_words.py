@@ -14,6 +14,7 @@ from stages.render.captions import bands, depth_alt, depth_caption, in_order
 from stages.render.facts import (
     arm_rows,
     claim_rows,
+    claims_by_question,
     claims_caption,
     recipe,
     replication_rows,
@@ -133,14 +134,18 @@ def test_claims_keep_their_verdicts() -> None:
     frame = claim_rows(entries)
     assert "4.31 [4.27, 4.35] px" in frame["difference"].iloc[0]
     assert "−6.1 [−8.0, −4.0] points" in frame["difference"].iloc[1]
-    assert (
-        frame["difference"].iloc[3] == "–" and frame["of what"].iloc[3] == "no arm has the objective hybrid"
-    )
+    assert frame["difference"].iloc[3] == "–" and "no arm has the objective hybrid</span>" in frame.index[3]
     assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
     assert frame["against untrained"].tolist() == ["contrastive like it, masked below", "–", "–", "–"]
     assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
     assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
-    assert frame["of what"].iloc[0].endswith("p\u00a0<\u00a00.001; d\u00a0=\u00a02.1")
+    assert frame.index[0].startswith('Claim &lt;0&gt; &amp; more.<span class="basis">§\u00a02, ')
+    assert frame.index[0].endswith("p\u00a0&lt;\u00a00.001; d\u00a0=\u00a02.1</span>")
+    grouped = claims_by_question([*entries, entries[0] | {"section": "beyond (us)"}])
+    assert {heading: len(own) for heading, own in grouped.items()} == {
+        "How do self-attentions behave? (§2)": 4,
+        "Beside the main text": 1,
+    }
     assert steadiness(entries) == "0 of 1 verdicts are the same under every choice."
     assert steadiness(entries[1:]) == ""
     again = replication_rows(entries)
