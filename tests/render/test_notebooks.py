@@ -7,12 +7,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from stages.render.notebook import run_notebook, scrubbed, to_html
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from tests.render.pages import assert_no_result_by_hand
-from tests.render.synthetic import ROOT
+from tests.render.synthetic import ROOT, make_project
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -47,6 +48,54 @@ def test_finds_the_project_when_opened_by_itself(path: Path) -> None:
     start = nbformat.read(path, as_version=4).cells[2].source
     code = f"{start}\nimport stages.render.prose\nassert Path('params.yaml').is_file()"
     assert subprocess.run([sys.executable, "-I", "-c", code], cwd=path.parent).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat.NotebookNode]]:
+    """What the cells of each notebook show as Jupyter runs them: unchanged, from notebooks/ or from the root.
+
+    All run in one kernel, which takes seconds to start; a cell before each makes it as if it were new.
+    """
+    arms = {"random": {"objective": "random"}, "cl": {"objective": "contrastive"}}
+    project = make_project(tmp_path_factory.mktemp("opened"), images=6, blocks=2, arms=arms)
+    paths = sorted((project / "notebooks").glob("*.ipynb"))
+    cells, owners = [], []
+    for number, path in enumerate(paths):
+        start = path.parent if number % 2 else project
+        anew = f"%reset -f\nimport os, sys\nos.chdir({str(start)!r})"
+        anew += f"\nsys.path = [entry for entry in sys.path if entry != {str(project)!r}]"
+        read = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        cells += [nbformat.v4.new_code_cell(anew), *read]
+        owners += [None, *[path.stem] * len(read)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    for place, cell in enumerate(cells):
+        cell["id"] = f"c{place:03d}"
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(project)}}).execute()
+    found: dict[str, list[nbformat.NotebookNode]] = {path.stem: [] for path in paths}
+    for owner, cell in zip(owners, notebook.cells, strict=True):
+        if owner:
+            found[owner].append(cell)
+    assert not (project / "notebooks" / "reports").exists()
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_draws_in_jupyter_what_the_report_shows(
+    path: Path, shown: dict[str, list[nbformat.NotebookNode]]
+) -> None:
+    for cell in shown[path.stem]:
+        outputs = [output for output in cell.outputs if "data" in output]
+        pictures = sum("<svg" in html or "<img" in html for html in map(as_html, outputs))
+        assert all(output.output_type == "display_data" for output in outputs), cell.source
+        # Neither a figure twice nor the text of an object that a cell ends with.
+        assert not any("image/png" in output.data for output in outputs), cell.source
+        assert pictures or "show(" not in cell.source or "if " in cell.source, cell.source
+    assert any("<figure" in as_html(output) for cell in shown[path.stem] for output in cell.outputs)
+
+
+def as_html(output: nbformat.NotebookNode) -> str:
+    """The HTML of an output, or nothing."""
+    return output.get("data", {}).get("text/html", "")
 
 
 def test_every_analysis_has_a_notebook() -> None:
