@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages.render.notebook import notebook_body
 from stages.render.page import joined_page
+from stages.render.plots import plot_tables
 from stages.render.provenance import provenance
 from stages.study.command import run
 from stages.study.errors import StudyError
@@ -25,6 +26,7 @@ from stages.study.schema import Study
 
 NOTEBOOK = Path("notebooks/summary.ipynb")
 INDEX = Path("reports/index.html")
+PLOTS = Path("reports/plots")
 
 
 def main() -> None:
@@ -36,6 +38,8 @@ def main() -> None:
 def summary() -> str:
     """Run the summary notebook, append the pages of the analyses and write the one report.
 
+    The tables of `dvc plots` are written beside it.
+
     Raises StudyError if an input is missing or a cell fails.
     """
     study = load_params(stage="summary")
@@ -44,8 +48,11 @@ def summary() -> str:
     missing = [str(path) for path in read if not path.is_file()]
     if missing:
         raise StudyError(f"{', '.join(missing)}: not found; `dvc repro` makes what is missing")
-    with writing(Path("reports/figures/summary")) as figures:
+    with writing(Path("reports/figures/summary")) as figures, writing(PLOTS) as plots:
         figures.mkdir()
+        plots.mkdir()
+        for name, table in plot_tables(study.arms, analyses=study.analyses).items():
+            table.to_csv(plots / f"{name}.csv", index=False, float_format="%.6g")
         body = notebook_body(NOTEBOOK, parameters={"figures": str(figures)})
         html = joined_page(
             body,

@@ -36,6 +36,11 @@ from stages.study.timings import Run, read_runs
 from stages.study.tracking import LONGEST_TAG, MEMBER, Images, Record, Store, connect, pending_file, put_off
 
 TRAINING = "workflowType=machine_learning"  # MLflow's pages have other menus for language models
+# Of a claim, in the order of the table.
+CLAIM = (
+    *("name", "section", "statement", "verdict", "effect", "low", "high", "unit", "d_z", "p_adjusted"),
+    *("specifications.agree", "statistic", "comparison", "why"),
+)
 MIRRORED = ("models", "results", "reports")  # what the stage `track` depends on
 
 

@@ -36,6 +36,7 @@ def summary(project: Path) -> subprocess.CompletedProcess[str]:
 def outs(project: Path) -> dict[str, bytes]:
     """The outs of the stage and their bytes."""
     files = [project / "reports/index.html", *sorted((project / "reports/figures/summary").iterdir())]
+    files += sorted((project / "reports/plots").iterdir())
     return {path.name: path.read_bytes() for path in files}
 
 

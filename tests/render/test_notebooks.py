@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbclient import NotebookClient
 
 from stages.render.notebook import run_notebook, scrubbed, to_html
@@ -57,7 +58,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat.N
     All run in one kernel, which takes seconds to start; a cell before each makes it as if it were new.
     """
     arms = {"random": {"objective": "random"}, "cl": {"objective": "contrastive"}}
-    project = make_project(tmp_path_factory.mktemp("opened"), images=6, blocks=2, arms=arms)
+    probes = yaml.safe_load((ROOT / "params.yaml").read_text())["probes"]
+    del probes["layerwise"]  # ten seconds of resampling, which the tests of the summary spend
+    folder = tmp_path_factory.mktemp("opened")
+    project = make_project(folder, images=6, blocks=2, arms=arms, probes=probes)
     paths = sorted((project / "notebooks").glob("*.ipynb"))
     cells, owners = [], []
     for number, path in enumerate(paths):
