@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from stages.study.command import run
 from stages.study.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
-from stages.study.measures import Measure, Told, is_headline, measures, named
+from stages.study.measures import Measure, Told, is_headline, measures
 from stages.study.params import load_params, read_yaml, recipe_of
 from stages.study.paths import DATA, model_dir, read_json
 from stages.study.schema import Runtime, Study
@@ -255,8 +255,12 @@ def study_record(
 
 
 def claim_rows(decided: dict[str, Any]) -> list[dict[str, Any]]:
-    """results/claims.json as a table: a row per claim, its words and then its numbers."""
-    return [flat(named(words | decided["claims"][words["name"]])) for words in decided["entries"]]
+    """results/claims.json as a table, a row per claim; what varies between claims is left to the file.
+
+    MLflow shows the cells of a column empty if there is a point in its name.
+    """
+    rows = [flat(words | decided["claims"][words["name"]]) for words in decided["entries"]]
+    return [{name.replace(".", " "): row.get(name) for name in CLAIM} for row in rows]
 
 
 def specification_rows(path: Path) -> list[dict[str, Any]]:

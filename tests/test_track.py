@@ -277,6 +277,7 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
     claims, stages = json.loads(artifact(whole, "claims.json")), json.loads(artifact(whole, "stages.json"))
     claim = dict(zip(claims["columns"], claims["data"][0], strict=True))
     assert claim["statement"] == "MIM > CL" and claim["verdict"] == "supported"
+    assert claim["specifications agree"] == 0.5 and not [name for name in claim if "." in name]
     specifications = json.loads(artifact(whole, "specifications.json"))
     assert specifications["columns"][:3] == ["claim", "specification", "blocks"]
     assert specifications["data"] == [
