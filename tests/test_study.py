@@ -86,6 +86,7 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
         "features@hybrid",
         *(f"probe@hybrid-{name}" for name in ("knn", "linear", "layerwise")),
         "finetune@hybrid",
+        "segment@hybrid",
         "robustness@hybrid",
         "analyze@hybrid-attention",
         "analyze@hybrid-fourier",
