@@ -1,19 +1,24 @@
 """The report in a real browser: accessible, self-contained, fitting any screen, its figures to be had."""
 
 import base64
+import contextlib
 import importlib.util
 import io
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from stages.render.captions import depth_alt, depth_caption
 from stages.render.curves import depth_figure
+from stages.render.explorer import explorer
 from stages.render.figures import drawn
 from stages.render.page import joined_page, page
 from stages.render.prose import folded
@@ -24,7 +29,7 @@ from stages.render.table import table
 from stages.render.title import title_block
 from stages.study.params import load_params
 from tests.render.browser import Browser, browser, chromium
-from tests.render.synthetic import ROOT, manifest
+from tests.render.synthetic import ROOT, manifest, write_arm
 
 LARGEST = 8_000_000  # bytes of a report
 
@@ -32,6 +37,7 @@ pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chromium: install one (apt-get install chromium) or name it in CHROMIUM"
 )
 AXE = importlib.util.find_spec("axe_core_python")
+EXPLORER = "document.querySelector('.explorer')"
 RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then((found) =>
   found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"""
 
@@ -64,8 +70,13 @@ def report() -> str:
     wide = table(numbers, caption="A wide table")
     origin = Provenance(params_digest="abc", params="seed: 0\n" + "x" * 300, inputs=(("a.csv", "12"),),
                         versions=(("python", "3"),))  # fmt: skip
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for seed, (name, arm) in enumerate(study.arms.items()):
+            write_arm(Path(folder), name, arm.objective, seed=seed)
+        around = explorer(study.arms, words="Pick a query.")
     pages = {
         name: f"<h1>About {name}</h1>{marker}<p>Why.</p><h2>Part</h2>{figure('one')}{fold}"
+        + (around if marker else "")
         for name, marker in (("attention", '<p data-question="attention">x</p>'), ("own", ""))
         for fold in [folded("In numbers", table(numbers, caption=f"Numbers of {name}"))]
     }
@@ -123,6 +134,38 @@ def test_no_screen_is_too_narrow(opened: Browser, width: int) -> None:
     opened.show(width=width)
     opened.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     assert opened.run("document.scrollingElement.scrollWidth") <= width
+
+
+def test_looking_around_shows_what_was_picked(opened: Browser) -> None:
+    data = json.loads(opened.run(f"{EXPLORER}.querySelector('script').textContent"))
+    picks = {"image": 1, "block": 2, "left": 1, "right": 2, "row": 2, "column": 3}
+    for name, value in picks.items():
+        field = f"{EXPLORER}.querySelector('[data-pick={name}]')"
+        opened.run(f"{field}.value = {value}; {field}.dispatchEvent(new Event('input'))")
+    said = opened.run(f"{EXPLORER}.querySelector('.told').textContent")
+    assert said.startswith("Query at row 2, column 3. ")
+    maps = []
+    for arm in (data["arms"][1], data["arms"][2]):
+        largest = 9 * arm["largest"][1][1][5]
+        assert f"{arm['label']}, block 2 of 3: most to row " in said
+        assert f"{largest:.1f} times even attention" in said
+        maps.append(np.frombuffer(base64.b64decode(arm["maps"][1][1]), np.uint8)[45:54].astype(float))
+    cosine = maps[0] @ maps[1] / np.sqrt((maps[0] @ maps[0]) * (maps[1] @ maps[1]))
+    assert f"Cosine between both maps {cosine:.2f}" in said
+    drawn_pixels = opened.run(
+        f"[...{EXPLORER}.querySelector('[data-view=left]').getContext('2d').getImageData(0, 0, 3, 3).data]"
+    )
+    colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(256, 3)
+    np.testing.assert_array_equal(np.reshape(drawn_pixels, (9, 4))[:, :3], colours[maps[0].astype(int)])
+    opened.run(f"{EXPLORER}.querySelector('[data-view=image]').scrollIntoView()")
+    opened.run(
+        "((image) => { const {left, top, width} = image.getBoundingClientRect(); image.dispatchEvent("
+        "new MouseEvent('click', {clientX: left + 0.9 * width, clientY: top + 0.1 * width})); })"
+        f"({EXPLORER}.querySelector('[data-view=image]'))"
+    )
+    assert opened.run(f"{EXPLORER}.querySelector('.told').textContent").startswith(
+        "Query at row 1, column 3."
+    )
 
 
 def test_figures_follow_the_colour_scheme_and_print_light(opened: Browser) -> None:
