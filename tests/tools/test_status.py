@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
     params["analyses"] = {"attention": params["analyses"]["attention"]}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     graph = yaml.safe_load((project / "dvc.yaml").read_text())
-    for name in ("finetune", "robustness"):
+    for name in ("finetune", "robustness", "segment"):
         del graph["stages"][name]
     graph["stages"]["probe"]["matrix"]["probe"] = ["knn"]
     for name, group in graph["stages"].items():
