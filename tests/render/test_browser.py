@@ -73,7 +73,7 @@ def report() -> str:
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
         for seed, (name, arm) in enumerate(study.arms.items()):
             write_arm(Path(folder), name, arm.objective, seed=seed)
-        around = explorer(study.arms, words="Pick a query.")
+        around = str(explorer(study.arms, words="Pick a query."))
     pages = {
         name: f"<h1>About {name}</h1>{marker}<p>Why.</p><h2>Part</h2>{figure('one')}{fold}"
         + (around if marker else "")
