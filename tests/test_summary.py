@@ -63,8 +63,10 @@ def test_one_good_file(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     entries = [link.get_text() for link in soup.select("nav > ol > li > a")]
     asked = [text for text, _ in QUESTIONS.values()]
-    assert entries[:2] == ["Verdicts", "What the encoders can do"] and entries[2:6] == asked
-    assert entries[6] == "Further analyses" and entries[-1] == "How pre-training went"
+    assert entries[:3] == ["Verdicts", "What the encoders can do", "What single patches tell"]
+    assert (
+        entries[3:7] == asked and entries[7] == "Further analyses" and entries[-1] == "How pre-training went"
+    )
     for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
         head = part.find("h2")
         assert head is not None and head.get_text().startswith(text) and head["id"] == part["aria-labelledby"]
@@ -83,7 +85,7 @@ def test_one_good_file(made: Path) -> None:
         "corruptions",
         "comparison",
     ]
-    drawn += ["losses", "gradients", "choices-claim-0"]
+    drawn += ["losses", "gradients", "choices-claim-0", "segmentation", "lost-blocks"]
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 

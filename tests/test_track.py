@@ -82,7 +82,7 @@ def server(tmp_path_factory, empty_database):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch, empty_database):
-    """The root of a study that ran, with one arm: 14 stages."""
+    """The root of a study that ran, with one arm: 15 stages."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -132,7 +132,7 @@ def test_the_stages_are_those_that_dvc_resolves():
 
 
 def test_every_stage_has_a_run_with_what_belongs_to_it(study):
-    assert "14 of 14 stages were new" in track.track()
+    assert "15 of 15 stages were new" in track.track()
     found = runs()
     assert set(found) == {*addresses(), "arm@cl", "study"}
     assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())
@@ -176,6 +176,7 @@ def test_what_is_measured_of_an_arm_and_its_recipe_are_named_as_in_every_other_a
         "finetune.lr": 0.05,
         "finetune.shape.accuracy": 0.5,
         "robustness.shape.accuracy": 0.5,
+        "segmentation.ways.linear.miou": 0.25,
         "attention.distance": 4.5,
         "attention.nmi": 0,
         "fourier.log_amplitude": -3,
@@ -209,7 +210,7 @@ def test_the_images_are_a_data_set_of_what_reads_them(study):
     assert reading == {
         "study",
         "arm@cl",
-        *(f"{stage}@cl" for stage in ("pretrain", "features", "finetune", "robustness")),
+        *(f"{stage}@cl" for stage in ("pretrain", "features", "finetune", "robustness", "segment")),
         *(f"probe@cl-{probe}" for probe in ("knn", "linear")),
         *(f"analyze@cl-{analysis}" for analysis in ("attention", "fourier")),
     }
@@ -261,6 +262,7 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
         "cl.linear.shape.accuracy": 0.5,
         "cl.finetune.shape.accuracy": 0.5,
         "cl.robustness.shape.accuracy": 0.5,
+        "cl.segmentation.ways.linear.miou": 0.25,
         "cl.attention.distance": 4.5,
         "cl.attention.nmi": 0,
         "cl.fourier.log_amplitude": -3,
@@ -300,14 +302,14 @@ def test_the_run_of_the_study_is_complete_in_itself(study, monkeypatch):
 def test_tracking_again_adds_nothing(study):
     track.track()
     before = identifiers()
-    assert track.track() == "nothing new; all 14 stages are in MLflow"
+    assert track.track() == "nothing new; all 15 stages are in MLflow"
     assert identifiers() == before
 
 
 def test_two_states_share_the_runs_of_what_did_not_change(study):
     track.track()
     make_study(study, k=40)
-    assert "3 of 14 stages were new" in track.track()
+    assert "3 of 15 stages were new" in track.track()
     found = runs()
     again = {stage for stage, some in found.items() if len(some) == 2}
     assert again == {"probe@cl-knn", "decide", "summary", "arm@cl", "study"}
@@ -535,7 +537,7 @@ def test_a_server_that_dies_in_between_and_comes_back_has_everything_once(study,
     server.start()
     server.wait()
     track.main()
-    assert "9 of 14 stages were new" in capsys.readouterr().out and not pending_file().exists()
+    assert "10 of 15 stages were new" in capsys.readouterr().out and not pending_file().exists()
     found = runs()
     assert set(found) == {*addresses(), "arm@cl", "study"}
     assert all(len(some) == 1 and some[0].info.status == "FINISHED" for some in found.values())

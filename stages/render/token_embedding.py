@@ -72,7 +72,7 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
             shades = colormaps["turbo"](np.linspace(0.03, 0.97, max(2, len(numbers))))
             for image, rows in tokens.groupby("image"):
                 above.plot(rows["x"], rows["y"], "o", color=shades[numbers[image]], markersize=2, alpha=0.75,
-                           markeredgewidth=0)  # fmt: skip
+                           markeredgewidth=0, rasterized=True)  # fmt: skip
             for image, rows in tokens.groupby("image"):
                 above.text(rows["x"].median(), rows["y"].median(), str(numbers[image] + 1), fontsize=8.5,
                            fontweight="bold", ha="center", va="center",
@@ -80,7 +80,7 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
                                  "linewidth": 0})  # fmt: skip
             for number, (_, rows) in enumerate(tokens.groupby("class")):
                 below.plot(rows["x"], rows["y"], MARKERS[number % len(MARKERS)], markersize=2.4, alpha=0.75,
-                           color=COLOURS[number % len(COLOURS)], markeredgewidth=0)  # fmt: skip
+                           color=COLOURS[number % len(COLOURS)], markeredgewidth=0, rasterized=True)  # fmt: skip
             for axis, group in ((above, "image"), (below, "class")):
                 _bare(axis)
                 axis.set_xlabel(f"silhouette {_told(tokens[f'plane_{group}'].iloc[0])}", fontsize=9)
