@@ -79,8 +79,9 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
                            bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "alpha": 0.8,
                                  "linewidth": 0})  # fmt: skip
             for number, (_, rows) in enumerate(tokens.groupby("class")):
-                below.plot(rows["x"], rows["y"], MARKERS[number % len(MARKERS)], markersize=2.4, alpha=0.75,
-                           color=COLOURS[number % len(COLOURS)], markeredgewidth=0, rasterized=True)  # fmt: skip
+                marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
+                below.plot(rows["x"], rows["y"], marker, markersize=2.4, alpha=0.75, color=colour,
+                           markeredgewidth=0, rasterized=True)  # fmt: skip
             for axis, group in ((above, "image"), (below, "class")):
                 _bare(axis)
                 axis.set_xlabel(f"silhouette {_told(tokens[f'plane_{group}'].iloc[0])}", fontsize=9)
