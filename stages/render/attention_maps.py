@@ -108,6 +108,17 @@ def square(rows: pd.DataFrame) -> np.ndarray:
     return rows.pivot(index="row", columns="column", values="value").to_numpy(dtype=float)
 
 
+def weight_rows(maps: Maps) -> pd.DataFrame:
+    """All weights that are drawn: label, block, query, row, column, weight; rows and columns from 1."""
+    parts = []
+    for label, weights in maps.weights.items():
+        for (block, query), weight in weights.items():
+            row, column = (1 + axis.ravel() for axis in np.indices(weight.shape))
+            place = {"label": label, "block": block, "query": query, "row": row, "column": column}
+            parts.append(pd.DataFrame(place | {"weight": weight.ravel()}))
+    return pd.concat(parts, ignore_index=True)
+
+
 def similarity_caption(curves: pd.DataFrame) -> str:
     """Caption of the cosine between maps: what it says, and the last block's values in order."""
     return (

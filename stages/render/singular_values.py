@@ -104,9 +104,8 @@ def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
                 ends = tokens[["x_after", "y_after"]].to_numpy()
                 starts = tokens[["x", "y"]].to_numpy()
                 axis.quiver(*starts.T, *(ends - starts).T, color=ink.colour, angles="xy", scale_units="xy",
-                            scale=1, units="inches", width=0.012, minlength=0,
-                            rasterized=True)  # fmt: skip
-                axis.plot(*starts.T, "o", color="#555555", markersize=2.2, alpha=0.6, rasterized=True)
+                            scale=1, units="inches", width=0.012, minlength=0)  # fmt: skip
+                axis.plot(*starts.T, "o", color="#555555", markersize=2.2, alpha=0.6)
                 axis.update_datalim(ends)
                 axis.set_aspect("equal", adjustable="datalim")
                 axis.margins(0.06)
