@@ -120,7 +120,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(study, monkeypatch):
     stage.linear_augmented("cl")
     assert written() == expected
     assert sorted(path.name for path in (study / "scratch").iterdir()) == before
-    for folder in (study / "scratch").iterdir():
+    for folder in (study / "scratch").glob("linear_augmented-*"):
         folder.rename(study / "away")
     steps, take_step = iter(range(100)), loop.take_step
 

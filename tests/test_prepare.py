@@ -185,7 +185,11 @@ def test_a_mistake_is_one_line_and_code_2(study, capsys):
         main()
     out, err = capsys.readouterr()
     assert stopped.value.code == 2
-    assert out == "" and err.startswith("prepare: params.yaml: data.source 'imagse'") and err.count("\n") == 1
+    assert (
+        out == "prepare\n"
+        and err.startswith("prepare: params.yaml: data.source 'imagse'")
+        and err.count("\n") == 1
+    )
 
 
 def test_as_dvc_runs_it(study):

@@ -139,7 +139,7 @@ def test_claims_keep_their_verdicts() -> None:
     assert frame["against untrained"].tolist() == ["contrastive like it, masked below", "–", "–", "–"]
     assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
     assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
-    assert frame.index[0].startswith('Claim &lt;0&gt; &amp; more.<span class="basis">§\u00a02, ')
+    assert frame.index[0].startswith('Claim &lt;0&gt; &amp; more.<span class="basis">§2, ')
     assert frame.index[0].endswith("p\u00a0&lt;\u00a00.001; d\u00a0=\u00a02.1</span>")
     grouped = claims_by_question([*entries, entries[0] | {"section": "beyond (us)"}])
     assert {heading: len(own) for heading, own in grouped.items()} == {

@@ -246,9 +246,9 @@ def test_times_are_learnt_and_failures_told():
     told = {row.stage: row for row in with_timings(rows, runs)}
     assert told["pretrain@cl"].seconds == 100.0
     assert told["pretrain@cl"].failed == "failed, no room, saved up to epoch 2 of 6"
-    assert told["pretrain@new"].seconds == 75.0  # between the two that are known
+    assert told["pretrain@new"].seconds is None  # that depends on its objective
     assert told["probe@new-knn"].seconds == 7.0 and told["probe@cl-knn"].seconds is None
     assert told["summary"].seconds is None
     assert summary(rows) == (
-        "Of 5 stages: 3 to run, about 2 min 55 s and 1 of unknown time; 1 that may run, about 7 s."
+        "Of 5 stages: 3 to run, about 1 min 40 s and 2 of unknown time; 1 that may run, about 7 s."
     )
