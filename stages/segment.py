@@ -16,6 +16,7 @@ from stages.data.arrays import Manifest, Split, batches, in_order, normalize, op
 from stages.data.evaluation import evaluation_subset
 from stages.encoders.vit import as_trained, embed, encode, load_encoder
 from stages.probes.segmentation import (
+    IGNORED,
     LinearHead,
     NearestPatches,
     fit_linear,
@@ -122,7 +123,7 @@ def segment(name: str) -> str:
             "miou": mean_iou(both, either),
             "low": low,
             "high": high,
-            "pixel_accuracy": float((predicted == truth).float().mean()),
+            "pixel_accuracy": float((predicted == truth)[truth != IGNORED].float().mean()),
             "images": len(truth),
         }
         tables.append(rows(both, either, images=test_images, way=way))
@@ -149,6 +150,7 @@ def targets_of(split: Split, labels: str, images: NDArray[np.int64]) -> Tensor:
     return pixel_classes(
         torch.from_numpy(np.asarray(split.masks[images])),
         torch.from_numpy(np.asarray(split.labels[labels][images]).astype(np.int64)),
+        None if split.ignored is None else torch.from_numpy(np.asarray(split.ignored[images])),
     )
 
 

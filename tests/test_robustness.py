@@ -38,7 +38,7 @@ def study(tmp_path, monkeypatch):
     for split, count in (("train", 90), ("test", 30)):
         labels = {name: rng.integers(3, size=count) for name in NAMES}
         writer = SplitWriter(
-            project / "data" / split, rows=count, image_size=16, labels=list(NAMES), masks=True
+            project / "data" / split, rows=count, image_size=16, labels=list(NAMES), masks=["masks"]
         )
         images = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
         masks = rng.integers(0, 2, (count, 16, 16)).astype(bool)

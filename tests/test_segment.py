@@ -44,7 +44,8 @@ def make(tmp_path, monkeypatch, *, masks):
         images[objects] += (80 * (1 + labels["shape"].repeat(64)))[:, None].astype(
             np.uint8
         )  # told by brightness
-        known = {"masks": objects} if masks else {}
+        known = {"masks": objects, "ignored": np.roll(objects, 8, axis=2)}
+        known = {name: known[name] for name in masks}
         writer.put(np.arange(count), images=images, **known, **labels)
         writer.close()
         features_dir("cl").mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def make(tmp_path, monkeypatch, *, masks):
 
 
 def test_all_ways_find_objects_that_can_be_seen(tmp_path, monkeypatch):
-    make(tmp_path, monkeypatch, masks=True)
+    make(tmp_path, monkeypatch, masks=["masks"])
     said = segment("cl")
     table = pd.read_csv(segmentation_table("cl"))
     assert set(table["way"]) == {"linear", "knn", "fine-tuned"} and table["image"].nunique() == 12
@@ -74,8 +75,19 @@ def test_all_ways_find_objects_that_can_be_seen(tmp_path, monkeypatch):
     assert segmentation_table("cl").read_bytes() == first
 
 
+def test_ignored_pixels_are_neither_learnt_nor_counted(tmp_path, monkeypatch):
+    make(tmp_path, monkeypatch, masks=["masks", "ignored"])
+    segment("cl")
+    table = pd.read_csv(segmentation_table("cl"))
+    counted = 16 * 16 - 8 * 8
+    assert (table["union"] <= counted).all()
+    # Each pixel that counts is in the intersection of its class, or in the unions of two.
+    of_each = table.groupby(["way", "image"])[["intersection", "union"]].sum()
+    assert (of_each["union"] + of_each["intersection"] == 2 * counted).all()
+
+
 def test_data_without_masks_are_not_measured(tmp_path, monkeypatch):
-    make(tmp_path, monkeypatch, masks=False)
+    make(tmp_path, monkeypatch, masks=[])
     assert "do not know the pixels" in segment("cl")
     assert pd.read_csv(segmentation_table("cl")).empty
     assert "why" in json.loads(segmentation_metrics("cl").read_text())

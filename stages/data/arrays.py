@@ -4,6 +4,7 @@ data/manifest.json
 data/{train,test}/images.npy    uint8 (n, H, W, 3)
 data/{train,test}/<label>.npy   int64 (n,), one file per label set: `class`, or `shape` and `texture`
 data/{train,test}/masks.npy     bool (n, H, W), the pixels of the object, where the source knows them
+data/{train,test}/ignored.npy   bool (n, H, W), pixels that are neither object nor not, in masks from files
 """
 
 import mmap
@@ -29,6 +30,7 @@ class Split(NamedTuple):
     images: np.ndarray  # uint8 (n, H, W, 3), memory-mapped
     labels: dict[str, np.ndarray]  # int64 (n,) for each label set
     masks: np.ndarray | None  # bool (n, H, W), memory-mapped
+    ignored: np.ndarray | None = None  # bool (n, H, W), memory-mapped
 
 
 class SplitSummary(BaseModel):
@@ -80,14 +82,19 @@ def open_split(name: str, directory: Path = DATA) -> Split:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = {label: np.load(folder / f"{label}.npy") for label in manifest.labels}
-        masks = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").exists() else None
+        masks, ignored = (
+            np.load(path, mmap_mode="r") if path.exists() else None
+            for path in (folder / "masks.npy", folder / "ignored.npy")
+        )
     except (OSError, ValueError, EOFError) as error:
         raise StudyError(f"{folder}: incomplete ({error}); run `dvc repro -f prepare`") from None
     rows = manifest.splits[name].images
     complete = images.shape == (rows, size, size, 3) and all(len(array) == rows for array in labels.values())
-    if not complete or (masks is not None and masks.shape != (rows, size, size)):
+    if not complete or any(
+        array is not None and array.shape != (rows, size, size) for array in (masks, ignored)
+    ):
         raise StudyError(f"{folder}: does not fit {directory}/manifest.json; run `dvc repro -f prepare`")
-    return Split(images, labels, masks)
+    return Split(images, labels, masks, ignored)
 
 
 class _Rows(Dataset[Tensor]):

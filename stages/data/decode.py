@@ -21,6 +21,7 @@ class Decoded(NamedTuple):
 
     pixels: NDArray[np.uint8]  # (H, W, 3)
     converted: tuple[str, ...]  # its PIL mode unless that was RGB; EXIF if it was turned upright
+    size: tuple[int, int]  # (W, H) of the upright image before it was cut and scaled
 
 
 def decode(content: bytes | Image.Image, *, image_size: int) -> Decoded:
@@ -42,12 +43,17 @@ def decode(content: bytes | Image.Image, *, image_size: int) -> Decoded:
     # Decoders meet broken files with exceptions of every kind: OSError, SyntaxError, ValueError, EOFError.
     except Exception as error:
         raise Unreadable(str(error)) from error
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
     # The same as scaling first and cutting then, without the memory for the ends of a long strip.
-    box = (left, top, left + side, top + side)
-    square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
-    return Decoded(np.asarray(square), (() if mode == "RGB" else (mode,)) + (("EXIF",) if turned else ()))
+    square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=central_square(*image.size))
+    converted = (() if mode == "RGB" else (mode,)) + (("EXIF",) if turned else ())
+    return Decoded(np.asarray(square), converted, image.size)
+
+
+def central_square(width: int, height: int) -> tuple[int, int, int, int]:
+    """The largest square in the middle of an image: left, top, right, bottom in px."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def upright(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -38,7 +38,7 @@ def list_splits(source: str) -> tuple[Listing, Listing | None]:
     Unless it has both, all images are of the first listing, and there is no second.
     Raises StudyError as list_images does.
     """
-    names, read = _open(source)
+    names, read = open_source(source)
     rests = _without_prefix(names)
     heads = {name: rest.parts[0].lower() for name, rest in rests.items()}
     second = next((head for head in HELD_OUT if head in heads.values()), None)
@@ -53,7 +53,7 @@ def list_images(source: str) -> Listing:
 
     Raises StudyError if there is no such folder or tar, it is broken, or an image is in no folder of a class.
     """
-    names, read = _open(source)
+    names, read = open_source(source)
     return Listing(_classes(names, source), read)
 
 
@@ -65,7 +65,11 @@ def located(source: str) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def _open(source: str) -> tuple[list[str], Callable[[Collection[str]], Iterator[tuple[str, bytes]]]]:
+def open_source(source: str) -> tuple[list[str], Callable[[Collection[str]], Iterator[tuple[str, bytes]]]]:
+    """The names of the image files of a folder or tar, and what reads those of the names that it is given.
+
+    Raises StudyError if there is no such folder or tar, it is broken, or holds none.
+    """
     path = located(source)
     if path is None:
         raise StudyError(f"params.yaml: {source}: no such folder or tar archive")

@@ -23,18 +23,19 @@ class SplitWriter:
     """Writes one split in any order of rows, in memory that does not grow with their number."""
 
     def __init__(
-        self, folder: Path, *, rows: int, image_size: int, labels: Sequence[str], masks: bool = False
+        self, folder: Path, *, rows: int, image_size: int, labels: Sequence[str], masks: Sequence[str] = ()
     ) -> None:
         """
         folder: made here; its name is that of the split
-        rows:   how many there may be; labels: names of the label sets; masks: whether there are masks
+        rows:   how many there may be; labels: names of the label sets
+        masks:  names of what there is for every pixel besides: masks, ignored
         Raises StudyError if the disk has no room for them.
         """
         folder.mkdir(parents=True)
         pixels = (rows, image_size, image_size)
         kinds: dict[str, tuple[tuple[int, ...], Any]] = {"images": ((*pixels, 3), np.uint8)}
         kinds |= {label: ((rows,), np.int64) for label in labels}
-        kinds |= {"masks": (pixels, np.bool_)} if masks else {}
+        kinds |= {name: (pixels, np.bool_) for name in masks}
         size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds.values())
         # Writing to a mapped file on a full disk would end the process without a word.
         if size > (free := shutil.disk_usage(folder).free):
@@ -47,17 +48,21 @@ class SplitWriter:
             for name, (shape, dtype) in kinds.items()
         }
         self.written = np.zeros(rows, dtype=bool)
+        self.ahead: set[str] = set()  # what came before the images
 
     def put(self, rows: NDArray[np.int64], **arrays: np.ndarray) -> None:
         """Write images (B, H, W, 3), labels (B,) and masks (B, H, W), by name, to these rows (B,).
 
+        All at once, or masks first; rows without images are left out in the end.
         Raises KeyError if the names are not those that the writer was made for.
         """
-        if arrays.keys() != self.arrays.keys():
+        if "images" in arrays and arrays.keys() | self.ahead != self.arrays.keys():
             raise KeyError(f"expected {sorted(self.arrays)}, got {sorted(arrays)}")
+        if "images" not in arrays:
+            self.ahead |= arrays.keys()
         for name, values in arrays.items():
             self.arrays[name][rows] = values
-        self.written[rows] = True
+        self.written[rows] |= "images" in arrays
 
     def close(self) -> None:
         """Finish the files, leaving out the rows that were not written.

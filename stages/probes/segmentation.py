@@ -15,17 +15,20 @@ from torch import Generator, Tensor, nn
 from stages.probes import knn, linear
 from stages.study.schema import Segmentation
 
+IGNORED = -100  # the class of what is not counted, as cross_entropy has it
 
-def pixel_classes(masks: Tensor, labels: Tensor) -> Tensor:
+
+def pixel_classes(masks: Tensor, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
     """The class of every pixel: 0 where there is no object, else 1 more than the label of its image.
 
-    masks: bool (n, H, W); labels: (n,)
+    masks, ignored: bool (n, H, W); labels: (n,); what is ignored is IGNORED
     """
-    return masks.long() * (labels + 1)[:, None, None]
+    classes = masks.long() * (labels + 1)[:, None, None]
+    return classes if ignored is None else classes.masked_fill(ignored, IGNORED)
 
 
 def patch_classes(pixels: Tensor, *, grid: int, classes: int) -> Tensor:
-    """The most frequent class of every patch, the lowest of equally frequent ones.
+    """The most frequent class of every patch, the lowest of equally frequent ones; IGNORED if all of it is.
 
     pixels:  (n, H, W), H a multiple of the grid
     returns: (n, grid²), row by row
@@ -34,7 +37,7 @@ def patch_classes(pixels: Tensor, *, grid: int, classes: int) -> Tensor:
     parts = pixels.unflatten(1, (grid, side)).unflatten(3, (grid, side))  # (n, g, s, g, s)
     parts = parts.permute(0, 1, 3, 2, 4).flatten(3)
     counts = torch.stack([(parts == name).sum(dim=-1) for name in range(classes)], dim=-1)
-    return counts.argmax(dim=-1).flatten(1)
+    return torch.where(counts.sum(dim=-1) > 0, counts.argmax(dim=-1), IGNORED).flatten(1)
 
 
 def upsampled(scores: Tensor, *, size: int) -> Tensor:
@@ -52,25 +55,32 @@ def fit_linear(
 ) -> tuple["LinearHead", float]:
     """A linear head on standardised tokens, its learning rate chosen on held-out training images.
 
-    tokens: (n, N, D); targets: (n, N), classes of the patches
+    tokens: (n, N, D); targets: (n, N), classes of the patches, of which the IGNORED are left out
     returns: the head and its learning rate
     """
     held, fitting = linear.held_out(len(tokens), share=settings.validation_fraction, generator=generator)
-    seen = tokens[fitting.to(tokens.device)].flatten(0, 1).float()
+    seen, names = _counted(tokens, targets, images=fitting)
     mean, std = seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6)
     weights = linear.train_heads(
         (seen - mean) / std,
-        targets[fitting.to(targets.device)].flatten(),
+        names,
         classes=classes,
         rates=torch.tensor(settings.learning_rates, device=tokens.device),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         generator=generator,
     )
-    chosen = tokens[held.to(tokens.device)].flatten(0, 1).float()
-    hits = linear.predict((chosen - mean) / std, weights) == targets[held.to(targets.device)].flatten()
+    chosen, names = _counted(tokens, targets, images=held)
+    hits = linear.predict((chosen - mean) / std, weights) == names
     best = int(hits.float().mean(dim=1).argmax())
     return LinearHead(weights[best], mean=mean, std=std), settings.learning_rates[best]
+
+
+def _counted(tokens: Tensor, targets: Tensor, *, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (m, D) of the patches of some images, and their classes (m,), without what is IGNORED."""
+    names = targets[images.to(targets.device)].flatten()
+    seen = tokens[images.to(tokens.device)].flatten(0, 1)[(names != IGNORED).to(tokens.device)]
+    return seen.float(), names[names != IGNORED]
 
 
 class LinearHead:
@@ -98,8 +108,10 @@ class NearestPatches:
     def __init__(
         self, tokens: Tensor, targets: Tensor, *, classes: int, settings: Segmentation, generator: Generator
     ) -> None:
-        """tokens: (n, N, D), targets: (n, N); of them `bank` patches are drawn."""
-        drawn = torch.randperm(targets.numel(), generator=generator)[: settings.bank].to(tokens.device)
+        """tokens: (n, N, D), targets: (n, N); of them `bank` patches are drawn, none that is IGNORED."""
+        drawn = torch.randperm(targets.numel(), generator=generator)
+        drawn = drawn[(targets.flatten()[drawn.to(targets.device)] != IGNORED).cpu()]
+        drawn = drawn[: settings.bank].to(tokens.device)
         self.bank, self.names = tokens.flatten(0, 1)[drawn].float(), targets.flatten()[drawn]
         self.classes, self.settings = classes, settings
 
@@ -119,11 +131,15 @@ class NearestPatches:
 def overlaps(
     predicted: Tensor, truth: Tensor, *, classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Intersection and union of each class in each image, in pixels.
+    """Intersection and union of each class in each image, in pixels, of those that are not IGNORED in truth.
 
     predicted, truth: (n, H, W); returns: (n, C) each
     """
-    found, real = (F.one_hot(pixels, classes).flatten(1, 2).bool() for pixels in (predicted, truth))
+    counted = (truth != IGNORED)[..., None]
+    found, real = (
+        (F.one_hot(pixels.clamp(min=0), classes).bool() & counted).flatten(1, 2)
+        for pixels in (predicted, truth)
+    )
     return (found & real).sum(dim=1).cpu().numpy(), (found | real).sum(dim=1).cpu().numpy()
 
 

@@ -55,6 +55,19 @@ class ShapesTextures(Section):
         return self
 
 
+class Masks(Section):
+    source: Annotated[str, Field(min_length=1)]
+    test_source: str | None = None
+    object: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    ignored: list[Annotated[int, Field(ge=0)]] = []
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Masks":
+        if both := set(self.object or ()) & set(self.ignored):
+            raise ValueError(f"object and ignored must not share values, but share {sorted(both)}")
+        return self
+
+
 class Data(Section):
     source: Annotated[str, Field(min_length=1)]
     test_source: str | None
@@ -64,6 +77,7 @@ class Data(Section):
     max_train_images: Count | None
     max_test_images: Count | None
     max_unreadable: Fraction
+    masks: Masks | None
     shapes_textures: ShapesTextures
 
 

@@ -19,7 +19,7 @@ from tests.data.stored import SIZE, images_of, write
 @given(st.permutations(range(9)), st.integers(1, 8))
 def test_rows_may_come_in_any_order_and_some_never(tmp_path_factory, order, missing):
     folder = tmp_path_factory.mktemp("split") / "train"
-    writer = SplitWriter(folder, rows=9, image_size=SIZE, labels=["class"], masks=True)
+    writer = SplitWriter(folder, rows=9, image_size=SIZE, labels=["class"], masks=["masks"])
     images, masks = images_of(9), images_of(9)[..., 0] > 100
     for row in order[missing:]:
         put = np.array([row])
