@@ -49,8 +49,9 @@ def pretrain(name: str) -> str:
     manifest = read_manifest()
     image_size = params.data.image_size
     origin: dict[str, Any] = {}
+    decoder: Decoder | None = None
     if hasattr(objective_module, "published"):
-        encoder, vit, origin = objective_module.published(arm, image_size=image_size)
+        encoder, vit, decoder, origin = objective_module.published(arm, image_size=image_size)
     else:
         encoder = build_encoder(
             vit=vit, image_size=image_size, seed=derive(seed, "init"), drop_path=recipe.drop_path
@@ -116,7 +117,8 @@ def pretrain(name: str) -> str:
         return ""
     directory = model_dir(name)
     save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
-    if isinstance(decoder := getattr(task, "decoder", None), Decoder):  # of a masked autoencoder
+    decoder = getattr(task, "decoder", decoder)
+    if isinstance(decoder, Decoder):  # of a masked autoencoder
         save_decoder(directory, decoder)
     columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
     table = pd.DataFrame(history, columns=columns).astype({"epoch": int})

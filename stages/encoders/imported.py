@@ -140,17 +140,25 @@ def _read(path: Path) -> Any:
         raise StudyError(f"{path}: cannot be read as weights ({type(error).__name__}: {reason})") from None
 
 
-def _encoder_in(path: Path, format: str) -> Weights:
-    entry, prefixes, left_out = FORMATS[format]
+def read_entries(path: Path, format: str) -> dict[str, Any]:
+    """What a published file holds where its project keeps the weights, by the names that it has there.
+
+    Raises StudyError if the file cannot be read as weights alone.
+    """
     content = _read(path)
-    found = content.get(entry, content) if isinstance(content, dict) else {}
-    found = found if isinstance(found, dict) else {}
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    found = content.get(FORMATS[format].entry, content) if isinstance(content, dict) else {}
+    return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _encoder_in(path: Path, format: str) -> Weights:
+    _, prefixes, left_out = FORMATS[format]
+    found = read_entries(path, format)
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     prefix = next((prefix for prefix in prefixes if f"{prefix}patch_embed.proj.weight" in tensors), None)
     if prefix is None:
         raise StudyError(
             f"{path}: not a {format} checkpoint: {prefixes[0]}patch_embed.proj.weight is missing; "
-            f"there are: {_listed(map(str, found)) or 'no names'}"
+            f"there are: {listed(found) or 'no names'}"
         )
     own = {
         name.removeprefix(prefix): value
@@ -273,7 +281,7 @@ def _fitted(weights: Weights, expected: dict[str, Tensor], format: str) -> dict[
         "of another shape": wrong,
     }
     said = [
-        f"{what}: {_listed(weights.prefix + name for name in names)}"
+        f"{what}: {listed(weights.prefix + name for name in names)}"
         for what, names in problems.items()
         if names
     ]
@@ -313,7 +321,8 @@ def _is_square(number: int) -> bool:
     return math.isqrt(number) ** 2 == number
 
 
-def _listed(names: Iterable[str], most: int = 8) -> str:
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """The first names for people, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,12 +1,14 @@
 """An encoder that somebody else has trained: a published checkpoint, used as it is."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer
 
+from stages.encoders.decoder import Decoder
 from stages.encoders.imported import open_checkpoint
+from stages.encoders.imported_decoder import open_decoder
 from stages.encoders.vit import Architecture
 from stages.study.errors import StudyError
 from stages.study.paths import file_digest, read_json
@@ -15,8 +17,17 @@ from stages.study.schema import Arm, Objectives
 SETTINGS = ()  # it depends on no section of objectives:
 
 
-def published(arm: Arm, *, image_size: int) -> tuple[VisionTransformer, Architecture, dict[str, Any]]:
-    """The arm's encoder at the study's resolution, its architecture, and what else to know of it.
+class Published(NamedTuple):
+    """What there is in a file of others."""
+
+    encoder: VisionTransformer
+    architecture: Architecture
+    decoder: Decoder | None  # of a whole MAE
+    about: dict[str, Any]  # what else to know of it
+
+
+def published(arm: Arm, *, image_size: int) -> Published:
+    """The arm's encoder at the study's resolution, and its decoder.
 
     image_size: px
     Raises StudyError if the file cannot be read, or if its patches do not suit the images.
@@ -33,7 +44,8 @@ def published(arm: Arm, *, image_size: int) -> tuple[VisionTransformer, Architec
         )
     mean, std = channel_statistics(path)
     about = {"format": arm.format, "weights_sha256": file_digest(path), "mean": mean, "std": std}
-    return encoder, architecture, about
+    decoder = open_decoder(path, image_size=image_size) if arm.format == "mae" else None
+    return Published(encoder, architecture, decoder, about)
 
 
 def channel_statistics(path: Path) -> tuple[list[float], list[float]]:

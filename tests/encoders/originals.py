@@ -247,14 +247,33 @@ def simmim_finetuned(encoder):
     return {"model": weights, "max_accuracy": np.float64(83.8), "epoch": 99}
 
 
+class MaeDecoder(nn.Module):
+    """MAE's: what is hidden is a mask token, and everything has a position of its own width."""
+
+    def __init__(self, width=32, depth=2, heads=16, grid=SIZE // PATCH):
+        super().__init__()
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.decoder_embed = nn.Linear(WIDTH, width)
+        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, grid**2 + 1, width))
+        self.decoder_blocks = nn.ModuleList([Block(width, heads) for _ in range(depth)])
+        self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
+        self.decoder_pred = nn.Linear(width, PATCH**2 * 3)
+
+    def forward(self, latent, restore):
+        """latent: (B, 1+n, D) of what is visible; restore: (B, N), the place of each patch in it."""
+        seen = self.decoder_embed(latent)
+        hidden = self.mask_token.expand(len(seen), restore.shape[1] + 1 - seen.shape[1], -1)
+        patches = torch.cat([seen[:, 1:], hidden], dim=1)
+        patches = torch.stack([row[order] for row, order in zip(patches, restore, strict=True)])
+        tokens = [torch.cat([seen[:, :1], patches], dim=1) + self.decoder_pos_embed]
+        for block in self.decoder_blocks:
+            tokens.append(block(tokens[-1], torch.zeros(16, 1, 1))[0])
+        return tokens, self.decoder_pred(self.decoder_norm(tokens[-1]))[:, 1:]
+
+
 def mae(encoder):
-    extra = {
-        "mask_token": torch.ones(1, 1, 16),
-        "decoder_pos_embed": torch.ones(1, 17, 16),
-        "decoder_embed.weight": torch.ones(16, WIDTH),
-        "decoder_blocks.0.norm1.weight": torch.ones(16),
-    }
-    return {"model": prefixed(encoder, "") | extra, "args": Namespace(lr=1e-4, output_dir="out"), "epoch": 1}
+    weights = prefixed(encoder, "") | prefixed(filled(MaeDecoder(), seed=1), "")
+    return {"model": weights, "args": Namespace(lr=1e-4, output_dir="out"), "epoch": 1}
 
 
 def mae_encoder_alone(encoder):

@@ -1,0 +1,95 @@
+"""The decoder in a published checkpoint of MAE, whose encoder `imported.py` reads.
+
+Source: facebookresearch/mae (models_mae.py), which distributes whole models for its demonstration and
+encoders alone for everything else.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor
+
+from stages.encoders.decoder import Decoder
+from stages.encoders.imported import listed, read_entries
+from stages.study.errors import StudyError
+
+HEADS = 16  # of every published decoder, 512 wide; no file shows it
+NAMES = {  # what MAE calls the parts of a Decoder
+    "embed.": "decoder_embed.",
+    "mask_token": "mask_token",
+    "positions": "decoder_pos_embed",
+    "blocks.": "decoder_blocks.",
+    "norm.": "decoder_norm.",
+    "pixels.": "decoder_pred.",
+}
+
+
+def open_decoder(path: Path | str, *, image_size: int | None = None) -> Decoder | None:
+    """The decoder of a MAE file, in evaluation mode; None if the file has an encoder alone.
+
+    image_size: px, to which positions are resampled; None: as trained
+    Raises StudyError if the file cannot be read as weights alone, or naming the keys that do not fit.
+    """
+    path = Path(path)
+    entries = read_entries(path, "mae")
+    theirs = {
+        name: value.float()
+        for name, value in entries.items()
+        if isinstance(value, Tensor) and name.startswith(tuple(NAMES.values()))
+    }
+    if not any(name.startswith("decoder_") for name in theirs):
+        return None
+    width, encoder_width = _shape(path, theirs, "decoder_embed.weight", 2)
+    values = _shape(path, theirs, "decoder_pred.weight", 2)[0]
+    rows = _shape(path, theirs, "decoder_pos_embed", 3)[1] - 1
+    patch_size, grid = math.isqrt(values // 3), math.isqrt(max(rows, 0))
+    if 3 * patch_size**2 != values or grid**2 != rows or width % HEADS:
+        raise StudyError(
+            f"{path}: not the decoder of MAE: {values} values of a patch, {rows} positions and a width of "
+            f"{width} are not those of square RGB patches, a square image and {HEADS} heads"
+        )
+    blocks = {name.split(".")[1] for name in theirs if name.startswith("decoder_blocks.")}
+    decoder = Decoder(
+        grid=grid,
+        patch_size=patch_size,
+        encoder_width=encoder_width,
+        width=width,
+        depth=len(blocks),
+        heads=HEADS,
+    )
+    decoder.load_state_dict(_fitted(path, theirs, decoder.state_dict()))
+    if image_size is not None and image_size != grid * patch_size:
+        size = [image_size // patch_size] * 2
+        resampled = resample_abs_pos_embed(decoder.positions[None], size, num_prefix_tokens=1)
+        decoder.positions = resampled[0]
+    return decoder.eval()
+
+
+def _fitted(path: Path, theirs: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their tensors under our names. Raises StudyError naming every key that does not fit."""
+    found, missing, wrong = {}, [], []
+    unknown = set(theirs)
+    for name, empty in expected.items():
+        begins = next(begins for begins in NAMES if name.startswith(begins))
+        source = NAMES[begins] + name.removeprefix(begins)
+        unknown.discard(source)
+        if source not in theirs:
+            missing.append(source)
+        # The mask token and the positions have dimensions of 1 in front.
+        elif theirs[source].squeeze(0).squeeze(0).shape != empty.squeeze(0).shape:
+            wrong.append(f"{source} is {tuple(theirs[source].shape)}, not of {tuple(empty.shape)} values")
+        else:
+            found[name] = theirs[source].reshape(empty.shape)
+    problems = {"missing": missing, "unknown": sorted(unknown), "of another shape": wrong}
+    said = [f"{what}: {listed(names)}" for what, names in problems.items() if names]
+    if said:
+        raise StudyError(f"{path}: not the decoder of MAE that it seems to have; {'; '.join(said)}")
+    return found
+
+
+def _shape(path: Path, tensors: dict[str, Tensor], name: str, dimensions: int) -> torch.Size:
+    if name not in tensors or tensors[name].dim() != dimensions:
+        raise StudyError(f"{path}: not the decoder of MAE that it seems to have; missing: {name}")
+    return tensors[name].shape

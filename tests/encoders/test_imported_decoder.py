@@ -1,0 +1,67 @@
+"""The decoder in whole files of MAE, against the original written out."""
+
+import pytest
+import torch
+
+from stages.encoders.decoder import load_decoder, save_decoder
+from stages.encoders.imported_decoder import open_decoder
+from stages.objectives.imported import published
+from stages.study.errors import StudyError
+from stages.study.schema import Arm
+from tests.encoders import originals
+from tests.encoders.originals import HEADS, SIZE, WIDTH, Encoder, MaeDecoder
+
+
+def written(directory, change=lambda weights: None, content=originals.mae):
+    file = content(originals.filled(Encoder()))
+    change(file["model"])
+    return originals.save(file, directory / "mae_visualize.pth")
+
+
+def test_it_computes_as_the_original_does(tmp_path):
+    decoder = open_decoder(written(tmp_path))
+    generator = torch.Generator().manual_seed(0)
+    order = torch.stack([torch.randperm(16, generator=generator) for _ in range(3)])
+    visible, latent = order[:, :4], torch.randn(3, 5, WIDTH, generator=generator)
+    with torch.no_grad():
+        tokens, pixels = originals.filled(MaeDecoder(), seed=1)(latent, order.argsort(dim=1))
+        for found, expected in zip(decoder.tokens(latent, visible), tokens, strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(decoder(latent, visible), pixels, atol=1e-5, rtol=1e-5)
+    assert not decoder.training
+
+
+def test_an_encoder_alone_has_none(tmp_path):
+    assert open_decoder(written(tmp_path, content=originals.mae_encoder_alone)) is None
+
+
+def test_positions_are_resampled_with_those_of_the_encoder(tmp_path):
+    arm = Arm(objective="imported", format="mae", weights=str(written(tmp_path)), heads=HEADS)
+    for size in (SIZE, 48):
+        found = published(arm, image_size=size)
+        grid = size // 8
+        assert found.encoder.pos_embed.shape[1] == len(found.decoder.positions) == grid**2 + 1
+        save_decoder(tmp_path, found.decoder)
+        again = load_decoder(tmp_path)
+        encoded, every = torch.randn(2, grid**2 + 1, WIDTH), torch.arange(grid**2).expand(2, -1)
+        torch.testing.assert_close(again(encoded, every), found.decoder(encoded, every), rtol=0, atol=0)
+    own = open_decoder(written(tmp_path)).positions
+    torch.testing.assert_close(found.decoder.positions[0], own[0])
+    torch.testing.assert_close(found.decoder.positions[1:].mean(0), own[1:].mean(0), atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.pop("decoder_blocks.1.attn.qkv.bias"), "missing: decoder_blocks.1.attn.qkv.bias"),
+        (lambda w: w.pop("decoder_pred.weight"), "missing: decoder_pred.weight"),
+        (lambda w: w.update({"decoder_blocks.0.gate": torch.ones(1)}), "unknown: decoder_blocks.0.gate"),
+        (lambda w: w.update({"decoder_norm.bias": torch.ones(7)}), r"decoder_norm.bias is \(7,\)"),
+        (lambda w: w.update({"decoder_pos_embed": torch.ones(1, 16, 32)}), "15 positions"),
+    ],
+)
+def test_keys_that_do_not_fit_are_named(tmp_path, change, said):
+    path = written(tmp_path, change)
+    with pytest.raises(StudyError, match=said) as error:
+        open_decoder(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
