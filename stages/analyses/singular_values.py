@@ -29,7 +29,8 @@ def measure(
     traces: image indices (B,) and what passes through the encoder
     yields: tables of one long layout, one value a row, with the columns
         measure  unison, rankme, participation_ratio, alpha, log_sigma (log σ_i − log σ_1), coordinate_1 to 3
-        level    token (the patch tokens of one image) or image (their mean, one vector per image)
+        level    token (the patch tokens of one image) or image (their mean, one vector per image);
+                 image_share: what each image makes of a rank at image level, see `pseudo_values`
         place    before or after the self-attention is added to its input; across: from one to the other
         block    from 1
         image    its index; -1 where the value is of all images
@@ -38,7 +39,7 @@ def measure(
         error    standard error over images of what is of all images, else 0
     Of every image: unison. Of `spectrum_images`, evenly spread: the other measures at token level; of their
     spectra the mean is kept. Of `shown_images`: the coordinates in the first, middle and last block.
-    Of all images together: the image level, its error by a jackknife.
+    Of all images together: the image level, its error by a jackknife, and its shares after the attention.
     Raises StudyError if a setting is missing or no whole number from 1.
     Memory does not grow with the number of images but by one mean token per image, block and place.
     """
@@ -48,8 +49,10 @@ def measure(
     }
     spectra: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
     pooled: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
+    indices: list[Tensor] = []
     seen = 0
     for images, trace in traces:
+        indices.append(images)
         number = torch.arange(seen, seen + len(images))
         seen += len(images)
         spectral, shown = (evenly(number, total=settings.images, wanted=count) for count in wanted.values())
@@ -77,6 +80,10 @@ def measure(
         value, error = jackknife(torch.cat(vectors), _image_level)
         for name, *one in zip(SCALARS, value.split(1), error.split(1), strict=False):
             parts.append(_rows(name, one[0], level="image", place=place, block=block, error=one[1]))
+        for name, statistic in RANKS.items() if place == "after" else ():
+            share = pseudo_values(torch.cat(vectors), statistic)
+            of = {"level": "image_share", "place": place, "block": block, "image": torch.cat(indices)}
+            parts.append(_rows(name, share, **of))
         spectrum = (value[len(SCALARS) :], error[len(SCALARS) :])
         parts.append(_spectrum_rows(*spectrum, level="image", place=place, block=block))
     yield _table(parts)
@@ -176,6 +183,9 @@ def scalars(sigma: Tensor) -> dict[str, Tensor]:
     return dict(zip(SCALARS, values, strict=True))
 
 
+RANKS = {"rankme": rankme, "participation_ratio": participation_ratio}
+
+
 def unison(before: Tensor, after: Tensor) -> Tensor:
     """How much the tokens of an image move in unison: ‖mean displacement‖² / mean ‖displacement‖².
 
@@ -235,6 +245,27 @@ def jackknife(
     values = torch.stack([part[:known] for part in parts])
     error = ((groups - 1) * values.var(dim=0, correction=0)).sqrt()
     return estimate[:known], error
+
+
+def pseudo_values(vectors: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
+    """What each vector makes of a statistic of the singular values of all: the value plus its influence.
+
+    vectors:   (N, D); statistic: singular values (K,), largest first, -> ()
+    returns:   (N,), float64, whose mean is the statistic; their standard deviation / √N is its error. So
+               a number of all images together can be compared image by image between two encoders
+    The influence is the derivative along more weight for one vector: with λ = σ² of the direction v,
+    dλ/dw = N (v · x)² − λ, x centred, since the mean stays where it is to first order.
+    Source: Jaeckel 1972, the infinitesimal jackknife; Efron & Tibshirani 1993, §11 and §22.
+    """
+    vectors = vectors.double()
+    centred = vectors - vectors.mean(dim=0)
+    count = max(1, min(len(vectors) - 1, vectors.shape[1]))
+    _, sigma, right = torch.linalg.svd(centred, full_matrices=False)
+    sigma, right = sigma[:count], right[:count]
+    there = sigma > ROUNDING * sigma[:1]
+    slope = torch.func.grad(statistic)(sigma) / (2 * torch.where(there, sigma, 1.0))
+    moved = len(vectors) * (centred @ right.mT).square() - sigma.square()  # (N, K)
+    return statistic(sigma) + torch.where(there, slope * moved, 0.0).sum(dim=-1)
 
 
 def evenly(numbers: Tensor, *, total: int, wanted: int) -> Tensor:

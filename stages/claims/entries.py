@@ -242,6 +242,23 @@ CLAIMS = (
         fixed=(*NO_VARIANTS, "tokens centred"),
     ),
     Claim(
+        name="image_spread",
+        section="§3, Fig. 7",
+        statement="Different images spread in more directions in CL than in MIM.",
+        measure=in_blocks,
+        given={
+            "analysis": "singular_values",
+            "column": "value",
+            "where": {"level": "image_share", "place": "after"},
+        },
+        statistic="RankMe of all images' mean patch tokens after the last self-attention, by pseudo-values",
+        unit="",
+        higher="contrastive",
+        lower=("masked",),
+        choices=(Choice("measure", ("rankme", "participation_ratio")), LAST, IMAGES),
+        fixed=(*NO_VARIANTS, "images centred"),
+    ),
+    Claim(
         name="tokens_by_image",
         section="App. E, Fig. E.2",
         statement="The tokens of CL lie together by image, those of MIM mix.",

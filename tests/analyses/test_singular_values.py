@@ -18,6 +18,7 @@ from stages.analyses.singular_values import (
     measure,
     participation_ratio,
     principal_coordinates,
+    pseudo_values,
     rankme,
     relative_log,
     scalars,
@@ -53,6 +54,39 @@ def test_singular_values_are_numpys(batch, count, width, seed):
     expected = np.linalg.svd(centred, compute_uv=False)
     np.testing.assert_allclose(found.numpy(), expected[:, : found.shape[1]], rtol=1e-6, atol=1e-7)
     assert (found.diff(dim=-1) <= 0).all()
+
+
+@pytest.mark.parametrize("statistic", [rankme, participation_ratio])
+@pytest.mark.parametrize(("count", "width"), [(40, 5), (6, 9), (30, 1)])
+def test_pseudo_values_are_the_statistic_and_its_derivative_by_weight(statistic, count, width):
+    vectors = cloud(count, width) * torch.linspace(1, 3, width) + 2
+
+    def weighted(weights):
+        mean = weights @ vectors
+        centred = vectors - mean
+        eigenvalues = torch.linalg.eigvalsh(count * (weights[:, None] * centred).T @ centred).flip(0)
+        return statistic(eigenvalues[: max(1, min(count - 1, width))].clamp(min=0).sqrt())
+
+    found = pseudo_values(vectors, statistic)
+    value = statistic(singular_values(vectors))
+    torch.testing.assert_close(found.mean(), value)
+    even, step = torch.full((count,), 1 / count).double(), 1e-5
+    for image in (0, 3, count - 1):
+        to_one = torch.nn.functional.one_hot(torch.tensor(image), count).double() - even
+        slope = (weighted(even + step * to_one) - weighted(even - step * to_one)) / (2 * step)
+        torch.testing.assert_close(found[image] - value, slope, rtol=1e-4, atol=1e-5)
+
+
+def test_pseudo_values_spread_as_the_statistic_does_over_samples():
+    vectors = cloud(8000, 6) * torch.linspace(1, 2, 6)
+    values = torch.stack([participation_ratio(singular_values(part)) for part in vectors.split(200)])
+    errors = [(pseudo_values(part, participation_ratio).var() / 200).sqrt() for part in vectors.split(200)]
+    assert torch.stack(errors).mean().item() == pytest.approx(values.std().item(), rel=0.3)
+
+
+def test_pseudo_values_of_images_that_are_all_alike_are_one_number():
+    assert pseudo_values(torch.ones(5, 3), participation_ratio).tolist() == [0.0] * 5
+    assert pseudo_values(torch.ones(5, 3), rankme).isfinite().all()
 
 
 def test_what_is_left_out_is_what_centring_took():
