@@ -345,7 +345,8 @@ def test_the_table_holds_every_measure(prefix):
     assert rows("unison", 3, image=50).value.item() == pytest.approx(unison(before, after)[5].item())
     for place, cloud_ in (("before", before), ("after", after)):
         sigma = singular_values(cloud_[[0, 2, 4, 6]])
-        assert rows("rankme", 3, place=place, image=40).value.item() == pytest.approx(rankme(sigma)[2].item())
+        found = rows("rankme", 3, place=place, image=40, level="token").value.item()
+        assert found == pytest.approx(rankme(sigma)[2].item())
         spectrum = rows("log_sigma", 3, place=place, level="token")
         logs = relative_log(sigma)
         np.testing.assert_allclose(spectrum.value, logs.mean(0), atol=1e-12)
@@ -354,6 +355,9 @@ def test_the_table_holds_every_measure(prefix):
         row = rows("participation_ratio", 3, place=place, level="image")
         assert row.value.item() == pytest.approx(participation_ratio(pooled).item(), rel=1e-5)
         assert row.error.item() > 0
+        shares = rows("participation_ratio", 3, place=place, level="image_share")
+        assert len(shares) == (7 if place == "after" else 0)
+        assert place == "before" or shares.value.mean() == pytest.approx(row.value.item(), rel=1e-5)
     drawn = rows("coordinate_2", 4, place="after", image=40)
     expected = principal_coordinates(tokens[3][4, prefix:], attended[3][4, prefix:])[1, :, 1]
     np.testing.assert_allclose(drawn.value, expected)
