@@ -82,8 +82,8 @@ def measure(
             parts.append(_rows(name, one[0], level="image", place=place, block=block, error=one[1]))
         for name, statistic in RANKS.items() if place == "after" else ():
             share = pseudo_values(torch.cat(vectors), statistic)
-            of = {"level": "image_share", "place": place, "block": block, "image": torch.cat(indices)}
-            parts.append(_rows(name, share, **of))
+            every = torch.cat(indices)
+            parts.append(_rows(name, share, level="image_share", place=place, block=block, image=every))
         spectrum = (value[len(SCALARS) :], error[len(SCALARS) :])
         parts.append(_spectrum_rows(*spectrum, level="image", place=place, block=block))
     yield _table(parts)

@@ -94,10 +94,10 @@ def attend(connection: socket.socket) -> NoReturn:
     if process == 0:
         connection.close()
         become(asked, descriptors)
-    connection.sendall(process.to_bytes(4))
-    ended = os.pidfd_open(process)
-    ready, _, _ = select.select([connection, ended], [], [])
-    if ended not in ready:
+    with contextlib.suppress(OSError):
+        connection.sendall(process.to_bytes(4))
+    watched = connection.fileno(), os.pidfd_open(process)
+    if watched[1] not in select.select(watched, [], [])[0]:
         os.kill(process, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     with contextlib.suppress(OSError):

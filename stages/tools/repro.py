@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import networkx
@@ -62,7 +62,8 @@ def reproduce() -> str:
     if len(slots) > 1:
         tasks = changed_tasks()
         on_cpu = "OMP_NUM_THREADS" in slots[0] and "CUDA_VISIBLE_DEVICES" not in slots[0]
-        with preloaded(slots[0]) if tasks and on_cpu else nullcontext({}) as warm:
+        cold: AbstractContextManager[dict[str, str]] = nullcontext({})
+        with preloaded(slots[0]) if tasks and on_cpu else cold as warm:
             status = side_by_side(tasks, slots=[slot | warm for slot in slots])
         if status:
             sys.exit(status)
