@@ -36,11 +36,13 @@ ASK = "python stages/tools/fork.py"  # in the root of the project, where DVC run
 
 @contextlib.contextmanager
 def preloaded(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """What to add to the environment of `dvc repro` so that its stages are forks; nothing but on Linux.
+    """What to add to the environment of `dvc repro` so that its stages are forks.
 
     environment: of the process that forks; threads are counted when libraries are imported
+    Nothing but on Linux, and nothing where STUDY_PYTHON says already how stages are started.
     """
-    if sys.platform != "linux":  # where libraries may start threads that a fork loses
+    # On other systems libraries may start threads, which a fork loses.
+    if sys.platform != "linux" or "STUDY_PYTHON" in os.environ:
         yield {}
         return
     with tempfile.TemporaryDirectory() as private:  # a socket that nobody else can reach
