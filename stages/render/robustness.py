@@ -21,6 +21,7 @@ from stages.study.paths import robustness_table
 NOISE = "frequency_noise"
 CONFLICT = "cue_conflict"
 LOST_BLOCK = "reinitialised"
+PLACE = ("head", "labels", "trial", "level")
 COLUMNS = ("trial", "level", "head", "labels", "image", "truth", "rival", "predicted")
 
 
@@ -87,8 +88,9 @@ def accuracy_by_trial(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
     """
     rows = []
     for label, frames in seen.items():
+        found = [hits_by_place(frame) for frame in frames]
         for place in places(frames[0]):
-            hits = np.stack([_hits(frame, **place) for frame in frames])[:, :, None]
+            hits = np.stack([of_arm[tuple(place.values())] for of_arm in found])[:, :, None]
             mean, low, high = bootstrap_interval(hits)
             numbers = {"mean": mean[0], "low": low[0], "high": high[0], "images": hits.shape[1]}
             rows.append({"label": label} | place | numbers)
@@ -102,12 +104,13 @@ def noise_curves(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
     """
     rows = []
     for label, frames in seen.items():
-        found = [place for place in places(frames[0]) if place["trial"] == NOISE]
-        levels = sorted({place["level"] for place in found})
+        found = [hits_by_place(frame) for frame in frames]
+        noisy = [place for place in places(frames[0]) if place["trial"] == NOISE]
+        levels = sorted({place["level"] for place in noisy})
         width = min(np.diff([0.0, *levels])) if levels else 0.0
-        for place in found:
-            clean = {"head": place["head"], "labels": place["labels"], "trial": "clean", "level": 0.0}
-            change = [_hits(frame, **place) - _hits(frame, **clean) for frame in frames]
+        for place in noisy:
+            clean = (place["head"], place["labels"], "clean", 0.0)
+            change = [of_arm[tuple(place.values())] - of_arm[clean] for of_arm in found]
             mean, low, high = bootstrap_interval(100 * np.stack(change)[:, :, None])
             rows.append(
                 {
@@ -286,16 +289,17 @@ def bias_caption() -> str:
 
 def places(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The head, label set, trial and level of every set of rows, in the order of the file."""
-    return frame[["head", "labels", "trial", "level"]].drop_duplicates().to_dict("records")
+    return frame[list(PLACE)].drop_duplicates().to_dict("records")
 
 
-def _hits(frame: pd.DataFrame, **place: Any) -> np.ndarray:
-    """(n,) 1 where the decision was right, in the order of the images."""
-    own = frame
-    for column, value in place.items():
-        own = own[own[column] == value]
-    own = own.sort_values("image", kind="stable")
-    return (own["truth"] == own["predicted"]).to_numpy(dtype=float)
+def hits_by_place(frame: pd.DataFrame) -> dict[Any, np.ndarray]:
+    """Of every set of rows, by its head, label set, trial and level: where the decision was right.
+
+    returns: place -> (n,) 1 or 0, in the order of the images
+    """
+    ordered = frame.sort_values("image", kind="stable")
+    right = (ordered["truth"] == ordered["predicted"]).to_numpy(dtype=float)
+    return {place: right[rows] for place, rows in ordered.groupby(list(PLACE)).indices.items()}
 
 
 def _losses(curves: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from stages.study.schema import Arm
@@ -108,9 +109,12 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(*, width: float = 9.0, height: float = 3.6) -> Figure:
+def new_figure(*, width: float = 9.0, height: float = 3.6, layout: Any = "constrained") -> Figure:
     """An empty figure without pyplot's state; fill it inside `styled()`.
 
     width, height: inches
+    layout:        as matplotlib names it
     """
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)  # has one renderer for all questions of how large a text is
+    return figure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from stages.render.intervals import bootstrap_interval
+from stages.render.intervals import bootstrap_interval, drawn_times
 
 
 def test_close_to_the_normal_interval() -> None:
@@ -50,3 +50,25 @@ def test_constant_values_have_no_width_and_seeds_repeat() -> None:
 def test_refuses_what_is_no_sample(values: np.ndarray) -> None:
     with pytest.raises(ValueError, match="values must be"):
         bootstrap_interval(values)
+
+
+@pytest.mark.parametrize(("replicates", "images", "draws"), [(1, 30, 250), (3, 300, 100)])
+def test_the_draws_are_those_of_one_generator_whoever_asks_again(
+    replicates: int, images: int, draws: int
+) -> None:
+    values = np.random.default_rng(6).normal(size=(replicates, images, 2))
+    generator = np.random.default_rng(9)
+    means = []
+    for start in range(0, draws, 100):
+        size = min(100, draws - start)
+        of_images = generator.multinomial(images, np.full(images, 1 / images), size=size)
+        of_replicates = generator.multinomial(replicates, np.full(replicates, 1 / replicates), size=size)
+        for weights, shares in zip(of_images, of_replicates, strict=True):
+            parts = [np.average(replicate, axis=0, weights=weights) for replicate in values]
+            means.append(np.average(parts, axis=0, weights=shares))
+    expected = np.percentile(means, [2.5, 97.5], axis=0)
+    for _ in range(2):
+        _, low, high = bootstrap_interval(values, draws=draws, seed=9)
+        np.testing.assert_allclose([low, high], expected, rtol=1e-10)
+    with pytest.raises(ValueError, match="read-only"):
+        drawn_times(images, replicates=replicates, draws=draws, seed=9)[0][0, 0] = 1
