@@ -9,7 +9,7 @@ from typing import Any
 
 
 def closure(*modules: str, root: Path = Path(".")) -> list[Path]:
-    """The files of the project that importing these modules reads, the empty __init__.py files left out.
+    """The files of the project that importing these modules reads; no result needs an __init__.py.
 
     modules: dotted names below `stages`
     Raises FileNotFoundError if a module does not exist.
