@@ -65,7 +65,9 @@ def test_one_good_file(made: Path) -> None:
     asked = [text for text, _ in QUESTIONS.values()]
     assert entries[:3] == ["Verdicts", "What the encoders can do", "What single patches tell"]
     assert (
-        entries[3:7] == asked and entries[7] == "Further analyses" and entries[-1] == "How pre-training went"
+        entries[3:7] == asked
+        and entries[7] == "Further analyses"
+        and entries[-1] == "Every claim under every choice"
     )
     for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
         head = part.find("h2")
@@ -89,6 +91,23 @@ def test_one_good_file(made: Path) -> None:
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 
+def test_verdicts_open_it_and_what_is_in_sight_is_numbered_first(made: Path) -> None:
+    soup = assert_good_page((made / "reports/index.html").read_text())
+    opening, contents, rest = soup.main.find_all(True, recursive=False)
+    assert soup.header.find_next_sibling(True) is soup.main and contents.name == "nav"
+    assert [tag.name for tag in opening.find_all(True, recursive=False)][:3] == ["h2", "p", "div"]
+    assert "1 supported, 1 contradicted" in opening.p.get_text() and not opening.find("figure")
+    assert "beside an untrained control" in soup.header.get_text()
+    assert rest.find(True)["class"] == ["overview"]
+    assert rest.find(class_="overview").find_next("h2").get_text() == "What the encoders can do"
+    figures = soup.find_all("figure")
+    in_sight = [figure.find_parent("details") is None for figure in figures]
+    assert in_sight == (len(figures) - 1) * [True] + [False]
+    assert soup.select_one(".overview a").get_text().startswith("Figure 1. ")
+    (curve,) = opening.select("td a")
+    assert curve["href"] == "#summary-fig-choices-claim-0" and curve.get_text().startswith("3 of 4 choices")
+
+
 def test_says_what_the_tables_say(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     text = soup.get_text().replace("\u00a0", " ")
@@ -101,7 +120,7 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "59.0 [56.8, 61.1]" in text and "reaches 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
     assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested", "? undecided"]
-    folded = soup.select_one("details > summary")
+    folded = soup.select_one("details:has(figure) > summary")
     assert folded is not None and folded.get_text() == "Claim <0> & more. 3 of 4 choices agree; 1 undecided"
 
 

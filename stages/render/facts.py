@@ -1,6 +1,6 @@
 """What the study was, in tables of words: its data, recipe, arms, accuracies and verdicts."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import pandas as pd
@@ -139,14 +139,18 @@ def measures_caption(study: Study) -> str:
     return said
 
 
-def claim_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
-    """Each claim with its verdict, the difference that decided it and how, or why it was not decided."""
+def claim_rows(claims: list[dict[str, Any]], *, curves: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Each claim with its verdict, the difference that decided it and how, or why it was not decided.
+
+    curves: claim -> id of the figure that shows it under every choice, to which its row then leads
+    """
+    links = curves or {}
     rows = [
         {
             "claim": _with_basis(claim),
             "verdict": verdict_mark(claim["verdict"]),
             "difference": effect(claim),
-            "robust": robust(claim),
+            "robust": _linked(robust(claim), links.get(claim["name"])),
             "means": _means(claim),
             "against untrained": against_untrained(claim),
         }
@@ -185,9 +189,9 @@ def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def claims_caption(rules: dict[str, str]) -> str:
-    """What stands above the tables of `claim_rows`: how the claims were decided."""
+    """What stands below the tables of `claim_rows`: how the claims were decided."""
     told = [rules[key] for key in ("interval", "correction", "effect_size", "specifications") if key in rules]
-    return f"The paper's claims. {'. '.join(told)}."
+    return f"How they were decided: {'. '.join(told)}."
 
 
 def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
@@ -318,6 +322,11 @@ def _means(claim: dict[str, Any]) -> str:
         )
         or "–"
     )
+
+
+def _linked(text: str, target: str | None) -> str:
+    """The text, as a link within the page where there is something to lead to."""
+    return Markup('<a href="#{}">{}</a>').format(target, text) if target else text
 
 
 def _intervals(values: pd.DataFrame) -> dict[Any, Markup]:

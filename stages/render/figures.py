@@ -43,6 +43,7 @@ def drawn(
     caption: str,
     data: pd.DataFrame | None = None,
     folder: str | Path = "",
+    folded: bool = False,
 ) -> str:
     """The HTML of a figure, which is also kept as PNG (150 dpi), SVG and CSV files.
 
@@ -51,6 +52,7 @@ def drawn(
     caption: text under the figure
     data:    the numbers that are drawn; None: as far as they can be read off the lines and images
     folder:  where NAME.png, NAME.svg and NAME.csv go; empty: no files
+    folded:  it is out of sight until a reader opens it, and so has no small image in the overview of a page
     Raises StudyError if alt or caption is empty.
     """
     if not alt.strip() or not caption.strip():
@@ -65,7 +67,7 @@ def drawn(
     width, height = (round(96 * inches) for inches in fig.get_size_inches())  # CSS pixels
     return figure_html(
         image, name=name, alt=alt, caption=caption, width=width, height=height, table=table,
-        thumbnail=thumbnail(fig),
+        thumbnail=b"" if folded else thumbnail(fig),
     )  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def figure_html(
         height=height,
         image=_base64(with_dark(image)),
         table=_base64(table),
-        thumbnail=f"data:image/png;base64,{_base64(thumbnail)}",
+        thumbnail=f"data:image/png;base64,{_base64(thumbnail)}" if thumbnail else "",
         caption=unbroken(caption),
     )
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, PageElement, Tag
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -83,6 +83,10 @@ def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
     if title is None or main is None:
         raise ValueError(f"page {name} has no title or no main part")
     _return_thumbnails(main)
+    for contents in main.find_all("nav"):
+        contents.decompose()
+    for part in main.select(":scope > .opening, :scope > .rest"):
+        part.unwrap()
     marker = main.select_one("[data-question]")
     question = str(marker["data-question"]) if marker is not None else FURTHER
     if marker is not None:
@@ -136,11 +140,8 @@ def _shell(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
     rows = Markup(facts.extract().decode_contents()) if facts is not None else ""
     _number_figures(soup)
     stages = _name_origins(soup, stage=stage, digest=provenance.digest)
-    overview = _overview(soup)
-    first = soup.find(["h2", "section"])
-    intro = soup.new_tag("div")
-    for tag in list(first.previous_siblings)[::-1] if first is not None else []:
-        intro.append(tag.extract())
+    overview, contents = _overview(soup), _contents(soup)
+    intro, first = _beginning(soup)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -151,14 +152,33 @@ def _shell(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
         css=Markup(css),
         script=Markup(script),
         facts=rows,
-        contents=_contents(soup),
+        # A title block has room for the introduction; below it the first part opens the page.
+        abstract=_taken_out(intro, soup=soup) if rows else "",
+        opening=_taken_out(first if rows else intro, soup=soup),
+        contents=contents,
         overview=overview,
-        intro=Markup(intro.decode_contents().strip()),
         main=Markup(str(soup).strip()),
         stages=stages,
         provenance=provenance,
     )
     return html.replace("POLICY", policy(html), 1)
+
+
+def _beginning(soup: BeautifulSoup) -> tuple[list[PageElement], list[PageElement]]:
+    """What stands before the first heading or section, and the part under that heading."""
+    pieces: list[list[PageElement]] = [[]]
+    for tag in soup.contents:
+        if isinstance(tag, Tag) and tag.name in ("h2", "section"):
+            pieces.append([])
+        pieces[-1].append(tag)
+    return pieces[0], pieces[1] if len(pieces) > 1 else []
+
+
+def _taken_out(tags: list[PageElement], *, soup: BeautifulSoup) -> Markup:
+    part = soup.new_tag("div")
+    for tag in tags:
+        part.append(tag.extract())
+    return Markup(part.decode_contents().strip())
 
 
 def policy(html: str) -> str:

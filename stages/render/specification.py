@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
-from stages.render.prose import listed, number
+from stages.render.facts import robust
+from stages.render.figures import drawn
+from stages.render.prose import folded, heading, listed, number, put, say
 from stages.render.style import TEXT, new_figure, styled
 
 # The words of the claims table, in colours with 3:1 contrast on white, and in signs that need no colour.
@@ -18,7 +22,42 @@ SIGNS = {
     "undecided": ("#8C6D00", "o", "white"),
     "contradicted": ("#B3261E", "s", "#B3261E"),
 }
-ROW = 0.19  # inches of a line of the choice matrix
+SIZE = 8.5  # points of small type
+# Inches: a line of the choice matrix; the other parts of the figure from its top to its foot.
+ROW, ABOVE, EFFECTS, BETWEEN, BELOW = 0.19, 0.33, 2.1, 0.36, 0.08
+GAP, LABEL, MARGIN = (
+    0.08,
+    0.75,
+    0.08,
+)  # inches from the axis to names, to the label of its scale; at the sides
+
+
+def specification_section(
+    claims: list[dict[str, Any]], specifications: pd.DataFrame, *, folder: str = ""
+) -> None:
+    """Show the specification curve of every claim that was decided in more than one way, each folded up.
+
+    claims, specifications: as `results.claims` and `results.specifications` give them
+    """
+    drawings = list(curves(claims, specifications))
+    if not drawings:
+        return
+    heading("Every claim under every choice")
+    say(
+        "A claim is decided by its main choices. Here each is decided again under every combination of the "
+        "choices that could reasonably have been made otherwise."
+    )
+    for claim, rows in drawings:
+        figure = drawn(
+            specification_figure(rows, claim=claim),
+            name=curve_name(claim),
+            alt=specification_alt(rows, claim=claim),
+            caption=specification_caption(rows, claim=claim),
+            data=rows,
+            folder=folder,
+            folded=True,
+        )
+        put(folded(f"{claim['statement']} {robust(claim)}", figure))
 
 
 def curves(
@@ -34,6 +73,16 @@ def curves(
             yield claim, rows.dropna(axis="columns", how="all")
 
 
+def curve_ids(claims: list[dict[str, Any]], specifications: pd.DataFrame) -> dict[str, str]:
+    """The id of the figure of each claim that has one, by the name of the claim."""
+    return {claim["name"]: f"fig-{curve_name(claim)}" for claim, _ in curves(claims, specifications)}
+
+
+def curve_name(claim: dict[str, Any]) -> str:
+    """The name of the figure of a claim."""
+    return f"choices-{claim['name'].replace('_', '-')}"
+
+
 def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure:
     """The effects from the lowest to the highest with their intervals; below each, the choices behind it.
 
@@ -41,24 +90,34 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
     """
     ranked = ranked_rows(rows)
     options = options_taken(rows, claim=claim)
+    names = [
+        f"{choice}: {option}" if option == taken[0] else option
+        for choice, taken in options.items()
+        for option in taken
+    ]
     scale, unit = (100, "points") if claim["unit"] == "share of images" else (1, claim["unit"])
-    lines = sum(len(taken) for taken in options.values()) + 0.6 * (len(options) - 1)
+    matrix = ROW * (len(names) + 0.6 * (len(options) - 1))
+    place = int(ranked.index.get_loc(rows.index[0]))
     with styled():
-        figure = new_figure(height=2.9 + ROW * lines)
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.1, ROW * lines])
-        place = int(ranked.index.get_loc(rows.index[0]))
-        half = min(
-            0.5, len(ranked) / 60
-        )  # of the width of the band, which few specifications would make broad
+        # Placed by hand: a report has thirty of these, and to lay them out takes longer than to draw them.
+        figure = new_figure(height=ABOVE + EFFECTS + BETWEEN + matrix + BELOW, layout="none")
+        width, height = figure.get_size_inches()
+        left = max(LABEL + 0.25, max(map(_width, names), default=0.0) + GAP + MARGIN)
+        across = (left / width, (width - left - MARGIN) / width)
+        upper = figure.add_axes((across[0], (BETWEEN + matrix + BELOW) / height, across[1], EFFECTS / height))
+        lower = figure.add_axes((across[0], BELOW / height, across[1], matrix / height))
+        # Of the width of the band, which few specifications would make broad.
+        half = min(0.5, len(ranked) / 60)
         for axis in (upper, lower):
             axis.axvspan(place - half, place + half, color="#DDE6EE", linewidth=0)
-            axis.grid(visible=False, axis="x")
+            axis.set_xticks([])
+            axis.set_xlim(-1, len(ranked))
         _draw_effects(upper, ranked, scale=scale)
         upper.annotate("main choice", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, -3),
                        textcoords="offset points", ha="center", va="top", fontsize=8.5)  # fmt: skip
         upper.set_ylabel(f"difference ({unit})" if unit else "difference")
-        _draw_choices(lower, ranked, options)
-        lower.set_xlim(-1, len(ranked))
+        upper.yaxis.set_label_coords(-LABEL / (width - left - MARGIN), 0.5)
+        _draw_choices(lower, ranked, options, names=names)
     return figure
 
 
@@ -122,26 +181,38 @@ def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
                 handletextpad=0.2, columnspacing=1.2)  # fmt: skip
 
 
-def _draw_choices(axis: Axes, ranked: pd.DataFrame, options: dict[str, list[str]]) -> None:
-    ticks: list[float] = []
-    names: list[str] = []
+def _draw_choices(
+    axis: Axes, ranked: pd.DataFrame, options: dict[str, list[str]], *, names: list[str]
+) -> None:
+    lines: dict[tuple[str, str], float] = {}
     line = 0.0
     for choice, taken in options.items():
         for option in taken:
-            for verdict, (colour, *_) in SIGNS.items():
-                dots = np.flatnonzero(ranked[choice].eq(option) & ranked["verdict"].eq(verdict))
-                axis.plot(dots, np.full(len(dots), line), linestyle="none", marker="o", markersize=3.4,
-                          markeredgewidth=0, color=colour)  # fmt: skip
-            ticks.append(line)
-            names.append(f"{choice}: {option}" if option == taken[0] else option)
+            lines[choice, option] = line
             line += 1
         line += 0.6
-    axis.set_yticks(ticks, names, fontsize=8.5)
-    axis.set_ylim(line - 0.6, -0.8)
-    axis.set_xticks([])
-    axis.tick_params(left=False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_visible(False)
+    axis.hlines(list(lines.values()), 0, 1, transform=axis.get_yaxis_transform(), color="#E6E6E6",
+                linewidth=0.7, zorder=0.9)  # fmt: skip
+    for verdict, (colour, *_) in SIGNS.items():
+        here = ranked["verdict"].eq(verdict)
+        dots = [
+            (place, height)
+            for (choice, option), height in lines.items()
+            for place in np.flatnonzero(here & ranked[choice].eq(option))
+        ]
+        axis.plot([x for x, _ in dots], [y for _, y in dots], linestyle="none", marker="o", markersize=3.4,
+                  markeredgewidth=0, color=colour)  # fmt: skip
+    for name, height in zip(names, lines.values(), strict=True):
+        axis.annotate(name, (0, height), xycoords=("axes fraction", "data"), xytext=(-72 * GAP, 0),
+                      textcoords="offset points", ha="right", va="center_baseline", fontsize=SIZE,
+                      color="#444444")  # fmt: skip
+    axis.set_ylim(line - 1.1, -0.5)
+    axis.set_axis_off()
+
+
+def _width(text: str) -> float:
+    """How wide a name is, in inches."""
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), False)[0] / 72
 
 
 def _outcome(ranked: pd.DataFrame) -> str:

@@ -217,7 +217,7 @@ def test_the_keyboard_reaches_the_text_first(opened: Browser) -> None:
     opened.press("Enter")
     assert opened.run("document.activeElement.id") == "main-content"
     opened.press("Tab")
-    assert opened.run("document.activeElement.closest('.overview') !== null")
+    assert opened.run("document.activeElement.closest('.opening .table') !== null")
 
 
 def test_a_link_to_what_is_folded_unfolds_it(opened: Browser) -> None:

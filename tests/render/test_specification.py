@@ -1,8 +1,10 @@
 """A specification curve shows every combination once, and its words come from the numbers."""
 
 import io
+import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -18,6 +20,8 @@ from stages.render.specification import (
 )
 from stages.study.errors import StudyError
 from tests.render.synthetic import claims, specifications
+
+LARGEST = 8_000_000  # bytes of a report
 
 
 @pytest.fixture
@@ -41,10 +45,10 @@ def test_the_effects_rise_and_the_dots_are_their_choices(found):
     figure = specification_figure(rows, claim=claim)
     assert points(figure) == [(0, -0.1), (1, 0.9), (2, 3.2), (3, 4.31)]
     lower = figure.axes[1]
-    names = [tick.get_text() for tick in lower.get_yticklabels()]
+    names = [text.get_text() for text in lower.texts]
     assert names == ["blocks: last third", "last block", "heads: mean", "median"]
     dots = [tuple(dot) for line in lower.lines for dot in line.get_xydata().tolist()]
-    places = dict(zip(names, lower.get_yticks(), strict=True))
+    places = {text.get_text(): text.xy[1] for text in lower.texts}
     assert sorted(x for x, y in dots if y == places["last block"]) == [0, 1]
     assert sorted(x for x, y in dots if y == places["heads: mean"]) == [1, 3]
     assert len(dots) == 2 * len(rows)
@@ -96,3 +100,18 @@ def test_the_same_bytes_and_a_sign_for_every_verdict(found, tmp_path):
     assert images[0] == images[1] and io.BytesIO(images[0]).read(4) == b"\x89PNG"
     with pytest.raises(StudyError, match="needs both alt and caption"):
         drawn(specification_figure(rows, claim=claim), name="choices", alt=" ", caption="x")
+
+
+def test_thirty_claims_of_many_choices_take_less_than_half_of_a_report(found):
+    claim, _ = found
+    options = {"blocks": 4, "heads": 2, "images": 4, "probe": 2}
+    names = {name: [f"option {n} of {name}" for n in range(count)] for name, count in options.items()}
+    rows = pd.DataFrame(itertools.product(*names.values()), columns=list(names))
+    effects = np.random.default_rng(0).normal(size=len(rows))
+    verdicts = np.where(effects > 0.5, "supported", np.where(effects < -0.5, "contradicted", "undecided"))
+    rows = rows.assign(effect=effects, low=effects - 1, high=effects + 1, verdict=verdicts, specification=1)
+    claim = claim | {"choices": [{"name": name, "options": taken} for name, taken in names.items()]}
+    figure = specification_figure(rows, claim=claim)
+    html = drawn(figure, name="choices", alt="what it shows", caption="what it is", data=rows, folded=True)
+    assert len(rows) == 64 and 30 * len(html.encode()) < LARGEST / 2
+    assert 'data-thumbnail=""' in html

@@ -139,6 +139,9 @@ def test_claims_keep_their_verdicts() -> None:
     assert frame["against untrained"].tolist() == ["contrastive like it, masked below", "–", "–", "–"]
     assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
     assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
+    linked = claim_rows(entries, curves={"claim_0": "fig-one"})["robust"]
+    assert linked.iloc[0] == '<a href="#fig-one">3 of 4 choices agree; 1 undecided</a>'
+    assert linked.iloc[1] == "–"
     assert frame.index[0].startswith('Claim &lt;0&gt; &amp; more.<span class="basis">§2, ')
     assert frame.index[0].endswith("p\u00a0&lt;\u00a00.001; d\u00a0=\u00a02.1</span>")
     grouped = claims_by_question([*entries, entries[0] | {"section": "beyond (us)"}])
@@ -153,7 +156,7 @@ def test_claims_keep_their_verdicts() -> None:
     assert "undecided" in again["verdict"].iloc[0] and "0.2 [−0.1, 0.5] px" in again["difference"].iloc[0]
     assert len(replication_rows(entries[1:])) == 0
     assert claims_caption(told["rules"]) == (
-        "The paper's claims. 95 % percentile interval. Holm over 3 tested claims."
+        "How they were decided: 95 % percentile interval. Holm over 3 tested claims."
     )
 
 
