@@ -85,8 +85,8 @@ def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
     _return_thumbnails(main)
     for contents in main.find_all("nav"):
         contents.decompose()
-    for part in main.select(":scope > .opening, :scope > .rest"):
-        part.unwrap()
+    for wrapper in main.select(":scope > .opening, :scope > .rest"):
+        wrapper.unwrap()
     marker = main.select_one("[data-question]")
     question = str(marker["data-question"]) if marker is not None else FURTHER
     if marker is not None:
