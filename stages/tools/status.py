@@ -43,6 +43,7 @@ from stages.study.errors import StudyError
 from stages.study.lockfile import flat
 from stages.study.params import load_params, read_yaml
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
+from stages.tools.repro import simulated, slots_of, tasks_of
 
 DONE, RUNS, CACHED, MAY_RUN, RUNNING = "done", "runs", "cached", "may run", "running"
 UNSETTLED = (RUNS, MAY_RUN, RUNNING)  # nobody knows yet what these will write
@@ -60,6 +61,7 @@ class Row:
     why: list[str] = field(default_factory=list)
     seconds: float | None = None  # None: not known, since nothing like it was ever run here
     failed: str = ""
+    needs: list[str] = field(default_factory=list)  # the stages whose outs it reads
 
 
 def main() -> None:
@@ -76,11 +78,16 @@ def status(*, as_json: bool = False) -> str:
 
     Raises StudyError if params.yaml is not valid or there is no DVC project.
     """
-    load_params()
+    params = load_params()
     rows = with_timings(patiently(rows_of), read_runs())
+    at_once = 1
+    if any(row.seconds for row in rows):  # else there is nothing to add up
+        at_once = len(slots_of(params.runtime, arms=len(params.arms)))
     if as_json:
-        return json.dumps({"stages": [asdict(row) for row in rows], "seconds": times(rows)}, indent=2)
-    show(rows, graph=read_yaml(Path("dvc.yaml"))["stages"])
+        study = study_seconds(rows, at_once=at_once) | {"at_once": at_once}
+        stages = [asdict(row) for row in rows]
+        return json.dumps({"stages": stages, "seconds": times(rows), "study": study}, indent=2)
+    show(rows, graph=read_yaml(Path("dvc.yaml"))["stages"], at_once=at_once)
     return ""
 
 
@@ -109,6 +116,7 @@ def rows_of() -> list[Row]:
         for stage in reversed(list(networkx.lexicographical_topological_sort(graph, key=address))):
             unsettled = [maker for maker in graph.successors(stage) if rows[maker].state in UNSETTLED]
             row = rows[stage] = Row(address(stage), DONE)
+            row.needs = sorted(map(address, graph.successors(stage)))
             row.why = changes(stage, contents=contents, unsettled=unsettled)
             if row.why:
                 row.state = RUNS
@@ -315,10 +323,35 @@ def times(rows: list[Row]) -> dict[str, dict[str, float]]:
     return found
 
 
-def show(rows: list[Row], *, graph: dict[str, Any]) -> None:
+def study_seconds(rows: list[Row], *, at_once: int) -> dict[str, float]:
+    """How long `make study` should take from now on, as it starts what is left; unknown times count nothing.
+
+    at_once: tasks at the same time
+    returns: "least", and "most" if all that may run does
+    """
+    graph: networkx.DiGraph = networkx.DiGraph()
+    graph.add_nodes_from(row.stage for row in rows)
+    graph.add_edges_from((row.stage, need) for row in rows for need in row.needs)
+    tasks = tasks_of(graph)
+    left = {row.stage for row in rows if row.state != DONE}
+    tasks.remove_nodes_from([task for task in tasks if not left & set(task.stages)])
+    begun = {row.stage for row in rows if row.state == RUNNING}
+    return {
+        name: simulated(
+            tasks,
+            seconds={row.stage: row.seconds or 0.0 for row in rows if row.state in states},
+            at_once=at_once,
+            begun=begun,
+        )
+        for name, states in (("least", (RUNNING, RUNS)), ("most", UNSETTLED))
+    }
+
+
+def show(rows: list[Row], *, graph: dict[str, Any], at_once: int) -> None:
     """Print the table of arms × stages, the stages of no arm, the reasons and the time that it takes.
 
-    graph: `stages` of dvc.yaml
+    graph:   `stages` of dvc.yaml
+    at_once: how many tasks `make study` runs at the same time
     """
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
     places = {row.stage: place(row.stage, graph) for row in rows}
@@ -336,7 +369,7 @@ def show(rows: list[Row], *, graph: dict[str, Any]) -> None:
     console.print(of_arms)
     console.print(of_none)
     console.print()
-    for line in [*reports(rows), *reasons(rows), summary(rows)]:
+    for line in [*reports(rows), *reasons(rows), summary(rows), *outlook(rows, at_once=at_once)]:
         console.print(Text(line), soft_wrap=True)
 
 
@@ -400,6 +433,16 @@ def summary(rows: list[Row]) -> str:
     cached = sum(row.state == CACHED for row in rows)
     parts += [f"{cached} from the cache"] if cached else []
     return f"Of {len(rows)} stages: {'; '.join(parts)}."
+
+
+def outlook(rows: list[Row], *, at_once: int) -> list[str]:
+    """How long `make study` should take, in a sentence; nothing if no time is known."""
+    time_of = study_seconds(rows, at_once=at_once)
+    least, most = spoken(time_of["least"]), spoken(time_of["most"])
+    if not time_of["most"]:
+        return []
+    way = f"`make study`, {at_once} arms at a time" if at_once > 1 else "`make study`"
+    return [f"{way}: about {least}{f', {most} with all that may run' if most != least else ''}."]
 
 
 if __name__ == "__main__":

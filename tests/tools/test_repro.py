@@ -9,7 +9,7 @@ import networkx
 import pytest
 
 from stages.study.params import load_params
-from stages.tools.repro import slots_of, tasks_of
+from stages.tools.repro import simulated, slots_of, tasks_of
 from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
 
 # A stage notes when it began and ended. The pre-training of an arm begins its work when both are there.
@@ -193,3 +193,22 @@ def test_gpus_are_shared_out(monkeypatch):
     assert slots_of(runtime.model_copy(update={"devices": 1}), arms=4) == [{}]
     monkeypatch.setenv("STUDY_LAUNCH", "torchrun")
     assert slots_of(runtime, arms=4) == [{}]
+
+
+def test_a_simulation_starts_tasks_in_the_order_of_the_study():
+    arms = "abc"
+    graph = networkx.DiGraph([(f"pretrain@{arm}", "prepare") for arm in arms])
+    graph.add_edges_from((f"probe@{arm}-x", f"pretrain@{arm}") for arm in arms)
+    graph.add_edges_from(("summary", f"probe@{arm}-x") for arm in arms)
+    tasks = tasks_of(graph)
+    seconds = {"prepare": 1.0, "summary": 2.0}
+    seconds |= {f"pretrain@{arm}": 10.0 for arm in arms} | {f"probe@{arm}-x": 4.0 for arm in arms}
+    # With two places: a and b to 11, c to 21 beside a's probe and b's to 19, c's probe to 25, summary to 27.
+    assert simulated(tasks, seconds=seconds, at_once=2) == 27.0
+    assert simulated(tasks, seconds=seconds, at_once=1) == sum(seconds.values()) == 45.0
+    assert simulated(tasks, seconds=seconds, at_once=9) == 17.0
+    # Pre-training comes first, unless two probes are at work already and hold both places.
+    left = seconds | {"prepare": 0.0, "pretrain@b": 0.0, "pretrain@c": 0.0}
+    assert simulated(tasks, seconds=left, at_once=2) == 16.0
+    assert simulated(tasks, seconds=left, at_once=2, begun={"probe@b-x", "probe@c-x"}) == 20.0
+    assert simulated(networkx.DiGraph(), seconds={}, at_once=2) == 0.0

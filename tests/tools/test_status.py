@@ -14,7 +14,19 @@ import yaml
 from dvc.repo import Repo
 
 from stages.study.timings import Run
-from stages.tools.status import CACHED, DONE, MAY_RUN, RUNNING, RUNS, Row, rows_of, summary, with_timings
+from stages.tools.status import (
+    CACHED,
+    DONE,
+    MAY_RUN,
+    RUNNING,
+    RUNS,
+    Row,
+    outlook,
+    rows_of,
+    study_seconds,
+    summary,
+    with_timings,
+)
 from tests.project import as_dvc_repository, copy_project, edit, environment, run_in
 
 # Stands in for every stage, since those take seconds to start: an out is a digest of what the stage reads;
@@ -252,3 +264,38 @@ def test_times_are_learnt_and_failures_told():
     assert summary(rows) == (
         "Of 5 stages: 3 to run, about 1 min 40 s and 2 of unknown time; 1 that may run, about 7 s."
     )
+
+
+def rows_left(**changes):
+    """Two arms of 100 and 60 s with a probe of 10 s each, before and after what is of no arm."""
+    rows = [
+        Row("prepare", RUNS, seconds=5.0),
+        Row("pretrain@cl", RUNS, seconds=100.0, needs=["prepare"]),
+        Row("pretrain@mim", RUNS, seconds=60.0, needs=["prepare"]),
+        Row("probe@cl-knn", MAY_RUN, seconds=10.0, needs=["pretrain@cl"]),
+        Row("probe@mim-knn", RUNS, seconds=10.0, needs=["pretrain@mim"]),
+        Row("summary", RUNS, seconds=20.0, needs=["probe@cl-knn", "probe@mim-knn"]),
+    ]
+    return [changes.get(row.stage.replace("@", "_").replace("-", "_"), row) for row in rows]
+
+
+def test_a_study_takes_as_long_as_its_longest_arm_not_as_all_together():
+    assert study_seconds(rows_left(), at_once=1) == {"least": 195.0, "most": 205.0}
+    # 5, then 100 and 10 of one arm beside 70 of the other, then 20.
+    assert study_seconds(rows_left(), at_once=2) == {"least": 125.0, "most": 135.0}
+    assert outlook(rows_left(), at_once=2) == [
+        "`make study`, 2 arms at a time: about 2 min 5 s, 2 min 15 s with all that may run."
+    ]
+    assert outlook(rows_left(), at_once=1)[0].startswith("`make study`: about 3 min 15 s, ")
+
+
+def test_what_runs_already_goes_on_and_what_is_done_or_unknown_takes_no_time():
+    cached = rows_left(
+        prepare=Row("prepare", DONE),
+        pretrain_cl=Row("pretrain@cl", CACHED, needs=["prepare"]),
+        pretrain_mim=Row("pretrain@mim", RUNNING, seconds=25.0, needs=["prepare"]),
+        probe_cl_knn=Row("probe@cl-knn", RUNS, needs=["pretrain@cl"]),
+    )
+    assert study_seconds(cached, at_once=2) == {"least": 55.0, "most": 55.0}
+    assert outlook(cached, at_once=2) == ["`make study`, 2 arms at a time: about 55 s."]
+    assert outlook([Row("summary", RUNS)], at_once=2) == []
