@@ -4,12 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
+INTERPRETER = Path(sys.executable).parent  # the folder of this `python` and the commands beside it
 
 TOY: dict[str, Any] = {
     "data": {"image_size": 16, "shapes_textures": {"train_images": 96, "test_images": 40}},
@@ -58,25 +62,36 @@ def copy_project(
 ) -> Path:
     """The project without results in a folder of its own, at toy size and with the changes.
 
-    leave_out: names under probes: and analyses: to do without
+    leave_out: names under arms:, probes: and analyses: to do without
     """
     target.mkdir(parents=True, exist_ok=True)
     for name in ("stages", "notebooks"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
         shutil.copy(ROOT / name, target / name)
-    edit(target, TOY)
-    edit(target, changes or {})
-    remove(target, leave_out)
+    (target / "params.yaml").write_text(toy_params())
+    if changes:
+        edit(target, changes)
+    if leave_out:
+        remove(target, leave_out)
     return target
 
 
+@cache
+def toy_params() -> str:
+    """params.yaml at toy size."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / "params.yaml", folder)
+        edit(Path(folder), TOY)
+        return (Path(folder) / "params.yaml").read_text()
+
+
 def remove(project: Path, names: tuple[str, ...]) -> None:
-    """Take probes and analyses out of params.yaml."""
+    """Take arms, probes and analyses out of params.yaml."""
     yaml = YAML()
     params = yaml.load(project / "params.yaml")
     for name in names:
-        section = params["probes"] if name in params["probes"] else params["analyses"]
+        section = next(params[key] for key in ("arms", "probes", "analyses") if name in params[key])
         del section[name]
     yaml.dump(params, project / "params.yaml")
 
@@ -98,33 +113,26 @@ def edit(project: Path, changes: dict[str, Any]) -> None:
     yaml.dump(params, path)
 
 
-def environment() -> dict[str, str]:
-    """The environment of a stage: this interpreter, one thread, and nothing of a DVC around us."""
+def environment(*, python: Path = INTERPRETER) -> dict[str, str]:
+    """The environment of a stage: one thread, and nothing of a DVC around us.
+
+    python: the folder of the `python` that it finds first, see tests/forked_python.py
+    """
     env = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    path = os.pathsep.join([f"{python}", f"{INTERPRETER}", env["PATH"]])
     return env | {"PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
 
 
-def run_in(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project and return what it said; `python` is this interpreter."""
-    return subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
-
-
-def stage(project: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run one stage, which must succeed."""
-    done = run_in(project, sys.executable, "-m", f"stages.{name}", *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
+def run_in(project: Path, *words: str, python: Path = INTERPRETER) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project and return what it said; its `python` is that of the folder `python`."""
+    env = environment(python=python)
+    return subprocess.run(words, cwd=project, env=env, capture_output=True, text=True)
 
 
 def as_dvc_repository(project: Path) -> Path:
     """Put the project under Git and DVC."""
-    commands = (
-        ("git", "init", "-q"),
-        ("dvc", "init", "-q"),
-        ("dvc", "config", "core.analytics", "false"),
-    )
-    for words in commands:
-        done = run_in(project, *words)
-        assert done.returncode == 0, done.stderr
+    done = run_in(project, "git", "init", "-q")
+    assert done.returncode == 0, done.stderr
+    Repo.init(str(project)).close()
+    (project / ".dvc/config").write_text("[core]\n    analytics = false\n")
     return project

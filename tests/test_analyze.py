@@ -82,7 +82,7 @@ def test_a_file_a_notebook_and_a_line_are_all_that_it_takes(tmp_path, monkeypatc
         ("analyze", "--arm", "random", "--analysis", "token_length"),
         ("report", "--analysis", "token_length"),
     ):
-        done = forked(project, *words)
+        done = forked(project, *words, own_code=True)
         assert done.returncode == 0, done.stderr
         said += done.stdout
     assert "36 values of 12 images · results/analysis/token_length/random.csv" in said

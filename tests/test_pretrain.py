@@ -8,20 +8,20 @@ import time
 
 import pytest
 
-from tests.forked import forked
-from tests.project import as_dvc_repository, copy_project, edit, environment, run_in, stage
+from tests.forked import forked, succeed
+from tests.project import as_dvc_repository, copy_project, edit, environment, run_in
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("pretrain"), changes={"pretrain": {"epochs": 4}})
-    stage(project, "prepare")
+    succeed(project, "prepare")
     return project
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(prepared):
-    done = stage(prepared, "pretrain", "--arm", "hybrid")
+    done = succeed(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed" not in done.stdout
     assert done.stdout.count("epoch ") >= 4
     return {path.name: path.read_bytes() for path in (prepared / "models/hybrid").iterdir()}

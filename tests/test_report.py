@@ -1,9 +1,7 @@
 """The stage report, run as DVC runs it: stable bytes, only the named arms, both outs or neither."""
 
 import base64
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import pytest
 import yaml
 
 from stages.report import main
+from tests.forked import Done, forked
+from tests.project import run_in
 from tests.render.pages import assert_good_page
 from tests.render.synthetic import ROOT, make_project, write_arm
 
@@ -19,16 +19,9 @@ PAGE = Path("reports/pages/attention.html")
 FIGURES = Path("reports/figures/attention")
 
 
-def report(project: Path, analysis: str) -> subprocess.CompletedProcess[str]:
+def report(project: Path, analysis: str) -> Done:
     """Run the stage in a project."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    return subprocess.run(
-        [sys.executable, "-m", "stages.report", "--analysis", analysis],
-        cwd=project,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    return forked(project, "report", "--analysis", analysis)
 
 
 def outs(project: Path) -> dict[str, bytes]:
@@ -44,7 +37,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     del arms["mim"]
     project = make_project(tmp_path_factory.mktemp("report"), arms=arms)
     write_arm(project, "mim", "masked", seed=7)
-    done = report(project, "attention")
+    done = run_in(project, "python", "-m", "stages.report", "--analysis", "attention")
     assert done.returncode == 0, done.stderr
     assert "6 figures of 3 arms" in done.stdout
     return project

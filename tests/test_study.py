@@ -1,6 +1,8 @@
-"""The whole pipeline at toy size under DVC, and what is run again after an edit."""
+"""The whole pipeline at toy size under DVC, and what is run again after an edit.
 
-import json
+DVC and its graph are the real ones; the stages are forked, since starting Python fifty times takes minutes.
+"""
+
 import shutil
 import time
 
@@ -9,18 +11,28 @@ import pytest
 from dvc.repo import Repo
 
 from stages.study.params import read_yaml
-from tests.project import as_dvc_repository, copy_project, edit, run_in
+from tests.forked import forked
+from tests.forked_python import forked_python
+from tests.project import as_dvc_repository, copy_project, edit, run_in, toy_params
 
-# Every stage takes seconds to start; these are run by one arm alone, in a test of their own.
+ARMS = ("cl", "mim", "hybrid")
+# DVC writes the whole dvc.lock anew after every stage, so these are run by one arm alone, in their own test.
 LEFT_OUT = ("few_shot", "attentive", "similarity", "singular_values", "attention_maps", "token_embedding")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def python():
+    """The folder of the `python` that DVC is given."""
+    with forked_python() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, python):
     """A finished study."""
     folder = tmp_path_factory.mktemp("study") / "project"
-    project = as_dvc_repository(copy_project(folder, leave_out=LEFT_OUT))
-    done = run_in(project, "dvc", "repro")
+    project = as_dvc_repository(copy_project(folder, leave_out=("random", *LEFT_OUT)))
+    done = run_in(project, "dvc", "repro", python=python)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return project
 
@@ -28,14 +40,13 @@ def study(tmp_path_factory):
 def stale(project):
     """The stages that `dvc repro` would consider, by name: those that changed and all that follow them."""
     with Repo(str(project)) as repo:
-        changed = set(json.loads(run_in(project, "dvc", "status", "--json").stdout))
+        changed = set(repo.status())
         graph = repo.index.graph  # edges point from a stage to what it needs
-        names = {stage: stage.addressing.split(":")[-1] for stage in graph}
         found = set()
         for stage in graph:
-            if names[stage] in changed:
-                found |= {names[stage]} | {names[node] for node in networkx.ancestors(graph, stage)}
-    return found
+            if stage.addressing in changed:
+                found |= {stage, *networkx.ancestors(graph, stage)}
+        return {stage.addressing.split(":")[-1] for stage in found}
 
 
 def with_edit(project, changes):
@@ -49,6 +60,11 @@ def with_edit(project, changes):
         params.write_text(before)
 
 
+def stages_run(said):
+    """The stages that `dvc repro` says that it ran."""
+    return {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+
+
 FAN_IN = {"compare", "decide", "report@attention", "report@fourier", "summary", "track"}
 
 
@@ -59,7 +75,9 @@ def test_everything_is_there(study):
         "results/claims.json",
         "results/probe/linear/hybrid.json",
         "results/finetune/mim/predictions.csv",
-        "results/analysis/fourier/random.csv",
+        "results/segmentation/mim.csv",
+        "results/robustness/cl.json",
+        "results/analysis/fourier/cl.csv",
         "features/cl/test.safetensors",
         "features/cl/tokens-train.safetensors",
         "reports/figures/summary/layerwise-shape.svg",
@@ -111,34 +129,32 @@ def test_the_seed_concerns_everything(study):
 def test_an_analysis_setting_concerns_that_analysis(study):
     found = with_edit(study, {"analyses": {"fourier": {"images": 6}}})
     assert {name for name in found if name.startswith("analyze")} == {
-        f"analyze@{arm}-fourier" for arm in ("random", "cl", "mim", "hybrid")
+        f"analyze@{arm}-fourier" for arm in ARMS
     }
     assert not any(name.startswith(("pretrain", "features", "probe", "finetune")) for name in found)
 
 
-def test_k_of_the_neighbours_runs_the_knn_probes_and_no_training(study, tmp_path):
+def test_k_of_the_neighbours_runs_the_knn_probes_and_no_training(study, python, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(study, project, symlinks=True)
     edit(project, {"probes": {"knn": {"k": 3}}})
-    expected = stale(project)
-    done = run_in(project, "dvc", "repro")
+    probes = {f"probe@{arm}-knn" for arm in ARMS}
+    assert stale(project) == probes | {"decide", "summary", "track"}
+    done = run_in(project, "dvc", "repro", "decide", python=python)  # and all that it needs
     assert done.returncode == 0, done.stderr
-    ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
-    assert {f"probe@{arm}-knn" for arm in ("random", "cl", "mim", "hybrid")} <= ran <= expected
-    assert not any(
-        name.startswith(("prepare", "pretrain", "features", "finetune", "analyze")) for name in ran
-    )
+    assert stages_run(done.stdout) == probes | {"decide"}
+    assert stale(project) == {"summary", "track"}
 
 
-def test_a_comment_in_an_objective_trains_nothing_again(study, tmp_path):
+def test_a_comment_in_an_objective_trains_nothing_again(study, python, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(study, project, symlinks=True)
     with (project / "stages/objectives/masked.py").open("a") as source:
         source.write("# A remark.\n")
-    done = run_in(project, "dvc", "repro", "pretrain@mim", "features@mim", "finetune@mim")
+    names = ("pretrain@mim", "features@mim", "finetune@mim")
+    done = run_in(project, "dvc", "repro", *names, python=python)
     assert done.returncode == 0, done.stderr
-    ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
-    assert ran == {"pretrain@mim"}
+    assert stages_run(done.stdout) == {"pretrain@mim"}
     assert "grad_norm" not in done.stdout  # the line that every epoch ends with
     for name in ("encoder.safetensors", "history.csv"):
         assert (project / "models/mim" / name).read_bytes() == (study / "models/mim" / name).read_bytes()
@@ -147,25 +163,32 @@ def test_a_comment_in_an_objective_trains_nothing_again(study, tmp_path):
 def test_the_same_study_has_the_same_bytes(study, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(study, project, symlinks=True)
+    shutil.rmtree(project / "scratch")  # the states of its trainings
     files = [
         path.relative_to(project)
-        for folder in ("data", "features/cl", "results", "reports")
+        for folder in ("data", "models/cl", "features/cl", "results")
         for path in (project / folder).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
     assert len(files) > 40
-    names = (
+    again = (
         "prepare",
-        "features@cl",
-        "probe@cl-linear",
-        "analyze@cl-attention",
+        "pretrain --arm cl",
+        "features --arm cl",
+        "probe --arm cl --probe linear",
+        "finetune --arm cl",
+        "segment --arm cl",
+        "robustness --arm cl",
+        "analyze --arm cl --analysis attention",
+        "compare",
         "decide",
-        "report@attention",
-        "summary",
-    )
-    for name in names:
-        done = run_in(project, "dvc", "repro", "--single-item", "--force", "--no-run-cache", name)
-        assert done.returncode == 0, done.stderr
+    )  # pages have tests of their own
+    for folder in ("data", "models/cl", "features/cl", "results/finetune/cl"):
+        shutil.rmtree(project / folder)
+    with forked_python(hash_seed=1) as python:
+        for words in again:
+            done = run_in(project, "python", "-m", *f"stages.{words}".split(), python=python)
+            assert done.returncode == 0, done.stderr
     for path in files:
         assert (project / path).read_bytes() == (study / path).read_bytes(), path
 
@@ -173,18 +196,12 @@ def test_the_same_study_has_the_same_bytes(study, tmp_path):
 def test_every_probe_and_analysis_runs_on_an_arm_of_the_study(study, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(study, project, symlinks=True)
-    shutil.copy(copy_project(tmp_path / "whole") / "params.yaml", project)
+    (project / "params.yaml").write_text(toy_params())
     params = read_yaml(project / "params.yaml")
     assert set(LEFT_OUT) <= {*params["probes"], *params["analyses"]}
-    run = """
-import sys
-from stages.analyze import analyze
-from stages.probe import probe
-for name in sys.argv[1:]:
-    probe(arm="mim", name=name) if name in ("few_shot", "attentive") else analyze(arm="mim", analysis=name)
-"""
-    done = run_in(project, "python", "-c", run, *LEFT_OUT)
-    assert done.returncode == 0, done.stderr
     for name in LEFT_OUT:
+        kind, stage = ("probe", "probe") if name in params["probes"] else ("analysis", "analyze")
+        done = forked(project, stage, "--arm", "mim", f"--{kind}", name)
+        assert done.returncode == 0, done.stderr
         tables = list(project.glob(f"results/*/{name}/mim.csv"))
         assert len(tables) == 1 and len(tables[0].read_text().splitlines()) > 10

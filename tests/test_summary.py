@@ -1,7 +1,5 @@
 """The stage summary, run as DVC runs it: the whole study in one file that needs nothing else."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +10,8 @@ from stages.render.page import page
 from stages.render.provenance import Provenance
 from stages.render.questions import QUESTIONS
 from stages.summary import main
+from tests.forked import forked
+from tests.project import run_in
 from tests.render.pages import assert_good_page
 from tests.render.synthetic import ROOT, make_project, score, write_json
 
@@ -19,18 +19,6 @@ ORIGIN = Provenance(params_digest="abc", params="", inputs=(), versions=())
 BODY = """<h1>{title}</h1><p>What it is.</p><h2>First part</h2>
 <figure id="fig-one"><div class="card"><img alt="a long enough alternative text" src="data:,"></div>
 <figcaption>A caption that is long enough to be one, made of numbers.</figcaption></figure>"""
-
-
-def summary(project: Path) -> subprocess.CompletedProcess[str]:
-    """Run the stage in a project."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    return subprocess.run(
-        [sys.executable, "-m", "stages.summary"],
-        cwd=project,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
 
 
 def outs(project: Path) -> dict[str, bytes]:
@@ -53,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         question = '<p data-question="attention">x</p>' if name == "attention" else ""
         html = page(BODY.format(title=f"About {name}") + question, name=name, provenance=ORIGIN)
         (project / f"reports/pages/{name}.html").write_text(html)
-    done = summary(project)
+    done = run_in(project, "python", "-m", "stages.summary")
     assert done.returncode == 0, done.stderr
     assert "4 arms and 2 analyses" in done.stdout
     return project
@@ -148,7 +136,7 @@ def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:
     params = yaml.safe_load((made / "params.yaml").read_text())
     params["runtime"]["threads"] = 1
     (made / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    assert summary(made).returncode == 0
+    assert forked(made, "summary").returncode == 0
     assert outs(made) == before
 
 

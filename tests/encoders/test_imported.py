@@ -41,7 +41,8 @@ from stages.tools.check import check
 from tests.data.stored import images_of, write
 from tests.encoders import originals
 from tests.encoders.originals import DEPTH, HEADS, PATCH, SIZE, WIDTH, Encoder, FineTunedSimmim, SharedEncoder
-from tests.project import ROOT, copy_project, edit, stage
+from tests.forked import succeed
+from tests.project import ROOT, copy_project, edit
 
 FILES = {
     "moco_v3": ("moco_v3", Encoder, originals.moco_v3),
@@ -334,7 +335,7 @@ def test_an_imported_arm_goes_through_the_study(tmp_path, monkeypatch):
     monkeypatch.chdir(project)
     assert check() == ""
     prepare()
-    assert "not trained" in stage(project, "pretrain", "--arm", "theirs").stdout
+    assert "not trained" in succeed(project, "pretrain", "--arm", "theirs").stdout
     about = json.loads(Path("models/theirs/encoder.json").read_text())
     assert about["vit"]["width"] == WIDTH and about["vit"]["patch_size"] == PATCH
     assert len(about["weights_sha256"]) == 64 and "published.pth" not in json.dumps(about)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from tests.project import copy_project, edit, run_in, stage
+from tests.forked import succeed
+from tests.project import copy_project, edit, run_in
 
 # Sums in another order: float32 rounds each to 6e-8, and nine steps of Adam let that grow.
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
@@ -17,7 +18,7 @@ TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("processes"), changes={"pretrain": {"epochs": 3}})
-    stage(project, "prepare")
+    succeed(project, "prepare")
     return project
 
 
@@ -28,7 +29,7 @@ def results(project, arm):
 
 @pytest.fixture(scope="module")
 def alone(prepared):
-    stage(prepared, "pretrain", "--arm", "hybrid")
+    succeed(prepared, "pretrain", "--arm", "hybrid")
     return results(prepared, "hybrid")
 
 
@@ -59,17 +60,17 @@ def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(prepared, 
     (state / "epoch-00003.pt").unlink()
     (state / "ended").unlink()
     shutil.rmtree(project / "models")
-    assert "resumed at epoch 2/3" in stage(project, "pretrain", "--arm", "hybrid").stdout
+    assert "resumed at epoch 2/3" in succeed(project, "pretrain", "--arm", "hybrid").stdout
     assert_same(results(project, "hybrid"), alone)
 
 
 @pytest.mark.parametrize("arm", ["hybrid", "mim"])
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(prepared, alone, tmp_path, arm):
     whole = (
-        alone if arm == "hybrid" else (stage(prepared, "pretrain", "--arm", arm), results(prepared, arm))[1]
+        alone if arm == "hybrid" else (succeed(prepared, "pretrain", "--arm", arm), results(prepared, arm))[1]
     )
     project = tmp_path / "parts"
     shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
     edit(project, {"runtime": {"micro_batch": 3}})
-    stage(project, "pretrain", "--arm", arm)
+    succeed(project, "pretrain", "--arm", arm)
     assert_same(results(project, arm), whole)
