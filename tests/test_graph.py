@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def resolved():
 
 def dependencies(stage):
     return {Path(dep.fs_path).relative_to(ROOT).as_posix() for dep in stage.deps if dep.hash_name != "params"}
+
+
+@cache
+def closure_of(*modules):
+    """The files of the project that importing these modules reads, read once for stages that are alike."""
+    return closure(*modules, root=ROOT)
 
 
 def selection(name, resolved):
@@ -65,7 +72,7 @@ def test_declared_deps_cover_the_import_closure(resolved):
         declared = dependencies(stage)
         lacking = [
             path.as_posix()
-            for path in closure(*modules, root=ROOT)
+            for path in closure_of(*modules)
             if not any(path.as_posix() == dep or path.as_posix().startswith(dep + "/") for dep in declared)
         ]
         if lacking:

@@ -1,11 +1,13 @@
 """The commands that are no stage."""
 
+import importlib
 import shutil
 import sys
 
 import pytest
 
 from stages.study.params import load_params
+from tests.forked import Done
 from tests.project import ROOT, copy_project, edit, run_in
 
 PRESETS = sorted(path.stem for path in (ROOT / "stages/presets").glob("*.yaml"))
@@ -18,14 +20,28 @@ def project(tmp_path):
     return project
 
 
-def tool(project, name, *words):
-    return run_in(project, sys.executable, "-m", f"stages.tools.{name}", *words)
+@pytest.fixture
+def tool(project, monkeypatch, capsys):
+    """Run the main of a tool in the project, but in this process: a new one takes a second to start."""
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def run(name, *words):
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        status = 0
+        try:
+            importlib.import_module(f"stages.tools.{name}").main()
+        except SystemExit as end:
+            status = end.code
+        return Done(status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_valid_and_keeps_the_comments(project, name):
+def test_every_preset_is_valid_and_keeps_the_comments(project, tool, name):
     before = (project / "params.yaml").read_text()
-    done = tool(project, "preset", name)
+    done = tool("preset", name)
     assert done.returncode == 0, done.stderr
     after = (project / "params.yaml").read_text()
     load_params(project / "params.yaml")
@@ -34,41 +50,41 @@ def test_every_preset_is_valid_and_keeps_the_comments(project, name):
         line for line in done.stdout.splitlines() if " → " in line or line.endswith(("added", "removed"))
     ]
     assert changed and after != before
-    assert "already is" in tool(project, "preset", name).stdout
+    assert "already is" in tool("preset", name).stdout
     assert (project / "params.yaml").read_text() == after
 
 
-def test_an_unknown_preset_is_one_line_and_touches_nothing(project):
+def test_an_unknown_preset_is_one_line_and_touches_nothing(project, tool):
     before = (project / "params.yaml").read_text()
-    done = tool(project, "preset", "imaginary")
+    done = tool("preset", "imaginary")
     assert done.returncode == 2 and "there are: cifar10" in done.stderr and done.stderr.count("\n") == 1
     assert (project / "params.yaml").read_text() == before
 
 
-def test_a_preset_that_does_not_fit_touches_nothing(project):
+def test_a_preset_that_does_not_fit_touches_nothing(project, tool):
     (project / "stages/presets/bad.yaml").write_text("# bad\nvit:\n  heads: 7\n")
     before = (project / "params.yaml").read_text()
-    done = tool(project, "preset", "bad")
+    done = tool("preset", "bad")
     assert done.returncode == 2 and "multiple of heads 7" in done.stderr
     assert (project / "params.yaml").read_text() == before
 
 
-def test_a_preset_may_take_an_arm_away(project):
+def test_a_preset_may_take_an_arm_away(project, tool):
     (project / "stages/presets/fewer.yaml").write_text("# fewer\narms:\n  hybrid: null\n")
-    assert "arms.hybrid removed" in tool(project, "preset", "fewer").stdout
+    assert "arms.hybrid removed" in tool("preset", "fewer").stdout
     assert "hybrid" not in load_params(project / "params.yaml").arms
 
 
 @pytest.mark.parametrize("text", ["", "seed: 0\nseed: 1\n", "seed: [\n"])
-def test_params_that_hold_nothing_to_overlay_are_one_line(project, text):
+def test_params_that_hold_nothing_to_overlay_are_one_line(project, tool, text):
     (project / "params.yaml").write_text(text)
-    done = tool(project, "preset", "cifar10")
+    done = tool("preset", "cifar10")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "params.yaml" in done.stderr
     assert (project / "params.yaml").read_text() == text
 
 
 def test_presets_are_listed_with_what_they_are_for(project):
-    listed = tool(project, "preset").stdout
+    listed = run_in(project, sys.executable, "-m", "stages.tools.preset").stdout
     assert all(name in listed for name in PRESETS)
 
 
@@ -87,10 +103,10 @@ def test_presets_are_listed_with_what_they_are_for(project):
         ({"runtime": {"accelerator": "mps"}}, ["runtime.accelerator", "'mps'", "does not find"]),
     ],
 )
-def test_the_check_names_what_is_wrong_in_one_line(project, changes, words):
-    assert tool(project, "check").returncode == 0
+def test_the_check_names_what_is_wrong_in_one_line(project, tool, changes, words):
+    assert tool("check").returncode == 0
     edit(project, changes)
-    done = tool(project, "check")
+    done = tool("check")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
