@@ -49,7 +49,8 @@ def forked_python(*, hash_seed: int = 0) -> Iterator[Path]:
         (Path(folder) / "ask.py").write_text(ASK)
         python = Path(folder) / "bin/python"
         python.parent.mkdir()
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{folder}/ask.py" "{folder}/socket" "$@"\n')
+        command = f'"{sys.executable}" -IS "{folder}/ask.py" "{folder}/socket"'
+        python.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         python.chmod(0o755)
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.forked_python", f"{listener.fileno()}"],
