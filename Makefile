@@ -23,8 +23,9 @@ $(VENV)/.complete: requirements.lock
 	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) found; name another with PYTHON=..." >&2; exit 2; }
 	@echo "Setting up .venv (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@# Python compiles what it imports when it first does; most of what is installed it never does.
 	@$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
+	@# On all cores, which pip does on one; a few files of a few packages are templates and not Python.
+	-@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib
 	@touch $@
 
 study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name applies stages/presets/name.yaml first
@@ -42,7 +43,7 @@ test: $(VENV)/.complete   ## the tests
 
 mlflow: $(VENV)/.complete ## the runs in MLflow's own pages; MLFLOW_TRACKING_URI points elsewhere, PORT=5000
 	@python -m stages.track
-	@uri=$$(python -m stages.study.tracking); case $$uri in http*) echo "MLflow: $$uri";; *) \
+	@uri=$$(python -m stages.tracking.store); case $$uri in http*) echo "MLflow: $$uri";; *) \
 	  here="http://127.0.0.1:$${PORT:-5000}/#/experiments/1/runs?workflowType=machine_learning"; \
 	  arms="&searchFilter=tags.%22study.kind%22%20%3D%20%27arm%27&orderByKey=tags.%60study.arm%60&orderByAsc=true"; \
 	  echo "Open $$here"; echo "All arms in charts: $$here$$arms&compareRunsMode=CHART"; \

@@ -27,13 +27,13 @@ from typing import Any, get_args
 from urllib.parse import quote
 
 from stages.study.command import run
-from stages.study.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
-from stages.study.measures import Measure, Told, is_headline, measures
 from stages.study.params import load_params, read_yaml, recipe_of
 from stages.study.paths import DATA, model_dir, read_json
 from stages.study.schema import Runtime, Study
 from stages.study.timings import Run, read_runs
-from stages.study.tracking import LONGEST_TAG, MEMBER, Images, Record, Store, connect, pending_file, put_off
+from stages.tracking.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
+from stages.tracking.measures import Measure, Told, is_headline, measures
+from stages.tracking.store import LONGEST_TAG, MEMBER, Images, Record, Store, connect, pending_file, put_off
 
 TRAINING = "workflowType=machine_learning"  # MLflow's pages have other menus for language models
 # Of a claim, in the order of the table.

@@ -10,8 +10,8 @@ import yaml
 from dvc.repo import Repo
 
 from stages.study.fingerprint import closure
-from stages.study.lockfile import stage_addresses
 from stages.study.params import declared_params, load_params
+from stages.tracking.lockfile import stage_addresses
 from tests.project import as_dvc_repository, copy_project
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +149,7 @@ def test_runtime_is_in_no_params_list(resolved):
 
 def test_imports_run_downwards():
     order = ["study", "data", "encoders", "training", "objectives", "probes", "analyses", "claims", "render"]
-    level = {room: index for index, room in enumerate(order)} | {"encoders": 1}
+    level = {room: index for index, room in enumerate(order)} | {"encoders": 1, "tracking": 1}
     level |= {room: 4 for room in ("corruptions", "objectives", "probes", "analyses", "claims", "render")}
     level["trials"] = 5
     for path in (ROOT / "stages").rglob("*.py"):

@@ -18,10 +18,10 @@ from sqlalchemy import Engine, event
 
 from stages import track
 from stages.study.errors import StudyError
-from stages.study.lockfile import flat, stage_addresses
-from stages.study.measures import measures
 from stages.study.params import load_params
-from stages.study.tracking import MEMBER, PARENT, Store, connect, make_database, pending_file
+from stages.tracking.lockfile import flat, stage_addresses
+from stages.tracking.measures import measures
+from stages.tracking.store import MEMBER, PARENT, Store, connect, make_database, pending_file
 from tests.tracked_study import PROJECT, make_study, repro
 
 

@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import networkx
 from dvc.lock import LockError
@@ -41,9 +42,10 @@ CHATTER = (  # what every `dvc repro` says at its end, and of each stage that is
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Stages that one `dvc repro` runs one after the other."""
+    """Stages that one `dvc repro` runs one after the other, and what it is told to run."""
 
     stages: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
 def main() -> None:
@@ -141,7 +143,7 @@ def tasks_of(graph: networkx.DiGraph) -> networkx.DiGraph:
         arms = networkx.descendants(graph, name) & pretraining
         alone = name in pretraining or len(arms) != 1
         groups.setdefault(name if alone else f"after {arms.pop()}", []).append(name)
-    tasks = [Task(stages=tuple(names)) for names in groups.values()]
+    tasks = [Task(stages=tuple(names), targets=targets_of(names, among=graph)) for names in groups.values()]
     # In this order they start when several could: the long pre-training first.
     tasks.sort(key=lambda task: task.stages[0] not in pretraining)
     home = {name: task for task in tasks for name in task.stages}
@@ -149,6 +151,19 @@ def tasks_of(graph: networkx.DiGraph) -> networkx.DiGraph:
     needs.add_nodes_from(tasks)
     needs.add_edges_from((home[a], home[b]) for a, b in graph.edges if home[a] is not home[b])
     return needs
+
+
+def targets_of(names: Sequence[str], *, among: Iterable[str]) -> tuple[str, ...]:
+    """Stages as `dvc repro --glob` takes them: those of an arm as two patterns, others by their names.
+
+    DVC parses dvc.yaml and dvc.lock, which takes seconds, anew for each target, and has the stages of a
+    pattern in the order of dvc.yaml. The pre-training of the arm, which was before, changes nothing then.
+    """
+    arm, *others = {name.partition("@")[2].partition("-")[0] for name in names}
+    patterns = (f"*@{arm}", f"*@{arm}-*")
+    matched = {name for name in among if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    whole = not others and matched - {f"pretrain@{arm}"} == set(names)
+    return patterns if whole and len(names) > len(patterns) else tuple(names)
 
 
 def simulated(
@@ -213,7 +228,7 @@ def side_by_side(tasks: networkx.DiGraph, *, slots: list[dict[str, str]]) -> int
 def _start(task: Task, *, slot: dict[str, str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         # One by one and in this order: DVC would else lock, to look at them, what other tasks are writing.
-        ["dvc", "--wait-for-lock", "repro", "--single-item", *task.stages],
+        ["dvc", "--wait-for-lock", "repro", "--single-item", "--glob", *task.targets],
         env={**os.environ, **slot},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

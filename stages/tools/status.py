@@ -40,10 +40,10 @@ from rich.text import Text
 
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
-from stages.study.lockfile import flat
 from stages.study.params import load_params, read_yaml
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
 from stages.tools.repro import simulated, slots_of, tasks_of
+from stages.tracking.lockfile import flat
 
 DONE, RUNS, CACHED, MAY_RUN, RUNNING = "done", "runs", "cached", "may run", "running"
 UNSETTLED = (RUNS, MAY_RUN, RUNNING)  # nobody knows yet what these will write

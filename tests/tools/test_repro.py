@@ -7,9 +7,10 @@ import sys
 
 import networkx
 import pytest
+from dvc.repo import Repo
 
 from stages.study.params import load_params
-from stages.tools.repro import simulated, slots_of, tasks_of
+from stages.tools.repro import simulated, slots_of, targets_of, tasks_of
 from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
 
 # A stage notes when it began and ended. The pre-training of an arm begins its work when both are there.
@@ -163,6 +164,22 @@ def test_the_stages_of_an_arm_are_one_task_after_its_pre_training():
     assert networkx.is_directed_acyclic_graph(tasks)
     needs = {task.stages: {other.stages for other in tasks.successors(task)} for task in tasks}
     assert needs[("pretrain@a",)] == {("prepare",)} and needs[("probe@b-x",)] == {("pretrain@b",)}
+
+
+def test_the_stages_of_an_arm_are_asked_for_as_patterns_where_those_are_theirs_alone():
+    own = ["features@cl", "finetune@cl", "probe@cl-knn", "analyze@cl-attention"]
+    others = ["prepare", "pretrain@cl", "pretrain@cl_2", "probe@cl_2-knn", "report@attention"]
+    assert targets_of(own, among=own + others) == ("*@cl", "*@cl-*")
+    assert targets_of(own, among=[*own, *others, "report@cl"]) == tuple(own)
+    assert targets_of(own[:3], among=own + others) == tuple(own[:3])
+    assert targets_of(["prepare"], among=own + others) == ("prepare",)
+
+
+def test_dvc_has_what_a_stage_needs_before_it(tmp_path):
+    with Repo(str(as_dvc_repository(copy_project(tmp_path / "study")))) as repo:
+        order = {stage.addressing: place for place, stage in enumerate(repo.index.stages)}
+        for stage, needed in repo.index.graph.edges:
+            assert order[needed.addressing] < order[stage.addressing]
 
 
 @pytest.mark.parametrize(

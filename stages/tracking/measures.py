@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from stages.study.lockfile import flat
 from stages.study.paths import read_json
+from stages.tracking.lockfile import flat
 
 AXES = ["image", "block", "head", "frequency"]  # columns of an analysis that say where, not what
 NOT_HEADLINE = ("low", "high", "images", "chance", "learning_rate", "by_", "p_adjusted")

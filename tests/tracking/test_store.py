@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from stages.study import tracking
-from stages.study.tracking import KEY, MEMBER, PARENT, Record, connect, make_database, place
+from stages.tracking.store import KEY, MEMBER, PARENT, Record, connect, make_database, place
 
 PROJECT = Path(__file__).parents[2]
 
