@@ -122,7 +122,7 @@ def test_images_and_labels_stay_together(study):
     assert prepare() == "20 train and 8 test images of images, 16 px"
     seen = set()
     for split, per_class in (("train", 10), ("test", 4)):
-        images, labels, masks = open_split(split)
+        images, labels, masks, _ = open_split(split)
         assert masks is None
         assert np.bincount(labels["class"]).tolist() == [per_class, per_class]
         for image, label in zip(images, labels["class"], strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from stages.study import tracking
+from stages.tracking import store as tracking
 from stages.tracking.store import KEY, MEMBER, PARENT, Record, connect, make_database, place
 
 PROJECT = Path(__file__).parents[2]
