@@ -10,6 +10,8 @@ from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.schema import Analysis
 
+LARGE_EPSILON = 1e-4  # ten thousand times the authors': does what they found depend on it?
+
 
 def measure(
     traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
@@ -18,27 +20,35 @@ def measure(
 
     traces: image indices (B,) and what passes through the encoder
     yields: tables with the columns image, block (from 1), head (from 1), distance (px), nmi, entropy (nats),
-            diversity (nats, of this head from the others; 0 if there are none)
+            diversity (nats, of this head from the others; 0 if there are none), and of distance and nmi, as a
+            reader could have had them otherwise,
+            distance_epsilon, nmi_epsilon  with LARGE_EPSILON
+            distance_prefix                what goes to prefix tokens goes no distance, as they have no place
+            nmi_prefix                     prefix tokens are queries and keys like patches
     """
     for images, trace in traces:
+        prefix = trace.num_prefix_tokens
         for block, attention in enumerate(trace.attention, start=1):
-            patches = patch_attention(attention, trace.num_prefix_tokens)
-            distance = attention_distance(patches, patch_size)  # (B, H)
-            nmi = normalized_mutual_information(patches)
-            entropy = attention_entropy(patches)
-            diversity = head_diversity(patches)
-            batch, heads = distance.shape
-            yield pd.DataFrame(
-                {
-                    "image": images.repeat_interleave(heads).numpy(),
-                    "block": block,
-                    "head": torch.arange(1, heads + 1).repeat(batch).numpy(),
-                    "distance": distance.flatten().cpu().numpy(),
-                    "nmi": nmi.flatten().cpu().numpy(),
-                    "entropy": entropy.flatten().cpu().numpy(),
-                    "diversity": diversity.flatten().cpu().numpy(),
-                }
-            )
+            patches = patch_attention(attention, prefix)
+            softened = patch_attention(attention, prefix, LARGE_EPSILON)
+            whole = attention.to(patches.dtype)
+            found = {  # (B, H) each
+                "distance": attention_distance(patches, patch_size),
+                "nmi": normalized_mutual_information(patches),
+                "entropy": attention_entropy(patches),
+                "diversity": head_diversity(patches),
+                "distance_epsilon": attention_distance(softened, patch_size),
+                "nmi_epsilon": normalized_mutual_information(softened),
+                "distance_prefix": attention_distance(whole[:, :, prefix:, prefix:], patch_size),
+                "nmi_prefix": normalized_mutual_information(whole),
+            }
+            batch, heads = found["distance"].shape
+            place = {
+                "image": images.repeat_interleave(heads).numpy(),
+                "block": block,
+                "head": torch.arange(1, heads + 1).repeat(batch).numpy(),
+            }
+            yield pd.DataFrame(place | {name: value.flatten().cpu().numpy() for name, value in found.items()})
 
 
 def patch_attention(attention: Tensor, num_prefix_tokens: int = 1, eps: float = 1e-8) -> Tensor:
@@ -70,7 +80,8 @@ def patch_positions(patches: int) -> Tensor:
 def attention_distance(attention: Tensor, patch_size: int) -> Tensor:
     """Mean distance in pixels between a query patch and the keys it attends to.
 
-    attention: (B, H, N, N), rows sum to 1, N = h·h patches in row-major order
+    attention: (B, H, N, N), N = h·h patches in row-major order; rows sum to 1, or to less where the rest
+               goes no distance
     returns:   (B, H)
     Raises ValueError if N is not a square number.
     Paper: §2, Fig. 3.

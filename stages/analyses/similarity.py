@@ -12,6 +12,7 @@ from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.schema import Analysis
 
+WITH_PREFIX = "with prefix tokens"
 Place = tuple[str, str, int, int, Tensor]  # measure, variant, block, other block, value of each image
 
 
@@ -22,8 +23,9 @@ def measure(
 
     traces: image indices (B,) and what passes through the encoder; of an image only its mean token and the
             spread around it are kept for each block, so memory does not grow with images × tokens
-    yields: tables with the columns image, measure, variant (raw or centred), block (0 = after embedding),
-            other_block (an earlier block where two are compared, else the same), value:
+    yields: tables with the columns image, measure, variant (raw, centred, or with prefix tokens: raw, they
+            being compared like patches), block (0 = after embedding), other_block (an earlier block where two
+            are compared, else the same), value:
 
             heads      of two heads' outputs at the same patch; centred: each head's mean over the patches of
                        the image is removed. No rows for a block with one head
@@ -40,21 +42,24 @@ def measure(
     variances: list[Tensor] = []
     patches = 0
     for images, trace in traces:
-        tokens = [_wide(block[:, trace.num_prefix_tokens :]) for block in trace.tokens]
+        prefix = trace.num_prefix_tokens
+        every = [_wide(block) for block in trace.tokens]
+        tokens = [block[:, prefix:] for block in every]
         patches = tokens[0].shape[1]
         found: list[Place] = []
-        for variant in ("raw", "centred"):
+        for variant in ("raw", "centred", WITH_PREFIX) if prefix else ("raw", "centred"):
+            first = 0 if variant == WITH_PREFIX else prefix
             for block, outputs in enumerate(trace.heads, start=1):
                 if outputs.shape[2] > 1:
-                    patch_outputs = outputs[:, trace.num_prefix_tokens :]
-                    value = head_cosine(patch_outputs, centred=variant == "centred")
+                    value = head_cosine(outputs[:, first:], centred=variant == "centred")
                     found.append(("heads", variant, block, block, value))
-            cosine = block_cosine(tokens, centred=variant == "centred")
-            for block, other in _pairs(len(tokens)):
+            compared = every if variant == WITH_PREFIX else tokens
+            cosine = block_cosine(compared, centred=variant == "centred")
+            for block, other in _pairs(len(compared)):
                 found.append(("blocks", variant, block, other, cosine[:, block, other]))
-        for block, vectors in enumerate(tokens):
-            if patches > 1:
-                found.append(("positions", "raw", block, block, mean_cosine(vectors)))
+            for block, vectors in enumerate(compared):
+                if patches > 1 and variant != "centred":  # which needs all images, below
+                    found.append(("positions", variant, block, block, mean_cosine(vectors)))
         yield _table(found, images)
         indices.append(images)
         means.append(torch.stack([vectors.mean(dim=1).cpu() for vectors in tokens], dim=1).double())
@@ -120,7 +125,7 @@ def head_cosine(outputs: Tensor, *, centred: bool = False) -> Tensor:
 def block_cosine(tokens: Sequence[Tensor], *, centred: bool = False) -> Tensor:
     """Mean cosine between the tokens of two blocks at the same patch, for every pair of blocks.
 
-    tokens:  K tensors (B, N, D) of patch tokens
+    tokens:  K tensors (B, N, D)
     centred: remove the mean over the N patches from each block first
     returns: (B, K, K), symmetric
     Consecutive blocks are alike already because each adds to what it is given.

@@ -15,6 +15,7 @@ import pandas as pd
 from stages.claims.measures import (
     ALL_SETS,
     CHOSEN,
+    VARIANTS,
     depth_accuracy,
     fall,
     fall_after_best,
@@ -61,15 +62,15 @@ BLOCKS = Choice(
 )
 LAST = Choice("blocks", ("last block", "last third", "last half"))
 BEFORE = Choice("before", ("as many before", "the one before", "all before"))
+ATTENTION = Choice("attention", tuple(VARIANTS))
 HEADS = Choice("heads", ("mean", "median"))
 FREQUENCY = Choice("frequency", ("highest bin", "upper half of the bins"))
 PROBE = Choice("probe", ("linear", "knn", "few_shot", "attentive"))
 POOLING = Choice("pooling", (CHOSEN, "cls", "mean"))
 LABELS = Choice("labels", (ALL_SETS, EACH))
-VARIANT = Choice("variant", ("raw", "centred"))
+VARIANT = Choice("variant", ("raw", "centred", "with prefix tokens"))
 HEAD = Choice("head", ("fine-tuned", "linear"))  # which one the paper tested is not known
 
-NO_ATTENTION_VARIANTS = ("epsilon 1e-8 of the attention", "attention among patches only", "the last epoch")
 NO_VARIANTS = ("patch tokens only", "the last epoch")
 NO_TRAINING_VARIANTS = ("the last epoch",)
 
@@ -112,8 +113,8 @@ CLAIMS = (
         unit="px",
         higher="contrastive",
         lower=("masked",),
-        choices=(BLOCKS, HEADS, IMAGES),
-        fixed=NO_ATTENTION_VARIANTS,
+        choices=(BLOCKS, ATTENTION, HEADS, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="attention_collapse",
@@ -125,8 +126,8 @@ CLAIMS = (
         unit="",
         higher="masked",
         lower=("contrastive",),
-        choices=(BLOCKS, HEADS, IMAGES),
-        fixed=NO_ATTENTION_VARIANTS,
+        choices=(BLOCKS, ATTENTION, HEADS, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="collapse_beyond_untrained",
@@ -138,8 +139,8 @@ CLAIMS = (
         unit="",
         higher="random",
         lower=("contrastive",),
-        choices=(BLOCKS, HEADS, IMAGES),
-        fixed=NO_ATTENTION_VARIANTS,
+        choices=(BLOCKS, ATTENTION, HEADS, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="collapse_with_depth",
@@ -152,8 +153,8 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=(),
-        choices=(BLOCKS, BEFORE, HEADS, IMAGES),
-        fixed=NO_ATTENTION_VARIANTS,
+        choices=(BLOCKS, BEFORE, ATTENTION, HEADS, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="same_map",
@@ -179,7 +180,7 @@ CLAIMS = (
         higher="contrastive",
         lower=("masked",),
         choices=(VARIANT, BLOCKS, IMAGES),
-        fixed=NO_VARIANTS,
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="blocks_alike",
@@ -192,7 +193,7 @@ CLAIMS = (
         higher="contrastive",
         lower=("masked",),
         choices=(VARIANT, BLOCKS, IMAGES),
-        fixed=NO_VARIANTS,
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="positions_alike",
@@ -205,7 +206,7 @@ CLAIMS = (
         higher="contrastive",
         lower=("masked",),
         choices=(VARIANT, BLOCKS, IMAGES),
-        fixed=NO_VARIANTS,
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="tokens_in_unison",
@@ -499,8 +500,8 @@ CLAIMS = (
         unit="",
         higher="hybrid",
         lower=(),
-        choices=(BLOCKS, BEFORE, HEADS, IMAGES),
-        fixed=NO_ATTENTION_VARIANTS,
+        choices=(BLOCKS, BEFORE, ATTENTION, HEADS, IMAGES),
+        fixed=NO_TRAINING_VARIANTS,
     ),
     Claim(
         name="hybrid_frequency",

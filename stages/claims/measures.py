@@ -16,6 +16,11 @@ from stages.study.params import recipe_of
 
 CHOSEN = "chosen on validation"
 ALL_SETS = "mean of all"
+VARIANTS = {  # what the column of a measure of attention is called, by what was counted
+    "among patches": "",
+    "among patches, epsilon 1e-4": "_epsilon",
+    "with prefix tokens": "_prefix",
+}
 WIDTHS = {  # of the ViTs that Fig. 1 (middle) compares
     "any": (0, math.inf),
     "ViT-S or smaller": (0, 384),
@@ -32,6 +37,7 @@ def in_blocks(
     analysis: str,
     column: str,
     blocks: str,
+    attention: str = "among patches",
     heads: str = "",
     frequency: str = "",
     where: Mapping[str, Any] = NOTHING,
@@ -39,6 +45,7 @@ def in_blocks(
 ) -> pd.Series:
     """A column of an analysis per image: mean over the blocks chosen.
 
+    attention:        which tokens' attention is counted and how, one of VARIANTS; other columns have one
     heads, frequency: how the heads or frequencies of a block are put together; at most one of them
     where, chosen:    column -> its value in the rows to keep, of a table that holds several measures
     """
@@ -46,7 +53,7 @@ def in_blocks(
         tables,
         arm,
         analysis=analysis,
-        column=column,
+        column=column + VARIANTS[attention],
         heads=heads,
         frequency=frequency,
         where={**where, **chosen},
@@ -62,10 +69,12 @@ def fall(
     column: str,
     blocks: str,
     before: str,
+    attention: str = "among patches",
     heads: str = "",
     frequency: str = "",
 ) -> pd.Series:
     """How much higher a column of an analysis is in the blocks before than in the late ones, per image."""
+    column += VARIANTS[attention]
     profile = block_profile(tables, arm, analysis=analysis, column=column, heads=heads, frequency=frequency)
     last = late(int(max(profile.columns)), blocks)
     return profile[earlier(last, before)].mean(axis=1) - profile[last].mean(axis=1)

@@ -161,7 +161,8 @@ def test_the_table_has_one_row_for_every_image_block_and_head():
     )
     table = pd.concat(tables)
     assert list(table.columns) == [
-        "image", "block", "head", "distance", "nmi", "entropy", "diversity"
+        "image", "block", "head", "distance", "nmi", "entropy", "diversity",
+        "distance_epsilon", "nmi_epsilon", "distance_prefix", "nmi_prefix",
     ]  # fmt: skip
     assert len(table.drop_duplicates(["image", "block", "head"])) == len(table) == 3 * 4 * 2
     row = table[(table.image == 7) & (table.block == 3) & (table["head"] == 2)].iloc[0]
@@ -169,3 +170,20 @@ def test_the_table_has_one_row_for_every_image_block_and_head():
     patches = patch_attention(attention[2])
     assert row.entropy == pytest.approx(attention_entropy(patches)[1, 1].item())
     assert row.diversity == pytest.approx(head_diversity(patches)[1, 1].item())
+    soft = attention[2][1, 1, 1:, 1:] + 1e-4
+    soft = (soft / soft.sum(-1, keepdim=True))[None, None]
+    assert row.distance_epsilon == pytest.approx(attention_distance(soft, 4).item())
+    assert row.nmi_epsilon == pytest.approx(normalized_mutual_information(soft).item())
+    assert row.nmi_prefix == pytest.approx(normalized_mutual_information(attention[2])[1, 1].item())
+    # As far as it goes, times the share that goes anywhere, query by query.
+    at = np.stack(np.divmod(np.arange(16), 4), axis=1)
+    far = 4 * np.linalg.norm(at[:, None] - at, axis=-1)
+    expected = (attention[2][1, 1, 1:, 1:].numpy() * far).sum(-1).mean()
+    assert row.distance_prefix == pytest.approx(expected)
+
+
+def test_without_prefix_tokens_it_does_not_matter_whether_they_count():
+    traces = [(torch.arange(2), Trace([], [random_attention(2, 2, 16)], 0))]
+    table = pd.concat(measure(traces, settings=Analysis(images=2), patch_size=4, split=SPLIT))
+    for name in ("distance", "nmi"):
+        np.testing.assert_allclose(table[f"{name}_prefix"], table[name], rtol=1e-4)

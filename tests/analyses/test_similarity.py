@@ -184,6 +184,8 @@ def test_the_table_is_whole_and_says_what_the_functions_say():
         ("heads", "raw"): 3 * 2, ("heads", "centred"): 3 * 2,
         ("blocks", "raw"): 3 * 3, ("blocks", "centred"): 3 * 3,
         ("positions", "raw"): 3 * 3, ("positions", "centred"): 3 * 3,
+        ("heads", "with prefix tokens"): 3 * 2, ("blocks", "with prefix tokens"): 3 * 3,
+        ("positions", "with prefix tokens"): 3 * 3,
         ("cka", "centred"): 3,
     }  # fmt: skip
     assert (table["image"].isna() == (table["measure"] == "cka")).all()
@@ -204,6 +206,12 @@ def test_the_table_is_whole_and_says_what_the_functions_say():
     )
     assert value(image=10, measure="positions", variant="raw", block=0) == pytest.approx(
         mean_cosine(patches[0])[0].item()
+    )
+    everywhere = {"image": 12, "variant": "with prefix tokens", "block": 2}
+    assert value(**everywhere, measure="heads") == pytest.approx(head_cosine(trace.heads[1])[2].item())
+    assert value(**everywhere, measure="positions") == pytest.approx(mean_cosine(trace.tokens[2])[2].item())
+    assert value(**everywhere, measure="blocks", other_block=0) == pytest.approx(
+        block_cosine(trace.tokens)[2, 2, 0].item()
     )
     assert value(measure="cka", block=2, other_block=1) == pytest.approx(
         linear_cka(patches[2].mean(1), patches[1].mean(1)).item()

@@ -58,6 +58,22 @@ def test_late_attention_is_that_of_a_loop(tables, heads, blocks, late_ones):
         assert found[image] == pytest.approx(expected)
 
 
+def test_attention_is_counted_as_the_choice_says(tables):
+    given = {"analysis": "attention", "column": "nmi", "blocks": "last block", "heads": "mean"}
+    path = tables.root / analysis_table("attention", "cl")
+    table = pd.read_csv(path)
+    with pytest.raises(MissingInput, match="nmi_prefix"):
+        in_blocks(tables, "cl", **given, attention="with prefix tokens")
+    table.assign(nmi_prefix=table["nmi"] + 1, nmi_epsilon=table["nmi"] + 2).to_csv(path, index=False)
+    read_anew = Tables(tables.root, tables.params)
+    plain = in_blocks(read_anew, "cl", **given, attention="among patches")
+    for attention, more in (("with prefix tokens", 1), ("among patches, epsilon 1e-4", 2)):
+        found = in_blocks(read_anew, "cl", **given, attention=attention)
+        np.testing.assert_allclose(found, plain + more)
+        fallen = fall(read_anew, "cl", **given, before="the one before", attention=attention)
+        np.testing.assert_allclose(fallen, fall(read_anew, "cl", **given, before="the one before"))
+
+
 def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
     table = pd.read_csv(tables.root / analysis_table("fourier", "cl")).set_index(
         ["image", "block", "frequency"]
