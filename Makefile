@@ -23,6 +23,8 @@ $(VENV)/.complete: requirements.lock
 	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) found; name another with PYTHON=..." >&2; exit 2; }
 	@echo "Setting up .venv (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
+	@# The pip that comes with Python 3.11 takes three times as long to see that the versions of the lock fit.
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'
 	@$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
 	@# On all cores, which pip does on one; a few files of a few packages are templates and not Python.
 	-@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib

@@ -31,6 +31,15 @@ LIBRARIES = (
     "timm.optim",
     "torch",
 )
+LATER = (  # what single stages need besides, imported while nobody asks
+    "matplotlib.figure",
+    "sklearn.manifold",
+    "papermill",
+    "nbconvert",
+    "bs4",
+    "mlflow.tracking",
+    "mlflow.store.tracking.sqlalchemy_store",
+)
 ASK = "python stages/tools/fork.py"  # in the root of the project, where DVC runs its stages
 
 
@@ -68,14 +77,20 @@ def preloaded(environment: dict[str, str]) -> Iterator[dict[str, str]]:
 def main() -> None:
     """Import the libraries, then fork for everyone who asks, until the standard input ends."""
     listener = socket.socket(fileno=int(sys.argv[1]))
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # it starts a thread
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.freeze()  # what is there stays shared with the forks
+    later = list(LATER)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        ready, _, _ = select.select([listener, sys.stdin], [], [], 0 if later else None)
         if sys.stdin in ready:
             return
+        if not ready:
+            importlib.import_module(later.pop(0))
+            gc.freeze()
+            continue
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()

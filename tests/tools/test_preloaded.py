@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.tools.preloaded import preloaded
+from stages.tools.preloaded import LATER, preloaded
 from tests.project import ROOT, environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
@@ -26,6 +26,7 @@ usual = signal.signal(signal.SIGINT, stop) is signal.default_int_handler
 print(json.dumps({
     "name": __name__, "words": sys.argv[1:], "directory": os.getcwd(), "said": os.environ.get("SAID"),
     "process": os.getpid(), "torch": "torch" in sys.modules, "usual": usual,
+    "threads": len(os.listdir("/proc/self/task")), "there": sorted(sys.modules),
     "ours": sorted(name for name in sys.modules if name.startswith("stages.")),
 }), flush=True)
 if sys.argv[-1] == "fail": sys.exit(3)
@@ -59,6 +60,17 @@ def test_it_is_python_with_the_libraries_there(forking, tmp_path):
     assert found["torch"] and found["process"] != done.pid
     # The project's own code is read anew by every stage, as it is when DVC takes its hash.
     assert set(found["ours"]) <= {"stages.tools", "stages.tools.preloaded"}
+
+
+def test_what_single_stages_need_is_imported_while_nobody_asks(forking, tmp_path):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = json.loads(begin(tmp_path, "now", env=forking).communicate(timeout=60)[0])
+        if set(LATER) <= set(found["there"]):
+            break
+        time.sleep(0.2)
+    assert set(LATER) <= set(found["there"])
+    assert found["threads"] == 1  # others would be lost in the fork
 
 
 @pytest.mark.parametrize(
