@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -22,6 +23,9 @@ from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, model_dir, writing
+
+MOST_AT_ONCE = 64  # images
+TRACE_BYTES = 2**29  # of a batch; measuring takes as much again. 11 images of a ViT-B at 224 px
 
 
 def main() -> None:
@@ -55,10 +59,8 @@ def analyze(*, arm: str, analysis: str) -> str:
     manifest = as_trained(model_dir(arm), read_manifest())
     split = open_split("test")
     chosen = evaluation_subset(len(split.images), settings.images, seed=params.seed)
-    # The attention of all blocks of a batch is in memory at once.
-    order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, 64))
 
-    def traces() -> Iterator[tuple[Tensor, DeepTrace]]:
+    def traces(order: list[np.ndarray]) -> Iterator[tuple[Tensor, DeepTrace]]:
         for indices, images in zip(order, batches(split.images, order), strict=True):
             normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
             traced = trace_deeply(encoder, normalized)
@@ -66,14 +68,25 @@ def analyze(*, arm: str, analysis: str) -> str:
                 traced = traced._replace(decoded=decoded(decoder, encoder, traced.tokens[-1]))
             yield torch.from_numpy(indices), traced
 
+    # The attention and tokens of all blocks of a batch are in memory at once.
+    _, of_one = next(traces([chosen[:1]]))
+    at_once = max(1, min(params.runtime.eval_batch_size, MOST_AT_ONCE, TRACE_BYTES // size_of(of_one)))
+    order = in_order(chosen, batch_size=at_once)
+
     rows = 0
     with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
         for table in module.measure(
-            traces(), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
+            traces(order), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
         ):
             table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
             rows += len(table)
     return f"{rows} values of {len(chosen)} images"
+
+
+def size_of(trace: DeepTrace) -> int:
+    """Bytes of what passed through an encoder and its decoder."""
+    kept = (trace.tokens, trace.attention, trace.attended, trace.heads, trace.decoded)
+    return sum(part.nbytes for parts in kept for part in parts)
 
 
 @torch.no_grad()

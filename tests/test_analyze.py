@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import nbformat
+import torch
 import yaml
 
+from stages.analyze import size_of
+from stages.encoders.vit import build_encoder, trace_deeply
+from stages.study.params import load_params
 from stages.tools.check import check
 from tests.forked import forked
 from tests.project import as_dvc_repository, copy_project, run_in
@@ -90,3 +94,14 @@ def test_a_file_a_notebook_and_a_line_are_all_that_it_takes(tmp_path, monkeypatc
     page = assert_good_page((project / "reports/pages/token_length.html").read_text())
     assert "Length of the patch tokens. " in page.text and len(page.find_all("figure")) == 1
     assert (project / "reports/figures/token_length/length.png").is_file()
+
+
+def test_the_size_of_a_trace_counts_all_that_is_in_memory_at_once():
+    vit = load_params().vit
+    images, tokens = 3, 1 + (32 // vit.patch_size) ** 2
+    traced = trace_deeply(build_encoder(vit=vit, image_size=32, seed=0), torch.zeros(images, 3, 32, 32))
+    attention = vit.depth * vit.heads * tokens**2
+    rows = (3 * vit.depth + 1) * tokens * vit.width  # after the embedding; of each block inside and after
+    assert size_of(traced) == 4 * images * (attention + rows)
+    more = traced._replace(decoded=[torch.zeros(3, 5, 7)])
+    assert size_of(more) == size_of(traced) + 4 * 3 * 5 * 7
