@@ -43,7 +43,9 @@ def block_losses(seen: Mapping[str, list[pd.DataFrame]], *, seed: int = 0) -> pd
     """
     rows = []
     for label, frames in seen.items():
-        tables = [frame[frame["head"] == HEAD] for frame in frames]
+        tables = [  # other trials may show other images
+            frame[(frame["head"] == HEAD) & frame["trial"].isin(("clean", LOST_BLOCK))] for frame in frames
+        ]
         for labels in dict.fromkeys(tables[0]["labels"]):
             hits = [_hits(table[table["labels"] == labels]) for table in tables]
             blocks = [level for trial, level in hits[0].columns if trial == LOST_BLOCK]

@@ -55,3 +55,15 @@ def test_what_was_not_measured_is_not_there() -> None:
         table = pd.read_csv(path)
         table[table["trial"] != "reinitialised"].to_csv(path, index=False)
     assert block_losses(decisions(ARMS)).empty
+
+
+def test_stimuli_of_other_images_do_not_matter() -> None:
+    alone = block_losses(decisions(ARMS))
+    for name in ARMS:  # as many as there are, numbered from 0 by themselves, or more
+        path = Path(f"results/robustness/{name}.csv")
+        table = pd.read_csv(path)
+        stimuli = table[table["trial"] == "clean"].assign(
+            trial="sketches", image=lambda rows: rows["image"] + 7
+        )
+        pd.concat([table, stimuli]).to_csv(path, index=False)
+    pd.testing.assert_frame_equal(block_losses(decisions(ARMS)), alone)
