@@ -14,7 +14,7 @@ OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
 help:            ## what there is to run
-	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' Makefile | sed -E 's/: *[a-z.$$()/ -]*##/	/' | sort
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/	/' | sort
 
 setup: $(VENV)/.complete  ## the environment in .venv, made once
 
@@ -34,7 +34,8 @@ study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name ap
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
 	@python -m stages.tools.check
 	@test ! -f scratch/tracking-pending || python -m stages.track
-	@python -m stages.tools.repro || { status=$$?; echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
+	@python -m stages.tools.repro || { status=$$?; \
+	  test $$status -eq 130 || echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
 
 status: $(VENV)/.complete ## what is done, what `make study` would run and why, and how long that takes
@@ -58,5 +59,5 @@ bench: $(VENV)/.complete  ## how fast pre-training runs on this machine, as a ta
 check: $(VENV)/.complete  ## lint and types
 	@ruff check . && ruff format --check . && mypy
 
-clean:           ## drop resume state and timings; data, models and reports stay
-	rm -rf scratch
+clean:           ## drop resume state and timings; data, models and reports stay, downloads and what MLflow lacks too
+	@test ! -d scratch || find scratch -mindepth 1 -maxdepth 1 ! -name downloads ! -name tracking-pending -exec rm -rf {} +

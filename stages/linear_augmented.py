@@ -27,7 +27,7 @@ from stages.study.paths import (
 )
 from stages.study.seeds import derive, generator
 from stages.training.checkpoints import Checkpoints
-from stages.training.devices import fit_to_device, make_fabric
+from stages.training.devices import circumstances, fit_to_device, make_fabric
 from stages.training.loop import train
 
 NAME = "linear_augmented"
@@ -38,7 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.linear_augmented", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
-    run(f"{NAME}@{name}", lambda: linear_augmented(name))
+    run(
+        f"{NAME}@{name}",
+        lambda: linear_augmented(name),
+        about=lambda: circumstances(load_params().runtime),
+        writes=probe_metrics(NAME, name),
+    )
 
 
 def linear_augmented(name: str) -> str:

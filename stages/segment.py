@@ -171,6 +171,8 @@ def rows(
 class Segmenter(Task):
     """An encoder with one linear layer on every patch token; its loss is the cross-entropy of every pixel.
 
+    It is the mean over the pixels of an image that count, then over images, those without any as 0: so the
+    loss of a batch is the mean of the losses of its parts, whatever is ignored where.
     The layer starts as the linear probe has found it: from chance, a short training ends below the probe.
     Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features" (LP-FT).
     """
@@ -194,7 +196,9 @@ class Segmenter(Task):
     def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """The loss. images: (B, 3, S, S), normalised; targets: (B, S, S)"""
         scores = upsampled(self.scores(images).float(), size=targets.shape[-1])
-        return {"loss": F.cross_entropy(scores, targets)}
+        of_pixels = F.cross_entropy(scores, targets, ignore_index=IGNORED, reduction="none")
+        counted = (targets != IGNORED).sum(dim=(1, 2)).clamp(min=1)
+        return {"loss": (of_pixels.sum(dim=(1, 2)) / counted).mean()}
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of the classes for every patch, (B, N, C)."""

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.vit import build_encoder, save_encoder
 from stages.features import frozen_features
+from stages.probes.segmentation import IGNORED, LinearHead, upsampled
 from stages.segment import Segmenter, segment
 from stages.study.paths import (
     features_dir,
@@ -84,6 +86,26 @@ def test_ignored_pixels_are_neither_learnt_nor_counted(tmp_path, monkeypatch):
     # Each pixel that counts is in the intersection of its class, or in the unions of two.
     of_each = table.groupby(["way", "image"])[["intersection", "union"]].sum()
     assert (of_each["union"] + of_each["intersection"] == 2 * counted).all()
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts_whatever_is_ignored():
+    generator = torch.Generator().manual_seed(0)
+    head = LinearHead(torch.randn(17, 3, generator=generator), mean=torch.zeros(16), std=torch.ones(16))
+    task = Segmenter(build_encoder(vit=VIT, image_size=16, seed=0), head, manifest=None).eval()
+    images = torch.randn(4, 3, 16, 16, generator=generator)
+    targets = torch.randint(3, (4, 16, 16), generator=generator)
+    targets[0, :, :9], targets[1] = IGNORED, IGNORED  # some of an image, and all of one
+    whole = task(images, targets)["loss"]
+    parts = [task(images[[place]], targets[[place]])["loss"] for place in range(4)]
+    torch.testing.assert_close(whole, torch.stack(parts).mean())
+    assert parts[1] == 0
+    scores = upsampled(task.scores(images), size=16)
+    seen = targets[0] != IGNORED
+    expected = F.cross_entropy(scores[0].permute(1, 2, 0)[seen], targets[0][seen])
+    torch.testing.assert_close(parts[0], expected)
+    torch.testing.assert_close(
+        task(images[2:], targets[2:])["loss"], F.cross_entropy(scores[2:], targets[2:])
+    )
 
 
 def test_data_without_masks_are_not_measured(tmp_path, monkeypatch):

@@ -14,26 +14,14 @@ import pandas as pd
 import pytest
 import yaml
 from dvc.repo import Repo
-from sqlalchemy import Engine, event
 
 from stages import track
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.tracking.lockfile import flat, stage_addresses
 from stages.tracking.measures import measures
-from stages.tracking.store import MEMBER, PARENT, Store, connect, make_database, pending_file
+from stages.tracking.store import MEMBER, PARENT, Store, connect, pending_file
 from tests.tracked_study import PROJECT, make_study, repro
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """An MLflow database without runs, made once: it takes seconds."""
-    # A test's database need not survive a power cut; waiting for the disk is most of the time otherwise.
-    event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    database = tmp_path_factory.getbasetemp() / "mlflow-empty.db"
-    if not database.exists():
-        make_database(database)
-    return database
 
 
 class Server:

@@ -17,7 +17,10 @@ def corrupt(
     """Images with their own phases and a share of the amplitudes of the next image of the batch.
 
     images: (B, 3, S, S) in [0, 1]; level: share of the other's amplitudes, 0 to 1
+    Raises ValueError if the level is above 1.
     """
+    if level > 1:
+        raise ValueError(f"{level:g} is above 1, which is all there is")
     spectrum = torch.fft.fft2(images)
     own = spectrum.abs()
     amplitude = torch.lerp(own, own.roll(-1, dims=0), level)

@@ -20,7 +20,10 @@ def corrupt(
 
     images: (B, 3, S, S) in [0, 1]; level: contrast of the steepest edge of an image, 0 to 1
     returns: (B, 3, S, S), grey; white where an image has no edge at all
+    Raises ValueError if the level is above 1.
     """
+    if level > 1:
+        raise ValueError(f"{level:g} is above 1, which is all there is")
     grey = F.pad(rgb_to_grayscale(images)[:, :1], (1, 1, 1, 1), mode="replicate")
     sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]).to(images)
     gradient = F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None])  # (B, 2, S, S)

@@ -18,15 +18,17 @@ def corrupt(
 
     images: (B, 3, S, S) in [0, 1]; level: upper end of the band in units of π, up to 1, the highest
             frequency of a row; settings.width: of the band; settings.rms: of the noise in every image
-    Raises ValueError if no frequency of images of this size lies in the band.
+    Raises ValueError if no frequency of images of this size lies in the band, ParamsError if a setting is
+    missing.
     Paper: §3, Fig. 9 right.
     """
     size = images.shape[-1]
-    band = frequency_band(size, low=level - settings.width, high=level).to(images.device)
+    width, wanted = (settings.positive(name, of="frequency_noise") for name in ("width", "rms"))
+    band = frequency_band(size, low=level - width, high=level).to(images.device)
     white = draws.uniform(3, size, size, low=-1.0, high=1.0).to(images)
     noise = torch.fft.ifft2(torch.fft.fft2(white) * band).real
     rms = noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    return images + settings.rms * noise / rms
+    return images + wanted * noise / rms
 
 
 def frequency_band(size: int, *, low: float, high: float) -> Tensor:

@@ -20,8 +20,8 @@ def corrupt(
     """
     batch, channels, size, _ = images.shape
     tiles = int(level)
-    tile, rest = divmod(size, tiles)
-    if rest or tiles != level:
+    tile = size // max(tiles, 1)
+    if tiles != level or tile * tiles != size:
         raise ValueError(f"images of {size} px cannot be cut into {level:g} × {level:g} tiles")
     pieces = images.reshape(batch, channels, tiles, tile, tiles, tile).permute(0, 2, 4, 1, 3, 5)
     pieces = pieces.reshape(batch, tiles * tiles, channels, tile, tile)

@@ -16,7 +16,10 @@ def corrupt(
 
     images: (B, 3, S, S); masks: (B, S, S) of 0 and 1; level: contrast, 0 to 1
     returns: (B, 3, S, S), grey
+    Raises ValueError if the level is above 1.
     """
+    if level > 1:
+        raise ValueError(f"{level:g} is above 1, which is all there is")
     if masks is None:
         return None
     return (1 - level * masks.to(images))[:, None].expand_as(images)

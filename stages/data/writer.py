@@ -2,14 +2,13 @@
 
 import hashlib
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import header_data_from_array_1_0, open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 
 from stages.data.arrays import SPLITS, Manifest, SplitSummary
@@ -40,7 +39,8 @@ class SplitWriter:
         # Writing to a mapped file on a full disk would end the process without a word.
         if size > (free := shutil.disk_usage(folder).free):
             raise StudyError(
-                f"{rows} {folder.name} images need {size:.1e} bytes of disk; {free:.1e} are free"
+                f"{rows} {folder.name} images need {size:.1e} bytes of disk; {free:.1e} are free: make room, "
+                "or keep fewer or smaller ones (data.max_train_images, data.image_size in params.yaml)"
             )
         self.folder = folder
         self.arrays = {
@@ -75,13 +75,10 @@ class SplitWriter:
         for name, array in self.arrays.items():
             array.flush()
             if len(kept) < len(array):
-                path, part = self.folder / f"{name}.npy", self.folder / f"{name}.part"
-                shape = (len(kept), *array.shape[1:])
-                compact = open_memmap(part, mode="w+", dtype=array.dtype, shape=shape)
-                for start, stop in _chunks(array, len(kept)):
-                    compact[start:stop] = array[kept[start:stop]]
-                compact.flush()
-                os.replace(part, path)
+                for start, stop in _chunks(array, len(kept)):  # in place: no row moves backwards
+                    array[start:stop] = array[kept[start:stop]]
+                array.flush()
+                _shorten(self.folder / f"{name}.npy", array, rows=len(kept))
         self.arrays = {}
 
 
@@ -128,6 +125,16 @@ def write_manifest(
     )
     write_json(directory / "manifest.json", manifest.model_dump())
     return manifest
+
+
+def _shorten(path: Path, array: np.memmap, *, rows: int) -> None:
+    """Cut a .npy file to its first rows; numpy leaves room in the header for any number of them."""
+    header = header_data_from_array_1_0(array) | {"shape": (rows, *array.shape[1:])}
+    with path.open("r+b") as file:
+        write_array_header_1_0(file, header)
+        if file.tell() != array.offset:
+            raise RuntimeError(f"{path}: numpy's header has become longer")
+        file.truncate(array.offset + rows * array[:1].nbytes)
 
 
 def _chunks(array: np.ndarray, rows: int) -> list[tuple[int, int]]:

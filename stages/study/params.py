@@ -112,16 +112,30 @@ def overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file.
 
-    Raises ParamsError with the place of a syntax error, or if the file is missing.
+    Raises ParamsError with the place of a syntax error or of a key given twice, or if the file is missing.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)
     except FileNotFoundError:
         raise ParamsError(f"{path}: not found; run from the root of the project") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise ParamsError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+
+
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that is given twice, as DVC does; PyYAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _only(section: Any, paths: list[str]) -> Any:

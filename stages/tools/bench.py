@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="with torch.compile")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args()
+    given = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
+    if not options.objective and (beside := set(given) - {"--mlp-ratio", "--compile"}):
+        parser.error(f"{', '.join(sorted(beside))}: only with --objective; the table has its own")
     exit_with("bench", lambda: bench(options) if options.objective else table(options))
 
 
@@ -234,7 +237,7 @@ def images_of(
             directory = options.data
         else:
             data = params.data.model_copy(
-                update={"source": str(options.data), "test_source": None, "image_size": size}
+                update={"source": str(options.data), "test_source": None, "image_size": size, "masks": None}
             )
             decode_images(directory, data=data, seed=0, threads=torch.get_num_threads())
         manifest, split = read_manifest(directory), open_split("train", directory)

@@ -31,11 +31,28 @@ def check() -> str:
         _exists(f"analyses.{name}", name, Path("stages/analyses"), apart=set())
         if not Path(f"notebooks/{name}.ipynb").exists():
             raise ParamsError(f"params.yaml: analyses.{name}: it has no notebooks/{name}.ipynb to draw it")
-    for key, source in (("source", params.data.source), ("test_source", params.data.test_source)):
-        built_in = key == "source" and source == "shapes_textures"
-        named = key == "source" and source is not None and is_name(source)
-        if source and not (built_in or named or located(source)):
-            raise ParamsError(f"params.yaml: data.{key} is {source!r}: no such file or folder")
+    for name in params.robustness.corruptions:
+        _exists(f"robustness.corruptions.{name}", name, Path("stages/corruptions"), apart=set())
+    data, attentive = params.data, params.probes.attentive
+    sources = {"data.source": data.source, "data.test_source": data.test_source}
+    if data.source == "shapes_textures" or is_name(data.source):
+        del sources["data.source"]
+    if data.masks:
+        if data.source == "shapes_textures":
+            raise ParamsError("params.yaml: data.masks: shapes_textures has masks of its own; take these out")
+        sources |= {"data.masks.source": data.masks.source, "data.masks.test_source": data.masks.test_source}
+    for name, stimuli in params.robustness.stimuli.items():
+        sources[f"robustness.stimuli.{name}.source"] = stimuli.source
+    for key, source in sources.items():
+        if source and not located(source):
+            raise ParamsError(f"params.yaml: {key} is {source!r}: no such file or folder")
+    for name, arm in params.arms.items():
+        width = recipe_of(params, name)[0].width
+        if attentive and arm.objective != "imported" and width % attentive.heads:
+            raise ParamsError(
+                f"params.yaml: probes.attentive.heads is {attentive.heads}: "
+                f"the width of arm {name}, {width}, is no multiple of it"
+            )
     if params.runtime.accelerator in ("cuda", "mps"):
         _available(params.runtime.accelerator)
     return ""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import networkx
+from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
@@ -87,7 +88,7 @@ def slots_of(runtime: Runtime, *, arms: int) -> list[dict[str, str]]:
     if os.environ.get("STUDY_LAUNCH") and runtime.jobs is None:
         return [{}]  # the launcher hands out the devices itself
     if devices is None:
-        jobs = min(arms, runtime.jobs or min(cores, MOST_AT_ONCE))
+        jobs = min(arms, runtime.jobs or min(max(1, cores // runtime.devices), MOST_AT_ONCE))
         places: list[dict[str, str]] = [{} for _ in range(jobs)]
     else:
         groups = [
@@ -119,7 +120,7 @@ def changed_tasks() -> networkx.DiGraph:
 
     The pre-training of an arm is a task, all other stages of the arm together are one, and each stage that
     belongs to no arm or to several is one.
-    Raises StudyError if another DVC command holds the project.
+    Raises StudyError if another DVC command holds the project, or if DVC cannot read it.
     """
     try:
         with Repo() as repo:
@@ -129,6 +130,8 @@ def changed_tasks() -> networkx.DiGraph:
             )
     except LockError:
         raise StudyError("another DVC command is at work in this project; let it end first") from None
+    except DvcException as error:
+        raise StudyError(f"DVC cannot read this project: {error}") from None
     tasks = tasks_of(graph)
     stale = changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
     tasks.remove_nodes_from([task for task in tasks if not stale & set(task.stages)])

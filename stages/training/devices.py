@@ -27,7 +27,7 @@ def make_fabric(runtime: Runtime) -> Fabric:
     nodes = _number("GROUP_WORLD_SIZE", "SLURM_NNODES") or 1
     set_threads(runtime)
     if runtime.threads is None and per_node > 1:  # on a CPU, threads of several processes stall each other
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // per_node))
+        torch.set_num_threads(max(1, torch.get_num_threads() // per_node))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
     fabric = Fabric(

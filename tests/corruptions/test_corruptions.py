@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stages.corruptions import amplitude_exchange, edges, frequency_noise, patch_shuffle, silhouette
 from stages.corruptions.frequency_noise import frequency_band
+from stages.study.errors import StudyError
 from stages.study.schema import Corruption
 from stages.study.seeds import Draws
 
@@ -113,3 +114,25 @@ def test_silhouettes_are_the_masks():
     found = apply(silhouette, pictures(2, 8), 1.0, masks=masks)
     assert torch.equal(found == 0, masks[:, None].expand(-1, 3, -1, -1)) and found.max() == 1
     assert apply(silhouette, pictures(2, 8), 1.0) is None
+
+
+@pytest.mark.parametrize("module", [amplitude_exchange, edges, silhouette])
+def test_more_than_all_of_it_is_refused(module):
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match="2 is above 1"):
+        module.corrupt(torch.zeros(2, 3, 8, 8), level=2.0, settings=SETTINGS, masks=masks, draws=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"width": "wide"}, "width is 'wide'"), ({"rms": 0}, "rms is 0")]
+)
+def test_noise_without_a_width_or_a_strength_names_the_key(changes, words):
+    settings = SETTINGS.model_copy(update=changes)
+    with pytest.raises(StudyError, match=f"robustness.corruptions.frequency_noise.{words}"):
+        frequency_noise.corrupt(torch.zeros(2, 3, 8, 8), level=1.0, settings=settings, masks=None, draws=None)
+
+
+@pytest.mark.parametrize("level", [0.5, 1.5])
+def test_tiles_are_counted_whole(level):
+    with pytest.raises(ValueError, match="cannot be cut"):
+        patch_shuffle.corrupt(torch.zeros(2, 3, 8, 8), level=level, settings=SETTINGS, masks=None, draws=None)

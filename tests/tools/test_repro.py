@@ -9,8 +9,9 @@ import networkx
 import pytest
 from dvc.repo import Repo
 
+from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.tools.repro import simulated, slots_of, targets_of, tasks_of
+from stages.tools.repro import changed_tasks, simulated, slots_of, targets_of, tasks_of
 from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
 
 # A stage notes when it began and ended. The pre-training of an arm begins its work when both are there.
@@ -183,17 +184,32 @@ def test_dvc_has_what_a_stage_needs_before_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cores", "jobs", "arms", "expected"),
-    [(2, None, 4, (2, "1")), (16, None, 6, (4, "4")), (8, 3, 4, (3, "2"))],
+    ("cores", "devices", "jobs", "arms", "expected"),
+    [
+        (2, 1, None, 4, (2, "1")),
+        (16, 1, None, 6, (4, "4")),
+        (8, 1, 3, 4, (3, "2")),
+        (4, 2, None, 4, (2, "2")),  # two processes share them in each
+    ],
 )
-def test_cores_are_shared_out(monkeypatch, cores, jobs, arms, expected):
+def test_cores_are_shared_out(monkeypatch, cores, devices, jobs, arms, expected):
     runtime = load_params(ROOT / "params.yaml").runtime.model_copy(
-        update={"jobs": jobs, "accelerator": "cpu"}
+        update={"jobs": jobs, "devices": devices, "accelerator": "cpu"}
     )
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.delenv("STUDY_LAUNCH", raising=False)
     slots = slots_of(runtime, arms=arms)
     assert (len(slots), slots[0]["OMP_NUM_THREADS"]) == expected
+
+
+@pytest.mark.parametrize("text", ["stages: [\n", "stages:\n  a: {cmd: x}\n  a: {cmd: y}\n"])
+def test_a_project_that_dvc_cannot_read_is_an_error_in_one_line(tmp_path, monkeypatch, text):
+    project = as_dvc_repository(copy_project(tmp_path / "study"))
+    (project / "dvc.yaml").write_text(text)
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    with pytest.raises(StudyError, match=r"DVC cannot read this project: .*dvc\.yaml"):
+        changed_tasks()
 
 
 def test_gpus_are_shared_out(monkeypatch):

@@ -10,6 +10,7 @@ from stages.study.params import load_params
 from tests.forked import Done
 from tests.project import ROOT, copy_project, edit, run_in
 
+ABSENT = "cuda" if sys.platform == "darwin" else "mps"
 PRESETS = sorted(path.stem for path in (ROOT / "stages/presets").glob("*.yaml"))
 
 
@@ -75,6 +76,15 @@ def test_a_preset_may_take_an_arm_away(project, tool):
     assert "hybrid" not in load_params(project / "params.yaml").arms
 
 
+def test_a_key_given_twice_is_refused_where_it_stands(project, tool):
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(f"{text}\nseed: 1\n")
+    done = tool("check")
+    line = text.count("\n") + 2
+    assert done.returncode == 2
+    assert done.stderr == f"check: params.yaml line {line}: not YAML: the key 'seed' is given twice\n"
+
+
 @pytest.mark.parametrize("text", ["", "seed: 0\nseed: 1\n", "seed: [\n"])
 def test_params_that_hold_nothing_to_overlay_are_one_line(project, tool, text):
     (project / "params.yaml").write_text(text)
@@ -100,7 +110,25 @@ def test_presets_are_listed_with_what_they_are_for(project):
         ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
         ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
         ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
-        ({"runtime": {"accelerator": "mps"}}, ["runtime.accelerator", "'mps'", "does not find"]),
+        ({"runtime": {"accelerator": ABSENT}}, ["runtime.accelerator", f"'{ABSENT}'", "does not find"]),
+        (
+            {"robustness": {"corruptions": {"blur": {"levels": [1]}}}},
+            ["robustness.corruptions.blur", "edges, frequency_noise"],
+        ),
+        (
+            {"robustness": {"corruptions": {"patch_shuffle": {"levels": [0]}}}},
+            ["patch_shuffle.levels.0", "greater than 0"],
+        ),
+        (
+            {"robustness": {"stimuli": {"own": {"source": "nowhere", "classes": {"a": "b", "c": "d"}}}}},
+            ["robustness.stimuli.own.source", "'nowhere'", "no such file"],
+        ),
+        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "masks of its own"]),
+        (
+            {"data": {"source": ".", "masks": {"source": "nowhere"}}},
+            ["data.masks.source", "'nowhere'", "no such file"],
+        ),
+        ({"probes": {"attentive": {"heads": 5}}}, ["probes.attentive.heads is 5", "64"]),
     ],
 )
 def test_the_check_names_what_is_wrong_in_one_line(project, tool, changes, words):

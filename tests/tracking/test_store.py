@@ -10,23 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
 
 from stages.tracking import store as tracking
 from stages.tracking.store import KEY, MEMBER, PARENT, Record, connect, make_database, place
 
 PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """An MLflow database without runs, made once: it takes seconds."""
-    # A test's database need not survive a power cut; waiting for the disk is most of the time otherwise.
-    event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    database = tmp_path_factory.getbasetemp() / "mlflow-empty.db"
-    if not database.exists():
-        make_database(database)
-    return database
 
 
 @pytest.fixture
