@@ -8,7 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from stages.claims.decision import LEVEL, RESAMPLES, differences, holm, joint, paired_difference, verdict
+from stages.claims.decision import (
+    LEVEL,
+    RESAMPLES,
+    ZERO,
+    differences,
+    holm,
+    joint,
+    paired_difference,
+    verdict,
+)
 from stages.claims.entries import CLAIMS, FAMILIES, Claim
 from stages.claims.roles import bootstrapped
 from stages.claims.specification import RESAMPLES as FEWER
@@ -101,7 +110,7 @@ def compare(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     entry["values"] = {role: mean.value for role, mean in means.items()}
     entry["arms"] = {role: list(table.columns) for role, table in sides.items()}
     control = means.get("random")
-    if control and "random" not in (claim.higher, *claim.lower):
+    if control and "random" not in claim.sides:
         entry["over_random"] = {
             role: paired_difference(mean, control)._asdict()
             for role, mean in means.items()
@@ -117,15 +126,16 @@ def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     A hybrid is one of its own parents, so a claim about it has none.
     """
     roles = (claim.higher, *claim.lower)
-    if "hybrid" in roles:
+    if "hybrid" in roles or not claim.general:
         return {}
     found: dict[str, Any] = {}
     for methods in list(product(*(FAMILIES.get(role, (role,)) for role in roles)))[1:]:
         if len(set(methods)) < len(methods):
             continue
         with suppress(MissingInput):
-            sides = {name: role_values(claim, name, main_choices(claim), tables=tables) for name in methods}
-            name = f"{methods[0]} over {' and '.join(methods[1:]) or '0'}"
+            compared = [name for name in methods if name != ZERO]
+            sides = {name: role_values(claim, name, main_choices(claim), tables=tables) for name in compared}
+            name = f"{methods[0]} over {' and '.join(methods[1:])}"
             means = bootstrapped(sides, seed=derive(tables.params.seed, "decide", claim.name, name))
             over = differences(means, higher=methods[0], lower=methods[1:])
             found[name] = joint(over)._asdict() | {"verdict": verdict(over, joint(over).p)}

@@ -7,6 +7,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 LEVEL = 0.05
+ZERO = "0"  # the number, where a claim names what has less
 AT_ONCE = 500_000  # draws that are counted in one go: few enough for the processor's cache
 
 
@@ -125,18 +126,18 @@ def verdict(differences: list[Difference], adjusted: float) -> str:
 def joint(differences: list[Difference]) -> Difference:
     """The difference that decides a claim over several others.
 
-    The claim stands only if every comparison does, so while all are above 0 the least certain one decides
-    (intersection-union test, Berger 1982). It falls by a single one below 0, so otherwise the most certain of
+    The claim stands only if every comparison does, so while all are above 0 the least certain one decides, of
+    equally certain ones the smallest (intersection-union test, Berger 1982). It falls by a single one below 0, so otherwise the most certain of
     those decides, its p-value times the number of comparisons it was picked from (Bonferroni).
     """
     below = [item for item in differences if item.effect <= 0]
     if not below:
-        return max(differences, key=lambda item: item.p)
+        return max(differences, key=lambda item: (item.p, -item.effect))
     surest = min(below, key=lambda item: item.p)
     return surest._replace(p=min(1.0, len(differences) * surest.p))
 
 
 def differences(means: Mapping[str, Mean], *, higher: str, lower: Sequence[str]) -> list[Difference]:
-    """The claimed side minus each of the others, or the claimed side alone if there are none."""
+    """The claimed side minus each of the others, of which "0" is the number."""
     first = means[higher]
-    return [paired_difference(first, means[side]) for side in lower] or [paired_difference(first)]
+    return [paired_difference(first, None if side == ZERO else means[side]) for side in lower]

@@ -26,7 +26,6 @@ WIDTHS = {  # of the ViTs that Fig. 1 (middle) compares
     "ViT-S or smaller": (0, 384),
     "ViT-Ti or smaller": (0, 192),
     "ViT-B or larger": (768, math.inf),
-    "ViT-S or larger": (384, math.inf),
 }
 
 
@@ -175,19 +174,23 @@ def without_texture(tables: Tables, arm: str, *, trial: str, head: str) -> pd.Se
 
 
 def noise_loss(tables: Tables, arm: str, *, bands: str, head: str, labels: str) -> pd.Series:
-    """What noise in some frequency bands costs: correctness per image without less that with noise."""
+    """What noise in some frequency bands costs: correctness per image without less that with noise.
+
+    Of bands as wide as the smallest step between them, those that lie whole in the part of the frequencies.
+    """
     table = tables.trials(arm)
     table = table[table["head"] == head]
     noisy = table[table["trial"] == "frequency_noise"]
     if noisy.empty:
         raise MissingInput("frequency_noise is not among the corruptions of this study")
     upper = noisy["level"]  # end of the band, units of pi
+    lower = upper - np.diff(np.concatenate([[0.0], np.sort(upper.unique())])).min()
     parts = {
         "lowest third": upper <= 1 / 3 + 1e-6,
         "lowest half": upper <= 1 / 2 + 1e-6,
         "lowest band": upper == upper.min(),
-        "highest third": upper > 2 / 3 + 1e-6,
-        "highest half": upper > 1 / 2 + 1e-6,
+        "highest third": lower >= 2 / 3 - 1e-6,
+        "highest half": lower >= 1 / 2 - 1e-6,
         "highest band": upper == upper.max(),
     }
     if not parts[bands].any():

@@ -60,7 +60,7 @@ def specifications(claim: Claim, *, tables: Tables) -> list[Specification]:
         seed = derive(tables.params.seed, "specifications", claim.name, images)
         means = dict(zip(keys, bootstrap(values, seed=seed, resamples=RESAMPLES), strict=True))
         for place, picked in enumerate(sides):
-            own: dict[str, Mean] = {role: means[place, role] for role in (claim.higher, *claim.lower)}
+            own: dict[str, Mean] = {role: means[place, role] for role in claim.sides}
             over = differences(own, higher=claim.higher, lower=claim.lower)
             deciding = joint(over)
             named = {choice.name: images for choice in claim.choices if choice.name == IMAGES.name}
@@ -97,7 +97,7 @@ def claim_values(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> dic
 
     Raises MissingInput if this study cannot tell.
     """
-    return {role: role_values(claim, role, chosen, tables=tables) for role in (claim.higher, *claim.lower)}
+    return {role: role_values(claim, role, chosen, tables=tables) for role in claim.sides}
 
 
 def role_values(claim: Claim, method: str, chosen: dict[str, str], *, tables: Tables) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from scipy.stats import false_discovery_control, ttest_rel
 
 from stages.claims import decision
 from stages.claims.decision import (
+    ZERO,
     Difference,
     bootstrap,
     differences,
@@ -72,7 +73,7 @@ def test_the_standardised_size_is_t_over_the_root_of_n():
 def test_without_another_side_a_mean_is_compared_with_0():
     values = np.random.default_rng(8).normal(0.5, 1, (1, 400))
     (mean,) = bootstrap([values], seed=2)
-    alone = differences({"masked": mean}, higher="masked", lower=())
+    alone = differences({"masked": mean}, higher="masked", lower=(ZERO,))
     (zero, same) = bootstrap([np.zeros((1, 400)), values], seed=2)
     against_zero = paired_difference(same, zero)
     assert len(alone) == 1 and alone[0].effect == pytest.approx(values.mean())

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.claims.decision import ZERO
 from stages.claims.entries import CLAIMS, IMAGES, Choice, Claim
 from stages.claims.specification import options_of, robustness, specification_table, specifications
 from stages.claims.tables import MissingInput, Tables
@@ -109,7 +110,7 @@ def test_over_two_others_the_worse_decides(tables):
 
     both = claim(measure, HEADS, lower=("masked", "hybrid"))
     assert {item.verdict for item in specifications(both, tables=tables)} == {"contradicted"}
-    alone = claim(measure, HEADS, lower=())
+    alone = claim(measure, HEADS, lower=(ZERO,))
     found = specifications(alone, tables=tables)
     assert found[0].difference.effect == pytest.approx(2 + noise("cl", "mean").mean())
 

@@ -121,7 +121,7 @@ def test_the_fall_after_the_best_block_is_of_each_label_set(tables):
 @pytest.mark.parametrize(
     ("bands", "levels"),
     [("lowest third", [0.3]), ("lowest half", [0.3, 0.5]), ("lowest band", [0.3]),
-     ("highest third", [0.7, 1.0]), ("highest half", [0.7, 1.0]), ("highest band", [1.0])],
+     ("highest third", [1.0]), ("highest half", [0.7, 1.0]), ("highest band", [1.0])],
 )  # fmt: skip
 def test_what_noise_costs(tables, bands, levels):
     table = tables.trials("cl")
