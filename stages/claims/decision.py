@@ -127,8 +127,9 @@ def joint(differences: list[Difference]) -> Difference:
     """The difference that decides a claim over several others.
 
     The claim stands only if every comparison does, so while all are above 0 the least certain one decides, of
-    equally certain ones the smallest (intersection-union test, Berger 1982). It falls by a single one below 0, so otherwise the most certain of
-    those decides, its p-value times the number of comparisons it was picked from (Bonferroni).
+    equally certain ones the smallest (intersection-union test, Berger 1982). It falls by a single one below
+    0, so otherwise the most certain of those decides, its p-value times the number of comparisons it was
+    picked from (Bonferroni).
     """
     below = [item for item in differences if item.effect <= 0]
     if not below:
