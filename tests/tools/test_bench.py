@@ -7,9 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from stages.study.errors import StudyError
-from stages.tools.bench import measure
+from stages.tools.bench import MEBI, PeakMemory, measure
 from tests.project import ROOT, environment
 
 KEYS = {
@@ -55,6 +56,18 @@ def test_a_step_needs_the_memory_that_is_expected():
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert 0.8 < found["peak_memory_mib"] / found["expected_memory_mib"] < 1.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_what_the_step_takes_and_not_what_it_reads_from_files(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.ones(64 * MEBI, np.uint8))
+    memory = PeakMemory(torch.device("cpu"))
+    images = np.load(path, mmap_mode="r")  # and kept, as a data set is
+    assert images.sum() == 64 * MEBI
+    assert memory.read() < 16
+    np.ones(64 * MEBI, np.uint8)  # and given back at once: the peak counts
+    assert 60 < memory.read() < 80
 
 
 READ = """
