@@ -63,6 +63,26 @@ def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:
     return error.sum() / (hidden.sum() * images.shape[1]).clamp(min=1)
 
 
+def normalized_in_windows(images: Tensor, window: int) -> Tensor:
+    """Each value less the mean of the square window around it, over the standard deviation there.
+
+    images:  (B, 3, S, S)
+    window:  odd, pixels of a side; at the edges only what lies inside the image
+    returns: (B, 3, S, S) float32; 0 where nothing varies
+    Source: a target that the published code of SimMIM has since Liu et al. 2022 (Swin V2), with 47 px.
+    """
+
+    def mean(values: Tensor) -> Tensor:  # along columns, then along rows: the mean of a rectangle
+        reach = window // 2
+        values = F.avg_pool2d(values, (window, 1), 1, (reach, 0), count_include_pad=False)
+        return F.avg_pool2d(values, (1, window), 1, (0, reach), count_include_pad=False)
+
+    images = images.float()
+    centre = mean(images)
+    variance = (mean(images.square()) - centre.square()).clamp(min=0)
+    return (images - centre) / (variance + 1e-6).sqrt()
+
+
 def masked_mse(predicted_patches: Tensor, images: Tensor, mask: Tensor, normalize: bool = True) -> Tensor:
     """Mean squared error over the hidden patches, against pixels normalised within each patch.
 

@@ -2,7 +2,9 @@
 
 Source: Xie et al. 2022, "SimMIM: A Simple Framework for Masked Image Modeling": a learned token in place of
 the hidden patches, random masks in square units of several patches (§3.2), one linear layer as the decoder
-(§3.3), L1 on the hidden pixels of the normalised image (§3.4), weak augmentation (crop and flip).
+(§3.3), L1 on the hidden pixels of the normalised image (§3.4), weak augmentation (crop and flip). The pixels
+may also be normalised in the window around each, an option of the published code: then the encoder has to
+predict patterns, where plain pixels reward the mean colour, which is all that a short training learns.
 Departures: the units are 2 patches wide at every resolution (32 px at patch 16), the initialisation is that
 of all arms of the study, and so are, by default, the positions and the lack of a layer scale (params.yaml;
 the preset imagenet has the published ones).
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode
-from stages.objectives.losses import masked_l1
+from stages.objectives.losses import masked_l1, normalized_in_windows
 from stages.study.schema import Arm, Masked, Objectives
 from stages.study.seeds import Draws
 from stages.training.task import Task
@@ -57,7 +59,9 @@ class MaskedImageModeling(Task):
         patches = torch.where(hidden, self.mask_token.to(patches.dtype), patches)
         tokens = self.in_parts(self.tokens, patches)
         pixels = self.decoder(tokens[:, self.encoder.num_prefix_tokens :])  # (B, N, p·p·3)
-        return {"loss": masked_l1(self.unpatchify(pixels), images, mask)}
+        window = self.settings.target_window
+        target = images if window is None else normalized_in_windows(images, window)
+        return {"loss": masked_l1(self.unpatchify(pixels), target, mask)}
 
     def tokens(self, patches: Tensor) -> Tensor:
         """What the decoder reads, (B, prefix+N, D), of embedded patches (B, N, D)."""

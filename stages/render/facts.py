@@ -51,7 +51,10 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     if used & {"hybrid", "layered"}:
         used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():
-        told = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in dict(settings).items())
+        told = ", ".join(
+            f"{key.replace('_', ' ')} {'none' if value is None else f'{value:g}'}"
+            for key, value in dict(settings).items()
+        )
         if name in used:
             rows[f"{name.capitalize()} objective"] = told
     rows |= {

@@ -157,6 +157,13 @@ class WeakView(Section):
 class Masked(WeakView):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
     mask_unit: Count
+    target_window: Annotated[int, Field(ge=3)] | None
+
+    @model_validator(mode="after")
+    def _has_a_centre(self) -> "Masked":
+        if self.target_window is not None and not self.target_window % 2:
+            raise ValueError(f"target_window {self.target_window} must be odd, or null")
+        return self
 
 
 class Autoencoder(WeakView):
@@ -234,6 +241,7 @@ class Arm(Section):
     weights: str | None = None
     format: Literal["moco_v3", "simmim", "mae", "dino", "timm"] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
+    stop_epoch: Count | None = None  # the checkpoint after this epoch; schedules are of the whole training
     batch_size: Annotated[int, Field(ge=2)] | None = None
     lr: Positive | None = None
     lr_scaling_batch: Literal[256, 512] | None = None

@@ -1,5 +1,6 @@
 """A ViT written out from its weights, for the tests that compute a whole loss in another way."""
 
+import torch
 import torch.nn.functional as F
 
 
@@ -37,3 +38,18 @@ def patch_tokens(encoder, image):
     """The linear projection of each patch of one image (3, S, S), without positions."""
     weight, bias = encoder.patch_embed.proj.weight.flatten(1), encoder.patch_embed.proj.bias
     return [weight @ patch.flatten() + bias for patch in patches_of(image, encoder.patch_embed.patch_size[0])]
+
+
+def plain_targets(images, window):
+    """Each pixel of images (B, 3, S, S) less the mean of the window around it, over the deviation there."""
+    if window is None:
+        return images
+    reach, size, targets = window // 2, images.shape[-1], torch.empty_like(images)
+    for row in range(size):
+        for column in range(size):
+            near = images[..., max(0, row - reach) : row + reach + 1, max(0, column - reach) :][
+                ..., : min(column, reach) + reach + 1
+            ].flatten(2)
+            deviation = (near.var(dim=2, correction=0) + 1e-6).sqrt()
+            targets[..., row, column] = (images[..., row, column] - near.mean(dim=2)) / deviation
+    return targets

@@ -11,6 +11,7 @@ from stages.objectives.layered import block_at
 from stages.study.params import load_params
 from stages.study.schema import Arm, Vit
 from tests.objectives.descent import losses_of_training
+from tests.objectives.reference import plain_targets
 from tests.objectives.test_objectives import views_of
 from tests.objectives.test_reference_step import plain_contrastive
 
@@ -94,7 +95,8 @@ def test_a_step_is_that_of_a_plain_loop():
 
     encoder, own = reference.encoder, reference.masked
     error = []
-    for image, hidden in zip(images, mask, strict=True):
+    targets = plain_targets(images, own.settings.target_window)
+    for image, of_image, hidden in zip(images, targets, mask, strict=True):
         patches = encoder.patch_embed(image[None])[0]
         tokens = torch.stack(
             [own.mask_token if hide else patch for patch, hide in zip(patches, hidden.flatten(), strict=True)]
@@ -107,7 +109,7 @@ def test_a_step_is_that_of_a_plain_loop():
         for index in hidden.flatten().nonzero().flatten().tolist():
             guess = own.decoder(normed[1 + index] * own.norm.weight + own.norm.bias).reshape(4, 4, 3)
             row, column = 4 * (index // 4), 4 * (index % 4)
-            target = image[:, row : row + 4, column : column + 4].permute(1, 2, 0)
+            target = of_image[:, row : row + 4, column : column + 4].permute(1, 2, 0)
             error.append((guess - target).abs().flatten())
     expected = 0.7 * torch.cat(error).mean() + 0.3 * plain_contrastive(reference.contrastive, first, second)
     expected.backward()

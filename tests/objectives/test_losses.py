@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stages.objectives.losses import dino_loss, info_nce, masked_l1, masked_mse
+from stages.objectives.losses import dino_loss, info_nce, masked_l1, masked_mse, normalized_in_windows
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.2, 1.0])
@@ -78,6 +78,23 @@ def test_masked_l1_counts_hidden_pixels_only():
     mask[0, 1, 1] = 1
     assert masked_l1(reconstruction, images, mask).item() == 3
     assert masked_l1(reconstruction, images, torch.zeros(1, 2, 2)).item() == 0
+
+
+@pytest.mark.parametrize("window", [3, 5, 21])
+def test_normalized_in_windows_is_a_loop_over_pixels(window):
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    images[0, 0] = 0.3  # and where nothing varies there is nothing to predict
+    found, reach = normalized_in_windows(images.bfloat16(), window), window // 2
+    images = images.bfloat16().double().numpy()
+    for row in range(8):
+        for column in range(8):
+            rows = slice(max(0, row - reach), row + reach + 1)
+            columns = slice(max(0, column - reach), column + reach + 1)
+            near = images[:, :, rows, columns]
+            expected = images[:, :, row, column] - near.mean(axis=(2, 3))
+            expected = expected / np.sqrt(near.var(axis=(2, 3)) + 1e-6)
+            np.testing.assert_allclose(found[:, :, row, column], expected, atol=2e-4)
+    assert found[0, 0].abs().max() < 1e-3
 
 
 def test_masked_mse_is_a_loop_over_patches_and_perfect_prediction_is_zero():

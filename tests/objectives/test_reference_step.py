@@ -12,6 +12,7 @@ from stages.study.schema import Arm, Vit
 from stages.training.devices import fit_to_device, make_fabric
 from stages.training.loop import parameter_groups, take_step
 from stages.training.task import Task
+from tests.objectives.reference import plain_targets
 
 VIT = Vit(width=32, depth=3, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 PARAMS = load_params()
@@ -53,14 +54,14 @@ def plain_contrastive(task, first, second):
 
 def plain_masked(task, images, mask):
     """SimMIM image by image and patch by patch."""
-    error, pixels = 0.0, 0
+    error, pixels, targets = 0.0, 0, plain_targets(images, task.settings.target_window)
     tokens = task.encoder.patch_embed(images).clone()
     for image, row, column in mask.nonzero().tolist():
         tokens[image, row * mask.shape[2] + column] = task.mask_token
     decoded = task.decoder(plain_encode(task.encoder, tokens)[:, 1:])
     patch = task.patch_size
     for image, row, column in mask.nonzero().tolist():
-        target = images[image, :, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
+        target = targets[image, :, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
         guess = decoded[image, row * mask.shape[2] + column].reshape(patch, patch, 3).permute(2, 0, 1)
         error, pixels = error + (guess - target).abs().sum(), pixels + target.numel()
     return error / pixels
@@ -73,14 +74,22 @@ def plain(task, views):
     return (plain_masked if isinstance(task, masked.MaskedImageModeling) else plain_contrastive)(task, *views)
 
 
-@pytest.mark.parametrize(("micro_batch", "part"), [(None, None), (3, None), (None, 5)])
-@pytest.mark.parametrize("name", MODULES)
-def test_a_step_is_that_of_the_plain_computation(name, micro_batch, part):
+@pytest.mark.parametrize(
+    ("name", "micro_batch", "part", "target_window"),
+    [
+        *((name, *how, 11) for name in MODULES for how in ((None, None), (3, None), (None, 5))),
+        ("masked", None, None, None),
+    ],
+)
+def test_a_step_is_that_of_the_plain_computation(name, micro_batch, part, target_window):
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     # Its initialisation is so small that the first norm enlarges the rounding of its gradient a thousandfold.
     torch.nn.init.normal_(encoder.cls_token, std=0.5, generator=torch.Generator().manual_seed(1))
     arm = Arm(objective=name, cl_weight=0.4)
-    task = MODULES[name].build(encoder, arm=arm, settings=PARAMS.objectives, seed=0)
+    settings = PARAMS.objectives.model_copy(
+        update={"masked": PARAMS.objectives.masked.model_copy(update={"target_window": target_window})}
+    )
+    task = MODULES[name].build(encoder, arm=arm, settings=settings, seed=0)
     reference = copy.deepcopy(task)
     use_fused_attention(reference, False)
     generator = torch.Generator().manual_seed(0)

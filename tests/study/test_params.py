@@ -35,6 +35,7 @@ def values():
         ("data.test_source", "held-out", ["data.test_source", "shapes_textures"]),
         ("arms.data", {"objective": "random", "typo": 1}, ["arms.data.typo", "unknown key", "objective"]),
         ("objectives.masked.mask_unit", 3, ["mask_unit 3", "8 patches"]),
+        ("objectives.masked.target_window", 4, ["objectives.masked", "target_window 4", "odd"]),
         ("pretrain.lr", "fast", ["pretrain.lr", "'fast'", "number"]),
         ("pretrain.lr", float("nan"), ["pretrain.lr", "nan", "finite"]),
         ("arms.hybrid.cl_weight", None, ["arms.hybrid", "cl_weight"]),
@@ -199,6 +200,7 @@ def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
     ("arm", "words"),
     [
         ({"objective": "masked", "min_lr": 1.0}, ["min_lr 1", "peak rate"]),
+        ({"objective": "masked", "stop_epoch": 9, "epochs": 9}, ["stop_epoch 9", "its 9 epochs"]),
         ({"objective": "masked", "weight_decay": 0, "weight_decay_end": 0.4}, ["weight_decay_end"]),
         ({"objective": "dino", "position": "relative"}, ["position relative", "dino", "sincos"]),
         ({"objective": "autoencoder", "position": "relative"}, ["position relative", "autoencoder"]),

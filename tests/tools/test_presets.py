@@ -53,7 +53,7 @@ OBJECTIVES = {
         "grey_probability": 0.2, "blur_probability": 1.0, "solarize_probability": 0.2,
     },
     "masked": {
-        "mask_ratio": 0.6, "mask_unit": 2, "crop_scale_min": 0.67,
+        "mask_ratio": 0.6, "mask_unit": 2, "target_window": None, "crop_scale_min": 0.67,
         "jitter_probability": 0.0, "jitter_strength": 1.0, "grey_probability": 0.0,
     },
     "autoencoder": {
