@@ -78,6 +78,7 @@ def decide() -> str:
 
 def about(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     """A claim in words: what it says, how it is decided, and the choices it depends on."""
+    possible = {choice.name: options_of(choice, tables) for choice in claim.choices}
     return {
         "name": claim.name,
         "section": claim.section,
@@ -85,8 +86,8 @@ def about(claim: Claim, *, tables: Tables) -> dict[str, Any]:
         "statistic": claim.statistic,
         "unit": claim.unit,
         "comparison": claim.comparison,
-        "choices": [{"name": choice.name, "options": options_of(choice, tables)} for choice in claim.choices],
-        "fixed": list(claim.fixed),
+        "choices": [{"name": name, "options": found} for name, found in possible.items() if len(found) > 1],
+        "fixed": [*claim.fixed, *(found[0] for found in possible.values() if len(found) == 1)],
     }
 
 

@@ -64,7 +64,8 @@ def pretrain(name: str) -> str:
         encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"), **classes
     )
     history: History = []
-    about = {"arm": name, "objective": arm.objective, "seed": seed, "epochs": recipe.epochs if task else 0}
+    epochs = (arm.stop_epoch or recipe.epochs) if task else 0
+    about = {"arm": name, "objective": arm.objective, "seed": seed, "epochs": epochs}
     fabric = make_fabric(params.runtime)
     if task is not None:
         fit_to_device(task, runtime=params.runtime, fabric=fabric)
@@ -106,6 +107,7 @@ def pretrain(name: str) -> str:
             betas=(0.9, recipe.beta2),
             layer_decay=None,
             decay_all=recipe.decay_all,
+            stop_epoch=arm.stop_epoch,
             min_lr=recipe.min_lr,
             milestone=recipe.milestone if recipe.schedule == "multistep" else None,
             weight_decay_end=recipe.weight_decay_end,

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from stages.claims.entries import CLAIMS
+from stages.claims.specification import specifications
 from stages.claims.tables import Tables
-from stages.decide import CLAIMS_FILE, SPECIFICATIONS_FILE, compare, decide
+from stages.decide import CLAIMS_FILE, SPECIFICATIONS_FILE, about, compare, decide
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
 from stages.study.schema import Arm
@@ -134,6 +135,28 @@ def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study
     assert entry["arms"]["contrastive"] == ["cl", "cl_again"]
     # The two trainings disagree, so another pair of them could have shown no difference at all.
     assert entry["high"] > 6.5 and entry["low"] < 0.5
+
+
+def test_an_earlier_checkpoint_is_a_choice_where_the_study_has_its_arms(study):
+    params = load_params()
+    arms = dict(params.arms)
+    for arm, other in (("cl", "mim"), ("mim", "cl")):  # after three epochs it was the other way round
+        arms[f"{arm}_3"] = params.arms[arm].model_copy(update={"stop_epoch": 3})
+        (study / analysis_table("attention", f"{arm}_3")).write_bytes(
+            (study / analysis_table("attention", other)).read_bytes()
+        )
+    tables = Tables(study, params.model_copy(update={"arms": arms}))
+    claim = NAMED["attention_distance"]
+    assert compare(claim, tables=tables)["arms"]["contrastive"] == ["cl"]
+    found = specifications(claim, tables=tables)
+    for epoch, verdict in (("the last epoch", "supported"), ("epoch 3", "contradicted")):
+        of_epoch = {item.verdict for item in found if item.choices["epoch"] == epoch}
+        assert of_epoch == {verdict}, epoch
+    told = about(claim, tables=tables)
+    assert {"name": "epoch", "options": ["the last epoch", "epoch 3"]} in told["choices"]
+    told = about(claim, tables=Tables(study, params))
+    assert "epoch" not in [choice["name"] for choice in told["choices"]]
+    assert told["fixed"] == ["the last epoch"]
 
 
 def test_a_claim_of_one_arm_compares_its_blocks(study):

@@ -29,6 +29,7 @@ from stages.claims.measures import (
     shape_preference,
     without_texture,
 )
+from stages.claims.roles import LAST_EPOCH
 
 Role = Literal["contrastive", "masked", "hybrid", "random", "autoencoder", "0"]
 
@@ -41,13 +42,14 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 
 EACH = "each alone"  # option of `labels` that stands for one option per label set
+EARLIER = "each earlier"  # option of `epoch` that stands for one option per epoch at which arms stop
 
 
 @dataclass(frozen=True)
 class Choice:
     """Something that a reasonable reader could have chosen otherwise.
 
-    name:    keyword of the measure; `images` is of the bootstrap instead
+    name:    keyword of the measure; but `epoch` picks the arms and `images` is of the bootstrap
     options: the first decides the claim
     """
 
@@ -55,9 +57,11 @@ class Choice:
     options: tuple[str, ...]
 
 
+EPOCH = Choice("epoch", (LAST_EPOCH, EARLIER))  # an earlier one, where the study has arms that stop there
 IMAGES = Choice(
     "images", ("all", "one half", "other half")
 )  # every second image: sources list class by class
+ALWAYS = (EPOCH, IMAGES)
 BLOCKS = Choice(
     "blocks", ("last third", "last quarter", "last half", "last block", "last half but the last block")
 )
@@ -72,8 +76,7 @@ LABELS = Choice("labels", (ALL_SETS, EACH))
 VARIANT = Choice("variant", ("raw", "centred", "with prefix tokens"))
 HEAD = Choice("head", ("fine-tuned", "linear"))  # which one the paper tested is not known
 
-NO_VARIANTS = ("patch tokens only", "the last epoch")
-NO_TRAINING_VARIANTS = ("the last epoch",)
+PATCHES = ("patch tokens only",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +125,7 @@ CLAIMS = (
         unit="px",
         higher="contrastive",
         lower=("masked",),
-        choices=(BLOCKS, ATTENTION, HEADS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(BLOCKS, ATTENTION, HEADS, *ALWAYS),
     ),
     Claim(
         name="attention_collapse",
@@ -135,8 +137,7 @@ CLAIMS = (
         unit="",
         higher="masked",
         lower=("contrastive",),
-        choices=(BLOCKS, ATTENTION, HEADS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(BLOCKS, ATTENTION, HEADS, *ALWAYS),
     ),
     Claim(
         name="collapse_beyond_untrained",
@@ -148,8 +149,7 @@ CLAIMS = (
         unit="",
         higher="random",
         lower=("contrastive",),
-        choices=(BLOCKS, ATTENTION, HEADS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(BLOCKS, ATTENTION, HEADS, *ALWAYS),
     ),
     Claim(
         name="collapse_with_depth",
@@ -162,8 +162,7 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("0", "random"),
-        choices=(BLOCKS, BEFORE, ATTENTION, HEADS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(BLOCKS, BEFORE, ATTENTION, HEADS, *ALWAYS),
     ),
     Claim(
         name="same_map",
@@ -175,8 +174,8 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(BLOCKS, IMAGES),
-        fixed=("mean over the heads of a block", "centre and corner as queries", "the last epoch"),
+        choices=(BLOCKS, *ALWAYS),
+        fixed=("mean over the heads of a block", "centre and corner as queries"),
     ),
     Claim(
         name="heads_alike",
@@ -188,8 +187,7 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(VARIANT, BLOCKS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(VARIANT, BLOCKS, *ALWAYS),
     ),
     Claim(
         name="blocks_alike",
@@ -201,8 +199,7 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(VARIANT, BLOCKS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(VARIANT, BLOCKS, *ALWAYS),
     ),
     Claim(
         name="positions_alike",
@@ -214,8 +211,7 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(VARIANT, BLOCKS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(VARIANT, BLOCKS, *ALWAYS),
     ),
     Claim(
         name="tokens_in_unison",
@@ -231,8 +227,8 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(BLOCKS, IMAGES),
-        fixed=NO_VARIANTS,
+        choices=(BLOCKS, *ALWAYS),
+        fixed=PATCHES,
     ),
     Claim(
         name="token_spread",
@@ -248,8 +244,8 @@ CLAIMS = (
         unit="",
         higher="masked",
         lower=("contrastive",),
-        choices=(Choice("measure", ("rankme", "participation_ratio")), LAST, IMAGES),
-        fixed=(*NO_VARIANTS, "tokens centred"),
+        choices=(Choice("measure", ("rankme", "participation_ratio")), LAST, *ALWAYS),
+        fixed=(*PATCHES, "tokens centred"),
     ),
     Claim(
         name="image_spread",
@@ -265,8 +261,8 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("measure", ("rankme", "participation_ratio")), LAST, IMAGES),
-        fixed=(*NO_VARIANTS, "images centred"),
+        choices=(Choice("measure", ("rankme", "participation_ratio")), LAST, *ALWAYS),
+        fixed=(*PATCHES, "images centred"),
     ),
     Claim(
         name="tokens_by_image",
@@ -283,8 +279,8 @@ CLAIMS = (
         unit="",
         higher="contrastive",
         lower=("masked",),
-        choices=(IMAGES,),
-        fixed=NO_VARIANTS,
+        choices=ALWAYS,
+        fixed=PATCHES,
     ),
     Claim(
         name="frequency",
@@ -296,8 +292,8 @@ CLAIMS = (
         unit="log",
         higher="masked",
         lower=("contrastive",),
-        choices=(LAST, FREQUENCY, IMAGES),
-        fixed=NO_VARIANTS,
+        choices=(LAST, FREQUENCY, *ALWAYS),
+        fixed=PATCHES,
     ),
     Claim(
         name="frequency_falls",
@@ -310,8 +306,8 @@ CLAIMS = (
         unit="log",
         higher="masked",
         lower=("0", "random"),
-        choices=(BLOCKS, BEFORE, FREQUENCY, IMAGES),
-        fixed=NO_VARIANTS,
+        choices=(BLOCKS, BEFORE, FREQUENCY, *ALWAYS),
+        fixed=PATCHES,
     ),
     Claim(
         name="linear_probing",
@@ -322,8 +318,7 @@ CLAIMS = (
         unit="share of images",
         higher="contrastive",
         lower=("masked",),
-        choices=(PROBE, POOLING, LABELS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(PROBE, POOLING, LABELS, *ALWAYS),
     ),
     Claim(
         name="small_models",
@@ -334,8 +329,7 @@ CLAIMS = (
         unit="share of images",
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("size", ("ViT-S or smaller", "ViT-Ti or smaller")), LABELS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(Choice("size", ("ViT-S or smaller", "ViT-Ti or smaller")), LABELS, *ALWAYS),
     ),
     Claim(
         name="large_models",
@@ -347,8 +341,7 @@ CLAIMS = (
         unit="share of images",
         higher="masked",
         lower=("contrastive",),
-        choices=(LABELS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(LABELS, *ALWAYS),
     ),
     Claim(
         name="shape_bias",
@@ -359,8 +352,8 @@ CLAIMS = (
         unit="share of images",
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("trials", ("cue conflict", "all with a texture that competes")), IMAGES),
-        fixed=("a linear probe on frozen features", "the last epoch"),
+        choices=(Choice("trials", ("cue conflict", "all with a texture that competes")), *ALWAYS),
+        fixed=("a linear probe on frozen features",),
     ),
     Claim(
         name="other_textures",
@@ -371,8 +364,7 @@ CLAIMS = (
         unit="share of images",
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("trial", ("amplitude_exchange", "edges", "silhouette")), HEAD, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(Choice("trial", ("amplitude_exchange", "edges", "silhouette")), HEAD, *ALWAYS),
     ),
     Claim(
         name="low_frequency_noise",
@@ -383,8 +375,8 @@ CLAIMS = (
         unit="share of images",
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("bands", ("lowest third", "lowest half", "lowest band")), HEAD, LABELS, IMAGES),
-        fixed=("one noise level", "the last epoch"),
+        choices=(Choice("bands", ("lowest third", "lowest half", "lowest band")), HEAD, LABELS, *ALWAYS),
+        fixed=("one noise level",),
     ),
     Claim(
         name="high_frequency_noise",
@@ -395,8 +387,8 @@ CLAIMS = (
         unit="share of images",
         higher="masked",
         lower=("contrastive",),
-        choices=(Choice("bands", ("highest third", "highest half", "highest band")), HEAD, LABELS, IMAGES),
-        fixed=("one noise level", "the last epoch"),
+        choices=(Choice("bands", ("highest third", "highest half", "highest band")), HEAD, LABELS, *ALWAYS),
+        fixed=("one noise level",),
     ),
     Claim(
         name="early_blocks",
@@ -407,8 +399,8 @@ CLAIMS = (
         unit="share of images",
         higher="masked",
         lower=("contrastive",),
-        choices=(Choice("depth", ("first half", "first third", "first block")), LABELS, IMAGES),
-        fixed=("mean of the patch tokens", "the last epoch"),
+        choices=(Choice("depth", ("first half", "first third", "first block")), LABELS, *ALWAYS),
+        fixed=("mean of the patch tokens",),
     ),
     Claim(
         name="late_blocks",
@@ -419,8 +411,8 @@ CLAIMS = (
         unit="share of images",
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("depth", ("last third", "last half", "last block")), LABELS, IMAGES),
-        fixed=("mean of the patch tokens", "the last epoch"),
+        choices=(Choice("depth", ("last third", "last half", "last block")), LABELS, *ALWAYS),
+        fixed=("mean of the patch tokens",),
     ),
     Claim(
         name="implicit_decoder",
@@ -431,8 +423,8 @@ CLAIMS = (
         unit="share of images",
         higher="masked",
         lower=("0", "random"),
-        choices=(LABELS, IMAGES),
-        fixed=("mean of the patch tokens", "the last epoch"),
+        choices=(LABELS, *ALWAYS),
+        fixed=("mean of the patch tokens",),
         general=False,  # a MAE, whose decoder is another network, loses little: see explicit_decoder
     ),
     Claim(
@@ -444,8 +436,8 @@ CLAIMS = (
         unit="share of images",
         higher="masked",
         lower=("autoencoder",),
-        choices=(LABELS, IMAGES),
-        fixed=("mean of the patch tokens", "the last epoch"),
+        choices=(LABELS, *ALWAYS),
+        fixed=("mean of the patch tokens",),
     ),
     Claim(
         name="learnt_pooling",
@@ -457,8 +449,7 @@ CLAIMS = (
         unit="share of images",
         higher="masked",
         lower=("contrastive",),
-        choices=(LABELS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(LABELS, *ALWAYS),
     ),
     Claim(
         name="dense_prediction",
@@ -472,9 +463,9 @@ CLAIMS = (
         choices=(
             Choice("way", ("fine-tuned", "linear", "knn")),
             Choice("objects", ("and background", "alone")),
-            IMAGES,
+            *ALWAYS,
         ),
-        fixed=("segmentation, where the paper cites detection of others", "the last epoch"),
+        fixed=("segmentation, where the paper cites detection of others",),
     ),
     Claim(
         name="hybrid_linear",
@@ -485,8 +476,7 @@ CLAIMS = (
         unit="share of images",
         higher="hybrid",
         lower=("contrastive", "masked"),
-        choices=(PROBE, POOLING, LABELS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(PROBE, POOLING, LABELS, *ALWAYS),
     ),
     Claim(
         name="hybrid_finetuned",
@@ -497,8 +487,7 @@ CLAIMS = (
         unit="share of images",
         higher="hybrid",
         lower=("contrastive", "masked"),
-        choices=(LABELS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(LABELS, *ALWAYS),
     ),
     Claim(
         name="hybrid_attention",
@@ -511,8 +500,7 @@ CLAIMS = (
         unit="",
         higher="hybrid",
         lower=("0", "random"),
-        choices=(BLOCKS, BEFORE, ATTENTION, HEADS, IMAGES),
-        fixed=NO_TRAINING_VARIANTS,
+        choices=(BLOCKS, BEFORE, ATTENTION, HEADS, *ALWAYS),
     ),
     Claim(
         name="hybrid_frequency",
@@ -525,7 +513,7 @@ CLAIMS = (
         unit="log",
         higher="hybrid",
         lower=("0", "random"),
-        choices=(BLOCKS, BEFORE, FREQUENCY, IMAGES),
-        fixed=NO_VARIANTS,
+        choices=(BLOCKS, BEFORE, FREQUENCY, *ALWAYS),
+        fixed=PATCHES,
     ),
 )

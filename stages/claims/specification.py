@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from stages.claims.decision import Difference, Mean, bootstrap, differences, joint, verdict
-from stages.claims.entries import EACH, IMAGES, Choice, Claim
-from stages.claims.roles import values_of
+from stages.claims.entries import EACH, EARLIER, EPOCH, IMAGES, Choice, Claim
+from stages.claims.roles import LAST_EPOCH, epochs_of, values_of
 from stages.claims.tables import MissingInput, Tables
 from stages.study.seeds import derive
 
@@ -77,11 +77,13 @@ def combinations(claim: Claim, tables: Tables) -> Iterator[dict[str, str]]:
 
 
 def options_of(choice: Choice, tables: Tables) -> list[str]:
-    """The options of a choice, with the label sets of this study for `each alone`."""
+    """The options of a choice, with the label sets and the earlier epochs that this study has for `each`."""
     found: list[str] = []
     for option in choice.options:
         if option == EACH:
             found += next(filter(None, (tables.label_sets(arm) for arm in tables.params.arms)), [])
+        elif option == EARLIER:
+            found += epochs_of(tables.params)[1:]
         else:
             found.append(option)
     return found
@@ -105,10 +107,12 @@ def role_values(claim: Claim, method: str, chosen: dict[str, str], *, tables: Ta
 
     Raises MissingInput if this study cannot tell.
     """
+    of_measure = {name: option for name, option in chosen.items() if name != EPOCH.name}
     return values_of(
         method,
-        measure=lambda arm: claim.measure(tables, arm, **claim.given, **chosen),
+        measure=lambda arm: claim.measure(tables, arm, **claim.given, **of_measure),
         params=tables.params,
+        epoch=chosen.get(EPOCH.name, LAST_EPOCH),
     )
 
 

@@ -92,7 +92,7 @@ def _compute(study: Study, *, images: int) -> str:
         told.append(f"{listed(number(value, digits=2) for value in millions)} million parameters")
     trained = [arm for arm in study.arms.values() if arm.objective not in UNTRAINED]
     if trained:
-        seen = [images * (arm.epochs or study.pretrain.epochs) for arm in trained]
+        seen = [images * (arm.stop_epoch or arm.epochs or study.pretrain.epochs) for arm in trained]
         flops = sum(
             count * forward_flops(vit_of(study, arm), image_size=size)
             for count, arm in zip(seen, trained, strict=True)

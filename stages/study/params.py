@@ -88,6 +88,11 @@ def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ParamsError(f"params.yaml: arms.{name}: {message}") from None
+    if arm.stop_epoch is not None and arm.stop_epoch >= recipe.epochs:
+        raise ParamsError(
+            f"params.yaml: arms.{name}.stop_epoch {arm.stop_epoch} must be before the last of its "
+            f"{recipe.epochs} epochs"
+        )
     if vit.position == "relative" and arm.objective in ("autoencoder", "dino"):
         raise ParamsError(
             f"params.yaml: arms.{name}: position relative needs the whole image, of which objective "

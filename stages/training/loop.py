@@ -60,6 +60,7 @@ def train(
     milestone: float | None = None,
     weight_decay_end: float | None = None,
     decay_all: bool = False,
+    stop_epoch: int | None = None,
 ) -> History:
     """Train a task in place and give its history, one row an epoch.
 
@@ -69,6 +70,7 @@ def train(
     optimizer: of the task's own parameters; None: AdamW with betas, and layer_decay and decay_all as
              `parameter_groups` has them. The rate of a group is that of the schedule times its lr_scale
     min_lr, milestone, weight_decay_end: how rate and decay end, see `learning_rate`, `rising_weight_decay`
+    stop_epoch: after how many epochs to end, of as many as the schedules are for; None: after all
     Everything random is derived from the seed and the epoch, so a run that goes on from a checkpoint ends in
     the same bytes as one that was never stopped. Several processes share each batch, and each image is
     augmented as if there were one.
@@ -80,6 +82,7 @@ def train(
     steps_per_epoch = images // recipe.batch_size
     if steps_per_epoch == 0:
         raise StudyError(f"{name}: batch_size {recipe.batch_size} is more than the {images} training images")
+    epochs = recipe.epochs if stop_epoch is None else stop_epoch
     total_steps = recipe.epochs * steps_per_epoch
     rows = rows_of(fabric.global_rank, of=fabric.world_size, batch_size=recipe.batch_size)
     if optimizer is None:
@@ -96,15 +99,15 @@ def train(
     if state is not None:
         task.load_state_dict(state["task"])
         history = state["history"]
-        note("saved", epoch=len(history), epochs=recipe.epochs)
-        tell(fabric, f"{name}: resumed at epoch {len(history)}/{recipe.epochs}")
+        note("saved", epoch=len(history), epochs=epochs)
+        tell(fabric, f"{name}: resumed at epoch {len(history)}/{epochs}")
     model, fabric_optimizer = fabric.setup(task, optimizer)
     if state is not None:
         fabric_optimizer.load_state_dict(state["optimizer"])
         fabric.strategy.precision.load_state_dict(state["precision"])  # the loss scale of 16-mixed
 
     # Train
-    for epoch in range(len(history), recipe.epochs):
+    for epoch in range(len(history), epochs):
         # Drop path draws from the global generator, in every process for other images.
         torch.manual_seed(derive(seed, "library", epoch, fabric.global_rank))
         augmentation = generator(seed, "augment", epoch, device=fabric.device)
@@ -163,9 +166,9 @@ def train(
             state = {"task": task.state_dict(), "optimizer": fabric_optimizer.state_dict()}
             state |= {"precision": fabric.strategy.precision.state_dict(), "history": history}
             checkpoints.save(epoch + 1, state)
-            note("saved", epoch=epoch + 1, epochs=recipe.epochs)
+            note("saved", epoch=epoch + 1, epochs=epochs)
         parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
-        tell(fabric, f"{name}: epoch {epoch + 1}/{recipe.epochs}  {parts}")
+        tell(fabric, f"{name}: epoch {epoch + 1}/{epochs}  {parts}")
         fabric.barrier()
     if fabric.is_global_zero:
         checkpoints.finish()

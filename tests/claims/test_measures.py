@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stages.claims.measures import earlier, fall, finetuned_accuracy, in_blocks, late, probe_accuracy
-from stages.claims.roles import candidates, values_of
+from stages.claims.roles import candidates, epochs_of, values_of
 from stages.claims.tables import MissingInput, OtherArm, Tables
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
@@ -142,6 +142,22 @@ def test_arms_of_a_method():
             raise OtherArm("wide is wide")
         return pd.Series([1.0, np.nan], name=arm)
 
+    assert candidates(study, "contrastive", epoch="epoch 3") == []
+    stopped = study.model_copy(
+        update={
+            "arms": {
+                **arms,
+                "cl_3": own.model_copy(update={"stop_epoch": 3}),
+                "random": Arm(objective="random"),
+            }
+        }
+    )
+    assert epochs_of(study) == ["the last epoch"] and epochs_of(stopped) == ["the last epoch", "epoch 3"]
+    assert candidates(stopped, "contrastive") == candidates(study, "contrastive")
+    assert candidates(stopped, "contrastive", epoch="epoch 3") == [["cl_3"]]
+    assert candidates(stopped, "random", epoch="epoch 3") == [["random"]]  # nothing was trained
+    with pytest.raises(MissingInput, match="no arm has the objective masked and ends at epoch 3"):
+        values_of("masked", measure=small, params=stopped, epoch="epoch 3")
     found = values_of("contrastive", measure=small, params=study)
     assert found.columns.tolist() == ["cl", "cl_2"] and len(found) == 1
     only = params.model_copy(update={"arms": {"wide": arms["wide"]}})

@@ -58,7 +58,11 @@ def test_every_preset_is_valid_and_keeps_the_comments(project, tool, name):
 def test_an_unknown_preset_is_one_line_and_touches_nothing(project, tool):
     before = (project / "params.yaml").read_text()
     done = tool("preset", "imaginary")
-    assert done.returncode == 2 and "there are: cifar10" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 2
+        and "there are: checkpoints, cifar10" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
     assert (project / "params.yaml").read_text() == before
 
 

@@ -272,6 +272,43 @@ def test_a_training_is_that_of_adamw_written_out(changes, tmp_path, monkeypatch)
     assert [row["grad_norm"] for row in history] == pytest.approx(of_epochs, rel=1e-3)
 
 
+def test_a_checkpoint_is_what_the_whole_training_passes_through(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 3, 2, 2), dtype=np.uint8)
+    passed, states, histories = [], [], []
+
+    class Watched(Regression):
+        def after_epoch(self, epoch, views):
+            passed.append({name: value.clone() for name, value in self.state_dict().items()})
+
+    for stop_epoch in (None, 3):
+        task = Watched()
+        history = train(
+            task,
+            inputs=lambda batch, indices, draw: (batch.float() / 255,),
+            batches=lambda epoch, order: (torch.from_numpy(pictures[indices]) for indices in order),
+            images=8,
+            recipe=SimpleNamespace(
+                epochs=4, batch_size=4, peak_lr=0.05, weight_decay=0.5, warmup_epochs=1.0, clip_grad=1.0
+            ),
+            weight_decay_end=4.0,
+            stop_epoch=stop_epoch,
+            seed=0,
+            fabric=make_fabric(
+                load_params(ROOT / "params.yaml").runtime.model_copy(
+                    update={"accelerator": "cpu", "precision": "32-true"}
+                )
+            ),
+            checkpoints=Checkpoints(f"pretrain-{stop_epoch}", "0" * 16),
+        )
+        histories.append(history)
+        states.append(task.state_dict())
+    assert histories[1] == histories[0][:3] and len(histories[0]) == 4
+    for name, value in states[1].items():
+        assert torch.equal(value, passed[2][name]) and not torch.equal(value, states[0][name]), name
+
+
 def test_a_batch_that_processes_cannot_share_is_refused_in_one_line():
     assert [rows_of(rank, of=2, batch_size=6) for rank in (0, 1)] == [slice(0, 3), slice(3, 6)]
     with pytest.raises(StudyError, match="batch_size 6 cannot be shared by 4 processes"):
