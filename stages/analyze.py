@@ -56,6 +56,7 @@ def analyze(*, arm: str, analysis: str) -> str:
     decoder = load_decoder(model_dir(arm))
     if decoder is not None:
         decoder = decoder.to(device)
+    reads_attention = getattr(module, "READS_ATTENTION", True)
     manifest = as_trained(model_dir(arm), read_manifest())
     split = open_split("test")
     chosen = evaluation_subset(len(split.images), settings.images, seed=params.seed)
@@ -63,7 +64,7 @@ def analyze(*, arm: str, analysis: str) -> str:
     def traces(order: list[np.ndarray]) -> Iterator[tuple[Tensor, DeepTrace]]:
         for indices, images in zip(order, batches(split.images, order), strict=True):
             normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
-            traced = trace_deeply(encoder, normalized)
+            traced = trace_deeply(encoder, normalized, attention=reads_attention)
             if decoder is not None:
                 traced = traced._replace(decoded=decoded(decoder, encoder, traced.tokens[-1]))
             yield torch.from_numpy(indices), traced

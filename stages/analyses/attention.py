@@ -32,11 +32,12 @@ def measure(
             patches = patch_attention(attention, prefix)
             softened = patch_attention(attention, prefix, LARGE_EPSILON)
             whole = attention.to(patches.dtype)
+            entropy = attention_entropy(patches)
             found = {  # (B, H) each
                 "distance": attention_distance(patches, patch_size),
-                "nmi": normalized_mutual_information(patches),
-                "entropy": attention_entropy(patches),
-                "diversity": head_diversity(patches),
+                "nmi": normalized_mutual_information(patches, entropy=entropy),
+                "entropy": entropy,
+                "diversity": head_diversity(patches, entropy=entropy),
                 "distance_epsilon": attention_distance(softened, patch_size),
                 "nmi_epsilon": normalized_mutual_information(softened),
                 "distance_prefix": attention_distance(whole[:, :, prefix:, prefix:], patch_size),
@@ -88,13 +89,14 @@ def attention_distance(attention: Tensor, patch_size: int) -> Tensor:
     """
     positions = patch_positions(attention.shape[-1]).to(attention)  # (N, 2) row, column
     distance = patch_size * torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.einsum("bhqk,qk->bhq", attention, distance).mean(dim=-1)
+    return torch.linalg.vecdot(attention, distance).mean(dim=-1)
 
 
-def normalized_mutual_information(attention: Tensor) -> Tensor:
+def normalized_mutual_information(attention: Tensor, *, entropy: Tensor | None = None) -> Tensor:
     """How much a key tells of its query: I(q; k) / sqrt(H(q) H(k)), queries uniform.
 
     attention: (B, H, N, N), rows sum to 1, p(k | q)
+    entropy:   (B, H), its `attention_entropy`, where that is known already
     returns:   (B, H), 0 where every query has the same attention ("collapse"), 1 where the keys tell the
                query; 0 where either entropy is 0
     Paper: §2, Fig. 4.
@@ -104,7 +106,7 @@ def normalized_mutual_information(attention: Tensor) -> Tensor:
     marginal = attention.mean(dim=-2)  # (B, H, N), p(k)
     key_entropy = _entropy(marginal)
     # I(q; k) = H(k) - H(k | q)
-    conditional = attention_entropy(attention)
+    conditional = attention_entropy(attention) if entropy is None else entropy
     query_entropy = torch.log(torch.tensor(float(queries), dtype=attention.dtype, device=attention.device))
     scale = (query_entropy * key_entropy).sqrt()
     information = (key_entropy - conditional).clamp(min=0)
@@ -122,10 +124,11 @@ def attention_entropy(attention: Tensor) -> Tensor:
     return _entropy(attention).mean(dim=-1)
 
 
-def head_diversity(attention: Tensor) -> Tensor:
+def head_diversity(attention: Tensor, *, entropy: Tensor | None = None) -> Tensor:
     """How unlike the attention of a head is to that of the other heads of its block.
 
     attention: (B, H, N, N), rows sum to 1
+    entropy:   (B, H), its `attention_entropy`, where that is known already
     returns:   (B, H), nats: the Jensen-Shannon divergence of a query's attention in this head and in
                another, mean over the other heads and the queries; 0 where all heads attend alike, at most
                log 2; 0 for a head that is alone. Its mean over heads is the mean over pairs of heads.
@@ -133,7 +136,8 @@ def head_diversity(attention: Tensor) -> Tensor:
     """
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
     heads = attention.shape[1]
-    entropy = attention_entropy(attention)
+    if entropy is None:
+        entropy = attention_entropy(attention)
     total = torch.zeros_like(entropy)
     # Pair by pair: the mixtures of all pairs at once would take H times the memory of the attention.
     for first in range(heads):

@@ -15,6 +15,8 @@ from stages.study.schema import Analysis
 WITH_PREFIX = "with prefix tokens"
 Place = tuple[str, str, int, int, Tensor]  # measure, variant, block, other block, value of each image
 
+READS_ATTENTION = False  # so that tracing leaves it out
+
 
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int, split: Split

@@ -20,6 +20,8 @@ SCALARS = ("rankme", "participation_ratio", "alpha")
 # What float32 tokens cannot tell from 0, as a share of the largest singular value.
 ROUNDING = torch.finfo(torch.float32).eps
 
+READS_ATTENTION = False  # so that tracing leaves it out
+
 
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int, split: Split

@@ -15,6 +15,8 @@ from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
 from stages.study.schema import Analysis
 
+READS_ATTENTION = False  # so that tracing leaves it out
+
 
 def measure(
     traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split

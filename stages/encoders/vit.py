@@ -38,6 +38,7 @@ class Trace(NamedTuple):
 class DeepTrace(NamedTuple):
     """A Trace and what passes through inside each block, for the analyses.
 
+    attention: as of a Trace; empty where it was not asked for
     attended: L tensors like tokens: after the self-attention is added, before the MLP
     heads:    L tensors (B, prefix+N, H, width of a head): attention times values, before the heads are mixed
     decoded:  what passes through the decoder of a masked autoencoder, which is shown the whole image: after
@@ -287,10 +288,11 @@ def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
 
 
 @torch.no_grad()
-def trace_deeply(encoder: VisionTransformer, images: Tensor) -> DeepTrace:
+def trace_deeply(encoder: VisionTransformer, images: Tensor, *, attention: bool = True) -> DeepTrace:
     """What `trace` gives, and what each block does between its parts.
 
-    images: (B, 3, S, S), normalised
+    images:    (B, 3, S, S), normalised
+    attention: whether it is kept too, which takes half of the time and most of the memory of a small encoder
     Raises StudyError if a block does not show its attention, or the tokens between attention and MLP.
     """
     was_training = encoder.training
@@ -300,15 +302,17 @@ def trace_deeply(encoder: VisionTransformer, images: Tensor) -> DeepTrace:
     hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: found.tokens.append(inputs[0]))]
     for block in encoder.blocks:
         hooks.append(block.register_forward_hook(lambda _, __, output: found.tokens.append(output)))
-        drop = block.get_submodule("attn.attn_drop")  # what it is given is the attention
-        hooks.append(drop.register_forward_hook(lambda _, __, output: found.attention.append(output)))
+        if attention:
+            drop = block.get_submodule("attn.attn_drop")  # what it is given is the attention
+            hooks.append(drop.register_forward_hook(lambda _, __, output: found.attention.append(output)))
         mixing = block.get_submodule("attn.proj")  # it is given the heads side by side
         hooks.append(mixing.register_forward_pre_hook(lambda _, inputs: found.heads.append(inputs[0])))
         between = block.get_submodule("norm2")  # it is given x + attention(norm1(x))
         hooks.append(between.register_forward_pre_hook(lambda _, inputs: found.attended.append(inputs[0])))
     try:
         encoder.eval()
-        use_fused_attention(encoder, False)
+        if attention:
+            use_fused_attention(encoder, False)
         with torch.autocast(images.device.type, enabled=False):
             encode(encoder, embed(encoder, images.float()))
     finally:
@@ -317,11 +321,12 @@ def trace_deeply(encoder: VisionTransformer, images: Tensor) -> DeepTrace:
         for layer, fused in zip(layers, was_fused, strict=True):
             layer.fused_attn = fused  # type: ignore[misc]
         encoder.train(was_training)
-    if not all(len(kept) == len(encoder.blocks) for kept in (found.attention, found.attended, found.heads)):
+    expected = (*([found.attention] if attention else []), found.attended, found.heads)
+    if not all(len(kept) == len(encoder.blocks) for kept in expected):
         raise StudyError("trace: a block of this encoder does not show its attention; timm may have changed")
     heads = [
-        outputs.unflatten(-1, (attention.shape[1], -1))
-        for outputs, attention in zip(found.heads, found.attention, strict=True)
+        outputs.unflatten(-1, (layer.num_heads, -1))
+        for outputs, layer in zip(found.heads, layers, strict=True)
     ]
     return found._replace(heads=heads)
 

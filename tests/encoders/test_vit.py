@@ -166,6 +166,15 @@ def test_trace_leaves_the_encoder_as_it_was(encoder, images):
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in encoder.modules())
 
 
+def test_a_trace_may_leave_out_attention_alone(encoder, images):
+    use_fused_attention(encoder, True)
+    without, whole = trace_deeply(encoder, images, attention=False), trace_deeply(encoder, images)
+    assert without.attention == [] and len(whole.attention) == 3
+    for part in ("tokens", "attended", "heads"):
+        torch.testing.assert_close(getattr(without, part), getattr(whole, part))
+    assert all(not module._forward_hooks and not module._forward_pre_hooks for module in encoder.modules())
+
+
 def test_trace_is_in_float32_under_autocast(encoder, images):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         seen = trace(encoder, images)
