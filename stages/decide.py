@@ -41,7 +41,7 @@ CLAIMS_FILE = Path("results/claims.json")
 SPECIFICATIONS_FILE = Path("results/specifications.csv")
 RULES = {
     "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images "
-    "and of replicates where there are any",
+    "and of replicates where there are any, no narrower than Welch's t between those",
     "effect_size": "d is Cohen's d_z, the mean difference over its standard deviation between images",
     "specifications": "Choices agree that give the same verdict, each decided by itself "
     f"({FEWER} resamples, level {LEVEL:g} without correction)",

@@ -41,7 +41,12 @@ class Tables:
 
         Raises MissingInput if the probe is not of this study or has no such table.
         """
-        if getattr(self.params.probes, name, None) is None:  # a table may be left from when it was
+        asked_for = (
+            arm in self.params.linear_augmented.arms
+            if name == "linear_augmented"
+            else getattr(self.params.probes, name, None) is not None
+        )
+        if not asked_for:  # a table may be left from when it was
             raise MissingInput(f"{name} is not among the probes of this study")
         return self._read(probe_predictions(name, arm), "image", "labels", "truth", "predicted")
 

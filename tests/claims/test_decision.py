@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control, ttest_rel
+from scipy.stats import false_discovery_control, ttest_1samp, ttest_ind, ttest_rel
 
 from stages.claims import decision
 from stages.claims.decision import (
     ZERO,
     Difference,
+    between_trainings,
     bootstrap,
     differences,
     holm,
@@ -98,6 +99,33 @@ def test_replicates_widen_the_interval_by_what_they_differ():
     assert (result.low, result.high) == pytest.approx(
         (of_seed.mean() - reach, of_seed.mean() + reach), abs=0.05
     )
+
+
+def test_between_trainings_it_is_the_t_test():
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(1, 1, 3), rng.normal(0, 3, 5)
+    welch = ttest_ind(first, second, equal_var=False)
+    interval = welch.confidence_interval(0.95)
+    assert between_trainings(first, second) == pytest.approx((interval.low, interval.high, welch.pvalue))
+    once = ttest_1samp(first, second[0])
+    interval = once.confidence_interval(0.95)
+    expected = (interval.low - second[0], interval.high - second[0], once.pvalue)
+    assert between_trainings(first, second[:1]) == pytest.approx(expected)
+    assert (
+        between_trainings(first[:1], second[:1]) is None and between_trainings(np.ones(3), second[:1]) is None
+    )
+
+
+@pytest.mark.parametrize("replicates", [2, 3])
+def test_false_findings_are_rare_with_few_replicates_of_trainings_that_differ(replicates):
+    rng = np.random.default_rng(8)
+
+    def side():
+        return rng.normal(0, 1, (replicates, 1)) + rng.normal(0, 0.5, (replicates, 60))
+
+    found = [compared(side(), side(), seed=s, resamples=200) for s in range(200)]
+    assert np.mean([item.p < 0.05 for item in found]) < 0.09
+    assert np.mean([item.low <= 0 <= item.high for item in found]) > 0.91
 
 
 def test_holm_by_hand():

@@ -37,6 +37,7 @@ def tables(tmp_path):
         analysis_table("fourier", "cl"): fourier,
         probe_predictions("linear", "cl"): answers,
         probe_predictions("gone", "cl"): answers,
+        probe_predictions("linear_augmented", "cl"): answers,
         probe_predictions("knn", "cl"): answers.drop(columns="predicted"),
         finetune_dir("cl") / "predictions.csv": answers.drop(columns="chosen"),
     }
@@ -127,6 +128,15 @@ def test_what_is_missing_is_said(tables):
         finetuned_accuracy(tables, "mim", labels="shape")
     with pytest.raises(OtherArm, match="64 wide, and ViT-B or larger means at least 768"):
         finetuned_accuracy(tables, "cl", labels="shape", size="ViT-B or larger")
+
+
+def test_the_probe_on_augmented_images_counts_for_the_arms_that_it_was_asked_for(tables):
+    told = {"probe": "linear_augmented", "pooling": "chosen on validation", "labels": "shape"}
+    with pytest.raises(MissingInput, match="linear_augmented is not among the probes"):
+        probe_accuracy(tables, "cl", **told)
+    asked = tables.params.linear_augmented.model_copy(update={"arms": ["cl"]})
+    params = tables.params.model_copy(update={"linear_augmented": asked})
+    assert probe_accuracy(Tables(tables.root, params), "cl", **told).tolist() == [1, 0]
 
 
 def test_arms_of_a_method():
