@@ -244,12 +244,12 @@ def robust(claim: dict[str, Any]) -> str:
 
 
 def against_untrained(claim: dict[str, Any]) -> str:
-    """Whether each side of a claim is above, below or like the untrained control, by its interval.
+    """Whether each side of a claim is above the untrained control, below it or neither, by its interval.
 
     A difference between two trainings says little of either if one of them undid what chance had put there.
     """
     sides = {
-        role: "above" if over["low"] > 0 else "below" if over["high"] < 0 else "like it"
+        role: "above" if over["low"] > 0 else "below" if over["high"] < 0 else "not told apart"
         for role, over in (claim.get("over_random") or {}).items()
     }
     return ", ".join(f"{role} {side}" for role, side in sides.items()) or "–"
@@ -259,7 +259,7 @@ def tally(claims: list[dict[str, Any]]) -> str:
     """How many claims have which verdict, in one sentence."""
     counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in MARKS}
     said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"The paper's {len(claims)} claims: {said}."
+    return f"{len(claims)} claims: {said}."
 
 
 def steadiness(claims: list[dict[str, Any]]) -> str:

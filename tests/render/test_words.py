@@ -128,15 +128,13 @@ def test_captions_follow_the_numbers() -> None:
 def test_claims_keep_their_verdicts() -> None:
     told = claims()
     entries = [words | told["claims"][words["name"]] for words in told["entries"]]
-    assert (
-        tally(entries) == "The paper's 4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested."
-    )
+    assert tally(entries) == "4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested."
     frame = claim_rows(entries)
     assert "4.31 [4.27, 4.35] px" in frame["difference"].iloc[0]
     assert "−6.1 [−8.0, −4.0] points" in frame["difference"].iloc[1]
     assert frame["difference"].iloc[3] == "–" and "no arm has the objective hybrid</span>" in frame.index[3]
     assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
-    assert frame["against untrained"].tolist() == ["contrastive like it, masked below", "–", "–", "–"]
+    assert frame["against untrained"].tolist() == ["contrastive not told apart, masked below", "–", "–", "–"]
     assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
     assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
     linked = claim_rows(entries, curves={"claim_0": "fig-one"})["robust"]

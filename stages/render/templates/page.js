@@ -2,9 +2,9 @@
 // Files out of what the page holds already: nothing is fetched, and the page reads the same without this.
 const source = (button) => {
   const image = button.closest("figure").querySelector(".card img");
-  const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (character) => character.charCodeAt(0));
+  const drawn = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
   // On paper and on slides the figure has its light colours, whatever the page has.
-  const svg = new TextDecoder().decode(bytes).replace(/<style data-scheme="dark">[^]*?<\/style>/, "");
+  const svg = drawn.replace(/<style data-scheme=["']dark["']>[^]*?<\/style>/, "");
   return { svg: new Blob([svg], { type: "image/svg+xml" }), width: image.width, height: image.height,
            across: Number(image.getAttribute("width")), up: Number(image.getAttribute("height")) };
 };
