@@ -27,7 +27,7 @@ $(VENV)/.complete: requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'
 	@$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
 	@# On all cores, which pip does on one; a few files of a few packages are templates and not Python.
-	-@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name applies stages/presets/name.yaml first
