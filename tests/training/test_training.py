@@ -190,6 +190,25 @@ class Regression(Task):
         return {"loss": (100 * self.layers(images.flatten(1)) - 7).square().mean()}
 
 
+def train_on(pictures, task, *, clip_grad, name="regression", **settings):
+    """Four epochs of two steps each on eight images (8, 3, 2, 2)."""
+    runtime = load_params(ROOT / "params.yaml").runtime
+    recipe = SimpleNamespace(
+        epochs=4, batch_size=4, peak_lr=0.05, weight_decay=0.5, warmup_epochs=1.0, clip_grad=clip_grad
+    )
+    return train(
+        task,
+        inputs=lambda batch, indices, draw: (batch.float() / 255,),
+        batches=lambda epoch, order: (torch.from_numpy(pictures[indices]) for indices in order),
+        images=8,
+        recipe=recipe,
+        seed=0,
+        fabric=make_fabric(runtime.model_copy(update={"accelerator": "cpu", "precision": "32-true"})),
+        checkpoints=Checkpoints(f"pretrain-{name}", "0" * 16),
+        **settings,
+    )
+
+
 PLAIN = {"clip_grad": 1.0, "min_lr": 0.0, "milestone": None, "weight_decay_end": None, "decay_all": False}
 
 
@@ -212,30 +231,7 @@ def test_a_training_is_that_of_adamw_written_out(changes, tmp_path, monkeypatch)
     settings = PLAIN | changes
     pictures = np.random.default_rng(0).integers(0, 256, (8, 3, 2, 2), dtype=np.uint8)
     task, reference, norms = Regression(), Regression(), []
-    history = train(
-        task,
-        inputs=lambda batch, indices, draw: (batch.float() / 255,),
-        batches=lambda epoch, order: (torch.from_numpy(pictures[indices]) for indices in order),
-        images=8,
-        recipe=SimpleNamespace(
-            epochs=4,
-            batch_size=4,
-            peak_lr=0.05,
-            weight_decay=0.5,
-            warmup_epochs=1.0,
-            clip_grad=settings.pop("clip_grad"),
-        ),
-        betas=(0.9, 0.99),
-        layer_decay=None,
-        seed=0,
-        fabric=make_fabric(
-            load_params(ROOT / "params.yaml").runtime.model_copy(
-                update={"accelerator": "cpu", "precision": "32-true"}
-            )
-        ),
-        checkpoints=Checkpoints("pretrain-regression", "0" * 16),
-        **settings,
-    )
+    history = train_on(pictures, task, clip_grad=settings.pop("clip_grad"), betas=(0.9, 0.99), **settings)
 
     weights = [p for p in reference.parameters() if settings["decay_all"] or p.ndim > 1]
     others = [p for p in reference.parameters() if not any(p is weight for weight in weights)]
@@ -284,23 +280,13 @@ def test_a_checkpoint_is_what_the_whole_training_passes_through(tmp_path, monkey
 
     for stop_epoch in (None, 3):
         task = Watched()
-        history = train(
+        history = train_on(
+            pictures,
             task,
-            inputs=lambda batch, indices, draw: (batch.float() / 255,),
-            batches=lambda epoch, order: (torch.from_numpy(pictures[indices]) for indices in order),
-            images=8,
-            recipe=SimpleNamespace(
-                epochs=4, batch_size=4, peak_lr=0.05, weight_decay=0.5, warmup_epochs=1.0, clip_grad=1.0
-            ),
+            name=f"regression-{stop_epoch}",
+            clip_grad=1.0,
             weight_decay_end=4.0,
             stop_epoch=stop_epoch,
-            seed=0,
-            fabric=make_fabric(
-                load_params(ROOT / "params.yaml").runtime.model_copy(
-                    update={"accelerator": "cpu", "precision": "32-true"}
-                )
-            ),
-            checkpoints=Checkpoints(f"pretrain-{stop_epoch}", "0" * 16),
         )
         histories.append(history)
         states.append(task.state_dict())
