@@ -195,7 +195,7 @@ def recipe(params: dict[str, Any], *, arm: str, study: Study, folder: Path) -> d
     folder: where its encoder lies
     """
     own = study.arms[arm].model_dump(
-        include={"objective", "label", "cl_weight", "mim_block", "weights", "format"}
+        include={"objective", "label", "cl_weight", "mim_block", "stop_epoch", "weights", "format"}
     )
     _, pretrain, seed = recipe_of(study, arm)
     vit = read_json(folder / "encoder.json")["vit"]  # that of an imported arm is nowhere else

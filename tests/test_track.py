@@ -173,6 +173,7 @@ def test_what_is_measured_of_an_arm_and_its_recipe_are_named_as_in_every_other_a
     assert history(cl, "attention.distance") == [(1, 9), (2, 4.5)]
     assert set(cl.data.params) == set(hybrid.data.params)
     assert not [name for name in cl.data.params if name.startswith("arms.")]
+    assert cl.data.params["stop_epoch"] == "null"
     names = ("objective", "cl_weight", "pretrain.lr", "pretrain.epochs", "seed", "vit.width", "probes.knn.k")
     lr, epochs = params["pretrain"]["lr"], str(params["pretrain"]["epochs"])
     values = [[run.data.params[name] for name in names] for run in (cl, hybrid)]

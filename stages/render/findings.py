@@ -91,7 +91,8 @@ def on_combination(arms: Arms, accuracies: pd.DataFrame, *, probe: str = "linear
     """
     by_objective: dict[str, str] = {}
     for name, arm in arms.items():
-        by_objective.setdefault(arm.objective, label_of(name, arm))
+        if not arm.stop_epoch:
+            by_objective.setdefault(arm.objective, label_of(name, arm))
     mixed = next((by_objective[objective] for objective in by_objective if objective in MIXED), None)
     parents = [by_objective[objective] for objective in PARENTS if objective in by_objective]
     if mixed is None or len(parents) < len(PARENTS):

@@ -104,7 +104,7 @@ def along_weight(arms: Arms) -> Places:
 
     returns: empty with fewer than three weights
     """
-    hybrids = [name for name, arm in arms.items() if arm.objective == "hybrid"]
+    hybrids = [name for name, arm in arms.items() if arm.objective == "hybrid" and not arm.stop_epoch]
     if not hybrids:
         return {}
     first = arms[hybrids[0]]
@@ -134,7 +134,8 @@ def along_size(study: Study) -> Places:
     trained = False
     firsts: dict[str, tuple[str, Arm]] = {}
     for name, arm in study.arms.items():
-        firsts.setdefault(arm.objective, (label_of(name, arm), arm))
+        if not arm.stop_epoch:
+            firsts.setdefault(arm.objective, (label_of(name, arm), arm))
     for objective, (ink, first) in firsts.items():
         if objective == "imported":
             continue

@@ -273,6 +273,8 @@ class Arm(Section):
             raise ValueError("objective imported needs weights, the path of a checkpoint, and its format")
         if self.objective != "imported" and (self.weights is not None or self.format is not None):
             raise ValueError("weights and format are for objective imported; every other arm is trained here")
+        if self.stop_epoch is not None and self.objective in ("random", "imported"):
+            raise ValueError(f"stop_epoch is for arms that are trained here, not objective {self.objective}")
         return self
 
 
@@ -479,6 +481,13 @@ class Study(Section):
                 f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
                 f"{grid} patches of a side"
             )
+        stops: dict[str, tuple[str, int | None]] = {}
+        for name, arm in self.arms.items():
+            first, stop_epoch = stops.setdefault(arm.label or f"arm {name}", (name, arm.stop_epoch))
+            if arm.stop_epoch != stop_epoch:
+                raise ValueError(
+                    f"arms.{name} and arms.{first} stop at different epochs: give them labels of their own"
+                )
         for name in self.linear_augmented.arms:
             if name not in self.arms:
                 raise ValueError(f"linear_augmented.arms: no arm {name!r}; there are: {', '.join(self.arms)}")

@@ -74,6 +74,18 @@ def test_the_weights_of_one_recipe_are_a_sweep() -> None:
     assert math.isnan(places["Random init"][2]) and "small" not in places
 
 
+def test_a_checkpoint_listed_first_is_no_beginning_of_a_sweep() -> None:
+    for preset, objective, along in (
+        ("lambda", "hybrid", lambda found: along_weight(found.arms)),
+        ("sizes", "contrastive", along_size),
+    ):
+        whole = study(preset)
+        first = next(arm for arm in whole.arms.values() if arm.objective == objective)
+        early = first.model_copy(update={"label": "early", "stop_epoch": 3})
+        more = whole.model_copy(update={"arms": {"early": early, **whole.arms}})
+        assert along(more) == along(whole) and along(whole)
+
+
 def test_three_sizes_of_one_recipe_are_a_sweep() -> None:
     assert along_size(study("")) == {} and along_size(study("lambda")) == {}
     places = along_size(study("sizes", long={"objective": "masked", "epochs": 20, "width": 96, "heads": 6}))

@@ -35,6 +35,16 @@ def values():
         ("data.test_source", "held-out", ["data.test_source", "shapes_textures"]),
         ("arms.data", {"objective": "random", "typo": 1}, ["arms.data.typo", "unknown key", "objective"]),
         ("objectives.masked.mask_unit", 3, ["mask_unit 3", "8 patches"]),
+        (
+            "arms.random",
+            {"objective": "random", "stop_epoch": 3},
+            ["arms.random", "stop_epoch", "trained here"],
+        ),
+        (
+            "arms.early",
+            {"objective": "masked", "label": "MIM (SimMIM)", "stop_epoch": 3},
+            ["arms.early", "arms.mim", "labels of their own"],
+        ),
         ("objectives.masked.target_window", 4, ["objectives.masked", "target_window 4", "odd"]),
         ("pretrain.lr", "fast", ["pretrain.lr", "'fast'", "number"]),
         ("pretrain.lr", float("nan"), ["pretrain.lr", "nan", "finite"]),
