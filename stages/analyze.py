@@ -2,8 +2,11 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -22,7 +25,8 @@ from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
-from stages.study.paths import analysis_table, model_dir, writing
+from stages.study.paths import analysis_table, model_dir, trained_seeds, writing
+from stages.study.schema import Analysis, Study
 
 MOST_AT_ONCE = 64  # images
 TRACE_BYTES = 2**29  # of a batch; measuring takes as much again. 11 images of a ViT-B at 224 px
@@ -43,21 +47,34 @@ def main() -> None:
 
 
 def analyze(*, arm: str, analysis: str) -> str:
-    """Trace the held-out images through the encoder of one arm and write the table of one analysis.
+    """Trace the held-out images through the encoders of one arm and write the table of one analysis.
 
     The table is written as it is measured, so memory does not grow with the number of images.
     Raises StudyError if there is no such analysis.
     """
     params = load_params(stage="analyze", arm=arm, analysis=analysis)
     module = find("stages.analyses", analysis, function="measure")
-    settings = params.analyses[analysis]
+    rows = 0
+    with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
+        for seed in trained_seeds(arm):
+            for table in tables_of(params, module, params.analyses[analysis], source=model_dir(arm, seed)):
+                table.insert(0, "seed", seed)
+                table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
+                rows += len(table)
+    return f"{rows} values"
+
+
+def tables_of(
+    params: Study, module: ModuleType, settings: Analysis, *, source: Path
+) -> Iterator[pd.DataFrame]:
+    """What one analysis measures of one encoder, part after part. source: folder of the encoder"""
     device = pick_device(params.runtime)
-    encoder = load_encoder(model_dir(arm)).to(device)
-    decoder = load_decoder(model_dir(arm))
+    encoder = load_encoder(source).to(device)
+    decoder = load_decoder(source)
     if decoder is not None:
         decoder = decoder.to(device)
     reads_attention = getattr(module, "READS_ATTENTION", True)
-    manifest = as_trained(model_dir(arm), read_manifest())
+    manifest = as_trained(source, read_manifest())
     split = open_split("test")
     chosen = evaluation_subset(len(split.images), settings.images, seed=params.seed)
 
@@ -73,15 +90,9 @@ def analyze(*, arm: str, analysis: str) -> str:
     _, of_one = next(traces([chosen[:1]]))
     at_once = max(1, min(params.runtime.eval_batch_size, MOST_AT_ONCE, TRACE_BYTES // size_of(of_one)))
     order = in_order(chosen, batch_size=at_once)
-
-    rows = 0
-    with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
-        for table in module.measure(
-            traces(order), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
-        ):
-            table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
-            rows += len(table)
-    return f"{rows} values of {len(chosen)} images"
+    yield from module.measure(
+        traces(order), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
+    )
 
 
 def size_of(trace: DeepTrace) -> int:

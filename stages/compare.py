@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
-from stages.study.paths import COMPARISON, features_dir, features_name, write_text
+from stages.study.paths import COMPARISON, features_dir, features_name, trained_seeds, write_table
 
 
 def main() -> None:
@@ -23,31 +23,39 @@ def main() -> None:
 def compare() -> str:
     """Write the linear CKA of all pairs of blocks of all arms, on the same held-out images.
 
-    The features of two arms are in memory at a time.
+    Encoders of one seed are compared with each other; the features of two of them are in memory at a time.
     """
     params = load_params(stage="compare")
     device = pick_device(params.runtime)
+    seeds = {arm: trained_seeds(arm) for arm in params.arms}
+    tables = []
+    for seed in sorted({seed for of_arm in seeds.values() for seed in of_arm}):
+        arms = [arm for arm in params.arms if seed in seeds[arm]]
+        tables.append(compare_seed(arms, seed=seed, device=device))
+    write_table(COMPARISON, pd.concat(tables))
+    return f"{len(params.arms)} arms, {len(tables)} seeds"
+
+
+def compare_seed(arms: list[str], *, seed: int, device: torch.device) -> pd.DataFrame:
+    """Return the CKA of all pairs of blocks of the encoders of one seed."""
     alike: dict[tuple[str, int, str, int], float] = {}
-    for arm, other in combinations_with_replacement(params.arms, 2):
+    for arm, other in combinations_with_replacement(arms, 2):
         if arm == other:
-            left = right = kernels_of(arm, device)
+            left = right = kernels_of(arm, seed, device)
         else:
-            right = kernels_of(other, device)
+            right = kernels_of(other, seed, device)
         for block, kernel in enumerate(left):
             for other_block, other_kernel in enumerate(right):
                 value = (kernel.T @ other_kernel).square().sum().item()
                 alike[arm, block, other, other_block] = alike[other, other_block, arm, block] = value
     places = {(arm, block): None for arm, block, _, _ in alike}
-    rows = [(*place, *other, alike[*place, *other]) for place in places for other in places]
-    columns = ["arm", "block", "other_arm", "other_block", "cka"]
-    table = pd.DataFrame(rows, columns=columns)
-    write_text(COMPARISON, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    return f"{len(places)} blocks of {len(params.arms)} arms on {len(left[0])} images"
+    rows = [(seed, *place, *other, alike[*place, *other]) for place in places for other in places]
+    return pd.DataFrame(rows, columns=["seed", "arm", "block", "other_arm", "other_block", "cka"])
 
 
-def kernels_of(arm: str, device: torch.device) -> list[Tensor]:
-    """The features (n, D) of every block of an arm as `unit_kernel` gives them, from the embedding on."""
-    features = load_file(features_dir(arm) / features_name("blocks", "test"), device=str(device))
+def kernels_of(arm: str, seed: int, device: torch.device) -> list[Tensor]:
+    """The features (n, D) of every block of an encoder as `unit_kernel` gives them, from the embedding on."""
+    features = load_file(features_dir(arm, seed) / features_name("blocks", "test"), device=str(device))
     del features["image"]
     # By number: as words, block 10 would come before block 2.
     return [unit_kernel(features[f"{block}"]) for block in range(len(features))]

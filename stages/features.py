@@ -11,6 +11,7 @@ final norm a channel may have a mean a thousand times its spread, which float16 
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from stages.encoders.vit import add_positions, as_trained, embed, load_encoder, 
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
-from stages.study.paths import features_dir, features_name, model_dir, writing
+from stages.study.paths import features_dir, features_name, model_dir, trained_seeds, writing
+from stages.study.schema import Study
 from stages.study.seeds import generator
 
 Features = dict[str, Tensor]
@@ -34,38 +36,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.features", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
-    run(f"features@{name}", lambda: extract(name), about=chosen_device, writes=features_dir(name))
+    out = features_dir(name, 0).parent
+    run(f"features@{name}", lambda: extract(name, out=out), about=chosen_device, writes=out)
 
 
-def extract(name: str) -> str:
-    """Write every kind of feature of both splits as safetensors, in one pass over the images."""
+def extract(name: str, *, out: Path) -> str:
+    """Write every kind of feature of both splits of every encoder of one arm as safetensors."""
     params = load_params(stage="features", arm=name)
+    seeds = trained_seeds(name)
+    with writing(out) as temporary:
+        for seed in seeds:
+            counts = extract_one(params, model_dir(name, seed), target=temporary / f"{seed}")
+    return f"{counts[0]} train and {counts[1]} test images" + (
+        f", {len(seeds)} encoders" if seeds[1:] else ""
+    )
+
+
+def extract_one(params: Study, source: Path, *, target: Path) -> list[int]:
+    """Write every kind of feature of both splits of one encoder, in one pass over the images.
+
+    source: folder of the encoder; target: a new folder
+    returns: the images of each split
+    """
     device = pick_device(params.runtime)
-    encoder = load_encoder(model_dir(name)).to(device)
-    manifest = as_trained(model_dir(name), read_manifest())
+    encoder = load_encoder(source).to(device)
+    manifest = as_trained(source, read_manifest())
+    target.mkdir(parents=True)
     counts = []
-    with writing(features_dir(name)) as temporary:
-        temporary.mkdir()
-        for split in SPLITS:
-            images = open_split(split).images
-            limits = {"blocks": params.features.block_images, "tokens": params.features.token_images}
-            kept = {"pooled": torch.arange(len(images))} | {
-                kind: subset(len(images), at_most=limit, generator=generator(params.seed, "features", split))
-                for kind, limit in limits.items()
-            }
-            order = in_order(np.arange(len(images)), batch_size=params.runtime.eval_batch_size)
-            parts: dict[str, list[Features]] = {kind: [] for kind in kept}
-            loaded = batches(images, order, workers=params.runtime.workers)
-            for indices, batch in zip(order, loaded, strict=True):
-                normalized = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
-                for kind, found in frozen_features(encoder, normalized).items():
-                    rows = torch.isin(torch.from_numpy(indices), kept[kind]).to(device)
-                    parts[kind].append({key: values[rows].cpu() for key, values in found.items()})
-            for kind, some in parts.items():
-                features = {key: torch.cat([part[key] for part in some]) for key in some[0]}
-                save_file(features | {"image": kept[kind]}, temporary / features_name(kind, split))
-            counts.append(len(images))
-    return f"{counts[0]} train and {counts[1]} test images, width {encoder.embed_dim}"
+    for split in SPLITS:
+        images = open_split(split).images
+        limits = {"blocks": params.features.block_images, "tokens": params.features.token_images}
+        kept = {"pooled": torch.arange(len(images))} | {
+            kind: subset(len(images), at_most=limit, generator=generator(params.seed, "features", split))
+            for kind, limit in limits.items()
+        }
+        order = in_order(np.arange(len(images)), batch_size=params.runtime.eval_batch_size)
+        parts: dict[str, list[Features]] = {kind: [] for kind in kept}
+        loaded = batches(images, order, workers=params.runtime.workers)
+        for indices, batch in zip(order, loaded, strict=True):
+            normalized = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
+            for kind, features in frozen_features(encoder, normalized).items():
+                rows = torch.isin(torch.from_numpy(indices), kept[kind]).to(device)
+                parts[kind].append({key: values[rows].cpu() for key, values in features.items()})
+        for kind, some in parts.items():
+            features = {key: torch.cat([part[key] for part in some]) for key in some[0]}
+            save_file(features | {"image": kept[kind]}, target / features_name(kind, split))
+        counts.append(len(images))
+    return counts
 
 
 def subset(total: int, *, at_most: int, generator: Generator) -> Tensor:

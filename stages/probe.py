@@ -1,6 +1,8 @@
 """Probe the frozen features of one arm: `python -m stages.probe --arm NAME --probe NAME`."""
 
 import argparse
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 
 from stages.data.arrays import open_split, read_manifest
 from stages.probes.accuracy import evaluated
+from stages.results.metrics import over_seeds
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
@@ -19,9 +22,11 @@ from stages.study.paths import (
     features_name,
     probe_metrics,
     probe_predictions,
+    trained_seeds,
     write_json,
-    write_text,
+    write_table,
 )
+from stages.study.schema import Study
 from stages.study.seeds import generator
 
 
@@ -40,7 +45,7 @@ def main() -> None:
 
 
 def probe(*, arm: str, name: str) -> str:
-    """Fit the probe to every label set of the data and write its metrics and predictions.
+    """Fit the probe to every label set of the data for every encoder, and write metrics and predictions.
 
     A probe READS one kind of feature and gives predictions for several of what it VARIES: poolings, blocks or
     shares of the labels. Each has its accuracy; that of the one chosen is the probe's.
@@ -49,9 +54,31 @@ def probe(*, arm: str, name: str) -> str:
     params = load_params(stage="probe", arm=arm, probe=name)
     module = find("stages.probes", name, function="fit_predict")
     settings = getattr(params.probes, name)
+    results = {
+        seed: probe_one(params, module, settings, name, folder=features_dir(arm, seed), seed=seed)
+        for seed in trained_seeds(arm)
+    }
+    table = pd.concat({seed: table for seed, (_, table) in results.items()}, names=["seed"])
+    write_table(probe_predictions(name, arm), table.reset_index("seed"))
+    metrics = over_seeds({seed: metrics for seed, (metrics, _) in results.items()})
+    write_json(probe_metrics(name, arm), metrics | {"protocol": module.protocol(settings)})
+    return ", ".join(
+        f"{labels} {value['accuracy']:.1%}"
+        + (f" ({module.VARIES} {value[module.VARIES]})" if module.VARIES in value else "")
+        for labels, value in metrics["labels"].items()
+    )
+
+
+def probe_one(
+    params: Study, module: ModuleType, settings: Any, name: str, *, folder: Path, seed: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Metrics and predictions of the probe on the features of one encoder.
+
+    folder: of the features; seed: of the encoder, from which the probe draws as well
+    """
     device = pick_device(params.runtime)
     train, test = (
-        load_file(features_dir(arm) / features_name(module.READS, split), device=str(device))
+        load_file(folder / features_name(module.READS, split), device=str(device))
         for split in ("train", "test")
     )
     train_images, test_images = (features.pop("image").cpu().numpy() for features in (train, test))
@@ -59,15 +86,15 @@ def probe(*, arm: str, name: str) -> str:
     metrics: dict[str, Any] = {}
     tables = []
     for labels, names in read_manifest().labels.items():
-        predictions, choice, told = module.fit_predict(
+        predictions, choice, details = module.fit_predict(
             train,
             torch.from_numpy(train_labels[labels][train_images]).to(device),
             test,
             classes=len(names),
             settings=settings,
-            generator=generator(params.seed, "probe", name, labels),
+            generator=generator(seed, "probe", name, labels),
         )
-        found, table = evaluated(
+        numbers, table = evaluated(
             {key: predicted.cpu().numpy() for key, predicted in predictions.items()},
             choice,
             test_labels[labels][test_images],
@@ -75,14 +102,9 @@ def probe(*, arm: str, name: str) -> str:
             labels=labels,
             varies=module.VARIES,
         )
-        metrics[labels] = found | told
+        metrics[labels] = numbers | details
         tables.append(table.assign(image=np.tile(test_images, len(predictions))))
-    write_text(probe_predictions(name, arm), pd.concat(tables).to_csv(index=False, lineterminator="\n"))
-    write_json(probe_metrics(name, arm), {"labels": metrics, "protocol": module.protocol(settings)})
-    return ", ".join(
-        f"{labels} {value['accuracy']:.1%} ({module.VARIES} {value[module.VARIES]})"
-        for labels, value in metrics.items()
-    )
+    return {"labels": metrics}, pd.concat(tables)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,15 @@
 """Test one arm on corrupted images and on stimuli: `python -m stages.robustness --arm NAME`."""
 
 import argparse
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from stages.data.arrays import Manifest, normalize, open_split, read_manifest
+from stages.data.arrays import Manifest, normalize, read_manifest
 from stages.encoders.vit import as_trained, load_encoder, pooled_features
-from stages.probes import linear, shape_bias
+from stages.results.metrics import over_seeds
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
@@ -23,13 +20,13 @@ from stages.study.paths import (
     model_dir,
     robustness_metrics,
     robustness_table,
+    trained_seeds,
     write_json,
-    write_text,
+    write_table,
 )
-from stages.study.schema import Linear, Study
-from stages.study.seeds import generator
-from stages.trials.blocks import initial_encoder, reinitialised
-from stages.trials.corrupted import Trial, corrupted, pictures
+from stages.study.schema import Study
+from stages.trials.corrupted import Trial, corrupted
+from stages.trials.decisions import cue_conflict, metrics, probed, rows, tuned_classes, without_blocks
 from stages.trials.stimuli import stimuli
 
 
@@ -42,173 +39,76 @@ def main() -> None:
 
 
 def robustness(name: str) -> str:
-    """Write what the linear probe and the fine-tuned encoder of one arm see in images they were not made for.
+    """Write what the probes and the fine-tuned encoders of one arm see in corrupted images and stimuli.
 
+    Every image is corrupted once, for the encoders of all seeds.
     Raises StudyError if a corruption does not exist or does not fit the images, or stimuli cannot be read.
     """
     params = load_params(stage="robustness", arm=name)
     device = pick_device(params.runtime)
-    manifest = as_trained(model_dir(name), read_manifest())
-    frozen, tuned = (load_encoder(place).to(device) for place in (model_dir(name), finetune_dir(name)))
-    head = load_file(finetune_dir(name) / "head.safetensors", device=str(device))
-    trials, seen, logits = [], [], []
+    seeds = trained_seeds(name)
+    manifest = as_trained(model_dir(name, seeds[0]), read_manifest())
+    encoders = {
+        seed: tuple(load_encoder(place(name, seed)).to(device) for place in (model_dir, finetune_dir))
+        for seed in seeds
+    }
+    heads = {
+        seed: load_file(finetune_dir(name, seed) / "head.safetensors", device=str(device)) for seed in seeds
+    }
+    trials: list[Trial] = []
+    features: dict[int, list[dict[str, Tensor]]] = {seed: [] for seed in seeds}
+    logits: dict[int, list[Tensor]] = {seed: [] for seed in seeds}
     for trial in [*corrupted(params, manifest), *stimuli(params, manifest)]:
         for batch in trial.batches:
             inputs = normalize(255 * batch.to(device), mean=manifest.mean, std=manifest.std)
-            seen.append(pooled_features(frozen, inputs))
-            logits.append(pooled_features(tuned, inputs)["mean"] @ head["weight"].T + head["bias"])
+            for seed, (frozen, tuned) in encoders.items():
+                head = heads[seed]
+                features[seed].append(pooled_features(frozen, inputs))
+                logits[seed].append(pooled_features(tuned, inputs)["mean"] @ head["weight"].T + head["bias"])
         trials.append(trial)
-    test = {pooling: torch.cat([features[pooling] for features in seen]) for pooling in seen[0]}
-    train = load_file(features_dir(name) / features_name("pooled", "train"), device=str(device))
-    del train["image"]  # all of them, in order
-    settings = params.probes.linear
-    decisions = {
-        "linear": probed(train, test, manifest, settings=settings, seed=params.seed),
-        "fine-tuned": tuned_classes(torch.cat(logits), manifest),
-    }
-    table = pd.concat([rows(trials, predicted, head=kind) for kind, predicted in decisions.items()])
-    if params.robustness.reinitialise:
-        lost = without_blocks(trials[0], tuned, head, manifest, params=params, arm=name)
-        table = pd.concat([table, lost])
-    if conflict := cue_conflict(trials[0], train, test, manifest, settings=settings, seed=params.seed):
-        table = pd.concat([table, rows([conflict[0]], conflict[1], head="linear")])
-    write_text(robustness_table(name), table.to_csv(index=False, lineterminator="\n"))
-    write_json(robustness_metrics(name), metrics(table))
-    hits = (table["truth"] == table["predicted"]).groupby(table["trial"], sort=False).mean()
+    tables = {}
+    for seed in seeds:
+        table = decided(
+            trials, features[seed], torch.cat(logits[seed]), manifest, params=params, arm=name, seed=seed
+        )
+        if params.robustness.reinitialise:
+            lost = without_blocks(trials[0], encoders[seed][1], heads[seed], manifest, arm=name, seed=seed)
+            table = pd.concat([table, lost])
+        tables[seed] = table
+    whole = pd.concat(tables, names=["seed"]).reset_index("seed")
+    write_table(robustness_table(name), whole)
+    write_json(robustness_metrics(name), over_seeds({seed: metrics(table) for seed, table in tables.items()}))
+    hits = (whole["truth"] == whole["predicted"]).groupby(whole["trial"], sort=False).mean()
     return ", ".join(f"{trial} {share:.1%}" for trial, share in hits.items())
 
 
-def probed(
-    train: linear.Features, test: linear.Features, manifest: Manifest, *, settings: Linear, seed: int
-) -> dict[str, np.ndarray]:
-    """What the linear probe, trained as in the study, sees in the images of all trials; by label set."""
-    predicted = {}
-    for labels, names in manifest.labels.items():
-        targets = torch.from_numpy(open_split("train").labels[labels]).to(train["mean"].device)
-        predictions, choice, _ = linear.fit_predict(
-            train,
-            targets,
-            test,
-            classes=len(names),
-            settings=settings,
-            generator=generator(seed, "probe", "linear", labels),  # the very one of the study
-        )
-        predicted[labels] = predictions[max(choice, key=lambda key: choice[key])].cpu().numpy()
-    return predicted
-
-
-def without_blocks(
-    clean: Trial,
-    tuned: VisionTransformer,
-    head: dict[str, Tensor],
+def decided(
+    trials: list[Trial],
+    features: list[dict[str, Tensor]],
+    logits: Tensor,
     manifest: Manifest,
     *,
     params: Study,
     arm: str,
-) -> pd.DataFrame:
-    """Rows of what the fine-tuned encoder sees in clean images without what one of its blocks learnt.
-
-    The level of such a trial is the number of the block, from 1.
-    """
-    device = head["weight"].device
-    initial = initial_encoder(model_dir(arm)).to(device)
-    trials, logits = [], []
-    for block, encoder in reinitialised(tuned, initial):
-        for batch in pictures(open_split("test"), clean.images):
-            inputs = normalize(255 * batch.to(device), mean=manifest.mean, std=manifest.std)
-            logits.append(pooled_features(encoder, inputs)["mean"] @ head["weight"].T + head["bias"])
-        trials.append(clean._replace(name="reinitialised", level=float(block), batches=iter(())))
-    return rows(trials, tuned_classes(torch.cat(logits), manifest), head="fine-tuned")
-
-
-def tuned_classes(logits: Tensor, manifest: Manifest) -> dict[str, np.ndarray]:
-    """What the fine-tuned encoder sees; by label set. logits: (n, sum of classes)"""
-    parts = logits.split([len(names) for names in manifest.labels.values()], dim=1)
-    return {
-        labels: part.argmax(dim=1).cpu().numpy() for labels, part in zip(manifest.labels, parts, strict=True)
-    }
-
-
-def cue_conflict(
-    clean: Trial,
-    train: linear.Features,
-    test: linear.Features,
-    manifest: Manifest,
-    *,
-    settings: Linear,
     seed: int,
-) -> tuple[Trial, dict[str, np.ndarray]] | None:
-    """Images whose shape is of one class and whose texture is of another, and what a probe sees in them.
+) -> pd.DataFrame:
+    """One row for every decision of the linear probe and of the fine-tuned encoder of one seed.
 
-    None unless the data have as many shapes as textures, and enough images in which they agree.
+    features: pooled features of every batch of the trials, in order; logits: (images of all trials, classes)
     """
-    if (
-        set(manifest.labels) != {"shape", "texture"}
-        or len({len(names) for names in manifest.labels.values()}) > 1
-    ):
-        return None
-    device = train["mean"].device
-    labels = {name: torch.from_numpy(open_split("train").labels[name]).to(device) for name in manifest.labels}
-    differ = clean.truth["shape"] != clean.truth["texture"]
-    rows_of_clean = torch.from_numpy(np.flatnonzero(differ)).to(device)
-    predicted = shape_bias.decide(
-        train,
-        shape=labels["shape"],
-        texture=labels["texture"],
-        test={pooling: features[rows_of_clean] for pooling, features in test.items()},
-        classes=len(manifest.labels["shape"]),
-        settings=settings,
-        generator=generator(seed, "robustness", "cue_conflict"),
-    )
-    if predicted is None:
-        return None
-    truth, rival = ({"shape": clean.truth[cue][differ]} for cue in ("shape", "texture"))
-    conflict = Trial("cue_conflict", 0.0, clean.images[differ], truth, rival, iter(()))
-    return conflict, {"shape": predicted.cpu().numpy()}
-
-
-def rows(trials: list[Trial], predicted: dict[str, np.ndarray], *, head: str) -> pd.DataFrame:
-    """One row an image, trial and label set. predicted: label set -> (images of all trials,)"""
-    tables, start = [], 0
-    for trial in trials:
-        end = start + len(trial.images)
-        tables += [
-            pd.DataFrame(
-                {
-                    "trial": trial.name,
-                    "level": trial.level,
-                    "head": head,
-                    "labels": labels,
-                    "image": trial.images,
-                    "truth": truth,
-                    "rival": trial.rival.get(labels, np.full(len(truth), -1)),
-                    "predicted": predicted[labels][start:end],
-                }
-            )
-            for labels, truth in trial.truth.items()
-        ]
-        start = end
-    return pd.concat(tables)
-
-
-def metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy by head, label set, trial and level, and the shape bias where a texture competes.
-
-    Shape bias is the share of decisions for the shape among those for shape or texture.
-    Source: Geirhos et al. 2019, §2.
-    """
-    found: dict[str, Any] = {}
-    for (head, labels, trial), part in table.groupby(["head", "labels", "trial"], sort=False):
-        own = found.setdefault(str(head), {}).setdefault(str(labels), {}).setdefault(str(trial), {})
-        for level, at_level in part.groupby("level"):
-            hits = int((at_level["truth"] == at_level["predicted"]).sum())
-            own[f"{level:g}" if level else "accuracy"] = hits / len(at_level)
-        competing = part[(part["rival"] >= 0) & (part["rival"] != part["truth"])]
-        for_shape = int((competing["predicted"] == competing["truth"]).sum())
-        for_texture = int((competing["predicted"] == competing["rival"]).sum())
-        if for_shape + for_texture:
-            own["shape_bias"] = for_shape / (for_shape + for_texture)
-    return found
+    test = {pooling: torch.cat([batch[pooling] for batch in features]) for pooling in features[0]}
+    device = logits.device
+    train = load_file(features_dir(arm, seed) / features_name("pooled", "train"), device=str(device))
+    del train["image"]  # all of them, in order
+    settings = params.probes.linear
+    decisions = {
+        "linear": probed(train, test, manifest, settings=settings, seed=seed),
+        "fine-tuned": tuned_classes(logits, manifest),
+    }
+    table = pd.concat([rows(trials, predicted, head=kind) for kind, predicted in decisions.items()])
+    if conflict := cue_conflict(trials[0], train, test, manifest, settings=settings, seed=seed):
+        table = pd.concat([table, rows([conflict[0]], conflict[1], head="linear")])
+    return table
 
 
 if __name__ == "__main__":

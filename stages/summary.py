@@ -20,6 +20,7 @@ from stages.study.paths import (
     probe_metrics,
     probe_predictions,
     robustness_table,
+    trained_seeds,
     writing,
 )
 from stages.study.schema import Study
@@ -73,11 +74,13 @@ def results(study: Study) -> list[Path]:
         Path("results/claims.json"),
         Path("results/specifications.csv"),
     ]
-    files += [path for path in map(gradients_table, study.arms) if path.is_file()]  # hybrids have one
     files += [probe_metrics("linear_augmented", arm) for arm in study.linear_augmented.arms]
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
-        files += [finetune_metrics(arm), robustness_table(arm), model_dir(arm) / "history.csv"]
+        files += [finetune_metrics(arm), robustness_table(arm)]
+        for seed in trained_seeds(arm):
+            files.append(model_dir(arm, seed) / "history.csv")
+            files += [path for path in [gradients_table(arm, seed)] if path.is_file()]  # hybrids have one
         if "layerwise" in dict(study.probes):  # whose curves are drawn from the predictions of each image
             files.append(probe_predictions("layerwise", arm))
         files += [analysis_table(analysis, arm) for analysis in study.analyses]

@@ -1,66 +1,221 @@
-"""What a result depends on: the code behind a module, and a short name for a set of dependencies."""
+"""What a result depends on: the code behind it, and a short name for a set of dependencies."""
 
 import ast
 import hashlib
-import importlib.metadata
 import json
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+# Code that says where a training's inputs and outputs lie and what people read: no number depends on it. Of
+# settings the values count, which are dependencies of their own.
+EDGE = {
+    f"stages.study.{name}"
+    for name in (
+        "command",
+        "errors",
+        "fingerprint",
+        "lookup",
+        "params",
+        "paths",
+        "schema",
+        "store",
+        "timings",
+    )
+} | {"stages.training.checkpoints", "stages.training.devices"}
+SPOKEN = {"note", "print", "tell"}  # functions that only speak
+
+
+class Module(NamedTuple):
+    """One file of the project: its top-level definitions, and what its imported names stand for."""
+
+    definitions: dict[str, list[ast.stmt]]
+    imports: dict[str, str]  # local name -> dotted name below `stages`
+
+
+def fingerprint(**dependencies: Any) -> str:
+    """Return 16 hex digits that name a set of dependencies."""
+    text = json.dumps(dependencies, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def code_digest(*entries: str, root: Path = Path(".")) -> str:
+    """Return a digest of what functions and classes compute, with every definition that they use.
+
+    entries: dotted names, stages.room.module.name
+
+    Comments, docstrings, layout, annotations, error texts and progress lines do not count, nor do the files
+    that definitions lie in, nor definitions that the entries do not use: code may move and grow.
+    Raises FileNotFoundError or KeyError if an entry does not exist.
+    """
+    texts = {f"{name}\n{text}" for name, text in _reachable(entries, root=root)}
+    return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()
+
+
+def definitions(*entries: str, root: Path = Path(".")) -> set[str]:
+    """Return the dotted names of all definitions that `code_digest` counts."""
+    return {f"{module}.{name}" for module, name in _visit(entries, root=root)}
 
 
 def closure(*modules: str, root: Path = Path(".")) -> list[Path]:
-    """The files of the project that importing these modules reads; no result needs an __init__.py.
+    """Return the files of the project that importing these modules reads; no result needs an __init__.py.
 
     modules: dotted names below `stages`
     Raises FileNotFoundError if a module does not exist.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in paths:
             continue
         path = root / (name.replace(".", "/") + ".py")
-        found[name] = path.relative_to(root)
+        paths[name] = path.relative_to(root)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            waiting += [n for n in names if n.startswith("stages.") and _is_file(n, root)]
-    return sorted(found.values())
+            waiting += [n for n in names if n.startswith("stages.") and _file(n, root).is_file()]
+    return sorted(paths.values())
 
 
-def code_digest(paths: list[Path], *, root: Path = Path(".")) -> str:
-    """A digest of what code does: comments, docstrings and layout do not change it."""
-    digest = hashlib.sha256()
-    for path in paths:
-        tree = ast.parse((root / path).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-                value = body[0].value
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-        digest.update(f"{path.as_posix()}\n{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()
+def _reachable(entries: tuple[str, ...], *, root: Path) -> Iterator[tuple[str, str]]:
+    """Give the name of each definition, and what it computes as text."""
+    for module, name in _visit(entries, root=root):
+        for node in _parse(_file(module, root)).definitions[name]:
+            # Source text, because the dump of a tree differs between versions of Python.
+            yield (
+                name,
+                ast.unparse(ast.fix_missing_locations(_Computing().visit(ast.parse(ast.unparse(node))))),
+            )
 
 
-def training_code(*modules: str) -> str:
-    """A digest of the code that a training's result depends on; how it is told what to do is left out."""
-    apart = {"params", "paths", "command", "errors", "lookup", "fingerprint", "timings"}
-    return code_digest(
-        [path for path in closure(*modules) if path.stem not in apart or path.parts[1] != "study"]
-    )
+def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
+    """Return module and name of every definition that the entries use."""
+    waiting = [_split(entry, root=root) for entry in entries]
+    visited: set[tuple[str, str]] = set()
+    while waiting:
+        module, name = waiting.pop()
+        if (module, name) in visited or module in EDGE or module.endswith(".settings"):
+            continue
+        content = _parse(_file(module, root))
+        if (
+            name in content.imports and name not in content.definitions
+        ):  # imported from there and from elsewhere
+            waiting += _named(content.imports[name], None, root=root)
+            continue
+        visited.add((module, name))
+        for node in content.definitions[name]:
+            waiting += _used(_Computing().visit(ast.parse(ast.unparse(node))), module, content, root=root)
+    return visited
 
 
-def fingerprint(**dependencies: Any) -> str:
-    """16 hex digits that name a set of dependencies; the versions of torch and timm are among them."""
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "timm")}
-    text = json.dumps(dependencies | versions, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _used(tree: ast.AST, module: str, content: Module, *, root: Path) -> Iterator[tuple[str, str]]:
+    """Give every definition of the project that a piece of code names.
+
+    A local variable of the same name counts as well: too much is in the digest then, never too little.
+    """
+    of_modules = {}  # id of the Name in `module.attribute` -> attribute
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            of_modules[id(node.value)] = node.attr
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Name):
+            continue
+        if node.id in content.definitions:
+            yield module, node.id
+        elif node.id in content.imports:
+            yield from _named(content.imports[node.id], of_modules.get(id(node)), root=root)
 
 
-def _is_file(name: str, root: Path) -> bool:
-    return (root / (name.replace(".", "/") + ".py")).is_file()
+def _named(dotted: str, attribute: str | None, *, root: Path) -> Iterator[tuple[str, str]]:
+    """Give the definitions that an imported name stands for: one, or of a module the attribute or all."""
+    if _file(dotted, root).is_file():
+        content = _parse(_file(dotted, root))
+        if attribute is not None and (attribute in content.definitions or attribute in content.imports):
+            yield dotted, attribute
+        else:
+            yield from ((dotted, name) for name in content.definitions)
+    else:
+        module, _, name = dotted.rpartition(".")
+        if _file(module, root).is_file():
+            yield module, name
+
+
+def _split(entry: str, *, root: Path) -> tuple[str, str]:
+    """Split a dotted name into module and name. Raises FileNotFoundError or KeyError if it does not exist."""
+    module, _, name = entry.rpartition(".")
+    if name not in _parse(_file(module, root)).definitions:
+        raise KeyError(f"{module} defines no {name}")
+    return module, name
+
+
+def _parse(path: Path) -> Module:
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, modified: int) -> Module:
+    content = Module({}, {})
+    for node in _top_level(ast.parse(path.read_text(encoding="utf-8")).body):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            content.definitions.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
+            for alias in node.names:
+                content.imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in [
+                part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)
+            ]:
+                content.definitions.setdefault(name, []).append(node)
+    return content
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.If | ast.Try):
+            yield from _top_level([part for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt)])
+        else:
+            yield node
+
+
+class _Computing(ast.NodeTransformer):
+    """Takes out of code whatever computes nothing."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs,
+                         node.args.vararg, node.args.kwarg]:  # fmt: skip
+            if argument is not None:
+                argument.annotation = None
+        node.returns = None
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        node.annotation = ast.Constant(0)
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.Raise(exc=None, cause=None)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SPOKEN:
+            return ast.Pass()
+        return self.generic_visit(node)
+
+    def _without_docstring(self, node: ast.FunctionDef | ast.ClassDef) -> ast.AST:
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+def _file(name: str, root: Path) -> Path:
+    return root / (name.replace(".", "/") + ".py")

@@ -74,8 +74,21 @@ def arm_of(study: Study, name: str) -> Arm:
     return study.arms[name]
 
 
-def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
-    """Architecture, pre-training recipe and seed of one arm: the common ones, with what the arm overrides.
+def seeds_of(study: Study, name: str) -> list[int]:
+    """The seeds that one arm is trained from; an imported arm is one encoder, which counts as seed 0."""
+    arm = arm_of(study, name)
+    if arm.objective == "imported":
+        return [0]
+    return arm.seeds or study.seeds
+
+
+def label_of(study: Study, name: str) -> str:
+    """What the report calls an arm."""
+    return study.labels.get(name, name)
+
+
+def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain]:
+    """Architecture and pre-training recipe of one arm: the common ones, with what the arm overrides.
 
     The architecture of an imported arm is not here but in its file.
     Raises ParamsError if the arm's overrides do not fit together.
@@ -98,7 +111,7 @@ def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain, int]:
             f"params.yaml: arms.{name}: position relative needs the whole image, of which objective "
             f"{arm.objective} shows parts; choose sincos, learned or none"
         )
-    return vit, recipe, study.seed if arm.seed is None else arm.seed
+    return vit, recipe
 
 
 def overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:

@@ -9,28 +9,45 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.study.errors import StudyError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DATA = Path("data")
 COMPARISON = Path("results/comparison.csv")  # out of compare: how alike the blocks of all arms are
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 
 
-def model_dir(arm: str) -> Path:
-    """Out of pretrain: encoder.safetensors, encoder.json, history.csv; of a hybrid gradients.csv."""
-    return Path("models") / arm
+def model_dir(arm: str, seed: int) -> Path:
+    """Return the folder of one encoder: encoder.safetensors, encoder.json, history.csv, training.json.
+
+    models/<arm> is the out of pretrain. An autoencoder leaves its decoder too, a hybrid gradients.csv.
+    """
+    return Path("models") / arm / f"{seed}"
 
 
-def gradients_table(arm: str) -> Path:
+def encoder_digest(arm: str, seed: int) -> list[str]:
+    """Return what names an encoder of an arm: digests of its weights and of its description."""
+    folder = model_dir(arm, seed)
+    return [file_digest(folder / name) for name in ("encoder.safetensors", "encoder.json")]
+
+
+def trained_seeds(arm: str) -> list[int]:
+    """Return the seeds of the encoders of one arm, in rising order, as pretrain wrote them."""
+    return sorted(int(path.name) for path in (Path("models") / arm).glob("[0-9]*") if path.is_dir())
+
+
+def gradients_table(arm: str, seed: int) -> Path:
     """How the gradients of the two losses of a hybrid agree, by epoch and block; other arms have none."""
-    return model_dir(arm) / "gradients.csv"
+    return model_dir(arm, seed) / "gradients.csv"
 
 
-def features_dir(arm: str) -> Path:
-    """Out of features: a file for each split and kind of feature, see `features_name`."""
-    return Path("features") / arm
+def features_dir(arm: str, seed: int) -> Path:
+    """Return the folder of one encoder's features: a file for each split and kind, see `features_name`."""
+    return Path("features") / arm / f"{seed}"
 
 
 def features_name(kind: str, split: str) -> str:
@@ -53,9 +70,22 @@ def finetune_metrics(arm: str) -> Path:
     return Path("results/finetune") / f"{arm}.json"
 
 
-def finetune_dir(arm: str) -> Path:
-    """Out of finetune: predictions.csv, history.csv, encoder.safetensors, encoder.json, head.safetensors."""
-    return Path("results/finetune") / arm
+def finetune_dir(arm: str, seed: int) -> Path:
+    """Return the folder of one fine-tuned encoder; results/finetune/<arm> is the out of finetune.
+
+    It holds encoder.safetensors, encoder.json, head.safetensors, predictions.csv, history.csv, training.json.
+    """
+    return Path("results/finetune") / arm / f"{seed}"
+
+
+def augmented_dir(arm: str, seed: int) -> Path:
+    """Return the folder of linear heads trained on augmented images: predictions.csv, metrics.json."""
+    return Path("results/probe/linear_augmented") / arm / f"{seed}"
+
+
+def segmenter_dir(arm: str, seed: int) -> Path:
+    """Return the folder of one encoder fine-tuned to segment: overlaps.csv, metrics.json, training.json."""
+    return Path("results/segmentation") / arm / f"{seed}"
 
 
 def analysis_table(analysis: str, arm: str) -> Path:
@@ -138,14 +168,25 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(_rounded(value), indent=2, sort_keys=True) + "\n")
 
 
+def write_table(target: Path, table: "pd.DataFrame", *, seed: int | None = None) -> None:
+    """Write a table as CSV whose bytes depend on its numbers alone.
+
+    seed: of the training that the whole table is about, which becomes its first column; None: as it is
+    """
+    if seed is not None:
+        table = table.copy(deep=False)
+        table.insert(0, "seed", seed)
+    write_text(target, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path | str) -> str:
     """SHA-256 of a file's content, in hex."""
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -15,6 +15,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 DropPath = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seeds = Annotated[list[Seed], Field(min_length=1)]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]  # of matrix products; weights are always float32
 
 
 class ParamsError(StudyError):
@@ -114,6 +117,7 @@ class Pretrain(Section):
     warmup_epochs: NonNegative
     clip_grad: Positive | None
     drop_path: DropPath
+    precision: Precision
 
     @property
     def peak_lr(self) -> float:
@@ -234,8 +238,7 @@ class Arm(Section):
     """
 
     objective: Name
-    label: str | None = None
-    seed: int | None = None
+    seeds: Seeds | None = None  # of its trainings; null: those of the study
     cl_weight: Fraction | None = None
     mim_block: Positive | None = None  # a whole number: that block, from 1; else a share of the depth
     weights: str | None = None
@@ -255,6 +258,7 @@ class Arm(Section):
     warmup_epochs: NonNegative | None = None
     clip_grad: Positive | None = None
     drop_path: DropPath | None = None
+    precision: Precision | None = None
     width: Annotated[int, Field(ge=8)] | None = None
     depth: Count | None = None
     heads: Count | None = None
@@ -273,6 +277,10 @@ class Arm(Section):
             raise ValueError("objective imported needs weights, the path of a checkpoint, and its format")
         if self.objective != "imported" and (self.weights is not None or self.format is not None):
             raise ValueError("weights and format are for objective imported; every other arm is trained here")
+        if self.seeds is not None and self.objective == "imported":
+            raise ValueError("seeds are for arms that are trained here; an imported arm has one encoder")
+        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} must differ")
         if self.stop_epoch is not None and self.objective in ("random", "imported"):
             raise ValueError(f"stop_epoch is for arms that are trained here, not objective {self.objective}")
         return self
@@ -336,6 +344,7 @@ class LinearAugmented(Section):
     learning_rates: Annotated[list[Positive], Field(min_length=1)]
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     validation_fraction: Share
+    precision: Precision
 
     @property
     def peak_lr(self) -> float:
@@ -362,6 +371,7 @@ class Finetune(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")]
     clip_grad: Positive
+    precision: Precision
 
     @property
     def peak_lr(self) -> float:
@@ -439,14 +449,15 @@ class Runtime(Section):
     jobs: Count | None
     micro_batch: Count | None
     compile: bool
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     threads: Count | None
     workers: Annotated[int, Field(ge=0)]
     eval_batch_size: Count
 
 
 class Study(Section):
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Seed
+    seeds: Seeds
+    labels: dict[Name, Annotated[str, Field(min_length=1)]]
     data: Data
     vit: Vit
     pretrain: Pretrain
@@ -481,13 +492,16 @@ class Study(Section):
                 f"objectives.masked.mask_unit {self.objectives.masked.mask_unit} must divide the "
                 f"{grid} patches of a side"
             )
-        stops: dict[str, tuple[str, int | None]] = {}
-        for name, arm in self.arms.items():
-            first, stop_epoch = stops.setdefault(arm.label or f"arm {name}", (name, arm.stop_epoch))
-            if arm.stop_epoch != stop_epoch:
-                raise ValueError(
-                    f"arms.{name} and arms.{first} stop at different epochs: give them labels of their own"
-                )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} must differ")
+        for name in self.labels:
+            if name not in self.arms:
+                raise ValueError(f"labels: no arm {name!r}; there are: {', '.join(self.arms)}")
+        names: dict[str, str] = {}
+        for name in self.arms:
+            label = self.labels.get(name, name)
+            if (other := names.setdefault(label, name)) != name:
+                raise ValueError(f"labels: arms {other} and {name} are both called {label!r}")
         for name in self.linear_augmented.arms:
             if name not in self.arms:
                 raise ValueError(f"linear_augmented.arms: no arm {name!r}; there are: {', '.join(self.arms)}")

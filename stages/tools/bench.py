@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """
     params = load_params()
     runtime = params.runtime.model_copy(update={"compile": options.compile})
-    fabric = make_fabric(runtime)
+    fabric = make_fabric(runtime, precision=params.pretrain.precision)
     with images_of(options, params) as (split, mean, std):
         memory = PeakMemory(fabric.device)
         task = build_task(options, params)

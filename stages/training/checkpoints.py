@@ -1,27 +1,25 @@
 """State of a training on disk, so that a killed run goes on where it was."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stages.study.errors import StudyError
-from stages.study.paths import file_digest, scratch, write_text, writing
+from stages.study.paths import file_digest, write_text, writing
 
 
 class Checkpoints:
     """The checkpoints of one training, one file an epoch, the last two kept.
 
-    They lie in scratch/<stage>-<fingerprint>/, outside the outs that DVC deletes before it runs a stage. The
-    fingerprint names all that the result depends on, and each file holds that name too, so that one which was
-    copied here from elsewhere is told apart. The last one stays when the training has ended: running the same
-    training again then only reads it.
+    They lie in the training's folder of the store, outside the outs that DVC deletes before it runs a stage.
+    The folder is named after all that the result depends on, and each file holds that name too, so that one
+    copied there from elsewhere is told apart.
     """
 
-    def __init__(self, stage: str, fingerprint: str) -> None:
-        self.stage = stage
-        self.directory = scratch() / f"{stage}-{fingerprint}"
+    def __init__(self, stage: str, directory: Path) -> None:
+        self.stage = stage  # as progress lines call it
+        self.directory = directory
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the state after an epoch, whole or not at all, and drop all but the newest two.
@@ -51,13 +49,6 @@ class Checkpoints:
                 then = f"going on from {files[-1].name}" if files else "starting from the beginning"
                 print(f"{self.stage}: {path} {error}; set aside as {aside.name}, {then}", flush=True)
         return None
-
-    def finish(self) -> None:
-        """Mark this training as ended and drop earlier ended ones of the same stage."""
-        write_text(self.directory / "ended", "")
-        for other in self.directory.parent.glob(f"{self.stage}-{'?' * 16}"):
-            if other != self.directory and (other / "ended").exists():
-                shutil.rmtree(other)
 
     def _read(self, path: Path) -> dict[str, Any]:
         """The state in a file. Raises StudyError saying what is wrong with it."""

@@ -4,8 +4,9 @@ import logging
 import os
 import warnings
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 
+import timm
 import torch
 from lightning_fabric import Fabric
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from stages.encoders.vit import use_fused_attention
 from stages.study.device import pick_device, set_threads
-from stages.study.schema import Runtime
+from stages.study.schema import Precision, Runtime
 from stages.training.task import Task
 
 
-def make_fabric(runtime: Runtime) -> Fabric:
+def make_fabric(runtime: Runtime, *, precision: Precision) -> Fabric:
     """Fabric on the devices asked for, started: alone, or as one of several processes that train together.
 
     Started by torchrun or srun, the launcher says how many processes there are; else runtime.devices does,
@@ -35,7 +36,7 @@ def make_fabric(runtime: Runtime) -> Fabric:
         devices=per_node,
         num_nodes=nodes,
         strategy="ddp" if per_node * nodes > 1 else "auto",
-        precision=precision_of(runtime),
+        precision=precision,
     )
     fabric.launch()
     if fabric.device.type == "cuda":
@@ -90,22 +91,25 @@ def gather(rows: Tensor, *, fabric: Fabric) -> Tensor:
     return torch.cat(parts)
 
 
-def circumstances(runtime: Runtime) -> list[str]:
+def circumstances(runtime: Runtime, *, precision: Precision) -> list[str]:
     """The device and the precision of a training, in words."""
-    return [f"{pick_device(runtime)}", precision_of(runtime)]
+    return [f"{pick_device(runtime)}", precision]
 
 
-def precision_of(runtime: Runtime) -> Literal["bf16-mixed", "16-mixed", "32-true"]:
-    """The precision asked for, or the best one there is."""
-    return best_precision(runtime.accelerator) if runtime.precision == "auto" else runtime.precision
+def machine(fabric: Fabric, *, precision: Precision) -> dict[str, str]:
+    """What a training ran on, for its record: device, precision, versions."""
+    cuda = fabric.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(fabric.device) if cuda else fabric.device.type,
+        "precision": precision,
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+    }
 
 
-def best_precision(accelerator: str) -> Literal["bf16-mixed", "16-mixed", "32-true"]:
-    """bf16-mixed where the GPU or the processor that is asked for computes in bfloat16, 32-true elsewhere."""
-    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    # Processors without bfloat16 units emulate it, ten times slower than float32.
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+def launched() -> bool:
+    """Whether other processes train with this one, started by torchrun, srun or Fabric."""
+    return (_number("WORLD_SIZE") or _number("SLURM_NTASKS") or 1) > 1 or "LOCAL_RANK" in os.environ
 
 
 def plain_attention_is_faster(fabric: Fabric) -> bool:

@@ -170,8 +170,6 @@ def train(
         parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
         tell(fabric, f"{name}: epoch {epoch + 1}/{epochs}  {parts}")
         fabric.barrier()
-    if fabric.is_global_zero:
-        checkpoints.finish()
     return history
 
 

@@ -1,0 +1,135 @@
+"""An encoder with one linear layer on its mean patch token, which is fine-tuned end to end."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from timm.data.mixup import Mixup, mixup_target
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from stages.data.arrays import Manifest, Split, batches, in_order, normalize
+from stages.data.augment import random_resized_crop_flip
+from stages.encoders.vit import Architecture, save_encoder
+from stages.study.paths import read_json
+from stages.study.schema import Finetune
+from stages.study.seeds import Draws
+from stages.training.task import Task
+
+
+class Classifier(Task):
+    """An encoder with one linear layer on its mean patch token, for all label sets at once.
+
+    Several label sets of the same images (shape and texture) are trained as one problem over their
+    combinations, because mixup and label smoothing need one target; the combination's target is then summed
+    over the other sets, which is exact: both act linearly on targets.
+    """
+
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        *,
+        classes: list[int],
+        settings: Finetune,
+        manifest: Manifest,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        encoder.reset_classifier(sum(classes), global_pool="avg")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder.head = nn.Linear(encoder.embed_dim, sum(classes))
+            nn.init.trunc_normal_(encoder.head.weight, std=0.02)
+            nn.init.zeros_(encoder.head.bias)
+        self.encoder = encoder
+        self.classes = classes
+        self.settings = settings
+        self.manifest = manifest
+        self.mixup = None
+        if settings.mixup or settings.cutmix:
+            self.mixup = Mixup(
+                mixup_alpha=settings.mixup,
+                cutmix_alpha=settings.cutmix,
+                label_smoothing=settings.label_smoothing,
+                num_classes=int(np.prod(classes)),
+            )
+
+    def views(self, images: Tensor, joint: Tensor, *, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Crop, flip, normalise and mix a batch.
+
+        images: (B, 3, S, S) uint8; joint: (B,) class among the combinations of all label sets
+        returns: (B, 3, S, S) and soft targets (B, sum of classes)
+        """
+        images = random_resized_crop_flip(
+            images.float() / 255, scale_min=self.settings.crop_scale_min, draws=draws
+        )
+        images = normalize(255 * images, mean=self.manifest.mean, std=self.manifest.std)
+        joint = joint.to(images.device)
+        combinations = int(np.prod(self.classes))
+        if self.mixup is None:
+            soft = mixup_target(joint, combinations, lam=1.0, smoothing=self.settings.label_smoothing)
+        else:
+            # timm draws from numpy's global generator
+            np.random.seed(draws.seed())
+            even = len(images) // 2 * 2
+            images, soft = self.mixup(images[:even], joint[:even])
+        return images, self.marginals(soft.float())
+
+    def marginals(self, soft: Tensor) -> Tensor:
+        """(B, product of classes) targets of combinations to (B, sum of classes), each set summing to 1."""
+        soft = soft.reshape(len(soft), *self.classes)
+        axes = range(1, len(self.classes) + 1)
+        return torch.cat(
+            [
+                soft.sum(dim=[a for a in axes if a != axis]) if len(self.classes) > 1 else soft
+                for axis in axes
+            ],
+            dim=1,
+        )
+
+    def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Soft cross-entropy, averaged over label sets."""
+        logits = self.encoder(images).float()
+        losses = [
+            -(target * scores.log_softmax(dim=1)).sum(dim=1).mean()
+            for scores, target in zip(
+                logits.split(self.classes, dim=1), targets.split(self.classes, dim=1), strict=True
+            )
+        ]
+        return {"loss": torch.stack(losses).mean()}
+
+
+def joint_labels(split: Split, manifest: Manifest) -> Tensor:
+    """(n,) class of each image among the combinations of all label sets."""
+    classes = tuple(len(names) for names in manifest.labels.values())
+    labels = tuple(np.asarray(split.labels[name]) for name in manifest.labels)
+    return torch.from_numpy(np.ravel_multi_index(labels, classes))
+
+
+def save_classifier(directory: Path, task: Classifier, *, source: Path) -> None:
+    """Write the fine-tuned encoder, in the form of models/, and its head.
+
+    source: directory of the encoder that was fine-tuned
+    """
+    head = {name: value.detach().cpu().contiguous() for name, value in task.encoder.head.state_dict().items()}
+    save_file(head, directory / "head.safetensors")
+    about = read_json(source / "encoder.json")
+    vit, image_size = Architecture.model_validate(about.pop("vit")), about.pop("image_size")
+    task.encoder.reset_classifier(0, global_pool="avg" if vit.pooled_norm else "")
+    save_encoder(directory, task.encoder, vit=vit, image_size=image_size, about=about)
+
+
+@torch.no_grad()
+def predict(
+    task: Classifier, split: Split, manifest: Manifest, *, batch_size: int, device: torch.device
+) -> Tensor:
+    """Logits of all images of a split, in order, in float32. returns: (n, sum of classes)"""
+    task.to(device).eval()
+    order = in_order(np.arange(len(split.images)), batch_size=batch_size)
+    return torch.cat(
+        [
+            task.encoder(normalize(batch.to(device), mean=manifest.mean, std=manifest.std)).cpu()
+            for batch in batches(split.images, order)
+        ]
+    )

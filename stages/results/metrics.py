@@ -1,0 +1,44 @@
+"""The metrics of an arm: the mean over its seeds, and each seed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.05
+BOUNDED = ("accuracy", "miou")  # what `low` and `high` beside it are the interval of
+
+
+def over_seeds(metrics: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean of metrics over seeds in the structure of one of them, and each below `seeds`.
+
+    metrics: of each seed, nested as they are; numbers are averaged, what differs otherwise is left out
+
+    `low` and `high` are the ends of Student's 95 % interval over seeds where there are several; of one seed
+    they stay those over its images.
+    """
+    mean = _mean(list(metrics.values()))
+    return mean | {"seeds": {f"{seed}": of_seed for seed, of_seed in metrics.items()}}
+
+
+def _mean(values: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(values) == 1:
+        return dict(values[0])
+    mean: dict[str, Any] = {}
+    for key in values[0]:
+        parts = [value[key] for value in values if key in value]
+        if len(parts) < len(values):
+            continue
+        if all(isinstance(part, dict) for part in parts):
+            mean[key] = _mean(parts)
+        elif all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts):
+            mean[key] = parts[0] if len(set(parts)) == 1 else float(np.mean(parts))
+        elif all(part == parts[0] for part in parts):
+            mean[key] = parts[0]
+    bounded = next((key for key in BOUNDED if key in mean and "low" in mean), None)
+    if bounded is not None:
+        numbers = np.array([value[bounded] for value in values])
+        reach = stats.t.ppf(1 - LEVEL / 2, len(numbers) - 1) * numbers.std(ddof=1) / len(numbers) ** 0.5
+        mean |= {"low": float(numbers.mean() - reach), "high": float(numbers.mean() + reach)}
+    return mean

@@ -1,0 +1,101 @@
+"""One pre-training: an encoder, its objective, and what both leave in the store."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from stages.data.arrays import batches, normalize, open_split, read_manifest
+from stages.encoders.decoder import Decoder, save_decoder
+from stages.encoders.vit import build_encoder, save_encoder, share_positions
+from stages.study.lookup import find
+from stages.study.params import arm_of, recipe_of
+from stages.study.paths import write_table
+from stages.study.schema import Study
+from stages.study.seeds import Draws, derive
+from stages.study.store import Training
+from stages.training.checkpoints import Checkpoints
+from stages.training.devices import fit_to_device, machine
+from stages.training.loop import History, train
+
+
+def train_encoder(params: Study, name: str, seed: int, training: Training, fabric: Fabric) -> None:
+    """Train one encoder of an arm and keep it with its history in the store.
+
+    Raises StudyError if the loss stops being finite.
+    """
+    arm = arm_of(params, name)
+    vit, recipe = recipe_of(params, name)
+    objective_module = find("stages.objectives", arm.objective, function="build")
+    manifest = read_manifest()
+    image_size = params.data.image_size
+    origin: dict[str, Any] = {}
+    decoder: Decoder | None = None
+    if hasattr(objective_module, "published"):
+        encoder, vit, decoder, origin = objective_module.published(arm, image_size=image_size)
+    else:
+        encoder = build_encoder(
+            vit=vit, image_size=image_size, seed=derive(seed, "init"), drop_path=recipe.drop_path
+        )
+        share_positions(encoder)
+    # Only an objective that says so is ever shown a label.
+    supervised = getattr(objective_module, "USES_LABELS", False)
+    classes = {"classes": [len(names) for names in manifest.labels.values()]} if supervised else {}
+    task = objective_module.build(
+        encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"), **classes
+    )
+    history: History = []
+    epochs = (arm.stop_epoch or recipe.epochs) if task else 0
+    if task is not None:
+        fit_to_device(task, runtime=params.runtime, fabric=fabric)
+        split = open_split("train")
+        labels = torch.from_numpy(np.stack(list(split.labels.values()), axis=1))  # (n, label sets)
+
+        def inputs(images: Tensor, indices: np.ndarray, draws: Draws) -> tuple[Tensor, ...]:
+            known = {"labels": labels[indices].to(images.device)} if supervised else {}
+            return task.views(
+                images.float() / 255,
+                normalize=lambda view: normalize(255 * view, mean=manifest.mean, std=manifest.std),
+                draws=draws,
+                **known,
+            )
+
+        history = train(
+            task,
+            inputs=inputs,
+            batches=lambda epoch, order: batches(
+                split.images, order, workers=params.runtime.workers, pin_memory=fabric.device.type == "cuda"
+            ),
+            images=len(split.images),
+            recipe=recipe,
+            betas=(0.9, recipe.beta2),
+            layer_decay=None,
+            decay_all=recipe.decay_all,
+            stop_epoch=arm.stop_epoch,
+            min_lr=recipe.min_lr,
+            milestone=recipe.milestone if recipe.schedule == "multistep" else None,
+            weight_decay_end=recipe.weight_decay_end,
+            seed=derive(seed, "pretrain"),
+            fabric=fabric,
+            checkpoints=Checkpoints(f"pretrain {name} seed {seed}", training.directory),
+        )
+    if not fabric.is_global_zero:
+        return
+
+    def write(directory: Path) -> None:
+        about = {"objective": arm.objective, "seed": seed, "epochs": epochs}
+        save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
+        trained = getattr(task, "decoder", decoder)
+        if isinstance(trained, Decoder):  # of a masked autoencoder
+            save_decoder(directory, trained)
+        columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
+        table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
+        write_table(directory / "history.csv", table, seed=seed)
+        if gradients := getattr(task, "gradients", []):  # how the two losses of a hybrid agree
+            write_table(directory / "gradients.csv", pd.DataFrame(gradients), seed=seed)
+
+    training.keep(write, seed=seed, **machine(fabric, precision=recipe.precision))
