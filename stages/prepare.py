@@ -1,4 +1,4 @@
-"""Stage prepare: decode or draw the images once into the memory-mapped arrays of data/."""
+"""Stage prepare: decode or draw the images once into the memory-mapped arrays of data/prepared/."""
 
 import os
 import warnings
@@ -24,12 +24,12 @@ from stages.study.schema import Data
 
 
 def main() -> None:
-    """Prepare data/ as params.yaml says."""
+    """Prepare data/prepared/ as params.yaml says."""
     run("prepare", prepare, writes=DATA)
 
 
 def prepare() -> str:
-    """Write data/ and say what it holds.
+    """Write data/prepared/ and say what it holds.
 
     Raises StudyError if the source is missing, broken, or has too many unreadable images.
     """

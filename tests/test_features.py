@@ -56,11 +56,11 @@ def test_files_hold_the_images_that_they_name(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     counts = {"train": 50, "test": 25}
     for split, rows in counts.items():
-        writer = SplitWriter(project / "data" / split, rows=rows, image_size=16, labels=["kind"])
+        writer = SplitWriter(project / "data/prepared" / split, rows=rows, image_size=16, labels=["kind"])
         images = rng.integers(256, size=(rows, 16, 16, 3), dtype=np.uint8)
         writer.put(np.arange(rows), images=images, kind=np.zeros(rows, dtype=np.int64))
         writer.close()
-    write_manifest(project / "data", source="here", image_size=16, labels={"kind": ["one"]})
+    write_manifest(project / "data/prepared", source="here", image_size=16, labels={"kind": ["one"]})
     for arm, seed in (("cl", 0), ("mim", 1)):
         encoder = build_encoder(vit=VIT, image_size=16, seed=seed).eval()
         save_encoder(model_dir(arm), encoder, vit=VIT, image_size=16, about={})

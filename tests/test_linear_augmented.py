@@ -36,10 +36,10 @@ def study(tmp_path, monkeypatch):
         images[np.arange(count), :, :, colour] += 120
         images[side == 0, :, :8] += 60
         images[side == 1, :, 8:] += 60
-        writer = SplitWriter(project / "data" / split, rows=count, image_size=16, labels=list(NAMES))
+        writer = SplitWriter(project / "data/prepared" / split, rows=count, image_size=16, labels=list(NAMES))
         writer.put(np.arange(count), images=images, colour=colour, side=side)
         writer.close()
-    write_manifest(project / "data", source="here", image_size=16, labels=NAMES)
+    write_manifest(project / "data/prepared", source="here", image_size=16, labels=NAMES)
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})
     return project
@@ -94,7 +94,7 @@ def test_heads_and_rates_are_chosen_on_training_images_that_no_head_saw(study, m
     assert len({tuple(epoch) for epoch in epochs}) == 8  # in another order each time
     assert sorted([*epochs[0], *held_out]) == list(range(60)) and len(held_out) == 12
     assert test == list(range(40))
-    colours = np.load(study / "data/train/colour.npy")
+    colours = np.load(study / "data/prepared/train/colour.npy")
     assert asked[0] == colours[held_out].tolist()
 
 

@@ -1,4 +1,4 @@
-"""The stage as it is run: from params.yaml to data/."""
+"""The stage as it is run: from params.yaml to data/prepared/."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def study(tmp_path, monkeypatch):
     return configure
 
 
-def contents(directory="data"):
+def contents(directory="data/prepared"):
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in sorted(Path(directory).rglob("*"))
@@ -109,7 +109,7 @@ def test_a_folder_and_a_tar_of_it_are_the_same(study):
     for source in ("images", "images.tar", "images.tgz"):
         study(source=source, max_unreadable=0.2)
         prepare()
-        manifest = json.loads(Path("data/manifest.json").read_text())
+        manifest = json.loads(Path("data/prepared/manifest.json").read_text())
         assert manifest.pop("source") == source
         assert [name.endswith("b/broken.png") for name in manifest.pop("unreadable")] == [True]
         found.append((manifest, {name: data for name, data in contents().items() if name.endswith("npy")}))
@@ -138,7 +138,7 @@ def test_unreadable_images_are_left_out_and_listed(study):
     write_folder(Path("images"), class_files(prefix="train/") | class_files(prefix="val/", count=2) | ODD)
     study(source="images", max_unreadable=0.2)
     assert prepare() == (
-        "14 train and 4 test images of images, 16 px; 3 unreadable (listed in data/manifest.json)"
+        "14 train and 4 test images of images, 16 px; 3 unreadable (listed in data/prepared/manifest.json)"
     )
     manifest = read_manifest()
     assert manifest.unreadable == ["train/cat/cut.jpg", "train/cat/empty.png", "train/cat/text.png"]
@@ -176,7 +176,7 @@ def test_a_failure_leaves_the_data_there_was(study):
     with pytest.raises(StudyError):
         prepare()
     assert contents() == before
-    assert not list(Path().glob(".data*"))
+    assert not list(Path().rglob(".prepared*"))
 
 
 def test_a_mistake_is_one_line_and_code_2(study, capsys):
@@ -204,7 +204,7 @@ def test_as_dvc_runs_it(study):
     assert done.returncode == 0, done.stderr
     begun, ended = done.stdout.splitlines()
     assert begun == "prepare" and ended.startswith("prepare · done in ")
-    assert ended.endswith(" s · 8 train and 2 test images of images, 16 px · data")
+    assert ended.endswith(" s · 8 train and 2 test images of images, 16 px · data/prepared")
     assert done.stderr == ""  # no progress bar where nobody watches, no warnings
     assert read_manifest().labels == {"class": ["cat", "dog"]}
 

@@ -23,11 +23,12 @@ def truth(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     labels = {"train": rng.integers(3, size=200), "test": rng.integers(3, size=90)}
     for split, kinds in labels.items():
-        writer = SplitWriter(project / "data" / split, rows=len(kinds), image_size=4, labels=["kind"])
+        folder = project / "data/prepared" / split
+        writer = SplitWriter(folder, rows=len(kinds), image_size=4, labels=["kind"])
         images = np.zeros((len(kinds), 4, 4, 3), dtype=np.uint8)
         writer.put(np.arange(len(kinds)), images=images, kind=kinds)
         writer.close()
-    write_manifest(project / "data", source="here", image_size=4, labels={"kind": NAMES})
+    write_manifest(project / "data/prepared", source="here", image_size=4, labels={"kind": NAMES})
     features_dir("cl").mkdir(parents=True)
     return {split: torch.from_numpy(kinds) for split, kinds in labels.items()}
 

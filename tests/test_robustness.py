@@ -38,7 +38,7 @@ def study(tmp_path, monkeypatch):
     for split, count in (("train", 90), ("test", 30)):
         labels = {name: rng.integers(3, size=count) for name in NAMES}
         writer = SplitWriter(
-            project / "data" / split, rows=count, image_size=16, labels=list(NAMES), masks=["masks"]
+            project / "data/prepared" / split, rows=count, image_size=16, labels=list(NAMES), masks=["masks"]
         )
         images = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
         masks = rng.integers(0, 2, (count, 16, 16)).astype(bool)
@@ -47,7 +47,7 @@ def study(tmp_path, monkeypatch):
         features_dir("cl").mkdir(parents=True, exist_ok=True)
         features = {key: torch.randn(count, 16) for key in ("cls", "mean")} | {"image": torch.arange(count)}
         save_file(features, features_dir("cl") / features_name("pooled", split))
-    manifest = write_manifest(project / "data", source="here", image_size=16, labels=NAMES)
+    manifest = write_manifest(project / "data/prepared", source="here", image_size=16, labels=NAMES)
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})
     task = Classifier(

@@ -37,7 +37,7 @@ def make(tmp_path, monkeypatch, *, masks):
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     for split, count in (("train", 64), ("test", 20)):
         writer = SplitWriter(
-            project / "data" / split, rows=count, image_size=16, labels=list(NAMES), masks=masks
+            project / "data/prepared" / split, rows=count, image_size=16, labels=list(NAMES), masks=masks
         )
         labels = {name: rng.integers(2, size=count) for name in NAMES}
         objects = np.zeros((count, 16, 16), dtype=bool)
@@ -54,7 +54,7 @@ def make(tmp_path, monkeypatch, *, masks):
         seen = frozen_features(encoder.eval(), torch.from_numpy(images).permute(0, 3, 1, 2).float() / 128 - 1)
         tokens = seen["tokens"] | {"image": torch.arange(count)}
         save_file(tokens, features_dir("cl") / features_name("tokens", split))
-    write_manifest(project / "data", source="here", image_size=16, labels=NAMES)
+    write_manifest(project / "data/prepared", source="here", image_size=16, labels=NAMES)
     save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})
 
 

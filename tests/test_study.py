@@ -166,7 +166,7 @@ def test_the_same_study_has_the_same_bytes(study, tmp_path):
     shutil.rmtree(project / "scratch")  # the states of its trainings
     files = [
         path.relative_to(project)
-        for folder in ("data", "models/cl", "features/cl", "results")
+        for folder in ("data/prepared", "models/cl", "features/cl", "results")
         for path in (project / folder).rglob("*")
         if path.is_file() and path.name != ".gitignore"
     ]
@@ -183,7 +183,7 @@ def test_the_same_study_has_the_same_bytes(study, tmp_path):
         "compare",
         "decide",
     )  # pages have tests of their own
-    for folder in ("data", "models/cl", "features/cl", "results/finetune/cl"):
+    for folder in ("data/prepared", "models/cl", "features/cl", "results/finetune/cl"):
         shutil.rmtree(project / folder)
     with forked_python(hash_seed=1) as python:
         for words in again:

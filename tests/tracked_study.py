@@ -99,7 +99,7 @@ def make_out(root: Path, path: str, seen: dict[str, Any]) -> dict[str, Any]:
         out.mkdir(exist_ok=True)
         (out / "history.csv").write_text("epoch,loss,lr\n0,2.5,0.1\n1,1.5,0.05\n")
         (out / "figure.png").write_bytes(b"PNG")
-        if path == "data":
+        if path == "data/prepared":
             about = {
                 "source": "path/to/images",
                 "splits": {"train": {"images": 8}},

@@ -1,10 +1,11 @@
 """The images on disk, decoded once: memory-mapped arrays with a manifest, and their loader.
 
-data/manifest.json
-data/{train,test}/images.npy    uint8 (n, H, W, 3)
-data/{train,test}/<label>.npy   int64 (n,), one file per label set: `class`, or `shape` and `texture`
-data/{train,test}/masks.npy     bool (n, H, W), the pixels of the object, where the source knows them
-data/{train,test}/ignored.npy   bool (n, H, W), pixels that are neither object nor not, in masks from files
+In data/prepared/:
+manifest.json
+{train,test}/images.npy    uint8 (n, H, W, 3)
+{train,test}/<label>.npy   int64 (n,), one file per label set: `class`, or `shape` and `texture`
+{train,test}/masks.npy     bool (n, H, W), the pixels of the object, where the source knows them
+{train,test}/ignored.npy   bool (n, H, W), pixels that are neither object nor not, in masks from files
 """
 
 import mmap
@@ -42,7 +43,7 @@ class SplitSummary(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What data/ holds."""
+    """What data/prepared/ holds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     source: str  # data.source as params.yaml has it
@@ -57,7 +58,7 @@ class Manifest(BaseModel):
 
 
 def read_manifest(directory: Path = DATA) -> Manifest:
-    """What data/ holds.
+    """What data/prepared/ holds.
 
     Raises StudyError if it is missing or not readable.
     """

@@ -14,7 +14,7 @@ FINE_TUNED = "fine-tuned"
 AUGMENTED = "linear, augmented"  # of the arms that are probed so
 CLAIMS = Path("results/claims.json")
 SPECIFICATIONS = Path("results/specifications.csv")
-MANIFEST = Path("data/manifest.json")
+MANIFEST = Path("data/prepared/manifest.json")
 
 
 def accuracies(arms: Arms, *, probes: Iterable[str], augmented: Collection[str] = ()) -> pd.DataFrame:

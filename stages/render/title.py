@@ -27,7 +27,7 @@ SHAPES = {
 def title_block(study: Study, manifest: dict[str, Any], *, inks: dict[str, Ink]) -> str:
     """The facts of a study as a list, for the head of the page.
 
-    manifest: data/manifest.json
+    manifest: data/prepared/manifest.json
     """
     rows = {
         "Study": unbroken(_study(study)),

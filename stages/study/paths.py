@@ -16,7 +16,7 @@ from stages.study.errors import StudyError
 if TYPE_CHECKING:
     import pandas as pd
 
-DATA = Path("data")
+DATA = Path("data/prepared")
 COMPARISON = Path("results/comparison.csv")  # out of compare: how alike the blocks of all arms are
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10, help="timed steps; the median counts")
     parser.add_argument(
-        "--data", type=Path, help="data/ of a study, or a folder or tar of images; none: noise"
+        "--data", type=Path, help="data/prepared/ of a study, or a folder or tar of images; none: noise"
     )
     parser.add_argument("--compile", action="store_true", help="with torch.compile")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")

@@ -212,7 +212,7 @@ def content(dep: Output, *, contents: Contents) -> HashInfo | None:
         if not within:
             return dep.get_hash() if dep.exists else None
         path, info = next(iter(within.items()))
-        if dep.fs_path.startswith(path + os.sep):  # part of an out, such as data/manifest.json
+        if dep.fs_path.startswith(path + os.sep):  # part of an out, such as data/prepared/manifest.json
             parts = Path(dep.fs_path).relative_to(path).parts
             return dict(Tree.load(dep.repo.cache.local, info).iteritems())[parts][1]
         return joined(dep, within)

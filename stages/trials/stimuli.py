@@ -60,4 +60,6 @@ def known_classes(asked: Stimuli, manifest: Manifest, *, where: str) -> tuple[st
         if set(asked.classes.values()) <= set(names):
             return labels, {theirs: names.index(ours) for theirs, ours in asked.classes.items()}
     unknown = set(asked.classes.values()) - {name for names in manifest.labels.values() for name in names}
-    raise StudyError(f"{where}.classes: the data have no class {some(unknown)}; see data/manifest.json")
+    raise StudyError(
+        f"{where}.classes: the data have no class {some(unknown)}; see data/prepared/manifest.json"
+    )

@@ -78,7 +78,7 @@ def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int 
     for number, (name, arm) in enumerate(params["arms"].items()):
         write_arm(folder, name, arm["objective"], seed=number, images=images, blocks=blocks, heads=heads)
     write_csv(folder / "results/comparison.csv", comparison(list(params["arms"]), blocks=blocks))
-    write_json(folder / "data/manifest.json", manifest())
+    write_json(folder / "data/prepared/manifest.json", manifest())
     write_json(folder / "results/claims.json", claims())
     write_csv(folder / "results/specifications.csv", specifications())
     return folder

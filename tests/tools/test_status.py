@@ -70,7 +70,7 @@ def whole(tmp_path_factory):
         entry = group.get("do", group)
         metrics = [path for metric in entry.get("metrics", []) for path in metric]
         outs = ",".join([*entry.get("outs", []), *metrics])
-        made = ("data", "models", "features", "results/analysis", "results/probe", "results/c", "reports")
+        made = ("data/", "models", "features", "results/analysis", "results/probe", "results/c", "reports")
         reads = [dep for dep in entry["deps"] if dep.startswith(made)]
         code = [dep for dep in entry["deps"] if dep in ("stages/objectives/masked.py", f"stages/{name}.py")]
         entry["deps"] = [*reads, *code]
