@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from stages.study.schema import Arm, ParamsError, Pretrain, Section, Study, Vit
+from stages.study.documents import read_yaml
+from stages.study.errors import ParamsError
+from stages.study.names import refuse_lost_names
+from stages.study.schema import Arm, Pretrain, Section, Study, Vit
 
 
 def load_params(path: Path = Path("params.yaml"), *, stage: str | None = None, **chosen: str) -> Study:
@@ -28,6 +30,7 @@ def validate(values: Any, *, where: str = "params.yaml") -> Study:
 
     Raises ParamsError: one line with the key, the value and what is allowed.
     """
+    refuse_lost_names(values, where=where)
     try:
         return Study.model_validate(values)
     except ValidationError as error:
@@ -125,35 +128,6 @@ def overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
         if key in section.model_fields
         and (value is not None or (key in nullable and key in arm.model_fields_set))
     }
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file.
-
-    Raises ParamsError with the place of a syntax error or of a key given twice, or if the file is missing.
-    """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: not found; run from the root of the project") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        raise ParamsError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
-
-
-class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that is given twice, as DVC does; PyYAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _only(section: Any, paths: list[str]) -> Any:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.study.errors import StudyError
+from stages.study.errors import ParamsError
+from stages.study.names import Name
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -14,14 +15,9 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 DropPath = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]  # of matrix products; weights are always float32
-
-
-class ParamsError(StudyError):
-    """A value of params.yaml is wrong, or a stage reads one that dvc.yaml does not declare for it."""
 
 
 class Section(BaseModel):

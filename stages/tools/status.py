@@ -39,6 +39,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.study.command import exit_with
+from stages.study.documents import read_text
 from stages.study.errors import StudyError
 from stages.study.params import load_params, read_yaml
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
@@ -79,6 +80,8 @@ def status(*, as_json: bool = False) -> str:
     Raises StudyError if params.yaml is not valid or there is no DVC project.
     """
     params = load_params()
+    if Path("dvc.lock").is_file():
+        read_text(Path("dvc.lock"))  # DVC would only say that its structure is corrupted
     rows = with_timings(patiently(rows_of), read_runs())
     at_once = 1
     if any(row.seconds for row in rows):  # else there is nothing to add up

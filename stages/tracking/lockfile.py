@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
 from stages.study.schema import Study
 
@@ -55,8 +54,7 @@ def read_lock(path: Path = Path("dvc.lock")) -> dict[str, Any]:
     """
     if not path.exists():
         raise StudyError(f"{path}: not found, so there are no results yet; run `dvc repro` first")
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, and dvc.lock is long
-    return (yaml.load(path.read_text(encoding="utf-8"), Loader=fast) or {}).get("stages", {})
+    return (read_yaml(path) or {}).get("stages", {})
 
 
 def stage_addresses(graph: dict[str, Any], study: Study) -> list[str]:
@@ -107,9 +105,7 @@ def flat(values: Any, at: str = "") -> dict[str, Any]:
     if isinstance(values, dict):
         nested = (flat(value, f"{at}.{name}" if at else str(name)) for name, value in values.items())
         return {name: value for part in nested for name, value in part.items()}
-    # YAML 1.2, which DVC writes, takes 1e-05 for a number; PyYAML reads it as text.
-    number = isinstance(values, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", values)
-    return {at: float(values) if number else values}
+    return {at: values}
 
 
 def digest(value: Any) -> str:

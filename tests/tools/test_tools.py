@@ -86,7 +86,7 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, tool):
     done = tool("check")
     line = text.count("\n") + 2
     assert done.returncode == 2
-    assert done.stderr == f"check: params.yaml line {line}: not YAML: the key 'seed' is given twice\n"
+    assert done.stderr == f'check: params.yaml line {line}: not YAML: found duplicate key "seed"\n'
 
 
 @pytest.mark.parametrize("text", ["", "seed: 0\nseed: 1\n", "seed: [\n"])
