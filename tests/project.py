@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 INTERPRETER = Path(sys.executable).parent  # the folder of this `python` and the commands beside it
 
 TOY: dict[str, Any] = {
+    "seeds": [0],
     "data": {"image_size": 16, "shapes_textures": {"train_images": 96, "test_images": 40}},
     "vit": {"width": 16, "depth": 2, "heads": 2},
     "pretrain": {"epochs": 2, "batch_size": 32},

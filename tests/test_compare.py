@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from stages.compare import compare, unit_kernel
-from stages.study.paths import COMPARISON, features_dir, features_name
+from stages.study.paths import COMPARISON, features_dir, features_name, model_dir
 from tests.project import copy_project
 
 
@@ -44,8 +44,11 @@ def test_every_pair_of_blocks_of_every_pair_of_arms_is_there(tmp_path, monkeypat
     blocks = {"random": 12, "cl": 3, "mim": 3, "hybrid": 3}
     for arm, count in blocks.items():
         features = {f"{block}": torch.randn(10, 4, generator=generator) for block in range(count)}
-        features_dir(arm).mkdir(parents=True)
-        save_file(features | {"image": torch.arange(10)}, features_dir(arm) / features_name("blocks", "test"))
+        features_dir(arm, 0).mkdir(parents=True)
+        model_dir(arm, 0).mkdir(parents=True)
+        save_file(
+            features | {"image": torch.arange(10)}, features_dir(arm, 0) / features_name("blocks", "test")
+        )
     compare()
     table = pd.read_csv(COMPARISON)
     assert len(table) == sum(blocks.values()) ** 2

@@ -63,13 +63,13 @@ def test_files_hold_the_images_that_they_name(tmp_path, monkeypatch):
     write_manifest(project / "data/prepared", source="here", image_size=16, labels={"kind": ["one"]})
     for arm, seed in (("cl", 0), ("mim", 1)):
         encoder = build_encoder(vit=VIT, image_size=16, seed=seed).eval()
-        save_encoder(model_dir(arm), encoder, vit=VIT, image_size=16, about={})
-        extract(arm)
+        save_encoder(model_dir(arm, 0), encoder, vit=VIT, image_size=16, about={})
+        extract(arm, out=features_dir(arm, 0).parent)
 
     encoder = build_encoder(vit=VIT, image_size=16, seed=0).eval()
     for split, rows in counts.items():
         files = {
-            kind: load_file(features_dir("cl") / features_name(kind, split))
+            kind: load_file(features_dir("cl", 0) / features_name(kind, split))
             for kind in ("pooled", "blocks", "tokens")
         }
         numbers = {kind: features.pop("image") for kind, features in files.items()}
@@ -83,7 +83,7 @@ def test_files_hold_the_images_that_they_name(tmp_path, monkeypatch):
         for kind, features in files.items():
             for key, values in features.items():
                 torch.testing.assert_close(values, expected[kind][key][numbers[kind]], rtol=1e-3, atol=1e-3)
-        others = load_file(features_dir("mim") / features_name("tokens", split))
+        others = load_file(features_dir("mim", 0) / features_name("tokens", split))
         assert torch.equal(others["image"], numbers["tokens"])
         assert not torch.equal(others["patches"], files["tokens"]["patches"])
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from stages.data.randaugment import randaugmented
 from stages.encoders.vit import build_encoder
-from stages.finetune import Classifier, joint_labels, randaugmented
+from stages.heads.classifier import Classifier, joint_labels
 from stages.study.params import load_params
 from stages.study.schema import Vit
 from stages.study.seeds import Draws

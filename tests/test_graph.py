@@ -151,7 +151,7 @@ def test_imports_run_downwards():
     order = ["study", "data", "encoders", "training", "objectives", "probes", "analyses", "claims", "render"]
     level = {room: index for index, room in enumerate(order)} | {"encoders": 1, "tracking": 1}
     level |= {room: 4 for room in ("corruptions", "objectives", "probes", "analyses", "claims", "render")}
-    level["trials"] = 5
+    level |= {"trials": 5, "heads": 5, "results": 1}
     for path in (ROOT / "stages").rglob("*.py"):
         if path.name == "__init__.py" or path.parent.name in ("stages", "tools"):
             continue

@@ -1,17 +1,19 @@
 """The stage that probes augmented images, whole and on a tiny data set."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from stages import linear_augmented as stage
 from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.vit import build_encoder, save_encoder
+from stages.heads import augmenting
 from stages.probes.augmented import Heads
 from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.study.paths import model_dir, probe_metrics, probe_predictions, read_json
+from stages.study.paths import augmented_dir, model_dir, probe_metrics, probe_predictions, read_json
 from stages.study.schema import Vit
 from stages.training import loop
 from tests.project import copy_project, edit
@@ -25,7 +27,7 @@ NAMES = {"colour": ["red", "green", "blue"], "side": ["left", "right"]}
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A project whose images tell their colour and which side is bright, and an untrained arm."""
-    changes = {"linear_augmented": SETTINGS, "runtime": {"precision": "32-true"}}
+    changes = {"linear_augmented": SETTINGS}
     project = copy_project(tmp_path / "study", changes=changes)
     monkeypatch.chdir(project)
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -41,7 +43,7 @@ def study(tmp_path, monkeypatch):
         writer.close()
     write_manifest(project / "data/prepared", source="here", image_size=16, labels=NAMES)
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
-    save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})
+    save_encoder(model_dir("cl", 0), encoder, vit=VIT, image_size=16, about={"seed": 0})
     return project
 
 
@@ -76,7 +78,7 @@ def test_it_learns_and_says_what_it_chose(study):
 
 def test_heads_and_rates_are_chosen_on_training_images_that_no_head_saw(study, monkeypatch):
     asked, seen = [], []
-    choose, batches = stage.choose, stage.batches
+    choose, batches = augmenting.choose, augmenting.batches
 
     def spying_choice(validation, labels, **kinds):
         asked.append(labels.tolist())
@@ -86,8 +88,8 @@ def test_heads_and_rates_are_chosen_on_training_images_that_no_head_saw(study, m
         seen.append(np.concatenate(list(order)).tolist())
         return batches(images, order, **how)
 
-    monkeypatch.setattr(stage, "choose", spying_choice)
-    monkeypatch.setattr(stage, "batches", spying_batches)
+    monkeypatch.setattr(augmenting, "choose", spying_choice)
+    monkeypatch.setattr(augmenting, "batches", spying_batches)
     stage.linear_augmented("cl")
     *epochs, held_out, test = seen
     assert len(epochs) == 8 and all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs)
@@ -116,12 +118,12 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(study, monkeypatch):
     stage.linear_augmented("cl")
     expected = written()
     edit(study, {"linear_augmented": {"arms": ["cl", "mim"]}})  # what other arms do is no matter
-    before = sorted(path.name for path in (study / "scratch").iterdir())
+    before = sorted(path.name for path in (study / "scratch/trainings").iterdir())
     stage.linear_augmented("cl")
     assert written() == expected
-    assert sorted(path.name for path in (study / "scratch").iterdir()) == before
-    for folder in (study / "scratch").glob("linear_augmented-*"):
-        folder.rename(study / "away")
+    assert sorted(path.name for path in (study / "scratch/trainings").iterdir()) == before
+    (study / "scratch").rename(study / "away")
+    shutil.rmtree(augmented_dir("cl", 0))
     steps, take_step = iter(range(100)), loop.take_step
 
     def stopping(*words, **more):
@@ -137,20 +139,32 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(study, monkeypatch):
     assert written() == expected
 
 
-def test_another_seed_of_the_arm_augments_otherwise(study):
-    stage.linear_augmented("cl")
-    weights = torch.load(next((study / "scratch").glob("*/epoch-00008.pt")))["state"]["task"]["heads.0"]
+def test_another_seed_of_the_arm_augments_otherwise(study, monkeypatch):
+    shown = []
+    views = Heads.views
+
+    def spying(self, *words, draws, **more):
+        seen = views(self, *words, draws=draws, **more)
+        shown.append(seen[0].sum().item())
+        return seen
+
+    monkeypatch.setattr(Heads, "views", spying)
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
-    save_encoder(model_dir("mim"), encoder, vit=VIT, image_size=16, about={"seed": 1})
-    edit(study, {"linear_augmented": {"arms": ["mim"]}})
-    stage.linear_augmented("mim")
-    (other,) = (study / "scratch").glob("linear_augmented-mim-*/epoch-00008.pt")
-    assert not torch.equal(torch.load(other)["state"]["task"]["heads.0"], weights)
+    save_encoder(model_dir("cl", 1), encoder, vit=VIT, image_size=16, about={"seed": 1})
+    stage.linear_augmented("cl")
+    assert len(shown) == 16 and not set(shown[:8]) & set(shown[8:])
+    table = pd.read_csv(probe_predictions(stage.NAME, "cl"))
+    assert table["seed"].unique().tolist() == [0, 1]
+    metrics = read_json(probe_metrics(stage.NAME, "cl"))
+    of_seeds = [metrics["seeds"][seed]["labels"]["side"]["accuracy"] for seed in ("0", "1")]
+    assert metrics["labels"]["side"]["accuracy"] == pytest.approx(np.mean(of_seeds), abs=1e-5)
 
 
 def test_mistakes_are_one_line(study):
     edit(study, {"linear_augmented": {"batch_size": 64}})
-    with pytest.raises(StudyError, match="linear_augmented-cl: batch_size 64 is more than the 48 training"):
+    with pytest.raises(
+        StudyError, match="linear_augmented cl seed 0: batch_size 64 is more than the 48 training"
+    ):
         stage.linear_augmented("cl")
     edit(study, {"linear_augmented": {"arms": ["cl", "nobody"]}})
     with pytest.raises(StudyError, match=r"linear_augmented\.arms: no arm 'nobody'; there are: random, cl"):

@@ -24,18 +24,20 @@ def uninterrupted(prepared):
     done = succeed(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed" not in done.stdout
     assert done.stdout.count("epoch ") >= 4
-    return {path.name: path.read_bytes() for path in (prepared / "models/hybrid").iterdir()}
+    return {path.name: path.read_bytes() for path in (prepared / "models/hybrid/0").iterdir()}
 
 
 def test_the_encoder_and_its_history_are_written(uninterrupted):
-    assert set(uninterrupted) == {"encoder.safetensors", "encoder.json", "history.csv", "gradients.csv"}
+    assert set(uninterrupted) == {
+        *("encoder.safetensors", "encoder.json", "history.csv", "gradients.csv", "training.json")
+    }
     header, *rows = uninterrupted["history.csv"].decode().splitlines()
-    assert header.split(",")[:4] == ["epoch", "loss", "contrastive", "masked"]
+    assert header.split(",")[:5] == ["seed", "epoch", "loss", "contrastive", "masked"]
     assert len(rows) == 4
     header, *rows = uninterrupted["gradients.csv"].decode().splitlines()
-    assert header == "epoch,block,cosine,norm_cl,norm_mim"
-    assert [row.split(",")[:2] for row in rows] == [[e, b] for e in "1234" for b in "12"]
-    assert all(-1 <= float(row.split(",")[2]) <= 1 for row in rows)
+    assert header == "seed,epoch,block,cosine,norm_cl,norm_mim"
+    assert [row.split(",")[:3] for row in rows] == [["0", e, b] for e in "1234" for b in "12"]
+    assert all(-1 <= float(row.split(",")[3]) <= 1 for row in rows)
 
 
 def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterrupted, tmp_path):
@@ -47,7 +49,7 @@ def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterru
         repro, cwd=project, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while not list(project.glob("scratch/pretrain-hybrid-*/epoch-00002.pt")):
+    while not list(project.glob("scratch/trainings/*/epoch-00002.pt")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -57,7 +59,7 @@ def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterru
     done = run_in(project, *repro)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resumed at epoch" in done.stdout
-    assert {path.name: path.read_bytes() for path in (project / "models/hybrid").iterdir()} == uninterrupted
+    assert {path.name: path.read_bytes() for path in (project / "models/hybrid/0").iterdir()} == uninterrupted
 
 
 def test_the_supervised_arm_is_given_the_labels(prepared, tmp_path):
@@ -65,25 +67,27 @@ def test_the_supervised_arm_is_given_the_labels(prepared, tmp_path):
     shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
     edit(project, {"arms": {"supervised": {"objective": "supervised"}}})
     forked(project, "pretrain", "--arm", "supervised")
-    _, *rows = (project / "models/supervised/history.csv").read_text().splitlines()
-    losses = [float(row.split(",")[1]) for row in rows]
+    _, *rows = (project / "models/supervised/0/history.csv").read_text().splitlines()
+    losses = [float(row.split(",")[2]) for row in rows]
     assert 2.5 > losses[0] > losses[-1]  # from about log 10, the loss of guessing, down
 
 
-def test_run_again_unchanged_it_only_reads_its_last_state(prepared, uninterrupted):
+def test_run_again_unchanged_it_only_collects_what_the_store_has(prepared, uninterrupted):
     shutil.rmtree(prepared / "models")
     # What this arm does not depend on may change, such as its label.
-    edit(prepared, {"arms": {"hybrid": {"label": "Both"}}})
+    edit(prepared, {"labels": {"hybrid": "Both"}})
     done = forked(prepared, "pretrain", "--arm", "hybrid")
-    assert "resumed at epoch 4/4" in done.stdout and "epoch 4/4  loss" not in done.stdout
-    assert {path.name: path.read_bytes() for path in (prepared / "models/hybrid").iterdir()} == uninterrupted
+    assert "epoch" not in done.stdout
+    assert {
+        path.name: path.read_bytes() for path in (prepared / "models/hybrid/0").iterdir()
+    } == uninterrupted
 
 
 def test_a_changed_weight_is_another_training(prepared, uninterrupted):
     edit(prepared, {"arms": {"hybrid": {"cl_weight": 0.5}}})
     done = forked(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed" not in done.stdout
-    weights = (prepared / "models/hybrid/encoder.safetensors").read_bytes()
+    weights = (prepared / "models/hybrid/0/encoder.safetensors").read_bytes()
     assert weights != uninterrupted["encoder.safetensors"]
     edit(prepared, {"arms": {"hybrid": {"cl_weight": 0.2}}})
 
@@ -97,10 +101,10 @@ def test_the_random_arm_is_the_initialisation_of_all(prepared):
 
     forked(prepared, "pretrain", "--arm", "random")
     params = load_params(prepared / "params.yaml")
-    start = build_encoder(vit=params.vit, image_size=16, seed=derive(params.seed, "init"))
-    for name, value in load_encoder(prepared / "models/random").state_dict().items():
+    start = build_encoder(vit=params.vit, image_size=16, seed=derive(0, "init"))
+    for name, value in load_encoder(prepared / "models/random/0").state_dict().items():
         assert torch.equal(value, start.state_dict()[name])
-    assert (prepared / "models/random/history.csv").read_text() == "epoch,loss,grad_norm,lr\n"
+    assert (prepared / "models/random/0/history.csv").read_text() == "seed,epoch,loss,grad_norm,lr\n"
 
 
 def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):

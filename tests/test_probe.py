@@ -8,7 +8,14 @@ from safetensors.torch import save_file
 
 from stages.data.writer import SplitWriter, write_manifest
 from stages.probe import probe
-from stages.study.paths import features_dir, features_name, probe_metrics, probe_predictions, read_json
+from stages.study.paths import (
+    features_dir,
+    features_name,
+    model_dir,
+    probe_metrics,
+    probe_predictions,
+    read_json,
+)
 from tests.project import copy_project
 
 NAMES = ["a", "b", "c"]
@@ -29,7 +36,8 @@ def truth(tmp_path, monkeypatch):
         writer.put(np.arange(len(kinds)), images=images, kind=kinds)
         writer.close()
     write_manifest(project / "data/prepared", source="here", image_size=4, labels={"kind": NAMES})
-    features_dir("cl").mkdir(parents=True)
+    features_dir("cl", 0).mkdir(parents=True)
+    model_dir("cl", 0).mkdir(parents=True)
     return {split: torch.from_numpy(kinds) for split, kinds in labels.items()}
 
 
@@ -45,7 +53,7 @@ def test_the_pooling_is_chosen_on_training_images_alone(name, truth):
         # The class token tells the class of training images and misleads on held-out ones.
         told = codes[kinds] if split == "train" else codes[(kinds + 1) % 3]
         features = {"cls": told + 0.01 * blurred, "mean": blurred, "image": torch.arange(len(kinds))}
-        save_file(features, features_dir("cl") / features_name("pooled", split))
+        save_file(features, features_dir("cl", 0) / features_name("pooled", split))
 
     probe(arm="cl", name=name)
 
@@ -74,7 +82,7 @@ def test_labels_and_predictions_are_those_of_the_images_that_were_cached(name, k
         else:  # after block 2 by number, before it by name
             features = {str(block): noise(len(images), 8, seed=block) for block in (0, 2)}
             features["10"] = told + 0.1 * noise(len(images), 8)
-        save_file(features | {"image": images}, features_dir("cl") / features_name(kind, split))
+        save_file(features | {"image": images}, features_dir("cl", 0) / features_name(kind, split))
 
     probe(arm="cl", name=name)
 
@@ -82,7 +90,7 @@ def test_labels_and_predictions_are_those_of_the_images_that_were_cached(name, k
     assert result["accuracy"] > 0.8 and result["images"] == len(images)  # a third by chance
     assert result[varies] == str(chosen)
     table = pd.read_csv(probe_predictions(name, "cl"))
-    assert list(table) == ["image", "labels", varies, "truth", "predicted", "chosen"]
+    assert list(table) == ["seed", "image", "labels", varies, "truth", "predicted", "chosen"]
     assert table["image"].tolist() == images.tolist() * table[varies].nunique()
     assert table["truth"].tolist() == truth["test"][table["image"].tolist()].tolist()
     assert set(table[varies][table["chosen"]]) == {chosen}
@@ -93,7 +101,7 @@ def test_the_accuracy_of_few_labels_is_that_of_the_largest_share(truth):
         features = {"mean": 3 * torch.eye(3, 8)[kinds] + noise(len(kinds), 8)}  # no class token
         save_file(
             features | {"image": torch.arange(len(kinds))},
-            features_dir("cl") / features_name("pooled", split),
+            features_dir("cl", 0) / features_name("pooled", split),
         )
     probe(arm="cl", name="few_shot")
     result = read_json(probe_metrics("few_shot", "cl"))["labels"]["kind"]

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.vit import build_encoder, load_encoder, pooled_features, save_encoder
-from stages.finetune import Classifier, save_classifier
-from stages.robustness import metrics, robustness
+from stages.heads.classifier import Classifier, save_classifier
+from stages.robustness import robustness
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import (
@@ -22,6 +22,7 @@ from stages.study.paths import (
     robustness_table,
 )
 from stages.study.schema import Vit
+from stages.trials.decisions import metrics
 from tests.project import copy_project, edit
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
@@ -44,12 +45,12 @@ def study(tmp_path, monkeypatch):
         masks = rng.integers(0, 2, (count, 16, 16)).astype(bool)
         writer.put(np.arange(count), images=images, masks=masks, **labels)
         writer.close()
-        features_dir("cl").mkdir(parents=True, exist_ok=True)
+        features_dir("cl", 0).mkdir(parents=True, exist_ok=True)
         features = {key: torch.randn(count, 16) for key in ("cls", "mean")} | {"image": torch.arange(count)}
-        save_file(features, features_dir("cl") / features_name("pooled", split))
+        save_file(features, features_dir("cl", 0) / features_name("pooled", split))
     manifest = write_manifest(project / "data/prepared", source="here", image_size=16, labels=NAMES)
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
-    save_encoder(model_dir("cl"), encoder, vit=VIT, image_size=16, about={"seed": 0})
+    save_encoder(model_dir("cl", 0), encoder, vit=VIT, image_size=16, about={"seed": 0})
     task = Classifier(
         build_encoder(vit=VIT, image_size=16, seed=1),
         classes=[3, 3],
@@ -57,8 +58,8 @@ def study(tmp_path, monkeypatch):
         manifest=manifest,
         seed=0,
     )
-    finetune_dir("cl").mkdir(parents=True)
-    save_classifier(finetune_dir("cl"), task, source=model_dir("cl"))
+    finetune_dir("cl", 0).mkdir(parents=True)
+    save_classifier(finetune_dir("cl", 0), task, source=model_dir("cl", 0))
     return project
 
 
@@ -74,10 +75,10 @@ def test_a_fine_tuned_encoder_and_its_head_are_the_classifier(study):
     ).eval()
     with torch.no_grad():
         expected = task.encoder(images)
-    save_classifier(finetune_dir("cl"), task, source=model_dir("cl"))
-    head = load_file(finetune_dir("cl") / "head.safetensors")
+    save_classifier(finetune_dir("cl", 0), task, source=model_dir("cl", 0))
+    head = load_file(finetune_dir("cl", 0) / "head.safetensors")
     found = (
-        pooled_features(load_encoder(finetune_dir("cl")), images)["mean"] @ head["weight"].T + head["bias"]
+        pooled_features(load_encoder(finetune_dir("cl", 0)), images)["mean"] @ head["weight"].T + head["bias"]
     )
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 

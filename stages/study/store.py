@@ -67,7 +67,7 @@ class Training:
             write(temporary)
             seal(temporary, self.fingerprint, **about)
         for path in self.directory.iterdir():
-            if path.name not in ("lock", "result"):
+            if path.name not in ("lock", "result") and path.suffix != ".aside":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def adopt(self, folder: Path) -> None:

@@ -106,10 +106,8 @@ def test_a_step_is_that_of_the_plain_computation(name, micro_batch, part, target
     def optimizer_of(task):
         return torch.optim.SGD(parameter_groups(task, weight_decay=0.05, layer_decay=None), lr=0.5)
 
-    runtime = PARAMS.runtime.model_copy(
-        update={"accelerator": "cpu", "precision": "32-true", "micro_batch": micro_batch}
-    )
-    fabric = make_fabric(runtime)
+    runtime = PARAMS.runtime.model_copy(update={"accelerator": "cpu", "micro_batch": micro_batch})
+    fabric = make_fabric(runtime, precision="32-true")
     fit_to_device(task, runtime=runtime, fabric=fabric)
     for module in task.modules():
         if isinstance(module, Task):

@@ -17,7 +17,13 @@ from stages.training.loop import epoch_order, train
 VIT = {"width": 16, "depth": 1, "heads": 2, "patch_size": 4, "mlp_ratio": 2.0, "position": "learned"}
 RATES = [0.5, 20.0]
 SETTINGS = LinearAugmented(
-    arms=[], epochs=3, batch_size=8, learning_rates=RATES, crop_scale_min=0.3, validation_fraction=0.1
+    arms=[],
+    epochs=3,
+    batch_size=8,
+    learning_rates=RATES,
+    crop_scale_min=0.3,
+    validation_fraction=0.1,
+    precision="32-true",
 )
 
 
@@ -31,7 +37,7 @@ def draw(*shape, seed=0):
 
 def runtime(**changes):
     values = {"accelerator": "cpu", "devices": 1, "jobs": None, "micro_batch": None, "compile": False}
-    values |= {"precision": "32-true", "threads": 1, "workers": 0, "eval_batch_size": 8}
+    values |= {"threads": 1, "workers": 0, "eval_batch_size": 8}
     return Runtime.model_validate(values | changes)
 
 
@@ -39,7 +45,7 @@ def trained(monkeypatch, folder, task, images, labels, *, on):
     """The task after the training of SETTINGS on images that are not augmented."""
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    fabric = make_fabric(on)
+    fabric = make_fabric(on, precision="32-true")
     fit_to_device(task, runtime=on, fabric=fabric)
     train(
         task,
@@ -50,7 +56,7 @@ def trained(monkeypatch, folder, task, images, labels, *, on):
         optimizer=task.optimizer(),
         seed=3,
         fabric=fabric,
-        checkpoints=Checkpoints("probe", "0" * 16),
+        checkpoints=Checkpoints("probe", folder / "scratch/probe"),
     )
     return task
 

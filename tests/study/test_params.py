@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.study.params import declared_params, load_params, recipe_of, validate
+from stages.study.params import declared_params, load_params, recipe_of, seeds_of, validate
 from stages.study.schema import ParamsError
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,18 @@ def values():
             ["arms.random", "stop_epoch", "trained here"],
         ),
         (
-            "arms.early",
-            {"objective": "masked", "label": "MIM (SimMIM)", "stop_epoch": 3},
-            ["arms.early", "arms.mim", "labels of their own"],
+            "labels",
+            {"cl": "Both", "mim": "Both"},
+            ["labels", "arms cl and mim", "'Both'"],
+        ),
+        ("labels", {"nobody": "Nobody"}, ["labels", "no arm 'nobody'", "random, cl, mim, hybrid"]),
+        ("seeds", [0, 1, 1], ["seeds [0, 1, 1] must differ"]),
+        ("seeds", [], ["seeds", "at least 1 item"]),
+        ("arms.cl", {"objective": "contrastive", "seeds": [2, 2]}, ["arms.cl", "must differ"]),
+        (
+            "arms.theirs",
+            {"objective": "imported", "weights": "x.pth", "format": "mae", "seeds": [1]},
+            ["arms.theirs", "one encoder"],
         ),
         ("objectives.masked.target_window", 4, ["objectives.masked", "target_window 4", "odd"]),
         ("pretrain.lr", "fast", ["pretrain.lr", "'fast'", "number"]),
@@ -193,9 +202,11 @@ def test_templates_are_filled_in():
 
 
 def test_arms_override_the_common_recipe(values):
-    values["arms"]["wide"] = {"objective": "masked", "width": 128, "epochs": 3, "seed": 7}
-    vit, recipe, seed = recipe_of(validate(values), "wide")
-    assert (vit.width, recipe.epochs, seed) == (128, 3, 7)
+    values["arms"]["wide"] = {"objective": "masked", "width": 128, "epochs": 3, "seeds": [7, 2]}
+    study = validate(values)
+    vit, recipe = recipe_of(study, "wide")
+    assert (vit.width, recipe.epochs, seeds_of(study, "wide")) == (128, 3, [7, 2])
+    assert seeds_of(study, "cl") == study.seeds == [0, 1, 2, 3]
     assert vit.depth == values["vit"]["depth"] and recipe.batch_size == values["pretrain"]["batch_size"]
     values["arms"]["wide"]["width"] = 66
     with pytest.raises(ParamsError, match=r"arms\.wide.*66"):
@@ -208,7 +219,7 @@ def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
     nothing = {"clip_grad": None, "lr_scaling_batch": None, "weight_decay_end": None, "layer_scale": None}
     values["arms"]["bare"] = {"objective": "masked", **nothing, "epochs": None, "lr": 0.5}
     study = validate(values)
-    vit, recipe, _ = recipe_of(study, "bare")
+    vit, recipe = recipe_of(study, "bare")
     assert (recipe.clip_grad, recipe.weight_decay_end, recipe.peak_lr, vit.layer_scale) == (
         None,
         None,
@@ -216,7 +227,7 @@ def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
         None,
     )
     assert recipe.epochs == values["pretrain"]["epochs"]
-    vit, recipe, _ = recipe_of(study, "mim")
+    vit, recipe = recipe_of(study, "mim")
     assert (recipe.clip_grad, recipe.weight_decay_end, vit.layer_scale) == (3.0, 0.4, 0.1)
     assert recipe.peak_lr == values["pretrain"]["lr"] * values["pretrain"]["batch_size"] / 256
 
@@ -251,17 +262,18 @@ def test_the_default_study_is_trained_by_one_plain_recipe(values):
     }
     study = validate(values)
     for name in study.arms:
-        vit, recipe, _ = recipe_of(study, name)
+        vit, recipe = recipe_of(study, name)
         assert recipe == study.pretrain and vit == study.vit
         assert {key: getattr(recipe, key) for key in plain} == plain and recipe.peak_lr == recipe.lr
     assert study.objectives.contrastive.freeze_patch_embed and vit.layer_scale is None
 
 
 def test_the_heads_of_an_imported_arm_are_not_those_of_the_common_encoder(values):
-    arm = {"objective": "imported", "weights": "small.pth", "format": "moco_v3", "heads": 12, "seed": 3}
+    arm = {"objective": "imported", "weights": "small.pth", "format": "moco_v3", "heads": 12}
     values["arms"]["theirs"] = arm
-    vit, _, seed = recipe_of(validate(values), "theirs")
-    assert vit.heads == values["vit"]["heads"] and seed == 3
+    study = validate(values)
+    assert recipe_of(study, "theirs")[0].heads == values["vit"]["heads"]
+    assert seeds_of(study, "theirs") == [0]  # one encoder, whatever the seeds of the study
 
 
 def test_dvc_changes_a_number_and_leaves_the_rest_of_the_file_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,8 +118,10 @@ def test_the_training_does_not_notice_that_it_is_watched(objective, tmp_path, mo
             betas=(0.9, 0.95),
             layer_decay=None,
             seed=0,
-            fabric=make_fabric(PARAMS.runtime.model_copy(update={"accelerator": "cpu", "threads": 1})),
-            checkpoints=Checkpoints(f"pretrain-{name}", "0" * 16),
+            fabric=make_fabric(
+                PARAMS.runtime.model_copy(update={"accelerator": "cpu", "threads": 1}), precision="32-true"
+            ),
+            checkpoints=Checkpoints(f"pretrain-{name}", Path("scratch") / name),
         )
         return task
 

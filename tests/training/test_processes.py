@@ -1,7 +1,11 @@
 """However many processes share a batch, and in however many parts, the training is the same."""
 
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -9,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.forked import succeed
-from tests.project import copy_project, edit, run_in
+from tests.project import copy_project, edit, environment, run_in
 
 # Sums in another order: float32 rounds each to 6e-8, and nine steps of Adam let that grow.
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
@@ -23,7 +27,7 @@ def prepared(tmp_path_factory):
 
 
 def results(project, arm):
-    folder = project / "models" / arm
+    folder = project / "models" / arm / "0"
     return pd.read_csv(folder / "history.csv"), load_file(folder / "encoder.safetensors")
 
 
@@ -45,7 +49,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(mine, value, **TOLERANCE, err_msg=name)
 
 
-def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(prepared, alone, tmp_path):
+def test_two_processes_train_as_one(prepared, alone, tmp_path):
     project = tmp_path / "two"
     shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -53,14 +57,23 @@ def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(prepared, 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("epoch 3/3") == 1  # one of them speaks
     assert_same(results(project, "hybrid"), alone)
-    gradients = [pd.read_csv(folder / "models/hybrid/gradients.csv") for folder in (project, prepared)]
+    gradients = [pd.read_csv(folder / "models/hybrid/0/gradients.csv") for folder in (project, prepared)]
     pd.testing.assert_frame_equal(*gradients, rtol=5e-3, atol=2e-3)
 
-    (state,) = project.glob("scratch/pretrain-hybrid-*")
-    (state / "epoch-00003.pt").unlink()
-    (state / "ended").unlink()
-    shutil.rmtree(project / "models")
-    assert "resumed at epoch 2/3" in succeed(project, "pretrain", "--arm", "hybrid").stdout
+
+def test_one_process_goes_on_where_two_were_killed(prepared, alone, tmp_path):
+    project = tmp_path / "two"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words += ["-m", "stages.pretrain", "--arm", "hybrid", "--seed", "0"]
+    process = subprocess.Popen(words, cwd=project, env=environment(), start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(project.glob("scratch/trainings/*/epoch-00002.pt")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "resumed at epoch" in succeed(project, "pretrain", "--arm", "hybrid").stdout
     assert_same(results(project, "hybrid"), alone)
 
 

@@ -40,7 +40,8 @@ def project(tmp_path_factory):
 def outs(project, stage, arm):
     """Every file that a training leaves as a result, and its bytes."""
     folder = project / ("models" if stage == "pretrain" else "results/finetune")
-    return {path.name: path.read_bytes() for path in [*folder.glob(f"{arm}/*"), *folder.glob(f"{arm}.json")]}
+    paths = [*folder.glob(f"{arm}/0/*"), *folder.glob(f"{arm}.json")]
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def start_anew(project, stage, arm):
@@ -52,8 +53,9 @@ def start_anew(project, stage, arm):
 
 
 def state(project, stage, arm):
-    """The folder of the checkpoints of a training."""
-    (folder,) = (project / "scratch").glob(f"{stage}-{arm}-*")
+    """The folder of the checkpoints of the one training that has not ended."""
+    folders = (project / "scratch/trainings").iterdir()
+    (folder,) = (path for path in folders if not (path / "result").exists())
     return folder
 
 
@@ -79,7 +81,7 @@ def test_killed_between_saves_and_in_a_save_it_ends_in_the_same_bytes(project, s
         assert not outs(project, stage, arm)
     assert list(state(project, stage, arm).glob(".epoch-00002.pt.*.part"))  # it was in the middle
     said, resumed = succeed(project, stage, arm)
-    assert f"{stage}-{arm}: resumed at epoch 1/3" in said and "aside" not in said
+    assert f"{stage} {arm} seed 0: resumed at epoch 1/3" in said and "aside" not in said
     assert resumed == whole
 
 
@@ -128,7 +130,9 @@ def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_i
     size = len(before["epoch-00001.pt"])
     done = interrupt(project, partial(limit_file_size, size // 2))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"pretrain@masked: scratch/{folder.name}/epoch-00002.pt: File too large; ")
+    assert done.stderr.startswith(
+        f"pretrain@masked: scratch/trainings/{folder.name}/epoch-00002.pt: File too large; "
+    )
     assert f" {size / 1e6:.1f} MB needed" in done.stderr and "free; make room" in done.stderr
     assert done.stderr.count("\n") == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -137,15 +141,20 @@ def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_i
 
 
 def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_used(project, masked):
+    start_anew(project, "pretrain", "autoencoder")
     start_anew(project, "pretrain", "masked")
+    folders = []
     for arm in ("masked", "autoencoder"):
         assert interrupt(project, partial(signal_at_step, 6, number=signal.SIGKILL), arm).returncode < 0
-    ours, theirs = (state(project, "pretrain", arm) for arm in ("masked", "autoencoder"))
+        folders.append(
+            next(path for path in (project / "scratch/trainings").iterdir() if path not in folders)
+        )
+    ours, theirs = folders
     for ending in ("pt", "sha256"):
         shutil.copy(theirs / f"epoch-00002.{ending}", ours / f"epoch-00002.{ending}")
     said, resumed = succeed(project, "pretrain", "masked")
     assert (
-        f"pretrain-masked: scratch/{ours.name}/epoch-00002.pt is of another training, '{theirs.name}'; "
+        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt is of another training, '{theirs.name}'; "
         "set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
     ) in said
     assert (ours / "epoch-00002.aside").read_bytes() == (theirs / "epoch-00002.pt").read_bytes()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,9 +160,10 @@ def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_pr
             layer_decay=0.5,
             seed=0,
             fabric=make_fabric(
-                load_params(ROOT / "params.yaml").runtime.model_copy(update={"accelerator": "cpu"})
+                load_params(ROOT / "params.yaml").runtime.model_copy(update={"accelerator": "cpu"}),
+                precision="32-true",
             ),
-            checkpoints=Checkpoints(f"finetune-{epochs}", "0" * 16),
+            checkpoints=Checkpoints(f"finetune-{epochs}", Path("scratch") / f"finetune-{epochs}"),
         )
         return {name: (value - before[name]).abs().max().item() for name, value in task.named_parameters()}
 
@@ -203,8 +205,8 @@ def train_on(pictures, task, *, clip_grad, name="regression", **settings):
         images=8,
         recipe=recipe,
         seed=0,
-        fabric=make_fabric(runtime.model_copy(update={"accelerator": "cpu", "precision": "32-true"})),
-        checkpoints=Checkpoints(f"pretrain-{name}", "0" * 16),
+        fabric=make_fabric(runtime.model_copy(update={"accelerator": "cpu"}), precision="32-true"),
+        checkpoints=Checkpoints(f"pretrain-{name}", Path("scratch") / name),
         **settings,
     )
 
@@ -318,7 +320,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step():
 def checkpoints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    return Checkpoints("pretrain-x", "0" * 16)
+    return Checkpoints("pretrain-x", Path("scratch") / ("0" * 16))
 
 
 def test_the_newest_checkpoint_comes_back_and_two_are_kept(checkpoints):
@@ -415,17 +417,3 @@ def test_wherever_the_disk_is_full_the_checkpoints_that_are_there_stay(checkpoin
     assert {path.name: path.read_bytes() for path in checkpoints.directory.iterdir()} == before
     assert torch.equal(checkpoints.latest()["a"], state["a"])
     checkpoints.save(2, state)
-
-
-def test_an_ended_training_replaces_earlier_ended_ones_and_spares_unfinished_ones(checkpoints):
-    others = {name: Checkpoints("pretrain-x", name * 16) for name in "12"}
-    for other in others.values():
-        other.save(1, {})
-    others["1"].finish()
-    sibling = Checkpoints("pretrain-x-y", "3" * 16)
-    sibling.save(1, {})
-    sibling.finish()
-    checkpoints.save(1, {})
-    checkpoints.finish()
-    assert not others["1"].directory.exists()
-    assert others["2"].directory.exists() and sibling.directory.exists() and checkpoints.directory.exists()
