@@ -79,7 +79,7 @@ def test_the_gradient_of_the_sum_is_the_weighted_sum(images):
 def test_the_loss_falls(images):
     task = make()
     losses = losses_of_training(task, lambda step: views_of(task, images, seed=step))
-    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.96 * sum(losses[:5])
 
 
 def test_a_step_is_that_of_a_plain_loop():

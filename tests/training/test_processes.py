@@ -1,14 +1,12 @@
 """However many processes share a batch, and in however many parts, the training is the same."""
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -66,12 +64,13 @@ def test_one_process_goes_on_where_two_were_killed(prepared, alone, tmp_path):
     shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words += ["-m", "stages.pretrain", "--arm", "hybrid", "--seed", "0"]
-    process = subprocess.Popen(words, cwd=project, env=environment(), start_new_session=True)
+    process = psutil.Popen(words, cwd=project, env=environment())
     deadline = time.monotonic() + 120
     while not list(project.glob("scratch/trainings/*/epoch-00002.pt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    for each in [*process.children(recursive=True), process]:
+        each.kill()
     process.wait()
     assert "resumed at epoch" in succeed(project, "pretrain", "--arm", "hybrid").stdout
     assert_same(results(project, "hybrid"), alone)
