@@ -154,7 +154,8 @@ def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_use
         shutil.copy(theirs / f"epoch-00002.{ending}", ours / f"epoch-00002.{ending}")
     said, resumed = succeed(project, "pretrain", "masked")
     assert (
-        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt is of another training, '{theirs.name}'; "
+        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt is of another training, "
+        f"'{theirs.name}'; "
         "set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
     ) in said
     assert (ours / "epoch-00002.aside").read_bytes() == (theirs / "epoch-00002.pt").read_bytes()
