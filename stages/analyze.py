@@ -11,6 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from stages.analyses.settings import Analysis
 from stages.data.arrays import (
     batches,
     in_order,
@@ -26,7 +27,7 @@ from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, model_dir, trained_seeds, writing
-from stages.study.schema import Analysis, Study
+from stages.study.study import Study
 
 MOST_AT_ONCE = 64  # images
 TRACE_BYTES = 2**29  # of a batch; measuring takes as much again. 11 images of a ViT-B at 224 px

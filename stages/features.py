@@ -25,8 +25,8 @@ from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
 from stages.study.paths import features_dir, features_name, model_dir, trained_seeds, writing
-from stages.study.schema import Study
 from stages.study.seeds import generator
+from stages.study.study import Study
 
 Features = dict[str, Tensor]
 

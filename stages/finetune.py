@@ -20,10 +20,11 @@ from stages.study.paths import (
     trained_seeds,
     write_json,
 )
-from stages.study.schema import Finetune, Study
 from stages.study.store import Training, collect
+from stages.study.study import Study
 from stages.training.complete import chosen, complete
 from stages.training.devices import circumstances
+from stages.training.settings import Finetune
 
 
 def main() -> None:

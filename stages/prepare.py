@@ -13,6 +13,7 @@ from stages.data.arrays import SPLITS, Manifest
 from stages.data.listings import located
 from stages.data.masks import read_masks
 from stages.data.readers import find_images, read_images, row_order, some
+from stages.data.settings import Data
 from stages.data.shapes_textures import generate
 from stages.data.templates import SHAPES, TEXTURES
 from stages.data.writer import SplitWriter, write_manifest
@@ -20,7 +21,6 @@ from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import DATA, writing
-from stages.study.schema import Data
 
 
 def main() -> None:

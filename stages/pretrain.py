@@ -10,10 +10,11 @@ from stages.data.arrays import Manifest, read_manifest
 from stages.study.command import run
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
-from stages.study.params import arm_of, load_params, recipe_of, seeds_of
+from stages.study.params import arm_of, load_params, seeds_of
 from stages.study.paths import file_digest, model_dir
-from stages.study.schema import Study
+from stages.study.recipe import recipe_of
 from stages.study.store import Training, collect
+from stages.study.study import Study
 from stages.training.complete import chosen, complete
 from stages.training.devices import circumstances
 from stages.training.pretraining import train_encoder

@@ -26,8 +26,8 @@ from stages.study.paths import (
     write_json,
     write_table,
 )
-from stages.study.schema import Study
 from stages.study.seeds import generator
+from stages.study.study import Study
 
 
 def main() -> None:

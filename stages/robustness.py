@@ -24,7 +24,7 @@ from stages.study.paths import (
     write_json,
     write_table,
 )
-from stages.study.schema import Study
+from stages.study.study import Study
 from stages.trials.corrupted import Trial, corrupted
 from stages.trials.decisions import cue_conflict, metrics, probed, rows, tuned_classes, without_blocks
 from stages.trials.stimuli import stimuli

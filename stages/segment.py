@@ -24,8 +24,8 @@ from stages.study.paths import (
     write_json,
     write_table,
 )
-from stages.study.schema import Study
 from stages.study.store import Training, collect
+from stages.study.study import Study
 from stages.training.complete import chosen, complete
 from stages.training.devices import circumstances
 

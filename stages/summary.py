@@ -23,7 +23,7 @@ from stages.study.paths import (
     trained_seeds,
     writing,
 )
-from stages.study.schema import Study
+from stages.study.study import Study
 
 NOTEBOOK = Path("notebooks/summary.ipynb")
 INDEX = Path("reports/index.html")

@@ -27,9 +27,11 @@ from typing import Any, get_args
 from urllib.parse import quote
 
 from stages.study.command import run
-from stages.study.params import load_params, read_yaml, recipe_of
+from stages.study.params import load_params, read_yaml
 from stages.study.paths import DATA, model_dir, read_json
-from stages.study.schema import Runtime, Study
+from stages.study.recipe import recipe_of
+from stages.study.settings import Runtime
+from stages.study.study import Study
 from stages.study.timings import Run, read_runs
 from stages.tracking.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
 from stages.tracking.measures import Measure, Told, is_headline, measures

@@ -13,7 +13,7 @@ from stages.claims.tables import Tables
 from stages.decide import CLAIMS_FILE, SPECIFICATIONS_FILE, about, compare, decide
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 
 IMAGES, BLOCKS, HEADS = 60, 6, 2
 NAMED = {claim.name: claim for claim in CLAIMS}

@@ -7,10 +7,10 @@ from safetensors.torch import load_file
 
 from stages.data.arrays import normalize, open_split, read_manifest
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.settings import Vit
 from stages.encoders.vit import Architecture, build_encoder, save_encoder, trace
 from stages.features import extract, frozen_features, subset
 from stages.study.paths import features_dir, features_name, model_dir
-from stages.study.schema import Vit
 from tests.project import copy_project
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from stages.data.randaugment import randaugmented
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.heads.classifier import Classifier, joint_labels
 from stages.study.params import load_params
-from stages.study.schema import Vit
 from stages.study.seeds import Draws
 from tests.project import ROOT
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from stages.study.fingerprint import closure
+from stages.study.fingerprint import WHOLE, closure
 from stages.study.params import declared_params, load_params
 from stages.tracking.lockfile import stage_addresses
 from tests.project import as_dvc_repository, copy_project
@@ -32,8 +32,12 @@ def dependencies(stage):
 
 @cache
 def closure_of(*modules):
-    """The files of the project that importing these modules reads, read once for stages that are alike."""
-    return closure(*modules, root=ROOT)
+    """What these modules depend on, found once for stages that are alike.
+
+    The check of the whole of params.yaml is none of it: it reads the settings of every room, and a stage
+    depends on the values that it declares, and on the settings of those rooms whose code it imports.
+    """
+    return closure(*modules, root=ROOT, without={WHOLE})
 
 
 def selection(name, resolved):
@@ -82,15 +86,16 @@ def test_declared_deps_cover_the_import_closure(resolved):
 
 def test_every_objective_is_covered_whether_an_arm_has_it_or_not():
     deps = STAGES["pretrain"]["do"]["deps"]
-    for name in {path.stem for path in (ROOT / "stages/objectives").glob("[a-z]*.py")} - {"losses"}:
+    files = {path.stem for path in (ROOT / "stages/objectives").glob("[a-z]*.py")}
+    for name in files - {"losses", "settings"}:
         declared = [dep.replace("${item.objective}", name) for dep in deps]
-        for path in closure("stages.pretrain", f"stages.objectives.{name}", root=ROOT):
+        for path in closure_of("stages.pretrain", f"stages.objectives.{name}"):
             assert any(path.is_relative_to(dep) for dep in declared), f"{name}: {path}"
 
 
 def test_augmented_probing_is_covered_although_no_arm_has_it():
     deps = STAGES["linear_augmented"]["deps"]
-    for path in closure("stages.linear_augmented", root=ROOT):
+    for path in closure_of("stages.linear_augmented"):
         assert any(path.is_relative_to(dep) for dep in deps), path
 
 
@@ -148,15 +153,40 @@ def test_runtime_is_in_no_params_list(resolved):
 
 
 def test_imports_run_downwards():
+    # Settings lie below all rooms: those of every room import nothing but those of rooms below it.
     order = ["study", "data", "encoders", "training", "objectives", "probes", "analyses", "claims", "render"]
     level = {room: index for index, room in enumerate(order)} | {"encoders": 1, "tracking": 1}
     level |= {room: 4 for room in ("corruptions", "objectives", "probes", "analyses", "claims", "render")}
     level |= {"trials": 5, "heads": 5, "results": 1}
+
+    def floor(path):
+        return (path.name not in ("settings.py", "section.py", "errors.py", "names.py"), level[path.parts[1]])
+
     for path in (ROOT / "stages").rglob("*.py"):
         if path.name == "__init__.py" or path.parent.name in ("stages", "tools"):
             continue
-        room = path.relative_to(ROOT / "stages").parts[0]
-        for used in closure(".".join(path.relative_to(ROOT).with_suffix("").parts), root=ROOT):
-            other = used.parts[1]
-            assert other in level, f"{path} imports the stage {used}"
-            assert level[other] <= level[room], f"{path} imports {used}"
+        module = path.relative_to(ROOT)
+        for used in closure(".".join(module.with_suffix("").parts), root=ROOT):
+            assert used.parts[1] in level, f"{path} imports the stage {used}"
+            assert floor(used) <= floor(module), f"{path} imports {used}"
+
+
+def test_a_stage_depends_on_the_settings_of_those_rooms_alone_whose_code_it_runs():
+    rooms = {
+        stage: {path.parts[1] for path in closure_of(f"stages.{stage}") if path.name == "settings.py"}
+        for stage in ("prepare", "features", "finetune")
+    }
+    assert rooms == {
+        "prepare": {"study", "data"},
+        "features": {"study", "encoders"},
+        "finetune": {"study", "data", "encoders", "training"},
+    }
+
+
+def test_settings_are_read_without_torch():
+    files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "stages").glob("*/settings.py")]
+    code = (
+        f"import sys, {', '.join('.'.join(file.parts) for file in files)}; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert len(files) == 8

@@ -8,13 +8,13 @@ import pytest
 
 from stages import linear_augmented as stage
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, save_encoder
 from stages.heads import augmenting
 from stages.probes.augmented import Heads
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import augmented_dir, model_dir, probe_metrics, probe_predictions, read_json
-from stages.study.schema import Vit
 from stages.training import loop
 from tests.project import copy_project, edit
 

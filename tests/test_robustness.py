@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, load_encoder, pooled_features, save_encoder
 from stages.heads.classifier import Classifier, save_classifier
 from stages.robustness import robustness
@@ -21,7 +22,6 @@ from stages.study.paths import (
     robustness_metrics,
     robustness_table,
 )
-from stages.study.schema import Vit
 from stages.trials.decisions import metrics
 from tests.project import copy_project, edit
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, save_encoder
 from stages.features import frozen_features
 from stages.heads.segmenter import Segmenter
@@ -22,7 +23,6 @@ from stages.study.paths import (
     segmentation_metrics,
     segmentation_table,
 )
-from stages.study.schema import Vit
 from stages.study.seeds import Draws
 from tests.project import copy_project
 

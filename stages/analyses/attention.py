@@ -6,9 +6,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
-from stages.study.schema import Analysis
 
 LARGE_EPSILON = 1e-4  # ten thousand times the authors': does what they found depend on it?
 

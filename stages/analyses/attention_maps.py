@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from stages.analyses.attention import patch_attention
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.schema import Analysis
 
 CHANNELS = ("red", "green", "blue")
 

@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
-from stages.study.schema import Analysis
 
 READS_ATTENTION = False  # so that tracing leaves it out
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
-from stages.study.schema import Analysis
 
 WITH_PREFIX = "with prefix tokens"
 Place = tuple[str, str, int, int, Tensor]  # measure, variant, block, other block, value of each image

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
-from stages.study.schema import Analysis
 
 Columns = dict[str, np.ndarray]
 

@@ -10,10 +10,10 @@ from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.schema import Analysis
 
 READS_ATTENTION = False  # so that tracing leaves it out
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stages.claims.tables import NOTHING, MissingInput, OtherArm, Tables
-from stages.study.params import recipe_of
+from stages.study.recipe import recipe_of
 
 CHOSEN = "chosen on validation"
 ALL_SETS = "mean of all"

@@ -6,7 +6,8 @@ import pandas as pd
 
 from stages.claims.decision import RESAMPLES, Mean, bootstrap
 from stages.claims.tables import MissingInput, OtherArm
-from stages.study.schema import Arm, Study
+from stages.study.settings import Arm
+from stages.study.study import Study
 
 LAST_EPOCH = "the last epoch"
 PUBLISHED = {"moco_v3": "contrastive", "simmim": "masked", "mae": "autoencoder", "dino": "dino"}

@@ -15,7 +15,7 @@ from stages.study.paths import (
     robustness_table,
     segmentation_table,
 )
-from stages.study.schema import Study
+from stages.study.study import Study
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

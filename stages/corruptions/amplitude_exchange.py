@@ -7,7 +7,7 @@ weights (Yang & Soatto 2020, "FDA", who exchange the low frequencies alone).
 import torch
 from torch import Tensor
 
-from stages.study.schema import Corruption
+from stages.corruptions.settings import Corruption
 from stages.study.seeds import Draws
 
 

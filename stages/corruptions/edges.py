@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.corruptions.settings import Corruption
 from stages.data.augment import rgb_to_grayscale
-from stages.study.schema import Corruption
 from stages.study.seeds import Draws
 
 

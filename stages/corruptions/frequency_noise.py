@@ -7,7 +7,7 @@ is not published, so it is a setting here.
 import torch
 from torch import Tensor
 
-from stages.study.schema import Corruption
+from stages.corruptions.settings import Corruption
 from stages.study.seeds import Draws
 
 

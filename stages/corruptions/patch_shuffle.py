@@ -6,7 +6,7 @@ Source: the patch shuffling of Naseer et al. 2021, "Intriguing Properties of Vis
 import torch
 from torch import Tensor
 
-from stages.study.schema import Corruption
+from stages.corruptions.settings import Corruption
 from stages.study.seeds import Draws
 
 

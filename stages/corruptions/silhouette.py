@@ -5,7 +5,7 @@ Source: the silhouette stimuli of Geirhos et al. 2019, "ImageNet-trained CNNs ar
 
 from torch import Tensor
 
-from stages.study.schema import Corruption
+from stages.corruptions.settings import Corruption
 from stages.study.seeds import Draws
 
 

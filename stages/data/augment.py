@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.study.schema import WeakView
+from stages.data.settings import WeakView
 from stages.study.seeds import Draws
 
 Normalize = Callable[[Tensor], Tensor]  # values in [0, 1] to what the encoder expects

@@ -11,8 +11,8 @@ from PIL import Image
 
 from stages.data.decode import Unreadable, central_square
 from stages.data.listings import open_source
+from stages.data.settings import Masks
 from stages.study.errors import StudyError
-from stages.study.schema import Masks
 
 
 class Mask(NamedTuple):

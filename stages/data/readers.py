@@ -8,8 +8,8 @@ from itertools import islice
 from stages.data.decode import Decoded, Unreadable, decode
 from stages.data.listings import Content, Listing, list_images, list_splits, located
 from stages.data.named import is_name, list_named
+from stages.data.settings import Data
 from stages.study.errors import StudyError
-from stages.study.schema import Data
 from stages.study.seeds import derive
 
 READ_AHEAD = 64  # files in memory at a time

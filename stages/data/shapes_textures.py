@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data.settings import ShapesTextures
 from stages.data.templates import SHAPES, TEXTURES, Templates, make_templates
-from stages.study.schema import ShapesTextures
 from stages.study.seeds import derive
 
 Floats = NDArray[np.float32]

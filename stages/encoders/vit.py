@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from stages.data.arrays import Manifest
 from stages.encoders.relative import RelativeAttention
+from stages.encoders.settings import Vit
 from stages.study.errors import StudyError
 from stages.study.paths import read_json, write_json, writing
-from stages.study.schema import Vit
 
 
 class Trace(NamedTuple):

@@ -15,9 +15,9 @@ from stages.probes.accuracy import evaluated
 from stages.probes.augmented import VARIES, Heads, choose, chosen_predictions
 from stages.probes.linear import held_out
 from stages.study.paths import model_dir, write_json, write_table
-from stages.study.schema import Study
 from stages.study.seeds import derive, generator
 from stages.study.store import Training
+from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import train

@@ -13,8 +13,8 @@ from stages.data.arrays import Manifest, Split, batches, in_order, normalize
 from stages.data.augment import random_resized_crop_flip
 from stages.encoders.vit import Architecture, save_encoder
 from stages.study.paths import read_json
-from stages.study.schema import Finetune
 from stages.study.seeds import Draws
+from stages.training.settings import Finetune
 from stages.training.task import Task
 
 

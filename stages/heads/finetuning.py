@@ -11,9 +11,9 @@ from stages.encoders.vit import as_trained, load_encoder
 from stages.heads.classifier import Classifier, joint_labels, predict, save_classifier
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.paths import model_dir, write_json, write_table
-from stages.study.schema import Study
 from stages.study.seeds import derive
 from stages.study.store import Training
+from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import train

@@ -26,9 +26,9 @@ from stages.probes.segmentation import (
     pixel_classes,
 )
 from stages.study.paths import features_dir, features_name, model_dir, write_json, write_table
-from stages.study.schema import Study
 from stages.study.seeds import derive, generator
 from stages.study.store import Training
+from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import train

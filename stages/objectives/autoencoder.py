@@ -21,8 +21,9 @@ from stages.encoders.decoder import Decoder
 from stages.encoders.vit import embed, encode_visible
 from stages.objectives.losses import masked_mse
 from stages.objectives.masked import random_mask
-from stages.study.schema import Arm, Autoencoder, Objectives
+from stages.objectives.settings import Autoencoder, Objectives
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from stages.training.task import Task
 
 SETTINGS = ("autoencoder",)  # the sections of objectives: that this objective depends on

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
 from stages.encoders.vit import embed, encode_class_token, without_drop_path
 from stages.objectives.losses import info_nce
-from stages.study.schema import Arm, Contrastive, Objectives
+from stages.objectives.settings import Contrastive, Objectives
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from stages.training.schedule import copy_momentum
 from stages.training.task import Task
 

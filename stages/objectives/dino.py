@@ -24,8 +24,9 @@ from torch.nn.utils.parametrizations import weight_norm
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
 from stages.encoders.vit import embed, encode_class_token, without_drop_path
 from stages.objectives.losses import dino_loss
-from stages.study.schema import Arm, Dino, Objectives
+from stages.objectives.settings import Dino, Objectives
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from stages.training.schedule import copy_momentum
 from stages.training.task import Task
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from stages.data.augment import Normalize
 from stages.objectives.contrastive import MomentumContrast
 from stages.objectives.masked import MaskedImageModeling
-from stages.study.schema import Arm, Objectives
+from stages.objectives.settings import Objectives
 from stages.study.seeds import Draws, derive
+from stages.study.settings import Arm
 from stages.training.gradients import agreement, gradients
 from stages.training.task import Task
 

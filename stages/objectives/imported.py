@@ -10,9 +10,10 @@ from stages.encoders.decoder import Decoder
 from stages.encoders.imported import open_checkpoint
 from stages.encoders.imported_decoder import open_decoder
 from stages.encoders.vit import Architecture
+from stages.objectives.settings import Objectives
 from stages.study.errors import StudyError
 from stages.study.paths import file_digest, read_json
-from stages.study.schema import Arm, Objectives
+from stages.study.settings import Arm
 
 SETTINGS = ()  # it depends on no section of objectives:
 

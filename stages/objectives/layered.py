@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from stages.encoders.vit import encode
 from stages.objectives.hybrid import Hybrid
 from stages.objectives.masked import MaskedImageModeling
-from stages.study.schema import Arm, Masked, Objectives
+from stages.objectives.settings import Masked, Objectives
 from stages.study.seeds import derive
+from stages.study.settings import Arm
 
 SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode
 from stages.objectives.losses import masked_l1, normalized_in_windows
-from stages.study.schema import Arm, Masked, Objectives
+from stages.objectives.settings import Masked, Objectives
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from stages.training.task import Task
 
 SETTINGS = ("masked",)  # the sections of objectives: that this objective depends on

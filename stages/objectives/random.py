@@ -2,7 +2,8 @@
 
 from timm.models.vision_transformer import VisionTransformer
 
-from stages.study.schema import Arm, Objectives
+from stages.objectives.settings import Objectives
+from stages.study.settings import Arm
 
 SETTINGS = ()  # it depends on no section of objectives:
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode_class_token
-from stages.study.schema import Arm, Objectives, Supervised
+from stages.objectives.settings import Objectives, Supervised
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from stages.training.task import Task
 
 SETTINGS = ("supervised",)  # the sections of objectives: that this objective depends on

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from stages.probes.linear import held_out
+from stages.probes.settings import Attentive
 from stages.study.errors import StudyError
-from stages.study.schema import Attentive
 
 READS = "tokens"
 VARIES = "pooling"

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, random_resized_crop_flip
 from stages.encoders.vit import pooled_features
-from stages.study.schema import LinearAugmented
 from stages.study.seeds import Draws
+from stages.training.settings import LinearAugmented
 from stages.training.task import Task
 
 VARIES = "head"

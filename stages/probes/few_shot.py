@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from stages.study.schema import FewShot
+from stages.probes.settings import FewShot
 
 READS = "pooled"
 VARIES = "share"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from stages.study.schema import Knn
+from stages.probes.settings import Knn
 
 READS = "pooled"
 VARIES = "pooling"

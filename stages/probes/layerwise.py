@@ -9,7 +9,7 @@ Paper: Fig. 10.
 from torch import Generator, Tensor
 
 from stages.probes import linear
-from stages.study.schema import Layerwise
+from stages.probes.settings import Layerwise
 
 READS = "blocks"
 VARIES = "block"

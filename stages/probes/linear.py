@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from stages.study.schema import Linear
+from stages.probes.settings import Linear
 
 READS = "pooled"
 VARIES = "pooling"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from stages.probes import knn, linear
-from stages.study.schema import Segmentation
+from stages.probes.settings import Segmentation
 
 IGNORED = -100  # the class of what is not counted, as cross_entropy has it
 

@@ -7,7 +7,7 @@ differ, as the cue conflicts of Geirhos et al. 2019, "ImageNet-trained CNNs are 
 from torch import Generator, Tensor
 
 from stages.probes import linear
-from stages.study.schema import Linear
+from stages.probes.settings import Linear
 
 
 def decide(

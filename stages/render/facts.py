@@ -13,8 +13,10 @@ from stages.render.results import AUGMENTED, FINE_TUNED
 from stages.render.similarity import similarity_curves
 from stages.render.style import label_of
 from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
-from stages.study.params import overrides
-from stages.study.schema import Arm, Pretrain, Study
+from stages.study.recipe import overrides
+from stages.study.settings import Arm
+from stages.study.study import Study
+from stages.training.settings import Pretrain
 
 MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 

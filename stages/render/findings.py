@@ -12,7 +12,7 @@ from stages.render.results import FINE_TUNED
 from stages.render.singular_values import unison_curves
 from stages.render.style import label_of
 from stages.render.tables import Arms, block_curves, last_block, uniform_distance
-from stages.study.schema import Study
+from stages.study.study import Study
 
 MIXED = ("hybrid", "layered")  # objectives that combine CL and MIM
 PARENTS = ("contrastive", "masked")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from stages.analyses.settings import Analysis
 from stages.render.results import FINE_TUNED, accuracies, histories
 from stages.render.tables import Arms, block_curves
-from stages.study.schema import Analysis
 
 
 def plot_tables(arms: Arms, *, analyses: Mapping[str, Analysis]) -> dict[str, pd.DataFrame]:

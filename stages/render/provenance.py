@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from stages.study.schema import Study
+from stages.study.study import Study
 
 LIBRARIES = ("torch", "timm", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
 

@@ -9,7 +9,7 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 
 # Okabe & Ito's blue, vermillion, green and purple, darkened until each has 3:1 contrast on white, then two
 # dark colours of their own; told apart with any colour vision, and by their marker in a grey print.

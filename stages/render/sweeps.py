@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.encoders.settings import Vit
 from stages.render.curves import Inks
 from stages.render.labels import label_ends, settle
 from stages.render.paper import hybrid_sweep, size_sweep
@@ -18,7 +19,8 @@ from stages.render.prose import fixed, listed, number
 from stages.render.results import FINE_TUNED
 from stages.render.style import PAPER, TEXT, darker, label_of, new_figure, styled
 from stages.render.tables import Arms, block_curves, last_block
-from stages.study.schema import Arm, Study, Vit
+from stages.study.settings import Arm
+from stages.study.study import Study
 
 FEWEST = 3
 PARENTS = {"masked": 0.0, "contrastive": 1.0}  # λ of what the hybrid lies between

@@ -9,7 +9,7 @@ from stages.render.intervals import bootstrap_interval
 from stages.render.style import label_of
 from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 
 Arms = Mapping[str, Arm]
 

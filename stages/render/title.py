@@ -4,12 +4,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from stages.encoders.settings import Vit
 from stages.render.prose import listed, number, unbroken
 from stages.render.provenance import portable
 from stages.render.style import Ink, label_of
 from stages.render.sweeps import parameters, vit_of
 from stages.render.tables import arms_by_label
-from stages.study.schema import Study, Vit
+from stages.study.study import Study
 
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 # A marker of matplotlib in a square from -4 to 4; others are drawn as a disc.

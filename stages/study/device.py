@@ -3,7 +3,7 @@
 import torch
 
 from stages.study.params import load_params
-from stages.study.schema import Runtime
+from stages.study.settings import Runtime
 
 
 def set_threads(runtime: Runtime) -> None:

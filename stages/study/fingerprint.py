@@ -3,11 +3,13 @@
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# The whole of params.yaml: every stage checks it, and no number of a stage depends on the settings of others.
+WHOLE = "stages.study.study"
 # Code that says where a training's inputs and outputs lie and what people read: no number depends on it. Of
 # settings the values count, which are dependencies of their own.
 EDGE = {
@@ -18,9 +20,14 @@ EDGE = {
         "fingerprint",
         "lookup",
         "params",
+        "documents",
+        "names",
         "paths",
-        "schema",
+        "places",
+        "recipe",
+        "section",
         "store",
+        "study",
         "timings",
     )
 } | {"stages.training.checkpoints", "stages.training.devices"}
@@ -58,17 +65,18 @@ def definitions(*entries: str, root: Path = Path(".")) -> set[str]:
     return {f"{module}.{name}" for module, name in _visit(entries, root=root)}
 
 
-def closure(*modules: str, root: Path = Path(".")) -> list[Path]:
+def closure(*modules: str, root: Path = Path("."), without: Container[str] = ()) -> list[Path]:
     """Return the files of the project that importing these modules reads; no result needs an __init__.py.
 
     modules: dotted names below `stages`
+    without: dotted names of modules to leave out, with what is read for them alone
     Raises FileNotFoundError if a module does not exist.
     """
     paths: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in paths:
+        if name in paths or name in without:
             continue
         path = root / (name.replace(".", "/") + ".py")
         paths[name] = path.relative_to(root)

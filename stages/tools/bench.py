@@ -22,14 +22,16 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.data.arrays import Split, batches, normalize, open_split, read_manifest
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, use_fused_attention
 from stages.prepare import decode_images
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.lookup import find
 from stages.study.params import load_params
-from stages.study.schema import Arm, Study, Vit
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
+from stages.study.study import Study
 from stages.training.devices import fit_to_device, fuses_adamw, make_fabric
 from stages.training.loop import epoch_order, parameter_groups, take_step
 from stages.training.task import Task

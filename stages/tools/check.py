@@ -6,8 +6,9 @@ from pathlib import Path
 from stages.data.listings import located
 from stages.data.named import is_name
 from stages.study.command import exit_with
-from stages.study.params import load_params, recipe_of
-from stages.study.schema import ParamsError
+from stages.study.params import load_params
+from stages.study.recipe import recipe_of
+from stages.study.section import ParamsError
 
 
 def main() -> None:
@@ -24,15 +25,17 @@ def check() -> str:
     params = load_params()
     for name, arm in params.arms.items():
         recipe_of(params, name)
-        _exists(f"arms.{name}.objective", arm.objective, Path("stages/objectives"), apart={"losses"})
+        _exists(
+            f"arms.{name}.objective", arm.objective, Path("stages/objectives"), apart={"losses", "settings"}
+        )
         if arm.weights and not Path(arm.weights).is_file():
             raise ParamsError(f"params.yaml: arms.{name}.weights is {arm.weights!r}: no such file")
     for name in params.analyses:
-        _exists(f"analyses.{name}", name, Path("stages/analyses"), apart=set())
+        _exists(f"analyses.{name}", name, Path("stages/analyses"), apart={"settings"})
         if not Path(f"notebooks/{name}.ipynb").exists():
             raise ParamsError(f"params.yaml: analyses.{name}: it has no notebooks/{name}.ipynb to draw it")
     for name in params.robustness.corruptions:
-        _exists(f"robustness.corruptions.{name}", name, Path("stages/corruptions"), apart=set())
+        _exists(f"robustness.corruptions.{name}", name, Path("stages/corruptions"), apart={"settings"})
     data, attentive = params.data, params.probes.attentive
     sources = {"data.source": data.source, "data.test_source": data.test_source}
     if data.source == "shapes_textures" or is_name(data.source):

@@ -26,7 +26,7 @@ from dvc.repo import Repo
 from stages.study.command import Terminated, exit_with
 from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.study.schema import Runtime
+from stages.study.settings import Runtime
 from stages.tools.preloaded import preloaded
 
 MOST_AT_ONCE = 4  # by itself; each holds a process, its activations and batches in memory

@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
-from stages.study.schema import Study
+from stages.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from lightning_fabric import Fabric
 
 from stages.study.command import first_process
 from stages.study.errors import StudyError
-from stages.study.schema import Precision, Runtime
+from stages.study.section import Precision
+from stages.study.settings import Runtime
 from stages.study.store import Training, recover
 from stages.training.devices import launched, make_fabric
 

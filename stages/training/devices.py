@@ -14,7 +14,8 @@ from torch import Tensor
 
 from stages.encoders.vit import use_fused_attention
 from stages.study.device import pick_device, set_threads
-from stages.study.schema import Precision, Runtime
+from stages.study.section import Precision
+from stages.study.settings import Runtime
 from stages.training.task import Task
 
 

@@ -13,11 +13,12 @@ from stages.data.arrays import batches, normalize, open_split, read_manifest
 from stages.encoders.decoder import Decoder, save_decoder
 from stages.encoders.vit import build_encoder, save_encoder, share_positions
 from stages.study.lookup import find
-from stages.study.params import arm_of, recipe_of
+from stages.study.params import arm_of
 from stages.study.paths import write_table
-from stages.study.schema import Study
+from stages.study.recipe import recipe_of
 from stages.study.seeds import Draws, derive
 from stages.study.store import Training
+from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import History, train

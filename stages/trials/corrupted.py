@@ -11,8 +11,8 @@ from stages.data.arrays import Manifest, Split, open_split
 from stages.data.evaluation import evaluation_subset
 from stages.study.errors import StudyError
 from stages.study.lookup import find
-from stages.study.schema import Study
 from stages.study.seeds import Draws, generator
+from stages.study.study import Study
 
 BATCH = 100  # images; not a setting, because images of a batch lend each other their amplitudes
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from stages.data.arrays import Manifest, normalize, open_split
 from stages.encoders.vit import pooled_features
 from stages.probes import linear, shape_bias
+from stages.probes.settings import Linear
 from stages.study.paths import model_dir
-from stages.study.schema import Linear
 from stages.study.seeds import generator
 from stages.trials.blocks import initial_encoder, reinitialised
 from stages.trials.corrupted import Trial, pictures

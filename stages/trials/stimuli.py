@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from stages.corruptions.settings import Stimuli
 from stages.data.arrays import Manifest
 from stages.data.listings import list_images
 from stages.data.readers import read_images, some
 from stages.study.errors import StudyError
-from stages.study.schema import Stimuli, Study
+from stages.study.study import Study
 from stages.trials.corrupted import BATCH, Trial
 
 # airplane1-bicycle2: the shape of one, the texture of the other

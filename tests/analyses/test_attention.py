@@ -17,9 +17,9 @@ from stages.analyses.attention import (
     normalized_mutual_information,
     patch_attention,
 )
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
-from stages.study.schema import Analysis
 
 SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from stages.analyses.attention import patch_attention
 from stages.analyses.attention_maps import encode_map, map_similarity, measure, query_maps, query_patches
+from stages.analyses.settings import Analysis
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.schema import Analysis
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
 SPLIT = Split(PIXELS, {}, None)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
+from stages.analyses.settings import Analysis
 from stages.analyses.similarity import (
     block_cosine,
     centred_position_cosine,
@@ -20,7 +21,6 @@ from stages.analyses.similarity import (
 )
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
-from stages.study.schema import Analysis
 
 SPLIT = Split(images=np.zeros((0, 8, 8, 3), dtype=np.uint8), labels={}, masks=None)  # not looked at
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from stages.analyses.settings import Analysis
 from stages.analyses.singular_values import (
     ROUNDING,
     alpha_req,
@@ -28,7 +29,6 @@ from stages.analyses.singular_values import (
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
-from stages.study.schema import Analysis
 
 SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
+from stages.analyses.settings import Analysis
 from stages.analyses.token_embedding import cosine_silhouette, embed, first_of_each, measure
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
-from stages.study.schema import Analysis
 
 LABELS = np.array([2, 0, 1, 0, 2, 1, 0, 2])
 SPLIT = Split(np.zeros((8, 4, 4, 3), dtype=np.uint8), {"shape": LABELS, "texture": 1 - LABELS % 2}, None)

@@ -9,7 +9,7 @@ from stages.claims.roles import candidates, epochs_of, values_of
 from stages.claims.tables import MissingInput, OtherArm, Tables
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 
 IMAGES, BLOCKS, HEADS = (3, 5, 8), 6, 3
 

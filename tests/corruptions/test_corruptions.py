@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from stages.corruptions import amplitude_exchange, edges, frequency_noise, patch_shuffle, silhouette
 from stages.corruptions.frequency_noise import frequency_band
+from stages.corruptions.settings import Corruption
 from stages.study.errors import StudyError
-from stages.study.schema import Corruption
 from stages.study.seeds import Draws
 
 SETTINGS = Corruption(levels=[1.0], width=0.1, rms=0.07)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data import augment
-from stages.study.schema import WeakView
+from stages.data.settings import WeakView
 from stages.study.seeds import Draws
 
 

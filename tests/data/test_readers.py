@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from stages.data.listings import Listing
 from stages.data.readers import find_images, hold_out, read_images, row_order, some
+from stages.data.settings import Data
 from stages.study.errors import StudyError
-from stages.study.schema import Data
 from tests.data.pictures import class_files, photo, write_folder, write_tar
 
 

@@ -11,9 +11,9 @@ from skimage.morphology import dilation, erosion
 from sklearn.linear_model import RidgeClassifier
 
 from stages.data import templates as templates_module
+from stages.data.settings import ShapesTextures
 from stages.data.shapes_textures import Batch, draw, generate, labels_of
 from stages.data.templates import PHOTOGRAPHS, SHAPES, TEXTURES, half_sheet, make_templates, outline
-from stages.study.schema import ShapesTextures
 
 PLAIN = ShapesTextures(
     train_images=1,

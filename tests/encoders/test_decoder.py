@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from stages.analyses.fourier import measure, relative_log_amplitude
+from stages.analyses.settings import Analysis
 from stages.analyze import decoded
 from stages.data.arrays import Split
 from stages.encoders.decoder import FILE, Decoder, load_decoder, save_decoder
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, embed, encode, trace_deeply
 from stages.study.errors import StudyError
-from stages.study.schema import Analysis, Vit
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 

@@ -36,7 +36,7 @@ from stages.prepare import prepare
 from stages.pretrain import pretrain
 from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from stages.tools.check import check
 from tests.data.stored import images_of, write
 from tests.encoders import originals

@@ -7,7 +7,7 @@ from stages.encoders.decoder import load_decoder, save_decoder
 from stages.encoders.imported_decoder import open_decoder
 from stages.objectives.imported import published
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.encoders import originals
 from tests.encoders.originals import HEADS, SIZE, WIDTH, Encoder, MaeDecoder
 

@@ -5,6 +5,7 @@ import torch
 from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import (
     add_positions,
     build_encoder,
@@ -23,7 +24,6 @@ from stages.encoders.vit import (
     without_drop_path,
 )
 from stages.study.errors import StudyError
-from stages.study.schema import Vit
 
 VIT = Vit(width=16, depth=3, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 

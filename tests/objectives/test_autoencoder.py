@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, embed, encode_visible, sincos_positions
 from stages.objectives import autoencoder
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
+from stages.study.settings import Arm
 from stages.training.loop import parameter_groups
 from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import layer_norm, patch_tokens, patches_of, run_blocks

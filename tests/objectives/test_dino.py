@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import dino
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from stages.training.loop import parameter_groups
 from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import layer_norm, patch_tokens, run_blocks

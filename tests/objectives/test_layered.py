@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import layered
 from stages.objectives.layered import block_at
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
+from stages.study.settings import Arm
 from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import plain_targets
 from tests.objectives.test_objectives import views_of

@@ -8,12 +8,13 @@ from timm.layers import DropPath
 
 from stages.data.arrays import normalize
 from stages.data.augment import random_resized_crop_flip, rgb_to_grayscale
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import autoencoder, contrastive, dino, hybrid, masked, random
 from stages.objectives.masked import random_mask
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 from tests.objectives.descent import losses_of_training
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")

@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, use_fused_attention
 from stages.objectives import contrastive, hybrid, masked
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
+from stages.study.settings import Arm
 from stages.training.devices import fit_to_device, make_fabric
 from stages.training.loop import parameter_groups, take_step
 from stages.training.task import Task

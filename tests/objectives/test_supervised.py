@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import stages.objectives
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import supervised
 from stages.study.lookup import find
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
 from stages.study.seeds import Draws
+from stages.study.settings import Arm
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 SETTINGS = load_params().objectives

@@ -8,11 +8,12 @@ import torch
 
 from stages.encoders.vit import Architecture, build_encoder, pooled_features
 from stages.probes.augmented import Heads, choose, chosen_predictions, protocol
-from stages.study.schema import LinearAugmented, Runtime
 from stages.study.seeds import Draws, derive
+from stages.study.settings import Runtime
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, make_fabric
 from stages.training.loop import epoch_order, train
+from stages.training.settings import LinearAugmented
 
 VIT = {"width": 16, "depth": 1, "heads": 2, "patch_size": 4, "mlp_ratio": 2.0, "position": "learned"}
 RATES = [0.5, 20.0]

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from stages.probes import accuracy, attentive, few_shot, knn, layerwise, linear
+from stages.probes.settings import Attentive, FewShot, Knn, Layerwise, Linear
 from stages.study.errors import StudyError
-from stages.study.schema import Attentive, FewShot, Knn, Layerwise, Linear
 
 
 @pytest.fixture

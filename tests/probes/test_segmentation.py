@@ -19,7 +19,7 @@ from stages.probes.segmentation import (
     pixel_classes,
     upsampled,
 )
-from stages.study.schema import Segmentation
+from stages.probes.settings import Segmentation
 
 SETTINGS = Segmentation(
     train_images=40, test_images=10, epochs=8, batch_size=64, learning_rates=[0.001, 1.0],

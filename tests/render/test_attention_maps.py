@@ -19,7 +19,7 @@ from stages.render.explorer import explorer, explorer_data
 from stages.render.figures import image_bytes
 from stages.render.style import palette
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_arm
 
 ARMS = {

@@ -7,7 +7,7 @@ from stages.render import comparison
 from stages.render.style import palette
 from stages.study.errors import StudyError
 from stages.study.paths import COMPARISON
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 
 ARMS = {
     "a": Arm(objective="contrastive", label="CL"),

@@ -10,7 +10,7 @@ from stages.render.decoder import decoder_alt, decoder_caption, decoder_curves, 
 from stages.render.style import palette
 from stages.render.tables import block_curves
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_arm
 
 ARMS = {

@@ -30,7 +30,7 @@ from stages.render.paper import (
 )
 from stages.render.style import COLOURS, CONTROL, darker, palette, styled
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import ROOT
 
 

@@ -8,7 +8,7 @@ import pytest
 from stages.render.captions import extremes
 from stages.render.findings import on_attention, on_combination, on_components, on_representations
 from stages.study.params import load_params
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import ROOT, write_csv
 
 ARMS = {

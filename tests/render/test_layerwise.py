@@ -10,7 +10,7 @@ from stages.render import paper
 from stages.render.captions import depth_alt
 from stages.render.layerwise import declines, layerwise_caption, layerwise_curves, layerwise_predictions
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_csv
 
 ARMS = {

@@ -8,7 +8,7 @@ import pytest
 from stages.render.lost_blocks import block_losses, losses_alt, losses_caption, losses_figure
 from stages.render.robustness import decisions
 from stages.render.style import palette
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_arm
 
 ARMS = {

@@ -10,7 +10,7 @@ from stages.render.outcomes import CIRCLE, THIN, TRIANGLE, both_ways, trade_off_
 from stages.render.paper import layerwise, methods, trade_offs
 from stages.render.results import AUGMENTED, FINE_TUNED, accuracies, protocols
 from stages.render.style import PAPER, palette
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import score, write_arm, write_json
 
 ARMS = {name: Arm(objective="masked") for name in ("one", "two", "three")}

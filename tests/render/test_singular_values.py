@@ -30,7 +30,7 @@ from stages.render.singular_values import (
 )
 from stages.render.style import palette
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_arm
 
 ARMS = {

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.render.figures import image_bytes, show
 from stages.render.gradients import (
@@ -22,7 +23,8 @@ from stages.render.style import palette
 from stages.render.sweeps import along_size, along_weight, parameters, sweeps
 from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.study.schema import Arm, Study, Vit
+from stages.study.settings import Arm
+from stages.study.study import Study
 from stages.tools.preset import merge
 from tests.render.synthetic import ROOT, make_project, write_csv
 

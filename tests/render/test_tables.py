@@ -10,7 +10,7 @@ import pytest
 from stages.render.results import accuracies, claims, histories
 from stages.render.tables import block_curves, head_means, last_block, spectra, uniform_distance
 from stages.study.errors import StudyError
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_arm, write_json
 
 ARMS = {

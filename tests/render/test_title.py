@@ -10,7 +10,8 @@ from stages.encoders.vit import build_encoder, use_fused_attention
 from stages.render.style import palette
 from stages.render.title import forward_flops, title_block
 from stages.study.params import load_params
-from stages.study.schema import Arm, Study
+from stages.study.settings import Arm
+from stages.study.study import Study
 from tests.render.synthetic import ROOT, manifest
 
 

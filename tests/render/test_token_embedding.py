@@ -18,7 +18,7 @@ from stages.render.token_embedding import (
     silhouettes_caption,
     silhouettes_figure,
 )
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.synthetic import write_arm
 
 ARMS = {

@@ -28,7 +28,7 @@ from stages.render.provenance import Provenance, portable, provenance
 from stages.render.questions import FURTHER, QUESTIONS, question_heading
 from stages.render.table import table
 from stages.study.params import load_params
-from stages.study.schema import Arm
+from stages.study.settings import Arm
 from tests.render.pages import assert_good_page
 from tests.render.synthetic import ROOT, claims
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.study.params import declared_params, load_params, recipe_of, seeds_of, validate
-from stages.study.schema import ParamsError
+from stages.study.errors import ParamsError
+from stages.study.params import declared_params, load_params, seeds_of, validate
+from stages.study.recipe import recipe_of
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "params.yaml").read_text()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stages.study.params import read_yaml, recipe_of, validate
+from stages.study.params import read_yaml, validate
+from stages.study.recipe import recipe_of
 from stages.tools.preset import merge
 from tests.project import ROOT
 

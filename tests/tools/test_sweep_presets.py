@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from stages.render.tables import arms_by_label
-from stages.study.params import recipe_of, validate
-from stages.study.schema import Study
+from stages.study.params import validate
+from stages.study.recipe import recipe_of
+from stages.study.study import Study
 from stages.tools.preset import merge
 from tests.project import ROOT
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import hybrid, layered
 from stages.study.params import load_params
-from stages.study.schema import Arm, Vit
+from stages.study.settings import Arm
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
 from stages.training.gradients import agreement, gradients

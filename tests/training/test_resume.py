@@ -15,7 +15,8 @@ from tests.training.interruptions import (
     signal_at_step,
 )
 
-APART = {"__init__", "imported", "losses", "random"}  # files of stages/objectives that train nothing
+# Files of stages/objectives that train nothing.
+APART = {"__init__", "imported", "losses", "random", "settings"}
 OBJECTIVES = sorted({path.stem for path in (ROOT / "stages/objectives").glob("*.py")} - APART)
 CHANGES = {
     "data": {"shapes_textures": {"train_images": 32, "test_images": 20}},

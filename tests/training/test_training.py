@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import contrastive, masked
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import file_digest
-from stages.study.schema import Arm, Vit
 from stages.study.seeds import derive
+from stages.study.settings import Arm
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, rows_of, train

@@ -1,0 +1,30 @@
+"""What params.yaml may hold of encoders and of the features cached of them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.study.section import Count, Positive, Section
+
+
+class Vit(Section):
+    width: Annotated[int, Field(ge=8)]
+    depth: Count
+    heads: Count
+    patch_size: Count
+    mlp_ratio: Positive
+    position: Literal["sincos", "learned", "relative", "none"]
+    layer_scale: Positive | None = None
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Vit":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.position == "sincos" and self.width % 4:
+            raise ValueError(f"width {self.width} must be a multiple of 4 for sincos positions")
+        return self
+
+
+class Features(Section):
+    block_images: Count
+    token_images: Count

@@ -1,0 +1,121 @@
+"""What params.yaml may hold under objectives: a class each, and how they fit the images."""
+
+import math
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from stages.data.settings import WeakView
+from stages.study.section import Count, Fraction, Positive, Section
+
+
+class Contrastive(Section):
+    temperature: Positive
+    momentum: Fraction
+    freeze_patch_embed: bool
+    hidden_dim: Count
+    output_dim: Count
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+    blur_probability: Fraction
+    solarize_probability: Fraction
+
+
+class Masked(WeakView):
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    mask_unit: Count
+    target_window: Annotated[int, Field(ge=3)] | None
+
+    @model_validator(mode="after")
+    def _has_a_centre(self) -> "Masked":
+        if self.target_window is not None and not self.target_window % 2:
+            raise ValueError(f"target_window {self.target_window} must be odd, or null")
+        return self
+
+
+class Autoencoder(WeakView):
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    normalize_target: bool
+    decoder_width: Annotated[int, Field(ge=4)]
+    decoder_depth: Count
+    decoder_heads: Count
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Autoencoder":
+        if self.decoder_width % self.decoder_heads:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} must be a multiple of decoder_heads {self.decoder_heads}"
+            )
+        if self.decoder_width % 4:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} must be a multiple of 4 for sincos positions"
+            )
+        return self
+
+
+class Dino(Section):
+    momentum: Fraction
+    student_temperature: Positive
+    teacher_temperature_start: Positive
+    teacher_temperature: Positive
+    teacher_temperature_warmup: Fraction
+    center_momentum: Fraction
+    freeze_last_layer: Fraction
+    hidden_dim: Count
+    bottleneck_dim: Count
+    output_dim: Annotated[int, Field(ge=2)]
+    global_scale_min: Annotated[float, Field(gt=0, le=1)]
+    local_crops: Annotated[int, Field(ge=0)]
+    local_size: Count
+    local_scale_min: Annotated[float, Field(gt=0, le=1)]
+    local_scale_max: Annotated[float, Field(gt=0, le=1)]
+    jitter_probability: Fraction
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
+    grey_probability: Fraction
+    blur_probability: Fraction
+    solarize_probability: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Dino":
+        if self.local_scale_min > self.local_scale_max:
+            raise ValueError("local_scale_min must not exceed local_scale_max")
+        return self
+
+
+class Supervised(WeakView):
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Objectives(Section):
+    contrastive: Contrastive
+    masked: Masked
+    autoencoder: Autoencoder
+    dino: Dino
+    supervised: Supervised
+
+    def check(self, *, used: set[str], image_size: int, patch_size: int) -> None:
+        """Check what depends on the images too.
+
+        used:       names of the objectives that arms have
+        image_size: px; patch_size: px, divides it
+        Raises ValueError with the key, its value and what is allowed.
+        """
+        grid = image_size // patch_size
+        if grid % self.masked.mask_unit:
+            raise ValueError(
+                f"objectives.masked.mask_unit {self.masked.mask_unit} must divide the "
+                f"{grid} patches of a side"
+            )
+        if "autoencoder" in used and math.ceil(self.autoencoder.mask_ratio * grid**2) == grid**2:
+            raise ValueError(
+                f"objectives.autoencoder.mask_ratio {self.autoencoder.mask_ratio} hides all "
+                f"{grid**2} patches; the encoder must see one"
+            )
+        local_size = self.dino.local_size
+        if "dino" in used and (local_size % patch_size or local_size > image_size):
+            raise ValueError(
+                f"objectives.dino.local_size {local_size} must be a multiple of vit.patch_size "
+                f"{patch_size} and at most data.image_size {image_size}"
+            )

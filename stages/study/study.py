@@ -1,0 +1,77 @@
+"""The whole of params.yaml, put together from the settings of all rooms."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from stages.analyses.settings import Analysis
+from stages.corruptions.settings import Robustness
+from stages.data.settings import Data
+from stages.encoders.settings import Features, Vit
+from stages.objectives.settings import Objectives
+from stages.probes.settings import Probes, Segmentation
+from stages.study.names import Name
+from stages.study.section import Section, Seed, Seeds
+from stages.study.settings import Arm, Runtime
+from stages.training.settings import Finetune, LinearAugmented, Pretrain
+
+
+class Study(Section):
+    seed: Seed
+    seeds: Seeds
+    labels: dict[Name, Annotated[str, Field(min_length=1)]]
+    data: Data
+    vit: Vit
+    pretrain: Pretrain
+    objectives: Objectives
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    features: Features
+    probes: Probes
+    linear_augmented: LinearAugmented
+    finetune: Finetune
+    segmentation: Segmentation
+    robustness: Robustness
+    analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Study":
+        grid, rest = divmod(self.data.image_size, self.vit.patch_size)
+        if rest:
+            raise ValueError(
+                f"data.image_size {self.data.image_size} must be a multiple of "
+                f"vit.patch_size {self.vit.patch_size}"
+            )
+        if grid < 3:
+            raise ValueError(
+                f"vit.patch_size {self.vit.patch_size} cuts images of {self.data.image_size} px into "
+                f"{grid} × {grid} patches; 3 × 3 are the fewest that have a high frequency"
+            )
+        if self.data.test_source and self.data.source == "shapes_textures":
+            raise ValueError("data.test_source: shapes_textures draws its own test images; leave it empty")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} must differ")
+        for name in self.labels:
+            if name not in self.arms:
+                raise ValueError(f"labels: no arm {name!r}; there are: {', '.join(self.arms)}")
+        names: dict[str, str] = {}
+        for name in self.arms:
+            label = self.labels.get(name, name)
+            if (other := names.setdefault(label, name)) != name:
+                raise ValueError(f"labels: arms {other} and {name} are both called {label!r}")
+        for name in self.linear_augmented.arms:
+            if name not in self.arms:
+                raise ValueError(f"linear_augmented.arms: no arm {name!r}; there are: {', '.join(self.arms)}")
+        for name, arm in self.arms.items():
+            place, depth = arm.mim_block or 1, arm.depth or self.vit.depth
+            if place > 1 and (place % 1 or place > depth):
+                raise ValueError(
+                    f"arms.{name}.mim_block {place:g} must be one of its {depth} blocks, 1 to {depth}, "
+                    "or a share of the depth below 1"
+                )
+        self.objectives.check(
+            used={arm.objective for arm in self.arms.values()},
+            image_size=self.data.image_size,
+            patch_size=self.vit.patch_size,
+        )
+        return self

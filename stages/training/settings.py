@@ -1,0 +1,85 @@
+"""What params.yaml may hold of everything that the training loop trains."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from stages.study.names import Name
+from stages.study.section import Count, DropPath, NonNegative, Positive, Precision, Section, Share
+
+
+class Pretrain(Section):
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    lr_scaling_batch: Literal[256, 512] | None
+    min_lr: NonNegative
+    schedule: Literal["cosine", "multistep"]
+    milestone: Share
+    weight_decay: NonNegative
+    weight_decay_end: NonNegative | None
+    decay_all: bool
+    beta2: Share
+    warmup_epochs: NonNegative
+    clip_grad: Positive | None
+    drop_path: DropPath
+    precision: Precision
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the training, at its batch size."""
+        return self.lr * self.batch_size / self.lr_scaling_batch if self.lr_scaling_batch else self.lr
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pretrain":
+        if self.min_lr > self.peak_lr:
+            raise ValueError(f"min_lr {self.min_lr:g} must not exceed the peak rate {self.peak_lr:g}")
+        if self.weight_decay_end is not None and self.weight_decay == 0:
+            raise ValueError(
+                "weight_decay_end needs a weight_decay above 0 to start from; leave weight_decay_end empty"
+            )
+        return self
+
+
+class LinearAugmented(Section):
+    """A linear probe of augmented images, of those arms alone that it names."""
+
+    arms: list[Name]
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    validation_fraction: Share
+    precision: Precision
+
+    @property
+    def peak_lr(self) -> float:
+        """The first rate of the steepest of the heads, at its batch size."""
+        return max(self.learning_rates) * self.batch_size / 256
+
+    # No decay, warm-up or clipping, in any of the publications.
+    weight_decay: ClassVar[float] = 0.0
+    warmup_epochs: ClassVar[float] = 0.0
+    clip_grad: ClassVar[float | None] = None
+
+
+class Finetune(Section):
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    weight_decay: NonNegative
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    warmup_epochs: NonNegative
+    drop_path: DropPath
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)]
+    mixup: NonNegative
+    cutmix: NonNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")]
+    clip_grad: Positive
+    precision: Precision
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the training, at its batch size."""
+        return self.lr
