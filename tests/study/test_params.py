@@ -46,7 +46,6 @@ def values():
             {"cl": "Both", "mim": "Both"},
             ["labels", "arms cl and mim", "'Both'"],
         ),
-        ("labels", {"nobody": "Nobody"}, ["labels", "no arm 'nobody'", "random, cl, mim, hybrid"]),
         ("seeds", [0, 1, 1], ["seeds [0, 1, 1] must differ"]),
         ("seeds", [], ["seeds", "at least 1 item"]),
         ("arms.cl", {"objective": "contrastive", "seeds": [2, 2]}, ["arms.cl", "must differ"]),
