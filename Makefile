@@ -32,7 +32,7 @@ $(VENV)/.complete: requirements.lock
 
 study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name applies stages/presets/name.yaml first
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
-	@python -m stages.tools.check
+	@python -m stages.check
 	@test ! -f scratch/tracking-pending || python -m stages.track
 	@python -m stages.tools.repro || { status=$$?; \
 	  test $$status -eq 130 || echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }

@@ -33,7 +33,16 @@ from stages.study.recipe import recipe_of
 from stages.study.settings import Runtime
 from stages.study.study import Study
 from stages.study.timings import Run, read_runs
-from stages.tracking.lockfile import Result, altered, digest, flat, moved_on, read_lock, stage_addresses
+from stages.tracking.lockfile import (
+    UNMIRRORED,
+    Result,
+    altered,
+    digest,
+    flat,
+    moved_on,
+    read_lock,
+    stage_addresses,
+)
 from stages.tracking.measures import Measure, Told, is_headline, measures
 from stages.tracking.store import LONGEST_TAG, MEMBER, Images, Record, Store, connect, pending_file, put_off
 
@@ -67,7 +76,8 @@ def track() -> str:
     """
     study = load_params(stage="track")
     lock = read_lock()
-    addresses = [a for a in stage_addresses(read_yaml(Path("dvc.yaml"))["stages"], study) if a != "track"]
+    graph = read_yaml(Path("dvc.yaml"))["stages"]
+    addresses = [a for a in stage_addresses(graph, study) if a not in UNMIRRORED]
     results = [Result(address, lock[address]) for address in addresses if address in lock]
     try:
         with connect() as store:

@@ -7,9 +7,9 @@ import torch
 import yaml
 
 from stages.analyze import size_of
+from stages.check import check
 from stages.encoders.vit import build_encoder, trace_deeply
 from stages.study.params import load_params
-from stages.tools.check import check
 from tests.forked import forked
 from tests.project import as_dvc_repository, copy_project, run_in
 from tests.render.pages import assert_good_page

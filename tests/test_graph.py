@@ -5,6 +5,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import networkx
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -97,6 +98,13 @@ def test_augmented_probing_is_covered_although_no_arm_has_it():
     deps = STAGES["linear_augmented"]["deps"]
     for path in closure_of("stages.linear_augmented"):
         assert any(path.is_relative_to(dep) for dep in deps), path
+
+
+def test_every_stage_comes_after_the_check():
+    with Repo(str(ROOT)) as repo:
+        graph = repo.index.graph  # edges point from a stage to what it needs
+        check = next(stage for stage in graph if stage.addressing.split(":")[-1] == "check")
+        assert networkx.ancestors(graph, check) == set(graph) - {check}
 
 
 def test_a_list_that_is_empty_leaves_a_stage_away(resolved, tmp_path):

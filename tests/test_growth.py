@@ -109,9 +109,8 @@ def runtime(project):
 
 
 def a_new_option_that_is_off(project):
-    rewrite(project, "stages/training/settings.py",
-            ("    drop_path: DropPath\n    precision: Precision\n",
-             "    drop_path: DropPath\n    precision: Precision\n    newer: float | None = None\n"))  # fmt: skip
+    last = "    drop_path: DropPath\n    precision: Precision\n"
+    rewrite(project, "stages/training/settings.py", (last, last + "    newer: float | None = None\n"))
 
 
 def moved_code(project):
@@ -120,8 +119,8 @@ def moved_code(project):
         (project / f"stages/objectives/{name}_moved.py").write_text(text)
     everything = "from stages.objectives.losses_moved import info_nce, masked_l1, normalized_in_windows\n"
     (project / "stages/objectives/losses.py").write_text(everything)
-    rewrite(project, "stages/objectives/hybrid.py",
-            ("stages.objectives.contrastive import", "stages.objectives.contrastive_moved import"))  # fmt: skip
+    old, new = (f"stages.objectives.{name} import" for name in ("contrastive", "contrastive_moved"))
+    rewrite(project, "stages/objectives/hybrid.py", (old, new))
 
 
 @pytest.mark.parametrize(

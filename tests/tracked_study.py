@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from stages.tracking.lockfile import UNMIRRORED
+
 PROJECT = Path(__file__).parent.parent
 
 
@@ -29,7 +31,7 @@ def repro(root: Path, params: dict[str, Any]) -> None:
     lock = root / "dvc.lock"
     entries = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
     for stage, template in yaml.safe_load((root / "dvc.yaml").read_text())["stages"].items():
-        if stage == "track":
+        if stage in UNMIRRORED:
             continue
         for suffix, chosen in choices(template, params):
             text = json.dumps(template.get("do", template))

@@ -2,7 +2,8 @@
 
 from pydantic import ConfigDict
 
-from stages.study.section import Count, ParamsError, Section
+from stages.study.errors import ParamsError
+from stages.study.section import Count, Section
 
 
 class Analysis(Section):

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import IterableDataset
-
 from stages.data.listings import Content, Listing
 from stages.study.errors import StudyError
 from stages.study.paths import scratch
@@ -84,6 +82,8 @@ def _class_names(dataset: Any, count: int) -> list[str]:
 
 
 def _read(dataset: Any, wanted: dict[int, str]) -> Iterator[tuple[str, Content]]:
+    from torch.utils.data import IterableDataset  # takes seconds, and is_name does without
+
     reader = getattr(dataset, "reader", dataset)
     if isinstance(dataset, IterableDataset):
         yield from ((wanted[index], image) for index, (image, _) in enumerate(dataset) if index in wanted)

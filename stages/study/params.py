@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from stages.study.documents import read_yaml
 from stages.study.errors import ParamsError
 from stages.study.names import refuse_lost_names
+from stages.study.places import refuse_places
 from stages.study.section import Section
 from stages.study.settings import Arm
 from stages.study.study import Study
@@ -21,6 +22,7 @@ def load_params(path: Path = Path("params.yaml"), *, stage: str | None = None, *
     Raises ParamsError: one line with the key, the value and what is allowed.
     """
     study = validate(read_yaml(path), where=str(path))
+    refuse_places(study, project=path.parent)
     if stage is None:
         return study
     declared = declared_params(stage, study, path.parent / "dvc.yaml", **chosen)

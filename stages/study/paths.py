@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DATA = Path("data/prepared")
+CHECKED = Path("results/check.json")  # out of check: always the same
 COMPARISON = Path("results/comparison.csv")  # out of compare: how alike the blocks of all arms are
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 

@@ -47,6 +47,7 @@ from stages.tools.repro import simulated, slots_of, tasks_of
 from stages.tracking.lockfile import flat
 
 DONE, RUNS, CACHED, MAY_RUN, RUNNING = "done", "runs", "cached", "may run", "running"
+CHECK = "check"  # a stage that writes the same whenever it runs, so that none may run because of it
 UNSETTLED = (RUNS, MAY_RUN, RUNNING)  # nobody knows yet what these will write
 STYLES = {DONE: "green", RUNS: "bold yellow", CACHED: "cyan", MAY_RUN: "yellow", RUNNING: "bold blue"}
 MOST_REASONS, MOST_NAMES = 12, 6  # that are shown
@@ -117,7 +118,11 @@ def rows_of() -> list[Row]:
         rows: dict[PipelineStage, Row] = {}
         contents: Contents = {}
         for stage in reversed(list(networkx.lexicographical_topological_sort(graph, key=address))):
-            unsettled = [maker for maker in graph.successors(stage) if rows[maker].state in UNSETTLED]
+            unsettled = [
+                maker
+                for maker in graph.successors(stage)
+                if rows[maker].state in UNSETTLED and address(maker) != CHECK
+            ]
             row = rows[stage] = Row(address(stage), DONE)
             row.needs = sorted(map(address, graph.successors(stage)))
             row.why = changes(stage, contents=contents, unsettled=unsettled)
@@ -142,7 +147,11 @@ def origins(stage: PipelineStage, *, graph: networkx.DiGraph, rows: dict[Pipelin
     """Why a stage may run: the stages somewhere before it that do."""
     before = [maker for maker in rows if maker in networkx.descendants(graph, stage)]
     words = {RUNS: "would run", RUNNING: "is running"}
-    return [f"{address(maker)} {words[rows[maker].state]}" for maker in before if rows[maker].state in words]
+    return [
+        f"{address(maker)} {words[rows[maker].state]}"
+        for maker in before
+        if rows[maker].state in words and address(maker) != CHECK
+    ]
 
 
 def changes(stage: PipelineStage, *, contents: Contents, unsettled: Iterable[PipelineStage]) -> list[str]:
@@ -246,7 +255,7 @@ def from_cache(stage: PipelineStage, *, contents: Contents) -> Contents | None:
 
     The stage is filled with what it will read, in memory alone.
     """
-    if not stage.outs:
+    if not stage.outs or any(out.persist for out in stage.outs):  # DVC keeps no runs of such stages
         return None
     cache = stage.repo.stage_cache
     same = not stage.changed_stage()
@@ -303,7 +312,7 @@ def with_timings(rows: list[Row], runs: list[Run]) -> list[Row]:
         if run and run.alive and row.state != DONE:
             row.state = RUNNING
         if row.state in UNSETTLED:
-            row.seconds = expected_seconds(row.stage, runs)
+            row.seconds = 1.0 if row.stage == CHECK else expected_seconds(row.stage, runs)
         if row.state == RUNNING and run and run.alive:
             elapsed = time.time() - run.began
             row.why = [", ".join(filter(None, [f"running for {spoken(elapsed)}", run.saved]))]

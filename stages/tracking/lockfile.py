@@ -12,6 +12,8 @@ from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
 from stages.study.study import Study
 
+UNMIRRORED = ("check", "track")  # stages that compute nothing of the study
+
 
 @dataclass(frozen=True)
 class Result:

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay
 
 from stages.analyze import analyze
+from stages.check import check
 from stages.data.arrays import normalize, open_split
 from stages.encoders.imported import load_checkpoint, open_checkpoint
 from stages.encoders.vit import (
@@ -37,7 +38,6 @@ from stages.pretrain import pretrain
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.settings import Arm
-from stages.tools.check import check
 from tests.data.stored import images_of, write
 from tests.encoders import originals
 from tests.encoders.originals import DEPTH, HEADS, PATCH, SIZE, WIDTH, Encoder, FineTunedSimmim, SharedEncoder

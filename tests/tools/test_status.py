@@ -63,14 +63,23 @@ def whole(tmp_path_factory):
     params["analyses"] = {"attention": params["analyses"]["attention"]}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     graph = yaml.safe_load((project / "dvc.yaml").read_text())
-    for name in ("finetune", "robustness", "segment"):
+    for name in ("check", "finetune", "robustness", "segment"):
         del graph["stages"][name]
     graph["stages"]["probe"]["matrix"]["probe"] = ["knn"]
     for name, group in graph["stages"].items():
         entry = group.get("do", group)
         metrics = [path for metric in entry.get("metrics", []) for path in metric]
         outs = ",".join([*entry.get("outs", []), *metrics])
-        made = ("data/", "models", "features", "results/analysis", "results/probe", "results/c", "reports")
+        made = (
+            "data/",
+            "models",
+            "features",
+            "results/analysis",
+            "results/probe",
+            "results/co",
+            "results/cl",
+            "reports",
+        )
         reads = [dep for dep in entry["deps"] if dep.startswith(made)]
         code = [dep for dep in entry["deps"] if dep in ("stages/objectives/masked.py", f"stages/{name}.py")]
         entry["deps"] = [*reads, *code]

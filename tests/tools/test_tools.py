@@ -8,9 +8,8 @@ import pytest
 
 from stages.study.params import load_params
 from tests.forked import Done
-from tests.project import ROOT, copy_project, edit, run_in
+from tests.project import ROOT, copy_project, run_in
 
-ABSENT = "cuda" if sys.platform == "darwin" else "mps"
 PRESETS = sorted(path.stem for path in (ROOT / "stages/presets").glob("*.yaml"))
 
 
@@ -80,15 +79,6 @@ def test_a_preset_may_take_an_arm_away(project, tool):
     assert "hybrid" not in load_params(project / "params.yaml").arms
 
 
-def test_a_key_given_twice_is_refused_where_it_stands(project, tool):
-    text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(f"{text}\nseed: 1\n")
-    done = tool("check")
-    line = text.count("\n") + 2
-    assert done.returncode == 2
-    assert done.stderr == f'check: params.yaml line {line}: not YAML: found duplicate key "seed"\n'
-
-
 @pytest.mark.parametrize("text", ["", "seed: 0\nseed: 1\n", "seed: [\n"])
 def test_params_that_hold_nothing_to_overlay_are_one_line(project, tool, text):
     (project / "params.yaml").write_text(text)
@@ -100,45 +90,3 @@ def test_params_that_hold_nothing_to_overlay_are_one_line(project, tool, text):
 def test_presets_are_listed_with_what_they_are_for(project):
     listed = run_in(project, sys.executable, "-m", "stages.tools.preset").stdout
     assert all(name in listed for name in PRESETS)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        (
-            {"arms": {"x": {"objective": "contrastve"}}},
-            ["arms.x.objective", "'contrastve'", "contrastive, dino, hybrid"],
-        ),
-        ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, attention_maps, fourier"]),
-        ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
-        ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
-        ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
-        ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
-        ({"runtime": {"accelerator": ABSENT}}, ["runtime.accelerator", f"'{ABSENT}'", "does not find"]),
-        (
-            {"robustness": {"corruptions": {"blur": {"levels": [1]}}}},
-            ["robustness.corruptions.blur", "edges, frequency_noise"],
-        ),
-        (
-            {"robustness": {"corruptions": {"patch_shuffle": {"levels": [0]}}}},
-            ["patch_shuffle.levels.0", "greater than 0"],
-        ),
-        (
-            {"robustness": {"stimuli": {"own": {"source": "nowhere", "classes": {"a": "b", "c": "d"}}}}},
-            ["robustness.stimuli.own.source", "'nowhere'", "no such file"],
-        ),
-        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "masks of its own"]),
-        (
-            {"data": {"source": ".", "masks": {"source": "nowhere"}}},
-            ["data.masks.source", "'nowhere'", "no such file"],
-        ),
-        ({"probes": {"attentive": {"heads": 5}}}, ["probes.attentive.heads is 5", "64"]),
-    ],
-)
-def test_the_check_names_what_is_wrong_in_one_line(project, tool, changes, words):
-    assert tool("check").returncode == 0
-    edit(project, changes)
-    done = tool("check")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    for word in words:
-        assert word in done.stderr

@@ -1,0 +1,121 @@
+"""Stage check: read all of params.yaml before DVC deletes anything; every other stage comes after it.
+
+DVC deletes the outs of a stage before it runs its command, so a wrong value has to stop the study in a stage
+whose out costs nothing. The out never changes, so no stage runs because of this one.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from stages.data.listings import located
+from stages.data.named import is_name
+from stages.study.command import exit_with
+from stages.study.documents import read_text
+from stages.study.errors import ParamsError
+from stages.study.params import load_params
+from stages.study.paths import CHECKED, write_text
+from stages.study.places import named_paths
+from stages.study.recipe import recipe_of
+from stages.study.study import Study
+
+VALID = '{"params.yaml": "valid"}\n'
+
+
+def main() -> None:
+    """Read the command line, check, and write the out."""
+    argparse.ArgumentParser(prog="python -m stages.check", description=__doc__).parse_args()
+    exit_with("check", write)
+
+
+def write() -> str:
+    """Check, and write the out unless it is there.
+
+    Raises ParamsError as check does.
+    """
+    check()
+    if not CHECKED.is_file() or CHECKED.read_text(encoding="utf-8") != VALID:
+        write_text(CHECKED, VALID)
+    return ""
+
+
+def check() -> str:
+    """Check every value, every path, and that every named objective, analysis and corruption exists.
+
+    Raises ParamsError: one line with the key, the value and what is allowed.
+    """
+    if Path("dvc.lock").is_file():
+        read_text(Path("dvc.lock"))  # may hold a merge conflict, which DVC calls corruption
+    params = load_params()
+    refuse_unknown_names(params)
+    refuse_absent_files(params)
+    refuse_unfit_recipes(params)
+    refuse_absent_devices(params)
+    return ""
+
+
+def refuse_unknown_names(params: Study) -> None:
+    """Refuse what no file of stages/ defines."""
+    for name, arm in params.arms.items():
+        _defined(f"arms.{name}.objective", arm.objective, Path("stages/objectives"), function="build")
+    for name in params.analyses:
+        _defined(f"analyses.{name}", name, Path("stages/analyses"), function="measure")
+        if not Path(f"notebooks/{name}.ipynb").exists():
+            raise ParamsError(f"params.yaml: analyses.{name}: it has no notebooks/{name}.ipynb to draw it")
+    for name, _ in params.probes:
+        _defined(f"probes.{name}", name, Path("stages/probes"), function="fit_predict")
+    for name in params.robustness.corruptions:
+        _defined(f"robustness.corruptions.{name}", name, Path("stages/corruptions"), function="corrupt")
+
+
+def refuse_absent_files(params: Study) -> None:
+    """Refuse paths at which there is nothing; what timm downloads to data.root need not be there yet."""
+    data = params.data
+    if data.masks and data.source == "shapes_textures":
+        raise ParamsError("params.yaml: data.masks: shapes_textures has masks of its own; take these out")
+    for key, path in named_paths(params).items():
+        built_in = key == "data.source" and (path == "shapes_textures" or is_name(path))
+        if built_in or key == "data.root":
+            continue
+        weights = key.startswith("arms.")
+        try:
+            there = Path(path).is_file() if weights else located(path)
+        except OSError as error:  # a name too long, a folder that nobody may read
+            raise ParamsError(f"params.yaml: {key} is {path!r}: {error.strerror}") from None
+        if not there:
+            raise ParamsError(
+                f"params.yaml: {key} is {path!r}: no such file{'' if weights else ' or folder'}"
+            )
+
+
+def refuse_unfit_recipes(params: Study) -> None:
+    """Refuse arms whose settings do not fit together, or do not fit the attentive probe."""
+    attentive = params.probes.attentive
+    for name, arm in params.arms.items():
+        width = recipe_of(params, name)[0].width
+        if attentive and arm.objective != "imported" and width % attentive.heads:
+            key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
+            raise ParamsError(f"{key}: the width of arm {name}, {width}, is no multiple of it")
+
+
+def refuse_absent_devices(params: Study) -> None:
+    """Refuse an accelerator that this machine lacks."""
+    accelerator = params.runtime.accelerator
+    if accelerator not in ("cuda", "mps"):
+        return
+    import torch  # takes seconds, and is not needed for the other checks
+
+    if not (torch.cuda if accelerator == "cuda" else torch.backends.mps).is_available():
+        raise ParamsError(f"params.yaml: runtime.accelerator is {accelerator!r}, which torch does not find")
+
+
+def _defined(key: str, name: str, folder: Path, *, function: str) -> None:
+    pattern = re.compile(rf"^def {function}\(", re.MULTILINE)
+    files = sorted(folder.glob("*.py"))
+    names = [path.stem for path in files if pattern.search(path.read_text(encoding="utf-8"))]
+    if name not in names:
+        raise ParamsError(f"params.yaml: {key} is {name!r}; there are: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Whether a path of a user leads into or around what the stages write.
+
+DVC deletes the outs of a stage before it runs its command, with all that lies in them.
+"""
+
+import os
+from pathlib import Path
+
+from stages.study.documents import read_yaml
+from stages.study.errors import ParamsError
+from stages.study.study import Study
+
+
+def refuse_places(study: Study, *, project: Path = Path(".")) -> None:
+    """Refuse every path of params.yaml that lies in an out of a stage, or contains one or the project.
+
+    project: folder of dvc.yaml; in a temporary run of DVC, the original project is looked at too
+    Raises ParamsError: one line with the key, the value and what to do.
+    """
+    outs = outs_of(project / "dvc.yaml")
+    roots = [Path(os.path.abspath(folder)) for folder in (project, os.environ.get("DVC_ROOT", project))]
+    for root in dict.fromkeys(roots):
+        refuse_linked_outs(outs, root=root)
+        for key, path in named_paths(study).items():
+            if reason := conflict(path, outs=outs, root=root):
+                raise ParamsError(f"params.yaml: {key} is {path!r}, which {reason}")
+
+
+def named_paths(study: Study) -> dict[str, str]:
+    """Return every path that params.yaml names, by its key.
+
+    Names of built-in and timm's data sets are among the sources; read as paths, they are in nobody's way.
+    """
+    data = study.data
+    paths = {"data.source": data.source, "data.test_source": data.test_source, "data.root": data.root}
+    if data.masks:
+        paths |= {"data.masks.source": data.masks.source, "data.masks.test_source": data.masks.test_source}
+    for name, stimuli in study.robustness.stimuli.items():
+        paths[f"robustness.stimuli.{name}.source"] = stimuli.source
+    for name, arm in study.arms.items():
+        paths[f"arms.{name}.weights"] = arm.weights
+    return {key: path for key, path in paths.items() if path}
+
+
+def outs_of(graph: Path) -> dict[Path, str]:
+    """Return the outs of dvc.yaml, each with the stage that writes it; `models` of `models/${key}`.
+
+    graph: dvc.yaml
+    """
+    outs: dict[Path, str] = {}
+    for stage, entry in read_yaml(graph)["stages"].items():
+        body = entry.get("do", entry)
+        for out in (out for kind in ("outs", "metrics", "plots") for out in body.get(kind, [])):
+            name = out if isinstance(out, str) else next(iter(out))
+            constant, template, _ = name.partition("${")
+            outs.setdefault(Path(constant.rpartition("/")[0] if template else name), stage)
+    return outs
+
+
+def conflict(path: str, *, outs: dict[Path, str], root: Path) -> str:
+    """Return why a path of a user would be deleted or mixed with results, in words; nothing if it is free.
+
+    outs: folders and files that stages write, relative to root
+    root: of the project, absolute
+    """
+    if "\0" in path:
+        return "holds a zero byte; no file can have this name"
+    place = os.path.join(root, os.path.expanduser(path))
+    # As it is written, and where its links lead.
+    places = [Path(os.path.normpath(place)), Path(os.path.realpath(place))]
+    for out, stage in outs.items():
+        if any(place.is_relative_to(target) for place in places for target in _spellings(root / out)):
+            return f"lies in {out}: DVC deletes it before it runs stage {stage}; move your files elsewhere"
+    for target, words in [(root, "the project folder"), *((root / out, f"{out}") for out in outs)]:
+        if any(spelling.is_relative_to(place) for spelling in _spellings(target) for place in places):
+            return f"contains {words}, whose files would count as yours; name a folder of your files alone"
+    return ""
+
+
+def refuse_linked_outs(outs: dict[Path, str], *, root: Path) -> None:
+    """Refuse a link in the place of a folder that stages write: DVC does not track what lies behind it.
+
+    Files may be links, which is what DVC's cache.type symlink makes of them.
+    Raises ParamsError with the settings of DVC that put large files elsewhere.
+    """
+    folders = (folder for out in outs for folder in [*out.parents, out] if not folder.suffix)
+    for folder in dict.fromkeys(folders):
+        link = root / folder
+        if folder != Path(".") and link.is_symlink() and not link.is_file():
+            cache = Path(os.path.realpath(link)) / "dvc-cache"
+            raise ParamsError(
+                f"{folder} is a link, and DVC keeps no outs behind links; make it a folder, and keep large "
+                f"files there in DVC's cache: `dvc cache dir {cache}` and `dvc config cache.type symlink`"
+            )
+
+
+def _spellings(target: Path) -> list[Path]:
+    """Return an absolute path as it is written, and with the links of its folder resolved."""
+    return [target, Path(os.path.realpath(target.parent)) / target.name]

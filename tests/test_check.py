@@ -1,0 +1,117 @@
+"""The stage that reads all of params.yaml before any other stage runs."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.check import main
+from tests.project import ROOT, copy_project, edit, run_in
+
+ABSENT = "cuda" if sys.platform == "darwin" else "mps"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The project in a folder of its own, which is the working directory."""
+    project = copy_project(tmp_path / "project")
+    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(sys, "argv", ["check"])
+    return project
+
+
+def refusal(capsys):
+    """The line that the stage ends with, without a line end."""
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    assert end.value.code == 2 and out == "" and err.count("\n") == 1
+    return err.rstrip("\n")
+
+
+def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(f"{text}\nseed: 1\n")
+    line = text.count("\n") + 2
+    assert refusal(capsys) == f'check: params.yaml line {line}: not YAML: found duplicate key "seed"'
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"arms": {"x": {"objective": "contrastve"}}},
+            ["arms.x.objective", "'contrastve'", "contrastive, dino, hybrid"],
+        ),
+        ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, attention_maps, fourier"]),
+        ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
+        ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
+        ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
+        ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
+        ({"runtime": {"accelerator": ABSENT}}, ["runtime.accelerator", f"'{ABSENT}'", "does not find"]),
+        (
+            {"robustness": {"corruptions": {"blur": {"levels": [1]}}}},
+            ["robustness.corruptions.blur", "edges, frequency_noise"],
+        ),
+        (
+            {"robustness": {"corruptions": {"patch_shuffle": {"levels": [0]}}}},
+            ["patch_shuffle.levels.0", "greater than 0"],
+        ),
+        (
+            {"robustness": {"stimuli": {"own": {"source": "nowhere", "classes": {"a": "b", "c": "d"}}}}},
+            ["robustness.stimuli.own.source", "'nowhere'", "no such file"],
+        ),
+        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "masks of its own"]),
+        (
+            {"data": {"source": "stages", "masks": {"source": "nowhere"}}},
+            ["data.masks.source", "'nowhere'", "no such file"],
+        ),
+        ({"probes": {"attentive": {"heads": 5}}}, ["probes.attentive.heads is 5", "64"]),
+    ],
+)
+def test_the_check_names_what_is_wrong_in_one_line(project, capsys, changes, words):
+    main()
+    assert capsys.readouterr() == ("", "")
+    edit(project, changes)
+    line = refusal(capsys)
+    for word in words:
+        assert word in line
+
+
+def test_the_out_is_written_once_and_never_changes(project, capsys):
+    main()
+    out = Path("results/check.json")
+    content, modified = out.read_bytes(), out.stat().st_mtime_ns
+    edit(project, {"probes": {"knn": {"k": 3}}})
+    main()
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == (content, modified)
+    assert content == (ROOT / out).read_bytes()
+    edit(project, {"probes": {"knn": {"k": -1}}})
+    refusal(capsys)
+    assert out.read_bytes() == content
+
+
+def test_a_merge_conflict_in_the_lock_is_named(project, capsys):
+    Path("dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages: 1\n")
+    line = refusal(capsys)
+    assert line == (
+        "check: dvc.lock line 2: merge conflict: `git checkout --ours dvc.lock`, then `make study` "
+        "(only what differs runs)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("a" * 300, "File name too long"), ("a\0b", "holds a zero byte")]
+)
+def test_what_cannot_be_a_path_is_one_line(project, capsys, path, words):
+    edit(project, {"data": {"source": path}})
+    line = refusal(capsys)
+    assert line.startswith("check: params.yaml: data.source is 'a") and words in line
+
+
+def test_the_check_starts_without_torch(project):
+    code = "import sys, stages.check; sys.exit(any(n in sys.modules for n in ('torch', 'numpy', 'pandas')))"
+    assert run_in(project, sys.executable, "-c", code).returncode == 0
