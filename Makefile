@@ -59,5 +59,9 @@ bench: $(VENV)/.complete  ## how fast pre-training runs on this machine, as a ta
 check: $(VENV)/.complete  ## lint and types
 	@ruff check . && ruff format --check . && mypy
 
-clean:           ## drop resume state and timings; data, models and reports stay, downloads and what MLflow lacks too
-	@test ! -d scratch || find scratch -mindepth 1 -maxdepth 1 ! -name downloads ! -name tracking-pending -exec rm -rf {} +
+# Ended trainings and what single trainings keep to resume: names that end in a fingerprint of 16 digits.
+FOUR := [0-9a-f][0-9a-f][0-9a-f][0-9a-f]
+RESUMED := $(foreach stage,pretrain finetune segment linear_augmented,scratch/$(stage)-*-$(FOUR)$(FOUR)$(FOUR)$(FOUR))
+
+clean:           ## drop trainings kept for reuse, resume state and timings; results, downloads and files of yours stay
+	@rm -rf scratch/trainings scratch/failed scratch/timings.jsonl $(RESUMED)
