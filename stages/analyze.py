@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import (
     batches,
     in_order,
@@ -54,11 +54,11 @@ def analyze(*, arm: str, analysis: str) -> str:
     Raises StudyError if there is no such analysis.
     """
     params = load_params(stage="analyze", arm=arm, analysis=analysis)
-    module = find("stages.analyses", analysis, function="measure")
+    chosen = find(Analysis, analysis)
     rows = 0
     with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
         for seed in trained_seeds(arm):
-            for table in tables_of(params, module, params.analyses[analysis], source=model_dir(arm, seed)):
+            for table in tables_of(params, chosen, params.analyses[analysis], source=model_dir(arm, seed)):
                 table.insert(0, "seed", seed)
                 table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
                 rows += len(table)
@@ -66,7 +66,7 @@ def analyze(*, arm: str, analysis: str) -> str:
 
 
 def tables_of(
-    params: Study, module: ModuleType, settings: Analysis, *, source: Path
+    params: Study, analysis: Analysis, settings: AnalysisSettings, *, source: Path
 ) -> Iterator[pd.DataFrame]:
     """What one analysis measures of one encoder, part after part. source: folder of the encoder"""
     device = pick_device(params.runtime)
@@ -74,7 +74,6 @@ def tables_of(
     decoder = load_decoder(source)
     if decoder is not None:
         decoder = decoder.to(device)
-    reads_attention = getattr(module, "READS_ATTENTION", True)
     manifest = as_trained(source, read_manifest())
     split = open_split("test")
     chosen = evaluation_subset(len(split.images), settings.images, seed=params.seed)
@@ -82,7 +81,7 @@ def tables_of(
     def traces(order: list[np.ndarray]) -> Iterator[tuple[Tensor, DeepTrace]]:
         for indices, images in zip(order, batches(split.images, order), strict=True):
             normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
-            traced = trace_deeply(encoder, normalized, attention=reads_attention)
+            traced = trace_deeply(encoder, normalized, attention=analysis.reads_attention)
             if decoder is not None:
                 traced = traced._replace(decoded=decoded(decoder, encoder, traced.tokens[-1]))
             yield torch.from_numpy(indices), traced
@@ -91,7 +90,7 @@ def tables_of(
     _, of_one = next(traces([chosen[:1]]))
     at_once = max(1, min(params.runtime.eval_batch_size, MOST_AT_ONCE, TRACE_BYTES // size_of(of_one)))
     order = in_order(chosen, batch_size=at_once)
-    yield from module.measure(
+    yield from analysis.measure(
         traces(order), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
     )
 

@@ -5,7 +5,6 @@ whose out costs nothing. The out never changes, so no stage runs because of this
 """
 
 import argparse
-import re
 from pathlib import Path
 
 from stages.data.listings import located
@@ -13,6 +12,7 @@ from stages.data.named import is_name
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError
+from stages.study.lookup import find, plugins
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
 from stages.study.places import named_paths
@@ -57,15 +57,15 @@ def check() -> str:
 def refuse_unknown_names(params: Study) -> None:
     """Refuse what no file of stages/ defines."""
     for name, arm in params.arms.items():
-        _defined(f"arms.{name}.objective", arm.objective, Path("stages/objectives"), function="build")
+        _defined(f"arms.{name}.objective", arm.objective, room="objectives", constant="OBJECTIVE")
     for name in params.analyses:
-        _defined(f"analyses.{name}", name, Path("stages/analyses"), function="measure")
+        _defined(f"analyses.{name}", name, room="analyses", constant="ANALYSIS")
         if not Path(f"notebooks/{name}.ipynb").exists():
             raise ParamsError(f"params.yaml: analyses.{name}: it has no notebooks/{name}.ipynb to draw it")
     for name, _ in params.probes:
-        _defined(f"probes.{name}", name, Path("stages/probes"), function="fit_predict")
+        _defined(f"probes.{name}", name, room="probes", constant="PROBE")
     for name in params.robustness.corruptions:
-        _defined(f"robustness.corruptions.{name}", name, Path("stages/corruptions"), function="corrupt")
+        _defined(f"robustness.corruptions.{name}", name, room="corruptions", constant="CORRUPTION")
 
 
 def refuse_absent_files(params: Study) -> None:
@@ -92,10 +92,14 @@ def refuse_unfit_recipes(params: Study) -> None:
     """Refuse arms whose settings do not fit together, or do not fit the attentive probe."""
     attentive = params.probes.attentive
     for name, arm in params.arms.items():
-        width = recipe_of(params, name)[0].width
-        if attentive and arm.objective != "imported" and width % attentive.heads:
+        vit = recipe_of(params, name)[0]
+        if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
-            raise ParamsError(f"{key}: the width of arm {name}, {width}, is no multiple of it")
+            raise ParamsError(f"{key}: the width of arm {name}, {vit.width}, is no multiple of it")
+        if vit.position == "relative":
+            from stages.objectives.contract import Objective  # with torch, which takes seconds
+
+            find(Objective, arm.objective).check(arm=name, objective=arm.objective, position=vit.position)
 
 
 def refuse_absent_devices(params: Study) -> None:
@@ -109,10 +113,8 @@ def refuse_absent_devices(params: Study) -> None:
         raise ParamsError(f"params.yaml: runtime.accelerator is {accelerator!r}, which torch does not find")
 
 
-def _defined(key: str, name: str, folder: Path, *, function: str) -> None:
-    pattern = re.compile(rf"^def {function}\(", re.MULTILINE)
-    files = sorted(folder.glob("*.py"))
-    names = [path.stem for path in files if pattern.search(path.read_text(encoding="utf-8"))]
+def _defined(key: str, name: str, *, room: str, constant: str) -> None:
+    names = plugins(Path("stages") / room, constant=constant)
     if name not in names:
         raise ParamsError(f"params.yaml: {key} is {name!r}; there are: {', '.join(names)}")
 

@@ -7,6 +7,8 @@ import argparse
 from functools import partial
 
 from stages.data.arrays import Manifest, read_manifest
+from stages.objectives.contract import Objective
+from stages.objectives.pretraining import train_encoder
 from stages.study.command import run
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
@@ -17,7 +19,6 @@ from stages.study.store import Training, collect
 from stages.study.study import Study
 from stages.training.complete import chosen, complete
 from stages.training.devices import circumstances
-from stages.training.pretraining import train_encoder
 
 
 def main() -> None:
@@ -72,7 +73,8 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     """
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
-    objective = find("stages.objectives", arm.objective, function="build")
+    objective = find(Objective, arm.objective)
+    objective.check(arm=name, objective=arm.objective, position=vit.position)
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
     settings = {
         "objective": arm.objective,
@@ -82,12 +84,12 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
         "recipe": recipe.model_dump(exclude_none=True, exclude=unread) | {"peak_lr": recipe.peak_lr},
         "vit": vit.model_dump(exclude_none=True),
         "settings": {
-            key: getattr(params.objectives, key).model_dump(exclude_none=True) for key in objective.SETTINGS
+            key: getattr(params.objectives, key).model_dump(exclude_none=True) for key in objective.settings
         },
         "image_size": params.data.image_size,
         "data": manifest.digest,
         "code": code_digest(
-            "stages.training.pretraining.train_encoder", f"stages.objectives.{arm.objective}.build"
+            "stages.objectives.pretraining.train_encoder", f"stages.objectives.{arm.objective}.OBJECTIVE"
         ),
     }
     return {seed: Training(fingerprint(seed=seed, **settings)) for seed in seeds_of(params, name)}

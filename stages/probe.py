@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from safetensors.torch import load_file
 
 from stages.data.arrays import open_split, read_manifest
 from stages.probes.accuracy import evaluated
+from stages.probes.contract import Probe
 from stages.results.metrics import over_seeds
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
@@ -47,30 +47,30 @@ def main() -> None:
 def probe(*, arm: str, name: str) -> str:
     """Fit the probe to every label set of the data for every encoder, and write metrics and predictions.
 
-    A probe READS one kind of feature and gives predictions for several of what it VARIES: poolings, blocks or
+    A probe reads one kind of feature and gives predictions for several of what it varies: poolings, blocks or
     shares of the labels. Each has its accuracy; that of the one chosen is the probe's.
     Raises StudyError if there is no such probe.
     """
     params = load_params(stage="probe", arm=arm, probe=name)
-    module = find("stages.probes", name, function="fit_predict")
+    chosen = find(Probe, name)
     settings = getattr(params.probes, name)
     results = {
-        seed: probe_one(params, module, settings, name, folder=features_dir(arm, seed), seed=seed)
+        seed: probe_one(params, chosen, settings, name, folder=features_dir(arm, seed), seed=seed)
         for seed in trained_seeds(arm)
     }
     table = pd.concat({seed: table for seed, (_, table) in results.items()}, names=["seed"])
     write_table(probe_predictions(name, arm), table.reset_index("seed"))
     metrics = over_seeds({seed: metrics for seed, (metrics, _) in results.items()})
-    write_json(probe_metrics(name, arm), metrics | {"protocol": module.protocol(settings)})
+    write_json(probe_metrics(name, arm), metrics | {"protocol": chosen.protocol(settings)})
     return ", ".join(
         f"{labels} {value['accuracy']:.1%}"
-        + (f" ({module.VARIES} {value[module.VARIES]})" if module.VARIES in value else "")
+        + (f" ({chosen.varies} {value[chosen.varies]})" if chosen.varies in value else "")
         for labels, value in metrics["labels"].items()
     )
 
 
 def probe_one(
-    params: Study, module: ModuleType, settings: Any, name: str, *, folder: Path, seed: int
+    params: Study, probe: Probe, settings: Any, name: str, *, folder: Path, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Metrics and predictions of the probe on the features of one encoder.
 
@@ -78,7 +78,7 @@ def probe_one(
     """
     device = pick_device(params.runtime)
     train, test = (
-        load_file(folder / features_name(module.READS, split), device=str(device))
+        load_file(folder / features_name(probe.reads, split), device=str(device))
         for split in ("train", "test")
     )
     train_images, test_images = (features.pop("image").cpu().numpy() for features in (train, test))
@@ -86,7 +86,7 @@ def probe_one(
     metrics: dict[str, Any] = {}
     tables = []
     for labels, names in read_manifest().labels.items():
-        predictions, choice, details = module.fit_predict(
+        predictions, choice, details = probe.fit_predict(
             train,
             torch.from_numpy(train_labels[labels][train_images]).to(device),
             test,
@@ -100,7 +100,7 @@ def probe_one(
             test_labels[labels][test_images],
             classes=len(names),
             labels=labels,
-            varies=module.VARIES,
+            varies=probe.varies,
         )
         metrics[labels] = numbers | details
         tables.append(table.assign(image=np.tile(test_images, len(predictions))))

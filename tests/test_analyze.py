@@ -19,6 +19,8 @@ ANALYSIS = '''
 
 import pandas as pd
 
+from stages.analyses.contract import Analysis
+
 
 def measure(traces, *, settings, patch_size, split):
     """Mean length of the patch tokens of every image after every block."""
@@ -26,6 +28,9 @@ def measure(traces, *, settings, patch_size, split):
         for block, tokens in enumerate(trace.tokens):
             length = tokens[:, trace.num_prefix_tokens :].norm(dim=-1).mean(dim=-1) * settings.scale
             yield pd.DataFrame({"image": images.numpy(), "block": block, "length": length.cpu().numpy()})
+
+
+ANALYSIS = Analysis(measure)
 '''
 LINE = "  token_length: {images: 12, scale: 0.5}\n"
 DRAWING = """

@@ -11,6 +11,7 @@ import yaml
 from dvc.repo import Repo
 
 from stages.study.fingerprint import WHOLE, closure
+from stages.study.lookup import plugins
 from stages.study.params import declared_params, load_params
 from stages.tracking.lockfile import stage_addresses
 from tests.project import as_dvc_repository, copy_project
@@ -87,8 +88,7 @@ def test_declared_deps_cover_the_import_closure(resolved):
 
 def test_every_objective_is_covered_whether_an_arm_has_it_or_not():
     deps = STAGES["pretrain"]["do"]["deps"]
-    files = {path.stem for path in (ROOT / "stages/objectives").glob("[a-z]*.py")}
-    for name in files - {"losses", "settings"}:
+    for name in plugins(Path("stages/objectives"), constant="OBJECTIVE"):
         declared = [dep.replace("${item.objective}", name) for dep in deps]
         for path in closure_of("stages.pretrain", f"stages.objectives.{name}"):
             assert any(path.is_relative_to(dep) for dep in declared), f"{name}: {path}"

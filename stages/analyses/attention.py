@@ -6,15 +6,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
-from stages.encoders.vit import Trace
+from stages.encoders.vit import DeepTrace
 
 LARGE_EPSILON = 1e-4  # ten thousand times the authors': does what they found depend on it?
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Attention distance, mutual information, entropy and diversity of every image, block and head.
 
@@ -154,3 +155,6 @@ def _entropy(probabilities: Tensor) -> Tensor:
     """-Σ p log p over the last dimension, where 0 log 0 = 0; half the time of `torch.special.entr`."""
     tiny = torch.finfo(probabilities.dtype).tiny
     return -torch.linalg.vecdot(probabilities, probabilities.clamp(min=tiny).log_())
+
+
+ANALYSIS = Analysis(measure, reads_attention=True)

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from stages.analyses.attention import patch_attention
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
-from stages.encoders.vit import Trace
+from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
 
 CHANNELS = ("red", "green", "blue")
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Attention of two query patches, the mean over heads, and the cosine between their maps.
 
@@ -123,7 +124,7 @@ def _pixels(pixels: np.ndarray, *, image: int, wanted: int) -> pd.DataFrame:
     return pd.concat([_grid(name, values, image=image) for name, values in parts], ignore_index=True)
 
 
-def _shares(settings: Analysis) -> list[float]:
+def _shares(settings: AnalysisSettings) -> list[float]:
     value = (settings.model_extra or {}).get("depths")
     if (
         not isinstance(value, list)
@@ -147,3 +148,6 @@ def _rows(
 def _grid(name: str, values: np.ndarray, *, image: int, block: int = 0, query: str = "-") -> pd.DataFrame:
     row, column = (1 + part.ravel() for part in np.indices(values.shape))
     return _rows(name, values.ravel(), image=image, block=block, query=query, row=row, column=column)
+
+
+ANALYSIS = Analysis(measure, reads_attention=True)

@@ -7,15 +7,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
-from stages.encoders.vit import Trace
-
-READS_ATTENTION = False  # so that tracing leaves it out
+from stages.encoders.vit import DeepTrace
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Relative log amplitude of every image, block and frequency.
 
@@ -26,7 +25,7 @@ def measure(
     """
     for images, trace in traces:
         encoded = [("encoder", number, tokens) for number, tokens in enumerate(trace.tokens)]
-        decoded = [("decoder", number, tokens) for number, tokens in enumerate(getattr(trace, "decoded", ()))]
+        decoded = [("decoder", number, tokens) for number, tokens in enumerate(trace.decoded)]
         for part, block, tokens in encoded + decoded:
             prefix = trace.num_prefix_tokens if part == "encoder" else 1
             amplitude = relative_log_amplitude(tokens[:, prefix:])[:, 1:]  # DC is 0
@@ -63,3 +62,6 @@ def relative_log_amplitude(tokens: Tensor) -> Tensor:
     spectrum = torch.fft.fft2(maps).diagonal(dim1=-2, dim2=-1)[..., : grid - grid // 2]
     amplitude = torch.log(spectrum.abs() + 1e-6).mean(dim=1)  # (B, bins)
     return amplitude - amplitude[:, :1]
+
+
+ANALYSIS = Analysis(measure)

@@ -6,7 +6,7 @@ from stages.study.errors import ParamsError
 from stages.study.section import Count, Section
 
 
-class Analysis(Section):
+class AnalysisSettings(Section):
     """One analysis; `images` is all that this project asks of it, others may be added per analysis."""
 
     model_config = ConfigDict(extra="allow", frozen=True)

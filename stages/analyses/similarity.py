@@ -8,18 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 
 WITH_PREFIX = "with prefix tokens"
 Place = tuple[str, str, int, int, Tensor]  # measure, variant, block, other block, value of each image
 
-READS_ATTENTION = False  # so that tracing leaves it out
-
 
 def measure(
-    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int, split: Split
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Cosine between heads, blocks and positions of every image, and linear CKA between blocks.
 
@@ -204,3 +203,6 @@ def _table(found: Sequence[Place], images: Tensor | None) -> pd.DataFrame:
     index = [None] * len(found) if images is None else np.tile(images.numpy(), len(found))
     names = ("measure", "variant", "block", "other_block")
     return pd.DataFrame({"image": index} | dict(zip(names, columns, strict=True)) | {"value": values})
+
+
+ANALYSIS = Analysis(measure)

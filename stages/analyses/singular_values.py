@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 
@@ -20,11 +21,9 @@ SCALARS = ("rankme", "participation_ratio", "alpha")
 # What float32 tokens cannot tell from 0, as a share of the largest singular value.
 ROUNDING = torch.finfo(torch.float32).eps
 
-READS_ATTENTION = False  # so that tracing leaves it out
-
 
 def measure(
-    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: Analysis, patch_size: int, split: Split
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Movement and singular values of the patch tokens, before and after every self-attention.
 
@@ -349,3 +348,6 @@ def _coordinate_rows(coordinates: Tensor, *, images: Tensor, block: int) -> list
         for direction in range(directions)
         for number, place in enumerate(("before", "after"))
     ]
+
+
+ANALYSIS = Analysis(measure)

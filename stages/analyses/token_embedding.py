@@ -10,16 +10,15 @@ from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from stages.analyses.settings import Analysis
+from stages.analyses.contract import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
-from stages.encoders.vit import Trace
+from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
-
-READS_ATTENTION = False  # so that tracing leaves it out
 
 
 def measure(
-    traces: Iterable[tuple[Tensor, Trace]], *, settings: Analysis, patch_size: int, split: Split
+    traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
     """Silhouettes of the last block's patch tokens by image and by class, and their t-SNE for a few images.
 
@@ -145,3 +144,6 @@ def _principal_plane(tokens: np.ndarray) -> np.ndarray:
     plane = centred @ directions
     spread = plane[:, 0].std()
     return (1e-4 * plane / spread if spread > 0 else plane).astype(np.float32)
+
+
+ANALYSIS = Analysis(measure)

@@ -7,12 +7,13 @@ weights (Yang & Soatto 2020, "FDA", who exchange the low frequencies alone).
 import torch
 from torch import Tensor
 
-from stages.corruptions.settings import Corruption
+from stages.corruptions.contract import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.study.seeds import Draws
 
 
 def corrupt(
-    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+    images: Tensor, *, level: float, settings: CorruptionSettings, masks: Tensor | None, draws: Draws
 ) -> Tensor:
     """Images with their own phases and a share of the amplitudes of the next image of the batch.
 
@@ -27,3 +28,6 @@ def corrupt(
     # The mean colour is no texture.
     amplitude[..., 0, 0] = own[..., 0, 0]
     return torch.fft.ifft2(torch.polar(amplitude, spectrum.angle())).real.clamp(0, 1)
+
+
+CORRUPTION = Corruption(corrupt)

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.corruptions.settings import Corruption
+from stages.corruptions.contract import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.data.augment import rgb_to_grayscale
 from stages.study.seeds import Draws
 
 
 def corrupt(
-    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+    images: Tensor, *, level: float, settings: CorruptionSettings, masks: Tensor | None, draws: Draws
 ) -> Tensor:
     """Dark edges on white.
 
@@ -30,3 +31,6 @@ def corrupt(
     steepness = gradient.square().sum(dim=1, keepdim=True).sqrt()
     steepest = steepness.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
     return (1 - level * steepness / steepest).expand_as(images)
+
+
+CORRUPTION = Corruption(corrupt)

@@ -7,12 +7,13 @@ is not published, so it is a setting here.
 import torch
 from torch import Tensor
 
-from stages.corruptions.settings import Corruption
+from stages.corruptions.contract import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.study.seeds import Draws
 
 
 def corrupt(
-    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+    images: Tensor, *, level: float, settings: CorruptionSettings, masks: Tensor | None, draws: Draws
 ) -> Tensor:
     """Images with noise added, which is not clipped, so that every band keeps its energy.
 
@@ -45,3 +46,6 @@ def frequency_band(size: int, *, low: float, high: float) -> Tensor:
     if not inside.any():
         raise ValueError(f"images of {size} px have no frequency between {low:.3g} and {high:.3g} π")
     return inside.float()
+
+
+CORRUPTION = Corruption(corrupt)

@@ -6,12 +6,13 @@ Source: the patch shuffling of Naseer et al. 2021, "Intriguing Properties of Vis
 import torch
 from torch import Tensor
 
-from stages.corruptions.settings import Corruption
+from stages.corruptions.contract import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.study.seeds import Draws
 
 
 def corrupt(
-    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
+    images: Tensor, *, level: float, settings: CorruptionSettings, masks: Tensor | None, draws: Draws
 ) -> Tensor:
     """Images whose tiles are in random order, of each image its own.
 
@@ -29,3 +30,6 @@ def corrupt(
     pieces = pieces[torch.arange(batch, device=images.device)[:, None], order]
     pieces = pieces.reshape(batch, tiles, tiles, channels, tile, tile).permute(0, 3, 1, 4, 2, 5)
     return pieces.reshape(images.shape)
+
+
+CORRUPTION = Corruption(corrupt)

@@ -9,7 +9,7 @@ from stages.study.names import Name
 from stages.study.section import Count, Section
 
 
-class Corruption(Section):
+class CorruptionSettings(Section):
     """One corruption; it is applied at each of its levels, others may be added per corruption."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -38,5 +38,5 @@ class Stimuli(Section):
 class Robustness(Section):
     images: Count
     reinitialise: bool
-    corruptions: dict[Name, Corruption]
+    corruptions: dict[Name, CorruptionSettings]
     stimuli: dict[Name, Stimuli]

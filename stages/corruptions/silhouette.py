@@ -5,14 +5,15 @@ Source: the silhouette stimuli of Geirhos et al. 2019, "ImageNet-trained CNNs ar
 
 from torch import Tensor
 
-from stages.corruptions.settings import Corruption
+from stages.corruptions.contract import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.study.seeds import Draws
 
 
 def corrupt(
-    images: Tensor, *, level: float, settings: Corruption, masks: Tensor | None, draws: Draws
-) -> Tensor | None:
-    """Silhouettes, or None where the data do not say which pixels are the object's.
+    images: Tensor, *, level: float, settings: CorruptionSettings, masks: Tensor | None, draws: Draws
+) -> Tensor:
+    """Silhouettes.
 
     images: (B, 3, S, S); masks: (B, S, S) of 0 and 1; level: contrast, 0 to 1
     returns: (B, 3, S, S), grey
@@ -20,6 +21,8 @@ def corrupt(
     """
     if level > 1:
         raise ValueError(f"{level:g} is above 1, which is all there is")
-    if masks is None:
-        return None
+    assert masks is not None
     return (1 - level * masks.to(images))[:, None].expand_as(images)
+
+
+CORRUPTION = Corruption(corrupt, needs_masks=True)

@@ -11,25 +11,28 @@ positions are those of all arms of the study (by default fixed sine-cosine, as M
 """
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from stages.data.augment import Normalize, weak_view
-from stages.encoders.decoder import Decoder
+from stages.encoders.decoder import Decoder, save_decoder
 from stages.encoders.vit import embed, encode_visible
+from stages.objectives.contract import Objective
 from stages.objectives.losses import masked_mse
 from stages.objectives.masked import random_mask
 from stages.objectives.settings import Autoencoder, Objectives
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
-from stages.training.task import Task
-
-SETTINGS = ("autoencoder",)  # the sections of objectives: that this objective depends on
+from stages.training.task import Artifacts, Task
 
 
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedAutoencoder":
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
+) -> "MaskedAutoencoder":
     """The objective around an encoder; the decoder is initialised from the seed."""
     return MaskedAutoencoder(encoder, settings=settings.autoencoder, seed=seed)
 
@@ -54,6 +57,10 @@ class MaskedAutoencoder(Task):
                 heads=settings.decoder_heads,
             )
 
+    def artifacts(self) -> Artifacts:
+        """The decoder, through which the analysis of frequencies looks."""
+        return Artifacts(tables={}, files={"decoder": partial(save_decoder, decoder=self.decoder)})
+
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
         """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
@@ -67,3 +74,6 @@ class MaskedAutoencoder(Task):
         encoded = encode_visible(self.encoder, embed(self.encoder, images), visible)
         pixels = self.decoder(encoded, visible)
         return {"loss": masked_mse(pixels, images, mask, normalize=self.settings.normalize_target)}
+
+
+OBJECTIVE = Objective(build=build, settings=("autoencoder",), shows_parts=True)

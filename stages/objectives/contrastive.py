@@ -10,6 +10,7 @@ operations, blur in proportion to the image.
 """
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
 from stages.encoders.vit import embed, encode_class_token, without_drop_path
+from stages.objectives.contract import Objective
 from stages.objectives.losses import info_nce
 from stages.objectives.settings import Contrastive, Objectives
 from stages.study.seeds import Draws
@@ -25,10 +27,10 @@ from stages.study.settings import Arm
 from stages.training.schedule import copy_momentum
 from stages.training.task import Task
 
-SETTINGS = ("contrastive",)  # the sections of objectives: that this objective depends on
 
-
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MomentumContrast":
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
+) -> "MomentumContrast":
     """The objective around an encoder; the heads are initialised from the seed."""
     objective = MomentumContrast(encoder, settings=settings.contrastive, seed=seed)
     if settings.contrastive.freeze_patch_embed:
@@ -121,3 +123,6 @@ def perceptron(*widths: int) -> nn.Sequential:
         if not last:
             layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+OBJECTIVE = Objective(build=build, settings=("contrastive",))

@@ -13,6 +13,7 @@ the class token and the positions.
 """
 
 import copy
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -23,6 +24,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
 from stages.encoders.vit import embed, encode_class_token, without_drop_path
+from stages.objectives.contract import Objective
 from stages.objectives.losses import dino_loss
 from stages.objectives.settings import Dino, Objectives
 from stages.study.seeds import Draws
@@ -30,10 +32,10 @@ from stages.study.settings import Arm
 from stages.training.schedule import copy_momentum
 from stages.training.task import Task
 
-SETTINGS = ("dino",)  # the sections of objectives: that this objective depends on
 
-
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "SelfDistillation":
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
+) -> "SelfDistillation":
     """The objective around an encoder, which becomes the teacher's; the head is initialised from the seed."""
     return SelfDistillation(encoder, settings=settings.dino, seed=seed)
 
@@ -171,3 +173,6 @@ class Head(nn.Module):
                 # A gradient of zero, because processes that share a batch wait for one of every weight.
                 weight = torch.lerp(weight.detach(), weight, 0.0)
             return F.linear(F.normalize(bottleneck.float(), dim=1), weight)
+
+
+OBJECTIVE = Objective(build=build, settings=("dino",), shows_parts=True)

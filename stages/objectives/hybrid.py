@@ -5,24 +5,25 @@ branch sees the augmentation of its own method, and the patch projection learns 
 because the CL branch holds it still (unless objectives.contrastive.freeze_patch_embed is false).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from stages.data.augment import Normalize
+from stages.objectives.contract import Objective
 from stages.objectives.contrastive import MomentumContrast
 from stages.objectives.masked import MaskedImageModeling
 from stages.objectives.settings import Objectives
 from stages.study.seeds import Draws, derive
 from stages.study.settings import Arm
 from stages.training.gradients import agreement, gradients
-from stages.training.task import Task
-
-SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
+from stages.training.task import Artifacts, Task
 
 
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "Hybrid":
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
+) -> "Hybrid":
     """The objective around an encoder, with the arm's cl_weight as λ."""
     return Hybrid(encoder, cl_weight=float(arm.cl_weight or 0.0), settings=settings, seed=seed)
 
@@ -81,6 +82,10 @@ class Hybrid(Task):
         found = gradients(loss(), [list(block.parameters()) for block in self.encoder.blocks])
         return [self.gather(gradient[None]).mean(dim=0) for gradient in found]
 
+    def artifacts(self) -> Artifacts:
+        """How the gradients of the two losses agreed, by epoch and block."""
+        return Artifacts(tables={"gradients": self.gradients}, files={})
+
     def get_extra_state(self) -> list[dict[str, float]]:
         """What a checkpoint keeps besides the weights."""
         return self.gradients
@@ -88,3 +93,6 @@ class Hybrid(Task):
     def set_extra_state(self, state: list[dict[str, float]]) -> None:
         """Go on from a checkpoint."""
         self.gradients = list(state)
+
+
+OBJECTIVE = Objective(build=build, settings=("contrastive", "masked"))

@@ -1,33 +1,21 @@
 """An encoder that somebody else has trained: a published checkpoint, used as it is."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models.vision_transformer import VisionTransformer
 
-from stages.encoders.decoder import Decoder
+from stages.encoders.decoder import save_decoder
 from stages.encoders.imported import open_checkpoint
 from stages.encoders.imported_decoder import open_decoder
-from stages.encoders.vit import Architecture
-from stages.objectives.settings import Objectives
+from stages.objectives.contract import Objective, Opened
 from stages.study.errors import StudyError
 from stages.study.paths import file_digest, read_json
 from stages.study.settings import Arm
-
-SETTINGS = ()  # it depends on no section of objectives:
-
-
-class Published(NamedTuple):
-    """What there is in a file of others."""
-
-    encoder: VisionTransformer
-    architecture: Architecture
-    decoder: Decoder | None  # of a whole MAE
-    about: dict[str, Any]  # what else to know of it
+from stages.training.task import Artifacts
 
 
-def published(arm: Arm, *, image_size: int) -> Published:
+def published(arm: Arm, *, image_size: int) -> Opened:
     """The arm's encoder at the study's resolution, and its decoder.
 
     image_size: px
@@ -46,7 +34,8 @@ def published(arm: Arm, *, image_size: int) -> Published:
     mean, std = channel_statistics(path)
     about = {"format": arm.format, "weights_sha256": file_digest(path), "mean": mean, "std": std}
     decoder = open_decoder(path, image_size=image_size) if arm.format == "mae" else None
-    return Published(encoder, architecture, decoder, about)
+    files = {"decoder": partial(save_decoder, decoder=decoder)} if decoder else {}
+    return Opened(encoder, architecture, Artifacts(tables={}, files=files), about)
 
 
 def channel_statistics(path: Path) -> tuple[list[float], list[float]]:
@@ -59,5 +48,4 @@ def channel_statistics(path: Path) -> tuple[list[float], list[float]]:
     return list(said.get("mean", IMAGENET_DEFAULT_MEAN)), list(said.get("std", IMAGENET_DEFAULT_STD))
 
 
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> None:
-    """There is nothing to train."""
+OBJECTIVE = Objective(opens=published)

@@ -11,20 +11,23 @@ sequence: first by MIM, then the late blocks by CL. Here both are trained in one
 experiment.
 """
 
+from collections.abc import Sequence
+
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.encoders.vit import encode
+from stages.objectives.contract import Objective
 from stages.objectives.hybrid import Hybrid
 from stages.objectives.masked import MaskedImageModeling
 from stages.objectives.settings import Masked, Objectives
 from stages.study.seeds import derive
 from stages.study.settings import Arm
 
-SETTINGS = ("contrastive", "masked")  # the sections of objectives: that this objective depends on
 
-
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "Layered":
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
+) -> "Layered":
     """The objective around an encoder, with the arm's cl_weight as λ and its mim_block as k."""
     block = block_at(float(arm.mim_block or 1), depth=len(encoder.blocks))
     return Layered(encoder, cl_weight=float(arm.cl_weight or 0.0), block=block, settings=settings, seed=seed)
@@ -61,3 +64,6 @@ class EarlyMasking(MaskedImageModeling):
     def tokens(self, patches: Tensor) -> Tensor:
         """What the decoder reads: the tokens (B, prefix+N, D) after the block, through the norm."""
         return self.norm(encode(self.encoder, patches, until=self.block))
+
+
+OBJECTIVE = Objective(build=build, settings=("contrastive", "masked"))

@@ -11,6 +11,7 @@ the preset imagenet has the published ones).
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -18,16 +19,17 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode
+from stages.objectives.contract import Objective
 from stages.objectives.losses import masked_l1, normalized_in_windows
 from stages.objectives.settings import Masked, Objectives
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
 from stages.training.task import Task
 
-SETTINGS = ("masked",)  # the sections of objectives: that this objective depends on
 
-
-def build(encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int) -> "MaskedImageModeling":
+def build(
+    encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
+) -> "MaskedImageModeling":
     """The objective around an encoder; the decoder is initialised from the seed."""
     return MaskedImageModeling(encoder, settings=settings.masked, seed=seed)
 
@@ -88,3 +90,6 @@ def random_mask(*, grid: int, unit: int, ratio: float, draws: Draws) -> Tensor:
     mask = torch.zeros_like(order).scatter_(1, order.argsort(dim=1)[:, :hidden], 1.0)
     mask = mask.reshape(-1, units, units)
     return mask.repeat_interleave(unit, dim=1).repeat_interleave(unit, dim=2)
+
+
+OBJECTIVE = Objective(build=build, settings=("masked",))

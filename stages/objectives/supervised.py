@@ -16,13 +16,11 @@ from torch import Tensor, nn
 
 from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode_class_token
+from stages.objectives.contract import Objective
 from stages.objectives.settings import Objectives, Supervised
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
 from stages.training.task import Task
-
-SETTINGS = ("supervised",)  # the sections of objectives: that this objective depends on
-USES_LABELS = True
 
 
 def build(
@@ -70,3 +68,6 @@ class Classification(Task):
             for head, target in zip(self.heads, labels.unbind(1), strict=True)
         ]
         return {"loss": torch.stack(losses).mean()}
+
+
+OBJECTIVE = Objective(build=build, settings=("supervised",), needs_labels=True)

@@ -15,13 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.linear import held_out
 from stages.probes.settings import Attentive
 from stages.study.errors import StudyError
-
-READS = "tokens"
-VARIES = "pooling"
-Features = dict[str, Tensor]
 
 
 class Probes(NamedTuple):
@@ -58,7 +55,7 @@ def fit_predict(
     classes: int,
     settings: Attentive,
     generator: Generator,
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+) -> Outcome:
     """Predict the test images by attention over their patch tokens.
 
     train, test: patches -> (n, N, D); labels: (n,) of the training images
@@ -80,7 +77,8 @@ def fit_predict(
     accuracy, best = (found == labels[validation]).float().mean(dim=1).max(dim=0)
     chosen = Probes(*(part[best, None] for part in probes))
     predictions = {"attention": predict(test["patches"], chosen, scale, batch_size=settings.batch_size)[0]}
-    return predictions, {"attention": accuracy.item()}, {"learning_rate": settings.learning_rates[int(best)]}
+    details = {"learning_rate": settings.learning_rates[int(best)]}
+    return Outcome(predictions, {"attention": accuracy.item()}, details)
 
 
 def scale_of(tokens: Tensor, *, batch_size: int) -> Scale:
@@ -168,3 +166,6 @@ def predict(tokens: Tensor, probes: Probes, scale: Scale, *, batch_size: int) ->
     """The most likely class. tokens: (n, N, D), returns: (R, n)"""
     parts = [logits(part.float(), probes, scale).argmax(dim=-1) for part in tokens.split(batch_size)]
     return torch.cat(parts, dim=1)
+
+
+PROBE = Probe(reads="tokens", varies="pooling", protocol=protocol, fit_predict=fit_predict)

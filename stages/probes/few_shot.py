@@ -10,11 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.settings import FewShot
-
-READS = "pooled"
-VARIES = "share"
-Features = dict[str, Tensor]
 
 
 def protocol(settings: FewShot) -> str:
@@ -34,7 +31,7 @@ def fit_predict(
     classes: int,
     settings: FewShot,
     generator: Generator,
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+) -> Outcome:
     """Predict the test images from each share of the training labels.
 
     train, test: pooling -> (n, D); labels: (n,) of the training images
@@ -55,7 +52,7 @@ def fit_predict(
         predictions[name] = (asked.double() @ weights[:-1] + weights[-1]).argmax(dim=1)
         choice[name] = share
         told[f"images_{name}"] = len(few)
-    return predictions, choice, told
+    return Outcome(predictions, choice, told)
 
 
 def labelled(labels: Tensor, order: Tensor, *, share: float) -> Tensor:
@@ -93,3 +90,6 @@ def logistic_regression(features: Tensor, labels: Tensor, *, classes: int, l2: f
 
     optimizer.step(loss)  # type: ignore[arg-type]  # torch asks for a float, and takes what backward() needs
     return weights.detach()
+
+
+PROBE = Probe(reads="pooled", varies="share", protocol=protocol, fit_predict=fit_predict)

@@ -8,11 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.settings import Knn
-
-READS = "pooled"
-VARIES = "pooling"
-Features = dict[str, Tensor]
 
 
 def protocol(settings: Knn) -> str:
@@ -31,7 +28,7 @@ def fit_predict(
     classes: int,
     settings: Knn,
     generator: Generator,
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+) -> Outcome:
     """Predict the test images by each pooling of the features.
 
     train, test: pooling -> (n, D); labels: (n,) of the training images
@@ -53,7 +50,7 @@ def fit_predict(
             left_out=sample,
         )
         choice[pooling] = (own == labels[sample]).float().mean().item()
-    return predictions, choice, {}
+    return Outcome(predictions, choice, {})
 
 
 def vote(
@@ -103,3 +100,6 @@ def votes(
         cast.scatter_add_(1, labels[index], ((nearest - nearest[:, :1]) / temperature).exp())
         found.append(cast)
     return torch.cat(found)
+
+
+PROBE = Probe(reads="pooled", varies="pooling", protocol=protocol, fit_predict=fit_predict)

@@ -9,11 +9,8 @@ Paper: Fig. 10.
 from torch import Generator, Tensor
 
 from stages.probes import linear
+from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.settings import Layerwise
-
-READS = "blocks"
-VARIES = "block"
-Features = dict[str, Tensor]
 
 
 def protocol(settings: Layerwise) -> str:
@@ -34,7 +31,7 @@ def fit_predict(
     classes: int,
     settings: Layerwise,
     generator: Generator,
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+) -> Outcome:
     """Predict the test images from each block.
 
     train, test: block -> (n, D); labels: (n,) of the training images
@@ -49,3 +46,6 @@ def fit_predict(
         settings=settings,
         generator=generator,
     )
+
+
+PROBE = Probe(reads="blocks", varies="block", protocol=protocol, fit_predict=fit_predict)

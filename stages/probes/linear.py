@@ -12,11 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.settings import Linear
-
-READS = "pooled"
-VARIES = "pooling"
-Features = dict[str, Tensor]
 
 
 def protocol(settings: Linear) -> str:
@@ -37,7 +34,7 @@ def fit_predict(
     classes: int,
     settings: Linear,
     generator: Generator,
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, float]]:
+) -> Outcome:
     """Predict the test images by each pooling of the features.
 
     train, test: pooling -> (n, D); labels: (n,) of the training images
@@ -66,7 +63,7 @@ def fit_predict(
         predictions[pooling] = predict((test[pooling] - mean[place]) / std[place], head)[0]
         choice[pooling] = accuracy[place].item()
         told[f"learning_rate_{pooling}"] = settings.learning_rates[int(best[place])]
-    return predictions, choice, told
+    return Outcome(predictions, choice, told)
 
 
 def held_out(total: int, *, share: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -117,3 +114,6 @@ def predict(features: Tensor, weights: Tensor) -> Tensor:
     """The most likely class. features: (…, n, D), weights: (…, R, D+1, C), returns: (…, R, n)"""
     scores = torch.einsum("...nd,...rdc->...rnc", features, weights[..., :-1, :]) + weights[..., -1:, :]
     return scores.argmax(dim=-1)
+
+
+PROBE = Probe(reads="pooled", varies="pooling", protocol=protocol, fit_predict=fit_predict)

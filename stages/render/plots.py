@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.render.results import FINE_TUNED, accuracies, histories
 from stages.render.tables import Arms, block_curves
 
 
-def plot_tables(arms: Arms, *, analyses: Mapping[str, Analysis]) -> dict[str, pd.DataFrame]:
+def plot_tables(arms: Arms, *, analyses: Mapping[str, AnalysisSettings]) -> dict[str, pd.DataFrame]:
     """The tables by the names of their files; one that would have no rows is left out.
 
     losses:                       arm, epoch, loss of pre-training, lr

@@ -107,7 +107,7 @@ def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
     visited: set[tuple[str, str]] = set()
     while waiting:
         module, name = waiting.pop()
-        if (module, name) in visited or module in EDGE or module.endswith(".settings"):
+        if (module, name) in visited or module in EDGE or module.endswith((".contract", ".settings")):
             continue
         content = _parse(_file(module, root))
         if (

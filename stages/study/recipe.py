@@ -32,11 +32,6 @@ def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain]:
             f"params.yaml: arms.{name}.stop_epoch {arm.stop_epoch} must be before the last of its "
             f"{recipe.epochs} epochs"
         )
-    if vit.position == "relative" and arm.objective in ("autoencoder", "dino"):
-        raise ParamsError(
-            f"params.yaml: arms.{name}: position relative needs the whole image, of which objective "
-            f"{arm.objective} shows parts; choose sincos, learned or none"
-        )
     return vit, recipe
 
 

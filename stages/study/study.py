@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.corruptions.settings import Robustness
 from stages.data.settings import Data
 from stages.encoders.settings import Features, Vit
@@ -31,7 +31,7 @@ class Study(Section):
     finetune: Finetune
     segmentation: Segmentation
     robustness: Robustness
-    analyses: Annotated[dict[Name, Analysis], Field(min_length=1)]
+    analyses: Annotated[dict[Name, AnalysisSettings], Field(min_length=1)]
     runtime: Runtime
 
     @model_validator(mode="after")

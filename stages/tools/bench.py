@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stages.data.arrays import Split, batches, normalize, open_split, read_manifest
 from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder, use_fused_attention
+from stages.objectives.contract import Objective
 from stages.prepare import decode_images
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
@@ -186,7 +187,7 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
     """
     if options.image_size % options.patch_size or options.width % (4 * options.heads):
         raise StudyError("--image-size must be a multiple of --patch-size, --width of 4 times --heads")
-    module = find("stages.objectives", options.objective, function="build")
+    objective = find(Objective, options.objective)
     settings = params.objectives.model_copy(
         update={
             name: getattr(params.objectives, name).model_copy(update=published)
@@ -207,12 +208,9 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
         "layered": {"cl_weight": 0.2, "mim_block": 0.5},
     }
     arm = Arm(objective=options.objective, **sums.get(options.objective, {}))
-    task = None
-    if not getattr(module, "USES_LABELS", False):
-        task = module.build(encoder, arm=arm, settings=settings, seed=0)
-    if task is None:
+    if objective.build is None or objective.needs_labels:
         raise StudyError(f"--objective {options.objective}: nothing is pre-trained without labels")
-    return task
+    return objective.build(encoder, arm=arm, settings=settings, seed=0, classes=())
 
 
 @contextlib.contextmanager

@@ -1,12 +1,23 @@
 """What the training loop trains."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+
+class Artifacts(NamedTuple):
+    """What a training leaves besides its encoder and its history."""
+
+    # Name of a file without .csv -> its rows, each column -> value; the stage writes them, the seed in front.
+    tables: Mapping[str, Sequence[Mapping[str, float]]]
+    # Name of files without suffix -> what writes them into the directory that it is given.
+    files: Mapping[str, Callable[[Path], None]]
 
 
 class Task(nn.Module):
@@ -25,6 +36,10 @@ class Task(nn.Module):
 
         epoch: from 1; views: the last batch of it. What is kept of it belongs into the task's extra state.
         """
+
+    def artifacts(self) -> Artifacts:
+        """What the training leaves besides its encoder, for models/; asked once, after the last step."""
+        return Artifacts(tables={}, files={})
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows (B, ...) of all processes, in the order of the batch; several of them replace it.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.corruptions.contract import Corruption
 from stages.data.arrays import Manifest, Split, open_split
 from stages.data.evaluation import evaluation_subset
 from stages.study.errors import StudyError
@@ -38,14 +39,16 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
     truth = {labels: split.labels[labels][chosen] for labels in manifest.labels}
     yield Trial("clean", 0.0, chosen, truth, {}, iter(pictures(split, chosen)))
     for name, settings in params.robustness.corruptions.items():
-        module = find("stages.corruptions", name, function="corrupt")
+        corruption = find(Corruption, name)
+        if corruption.needs_masks and split.masks is None:
+            continue
         for level in settings.levels:
             draws = generator(params.seed, "robustness", name)  # for every level the same
             batches = []
             for number, images in enumerate(pictures(split, chosen)):
                 own = chosen[BATCH * number : BATCH * (number + 1)]
                 try:
-                    changed = module.corrupt(
+                    changed = corruption.corrupt(
                         images,
                         level=level,
                         settings=settings,
@@ -54,10 +57,8 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
                     )
                 except ValueError as error:
                     raise StudyError(f"params.yaml: robustness.corruptions.{name}.levels: {error}") from None
-                if changed is not None:
-                    batches.append(changed)
-            if batches:
-                yield Trial(name, level, chosen, truth, {}, iter(batches))
+                batches.append(changed)
+            yield Trial(name, level, chosen, truth, {}, iter(batches))
 
 
 def pictures(split: Split, chosen: np.ndarray) -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from stages.analyses.attention import (
     normalized_mutual_information,
     patch_attention,
 )
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 
@@ -154,7 +154,7 @@ def test_the_table_has_one_row_for_every_image_block_and_head():
     tables = list(
         measure(
             [(torch.tensor([5, 7, 9]), Trace([], attention, 1))],
-            settings=Analysis(images=3),
+            settings=AnalysisSettings(images=3),
             patch_size=4,
             split=SPLIT,
         )
@@ -184,6 +184,6 @@ def test_the_table_has_one_row_for_every_image_block_and_head():
 
 def test_without_prefix_tokens_it_does_not_matter_whether_they_count():
     traces = [(torch.arange(2), Trace([], [random_attention(2, 2, 16)], 0))]
-    table = pd.concat(measure(traces, settings=Analysis(images=2), patch_size=4, split=SPLIT))
+    table = pd.concat(measure(traces, settings=AnalysisSettings(images=2), patch_size=4, split=SPLIT))
     for name in ("distance", "nmi"):
         np.testing.assert_allclose(table[f"{name}_prefix"], table[name], rtol=1e-4)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stages.analyses.attention import patch_attention
 from stages.analyses.attention_maps import encode_map, map_similarity, measure, query_maps, query_patches
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
 from stages.study.errors import StudyError
@@ -34,7 +34,7 @@ def table_of(attention, *, prefix=1, batch=2, **settings):
         (images[start : start + batch], Trace([], [one[start : start + batch] for one in attention], prefix))
         for start in range(0, len(images), batch)
     ]
-    tables = measure(traces, settings=Analysis(**chosen), patch_size=4, split=SPLIT)
+    tables = measure(traces, settings=AnalysisSettings(**chosen), patch_size=4, split=SPLIT)
     return pd.concat(list(tables), ignore_index=True)
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.analyses.fourier import measure, relative_log_amplitude
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
-from stages.encoders.vit import Trace
+from stages.encoders.vit import DeepTrace
 
 SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
 
@@ -77,8 +77,8 @@ def test_the_table_names_frequencies_in_units_of_pi():
     table = next(
         iter(
             measure(
-                [(torch.tensor([4, 8]), Trace(tokens, [], 1))],
-                settings=Analysis(images=2),
+                [(torch.tensor([4, 8]), DeepTrace(tokens, [], 1, [], []))],
+                settings=AnalysisSettings(images=2),
                 patch_size=16,
                 split=SPLIT,
             )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.analyses.similarity import (
     block_cosine,
     centred_position_cosine,
@@ -53,7 +53,9 @@ def table_of(*traces):
         batch = len(trace.tokens[0])
         numbered.append((torch.arange(10 + images, 10 + images + batch), trace))
         images += batch
-    return pd.concat(list(measure(numbered, settings=Analysis(images=images), patch_size=4, split=SPLIT)))
+    return pd.concat(
+        list(measure(numbered, settings=AnalysisSettings(images=images), patch_size=4, split=SPLIT))
+    )
 
 
 @given(st.integers(2, 9), st.integers(1, 6))

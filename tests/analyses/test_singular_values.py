@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.analyses.singular_values import (
     ROUNDING,
     alpha_req,
@@ -315,7 +315,7 @@ def traces(*, images=7, grid=3, width=8, blocks=4, prefix=1, dtype=torch.float32
 
 def table_of(parts, **settings):
     chosen = {"images": 7, "spectrum_images": 4, "shown_images": 2} | settings
-    tables = measure(parts, settings=Analysis(**chosen), patch_size=4, split=SPLIT)
+    tables = measure(parts, settings=AnalysisSettings(**chosen), patch_size=4, split=SPLIT)
     return pd.concat(list(tables), ignore_index=True)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.analyses.token_embedding import cosine_silhouette, embed, first_of_each, measure
 from stages.data.arrays import Split
 from stages.encoders.vit import Trace
@@ -31,7 +31,7 @@ def table_of(tokens, *, prefix=1, images=None, batch=3, **settings):
         (one, Trace([torch.full_like(part, torch.nan), part], [], prefix))
         for one, part in zip(images.split(batch), tokens.split(batch), strict=True)
     )
-    tables = measure(traces, settings=Analysis(**chosen), patch_size=4, split=SPLIT)
+    tables = measure(traces, settings=AnalysisSettings(**chosen), patch_size=4, split=SPLIT)
     return pd.concat(list(tables), ignore_index=True)
 
 

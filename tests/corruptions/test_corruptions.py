@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from stages.corruptions import amplitude_exchange, edges, frequency_noise, patch_shuffle, silhouette
 from stages.corruptions.frequency_noise import frequency_band
-from stages.corruptions.settings import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.study.errors import StudyError
 from stages.study.seeds import Draws
 
-SETTINGS = Corruption(levels=[1.0], width=0.1, rms=0.07)
+SETTINGS = CorruptionSettings(levels=[1.0], width=0.1, rms=0.07)
 
 
 def draws(batch, seed=0):
@@ -113,7 +113,7 @@ def test_silhouettes_are_the_masks():
     masks = torch.rand(2, 8, 8) < 0.5
     found = apply(silhouette, pictures(2, 8), 1.0, masks=masks)
     assert torch.equal(found == 0, masks[:, None].expand(-1, 3, -1, -1)) and found.max() == 1
-    assert apply(silhouette, pictures(2, 8), 1.0) is None
+    assert silhouette.CORRUPTION.needs_masks
 
 
 @pytest.mark.parametrize("module", [amplitude_exchange, edges, silhouette])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stages.analyses.fourier import measure, relative_log_amplitude
-from stages.analyses.settings import Analysis
+from stages.analyses.settings import AnalysisSettings
 from stages.analyze import decoded
 from stages.data.arrays import Split
 from stages.encoders.decoder import FILE, Decoder, load_decoder, save_decoder
@@ -39,7 +39,7 @@ def test_the_spectrum_of_a_decoder_is_that_of_what_it_makes_of_the_whole_image()
     images = torch.randn(3, 3, 16, 16)
     trace = trace_deeply(encoder, images)
     trace = trace._replace(decoded=decoded(decoder, encoder, trace.tokens[-1]))
-    given = {"settings": Analysis(images=3), "patch_size": 4, "split": Split(None, {}, None)}
+    given = {"settings": AnalysisSettings(images=3), "patch_size": 4, "split": Split(None, {}, None)}
     tables = list(measure([(torch.arange(3), trace)], **given))
     parts = [(table["part"].iloc[0], table["block"].iloc[0]) for table in tables]
     assert parts == [("encoder", 0), ("encoder", 1), ("encoder", 2), *(("decoder", n) for n in range(4))]

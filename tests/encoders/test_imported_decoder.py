@@ -1,9 +1,11 @@
 """The decoder in whole files of MAE, against the original written out."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from stages.encoders.decoder import load_decoder, save_decoder
+from stages.encoders.decoder import load_decoder
 from stages.encoders.imported_decoder import open_decoder
 from stages.objectives.imported import published
 from stages.study.errors import StudyError
@@ -38,16 +40,18 @@ def test_an_encoder_alone_has_none(tmp_path):
 def test_positions_are_resampled_with_those_of_the_encoder(tmp_path):
     arm = Arm(objective="imported", format="mae", weights=str(written(tmp_path)), heads=HEADS)
     for size in (SIZE, 48):
-        found = published(arm, image_size=size)
+        opened = published(arm, image_size=size)
         grid = size // 8
-        assert found.encoder.pos_embed.shape[1] == len(found.decoder.positions) == grid**2 + 1
-        save_decoder(tmp_path, found.decoder)
+        decoder = open_decoder(Path(arm.weights), image_size=size)
+        assert opened.encoder.pos_embed.shape[1] == len(decoder.positions) == grid**2 + 1
+        assert set(opened.artifacts.files) == {"decoder"}
+        opened.artifacts.files["decoder"](tmp_path)
         again = load_decoder(tmp_path)
         encoded, every = torch.randn(2, grid**2 + 1, WIDTH), torch.arange(grid**2).expand(2, -1)
-        torch.testing.assert_close(again(encoded, every), found.decoder(encoded, every), rtol=0, atol=0)
+        torch.testing.assert_close(again(encoded, every), decoder(encoded, every), rtol=0, atol=0)
     own = open_decoder(written(tmp_path)).positions
-    torch.testing.assert_close(found.decoder.positions[0], own[0])
-    torch.testing.assert_close(found.decoder.positions[1:].mean(0), own[1:].mean(0), atol=0.15, rtol=0)
+    torch.testing.assert_close(decoder.positions[0], own[0])
+    torch.testing.assert_close(decoder.positions[1:].mean(0), own[1:].mean(0), atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize(

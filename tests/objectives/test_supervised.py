@@ -1,16 +1,16 @@
 """Supervised: the loss of each label set, and that no other objective is shown a label."""
 
 import math
-import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
 
-import stages.objectives
 from stages.encoders.settings import Vit
 from stages.encoders.vit import build_encoder
 from stages.objectives import supervised
-from stages.study.lookup import find
+from stages.objectives.contract import Objective
+from stages.study.lookup import find, plugins
 from stages.study.params import load_params
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
@@ -88,17 +88,15 @@ def test_the_head_starts_from_the_seed_and_the_encoder_from_that_of_all(task):
 
 
 def test_no_other_objective_is_shown_a_label(images, labels):
-    modules = [
-        find("stages.objectives", each.name, function="__doc__")
-        for each in pkgutil.iter_modules(stages.objectives.__path__)
-    ]
-    assert [m for m in modules if getattr(m, "USES_LABELS", False)] == [supervised]
-    for module in modules:
-        if module is supervised or not hasattr(module, "build"):
+    objectives = {
+        name: find(Objective, name) for name in plugins(Path("stages/objectives"), constant="OBJECTIVE")
+    }
+    assert [name for name, objective in objectives.items() if objective.needs_labels] == ["supervised"]
+    for name, objective in objectives.items():
+        if objective.build is None or objective.needs_labels:
             continue
         encoder = build_encoder(vit=VIT, image_size=16, seed=0)
-        arm = Arm.model_construct(objective=module.__name__.split(".")[-1], cl_weight=0.5)
-        task = module.build(encoder, arm=arm, settings=SETTINGS, seed=0)
-        if task is not None:
-            with pytest.raises(TypeError, match="labels"):
-                views_of(task, images, labels)
+        arm = Arm.model_construct(objective=name, cl_weight=0.5)
+        task = objective.build(encoder, arm=arm, settings=SETTINGS, seed=0, classes=[])
+        with pytest.raises(TypeError, match="labels"):
+            views_of(task, images, labels)

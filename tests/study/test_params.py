@@ -238,8 +238,6 @@ def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
         ({"objective": "masked", "min_lr": 1.0}, ["min_lr 1", "peak rate"]),
         ({"objective": "masked", "stop_epoch": 9, "epochs": 9}, ["stop_epoch 9", "its 9 epochs"]),
         ({"objective": "masked", "weight_decay": 0, "weight_decay_end": 0.4}, ["weight_decay_end"]),
-        ({"objective": "dino", "position": "relative"}, ["position relative", "dino", "sincos"]),
-        ({"objective": "autoencoder", "position": "relative"}, ["position relative", "autoencoder"]),
     ],
 )
 def test_overrides_that_do_not_fit_together_are_one_line(values, arm, words):

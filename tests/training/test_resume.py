@@ -3,11 +3,13 @@
 import shutil
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from stages.study.lookup import plugins
 from tests.forked import forked
-from tests.project import ROOT, copy_project
+from tests.project import copy_project
 from tests.training.interruptions import (
     kill_between_the_files_of_a_save,
     kill_in_the_middle_of_a_save,
@@ -15,9 +17,9 @@ from tests.training.interruptions import (
     signal_at_step,
 )
 
-# Files of stages/objectives that train nothing.
-APART = {"__init__", "imported", "losses", "random", "settings"}
-OBJECTIVES = sorted({path.stem for path in (ROOT / "stages/objectives").glob("*.py")} - APART)
+OBJECTIVES = plugins(Path("stages/objectives"), constant="OBJECTIVE")
+for untrained in ("imported", "random"):
+    OBJECTIVES.remove(untrained)
 CHANGES = {
     "data": {"shapes_textures": {"train_images": 32, "test_images": 20}},
     "pretrain": {"epochs": 3, "batch_size": 16},  # two steps to an epoch

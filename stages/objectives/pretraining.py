@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from stages.data.arrays import batches, normalize, open_split, read_manifest
-from stages.encoders.decoder import Decoder, save_decoder
 from stages.encoders.vit import build_encoder, save_encoder, share_positions
+from stages.objectives.contract import Objective
 from stages.study.lookup import find
 from stages.study.params import arm_of
 from stages.study.paths import write_table
@@ -22,6 +22,7 @@ from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import History, train
+from stages.training.task import Artifacts
 
 
 def train_encoder(params: Study, name: str, seed: int, training: Training, fabric: Fabric) -> None:
@@ -31,24 +32,25 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
     """
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
-    objective_module = find("stages.objectives", arm.objective, function="build")
+    objective = find(Objective, arm.objective)
     manifest = read_manifest()
     image_size = params.data.image_size
     origin: dict[str, Any] = {}
-    decoder: Decoder | None = None
-    if hasattr(objective_module, "published"):
-        encoder, vit, decoder, origin = objective_module.published(arm, image_size=image_size)
+    artifacts: Artifacts | None = None
+    if objective.opens is not None:
+        encoder, vit, artifacts, origin = objective.opens(arm, image_size=image_size)
     else:
         encoder = build_encoder(
             vit=vit, image_size=image_size, seed=derive(seed, "init"), drop_path=recipe.drop_path
         )
         share_positions(encoder)
     # Only an objective that says so is ever shown a label.
-    supervised = getattr(objective_module, "USES_LABELS", False)
-    classes = {"classes": [len(names) for names in manifest.labels.values()]} if supervised else {}
-    task = objective_module.build(
-        encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"), **classes
-    )
+    classes = [len(names) for names in manifest.labels.values()] if objective.needs_labels else []
+    task: Any = None
+    if objective.build is not None:
+        task = objective.build(
+            encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"), classes=classes
+        )
     history: History = []
     epochs = (arm.stop_epoch or recipe.epochs) if task else 0
     if task is not None:
@@ -57,7 +59,7 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
         labels = torch.from_numpy(np.stack(list(split.labels.values()), axis=1))  # (n, label sets)
 
         def inputs(images: Tensor, indices: np.ndarray, draws: Draws) -> tuple[Tensor, ...]:
-            known = {"labels": labels[indices].to(images.device)} if supervised else {}
+            known = {"labels": labels[indices].to(images.device)} if objective.needs_labels else {}
             return task.views(
                 images.float() / 255,
                 normalize=lambda view: normalize(255 * view, mean=manifest.mean, std=manifest.std),
@@ -90,13 +92,15 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
     def write(directory: Path) -> None:
         about = {"objective": arm.objective, "seed": seed, "epochs": epochs}
         save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
-        trained = getattr(task, "decoder", decoder)
-        if isinstance(trained, Decoder):  # of a masked autoencoder
-            save_decoder(directory, trained)
         columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
         table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
         write_table(directory / "history.csv", table, seed=seed)
-        if gradients := getattr(task, "gradients", []):  # how the two losses of a hybrid agree
-            write_table(directory / "gradients.csv", pd.DataFrame(gradients), seed=seed)
+        left = task.artifacts() if task is not None else artifacts
+        if left is not None:
+            for write_file in left.files.values():
+                write_file(directory)
+            for key, rows in left.tables.items():
+                if rows:
+                    write_table(directory / f"{key}.csv", pd.DataFrame(rows), seed=seed)
 
     training.keep(write, seed=seed, **machine(fabric, precision=recipe.precision))
