@@ -94,6 +94,7 @@ def remove(project: Path, names: tuple[str, ...]) -> None:
     for name in names:
         section = next(params[key] for key in ("arms", "probes", "analyses") if name in params[key])
         del section[name]
+        params["labels"].pop(name, None)
     yaml.dump(params, project / "params.yaml")
 
 

@@ -100,6 +100,11 @@ def test_augmented_probing_is_covered_although_no_arm_has_it():
         assert any(path.is_relative_to(dep) for dep in deps), path
 
 
+def test_the_check_runs_anew_when_any_setting_is_defined_otherwise():
+    settings = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("stages/*/settings.py")}
+    assert settings - set(STAGES["check"]["deps"]) == {"stages/study/settings.py"}  # a dep with its folder
+
+
 def test_every_stage_comes_after_the_check():
     with Repo(str(ROOT)) as repo:
         graph = repo.index.graph  # edges point from a stage to what it needs
