@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import statistics
 import time
 from contextlib import suppress
@@ -98,17 +99,23 @@ def expected_seconds(stage: str, runs: list[Run]) -> float | None:
     checkpoint tells of its rest alone; of a stage that never ran, the median of such stages of other arms,
     unless it is a pre-training, which takes as long as its objective does; None if nothing is known.
 
-    stage: as DVC addresses it, e.g. probe@cl-knn
+    stage: as DVC addresses it, e.g. probe@cl-knn, or one training of it, e.g. pretrain@cl-0
     """
     durations: dict[str, list[float]] = {}
     for run in runs:
         if run.outcome == "done":
-            durations.setdefault(run.stage, []).append(run.seconds)
+            durations.setdefault(of_any_seed(run.stage), []).append(run.seconds)
     longest = {name: max(seconds[-REMEMBERED:]) for name, seconds in durations.items()}
-    if stage in longest or kind(stage) == "pretrain":
+    stage = of_any_seed(stage)
+    if stage in longest or stage.startswith("pretrain@"):
         return longest.get(stage)
     alike = [seconds for name, seconds in longest.items() if "@" in stage and kind(name) == kind(stage)]
     return statistics.median(alike) if alike else None
+
+
+def of_any_seed(stage: str) -> str:
+    """Return the name of a training without its seed, pretrain@cl-* of pretrain@cl-0; others stay."""
+    return re.sub(r"-\d+$", "-*", stage)
 
 
 def kind(stage: str) -> str:

@@ -1,110 +1,85 @@
-"""`dvc repro` with several arms side by side: `python -m stages.tools.repro`.
+"""The study with trainings and arms side by side: `python -m stages.tools.repro`.
 
-The stages of one arm wait for no other arm, and a small ViT gains little from a second core: 1.1 to 1.2
-times, where two arms of one thread each gain nearly 2. DVC lets several `dvc repro` work in one project at
-once: its lock is held only while DVC looks at files, not while a stage runs. On a CPU the stages are forks of
-a process that has imported their libraries, since most of them compute for less time than imports take.
+A small ViT gains little from a second core (1.1 to 1.2 times), where two trainings of one thread each gain
+nearly 2. First come the stages that pre-training reads, then every training that the store lacks, which needs
+no DVC, then the stages of each arm, then what gathers all arms. DVC lets several `dvc repro` work in one
+project at once: its lock is held only while DVC looks at files, not while a stage runs.
 """
 
 import argparse
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import networkx
 from dvc.exceptions import DvcException, ReproductionError
 from dvc.lock import LockError
 from dvc.repo import Repo
+from joblib import cpu_count
 
 from stages.study.command import Terminated, exit_with
 from stages.study.errors import StudyError
-from stages.study.params import load_params
+from stages.study.params import load_params, seeds_of
 from stages.study.settings import Runtime
-from stages.tools.preloaded import preloaded
+from stages.tools.forks import forks
+from stages.tools.trainings import lacking, longest_first
 
 MOST_AT_ONCE = 4  # by itself; each holds a process, its activations and batches in memory
-CHATTER = (  # what every `dvc repro` says at its end, and of each stage that is left as it was
-    "didn't change, skipping",
-    "ating lock file 'dvc.lock'",
-    "To track the changes with git, run:",
-    "git add ",
-    "To enable auto staging, run:",
-    "dvc config core.autostage",
-    "Use `dvc push`",
+# What every `dvc repro` says at its end, and of each stage that is left as it was.
+CHATTER = re.compile(
+    "didn't change, skip|ating lock file 'dvc|To track the ch|git add |auto ?stag|`dvc push`"
 )
+Slot = dict[str, str]  # what a place adds to the environment of a task: threads, or devices
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Task:
-    """Stages that one `dvc repro` runs one after the other, and what it is told to run."""
+    """A command, and the names of the tasks that end before it starts."""
 
-    stages: tuple[str, ...]
-    targets: tuple[str, ...]
+    name: str
+    command: tuple[str, ...]
+    needs: frozenset[str] = frozenset()
 
 
 def main() -> None:
     """Read the command line and run what changed."""
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.repro", description=__doc__)
-    parser.parse_args()
+    argparse.ArgumentParser(prog="python -m stages.tools.repro", description=__doc__).parse_args()
     exit_with("repro", reproduce)
 
 
 def reproduce() -> str:
-    """Run the study, with as many arms at once as runtime.jobs says; what `dvc repro` would run, no more.
+    """Run the study, as much at once as runtime.jobs says: what `dvc repro` would run, no more.
 
     Raises StudyError if another DVC command holds the project; exits as `dvc repro` does if a stage fails.
     """
     params = load_params()
-    slots = slots_of(params.runtime, arms=len(params.arms))
-    if len(slots) > 1:
-        tasks = changed_tasks()
-        on_cpu = "OMP_NUM_THREADS" in slots[0] and "CUDA_VISIBLE_DEVICES" not in slots[0]
-        cold: AbstractContextManager[dict[str, str]] = nullcontext({})
-        with preloaded(slots[0]) if tasks and on_cpu else cold as warm:
-            status = side_by_side(tasks, slots=[slot | warm for slot in slots])
-        if status:
-            sys.exit(status)
-    # With one slot this runs everything; else it sees that nothing is left.
-    status = subprocess.run(["dvc", "repro"]).returncode
-    if status:
-        sys.exit(status)
+    everything = Task("study", ("dvc", "repro"))  # sees that nothing is left, or runs it
+    graph, stale = stale_stages()
+    if not stale:
+        run([everything], slots=[{}])
+        return ""
+    devices = visible_devices(params.runtime)
+    at_most = sum(len(seeds_of(params, arm)) for arm in params.arms)
+    slots = slots_of(params.runtime, devices=devices, at_most=at_most)
+    with forks(slots[0], wanted=devices is None) as warm:
+        slots = [slot | warm for slot in slots]
+        if len(slots) > 1:
+            if needed := shared(graph) & stale:
+                run([Task("shared", ("dvc", "repro", *sorted(needed)))], slots=slots[:1])
+            trainings = training_tasks(slots[0]) if any("pretrain@" in name for name in stale) else []
+            run([*trainings, *arm_tasks(graph, stale=stale, trainings=trainings)], slots=slots)
+        run([everything], slots=slots[:1])
     return ""
 
 
-def slots_of(runtime: Runtime, *, arms: int) -> list[dict[str, str]]:
-    """What to add to the environment of each task that runs at the same time: threads, or devices.
-
-    arms: number of arms, which is as many as can run at once
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = _devices(runtime)
-    if os.environ.get("STUDY_LAUNCH") and runtime.jobs is None:
-        return [{}]  # the launcher hands out the devices itself
-    if devices is None:
-        jobs = min(arms, runtime.jobs or min(max(1, cores // runtime.devices), MOST_AT_ONCE))
-        places: list[dict[str, str]] = [{} for _ in range(jobs)]
-    else:
-        groups = [
-            ",".join(devices[first : first + runtime.devices])
-            for first in range(0, len(devices) - runtime.devices + 1, runtime.devices)
-        ]
-        jobs = min(arms, runtime.jobs or len(groups) or 1)
-        places = [{"CUDA_VISIBLE_DEVICES": groups[i % len(groups)]} if groups else {} for i in range(jobs)]
-    if jobs == 1:
-        return [{}]
-    threads = {name: str(max(1, cores // jobs)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    return [threads | place for place in places]
-
-
-def _devices(runtime: Runtime) -> list[str] | None:
-    """The GPUs that CUDA shows, one for a Mac's, None for a study on the CPU."""
+def visible_devices(runtime: Runtime) -> list[str] | None:
+    """Return the GPUs that CUDA shows, an empty list for a Mac's, None for a study on the CPU."""
     if runtime.accelerator == "cpu":
         return None
     import torch  # takes seconds
@@ -115,11 +90,33 @@ def _devices(runtime: Runtime) -> list[str] | None:
     return [] if torch.backends.mps.is_available() else None
 
 
-def changed_tasks() -> networkx.DiGraph:
-    """The tasks of the stages that changed and of all that follow them; edges lead to what a task needs.
+def slots_of(runtime: Runtime, *, devices: list[str] | None, at_most: int) -> list[Slot]:
+    """Return the places in which tasks run at once; on a CPU, jobs × threads fit its cores and its quota.
 
-    The pre-training of an arm is a task, all other stages of the arm together are one, and each stage that
-    belongs to no arm or to several is one.
+    devices: see `visible_devices`; at_most: tasks that could run at once
+    """
+    cores, each = cpu_count(), runtime.devices  # of affinity and cgroup
+    if os.environ.get("STUDY_LAUNCH") and runtime.jobs is None:
+        return [{}]  # the launcher hands out the devices itself
+    places: list[Slot] = [{}]
+    if devices is None:
+        jobs = min(runtime.jobs or MOST_AT_ONCE, max(1, cores // (each * (runtime.threads or 1))))
+    else:
+        groups = [",".join(devices[i : i + each]) for i in range(0, len(devices) - each + 1, each)]
+        places = [{"CUDA_VISIBLE_DEVICES": group} for group in groups] or places
+        jobs = runtime.jobs or len(places)
+    jobs = min(jobs, at_most)
+    if jobs == 1:
+        return [{}]
+    threads = f"{max(1, cores // jobs)}"
+    shares = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return [shares | places[i % len(places)] for i in range(jobs)]
+
+
+def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
+    """Return DVC's graph by the names of stages, edges leading to what is needed, and which may run.
+
+    Those are the stages that changed and all that follow them.
     Raises StudyError if another DVC command holds the project, or if DVC cannot read it.
     """
     try:
@@ -128,129 +125,101 @@ def changed_tasks() -> networkx.DiGraph:
             if "check" in changed:  # it writes the same whenever it runs, so no stage runs because of it
                 repo.reproduce("check", single_item=True)
                 changed.remove("check")
-            graph: networkx.DiGraph = networkx.relabel_nodes(
-                repo.index.graph, {stage: stage.addressing for stage in repo.index.graph}
-            )
+            names = {stage: stage.addressing for stage in repo.index.graph}
+            graph: networkx.DiGraph = networkx.relabel_nodes(repo.index.graph, names)
     except ReproductionError:
         sys.exit(2)  # the check says why
     except LockError:
         raise StudyError("another DVC command is at work in this project; let it end first") from None
     except DvcException as error:
         raise StudyError(f"DVC cannot read this project: {error}") from None
-    tasks = tasks_of(graph)
-    stale = changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
-    tasks.remove_nodes_from([task for task in tasks if not stale & set(task.stages)])
+    return graph, changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
+
+
+def shared(graph: networkx.DiGraph) -> set[str]:
+    """Return the stages that pre-training needs."""
+    return set().union(*(networkx.descendants(graph, name) for name in graph if name.startswith("pretrain@")))
+
+
+def training_tasks(slot: Slot) -> list[Task]:
+    """Return a task for each pre-training that the store lacks, named by arm and seed, the longest first."""
+    launch = shlex.split((os.environ | slot).get("STUDY_LAUNCH", sys.executable))
+    missing = longest_first(lacking("pretrain"))
+    return [Task(f"{t.arm} {t.seed}", (*launch, *t.command.split())) for t in missing]
+
+
+def arm_tasks(graph: networkx.DiGraph, *, stale: set[str], trainings: list[Task]) -> list[Task]:
+    """Return a task for the stages of each arm, and one for each stage that gathers arms, if they are stale.
+
+    An arm needs no other arm; its task waits for its trainings.
+    """
+    home = {}  # the task of each stage
+    for name in reversed(list(networkx.lexicographical_topological_sort(graph))):  # what is needed first
+        arms = {need for need in {name, *networkx.descendants(graph, name)} if need.startswith("pretrain@")}
+        home[name] = arms.pop() if len(arms) == 1 else name
+    tasks = []
+    for task in dict.fromkeys(home.values()):
+        names = [name for name in home if home[name] == task and name not in shared(graph)]
+        if not stale & set(names):
+            continue
+        arm = task.removeprefix("pretrain@")
+        # DVC reads dvc.yaml and dvc.lock, which takes seconds, for every target: two patterns for an arm.
+        whole = arm != task and f"report@{arm}" not in graph
+        targets = (f"*@{arm}", f"*@{arm}-*") if whole else tuple(names)
+        needs = {home[need] for name in names for need in graph.successors(name)} - {task}
+        needs |= {training.name for training in trainings if training.name.split()[0] == arm}
+        # Single items: DVC would else lock, to look at them, what other tasks are writing.
+        command = ("dvc", "--wait-for-lock", "repro", "--single-item", "--glob", *targets)
+        tasks.append(Task(task, command, frozenset(needs)))
     return tasks
 
 
-def tasks_of(graph: networkx.DiGraph) -> networkx.DiGraph:
-    """Gather the stages of DVC's graph, by name, into tasks; edges lead to what is needed."""
-    pretraining = {name for name in graph if name.startswith("pretrain@")}
-    groups: dict[str, list[str]] = {}
-    for name in reversed(list(networkx.lexicographical_topological_sort(graph))):  # what is needed first
-        arms = networkx.descendants(graph, name) & pretraining
-        alone = name in pretraining or len(arms) != 1
-        groups.setdefault(name if alone else f"after {arms.pop()}", []).append(name)
-    tasks = [Task(stages=tuple(names), targets=targets_of(names, among=graph)) for names in groups.values()]
-    # In this order they start when several could: the long pre-training first.
-    tasks.sort(key=lambda task: task.stages[0] not in pretraining)
-    home = {name: task for task in tasks for name in task.stages}
-    needs: networkx.DiGraph = networkx.DiGraph()
-    needs.add_nodes_from(tasks)
-    needs.add_edges_from((home[a], home[b]) for a, b in graph.edges if home[a] is not home[b])
-    return needs
+def run(tasks: list[Task], *, slots: list[Slot]) -> None:
+    """Run every task when what it needs is done, one at a time in each slot, the first of the list first.
 
-
-def targets_of(names: Sequence[str], *, among: Iterable[str]) -> tuple[str, ...]:
-    """Stages as `dvc repro --glob` takes them: those of an arm as two patterns, others by their names.
-
-    DVC parses dvc.yaml and dvc.lock, which takes seconds, anew for each target, and has the stages of a
-    pattern in the order of dvc.yaml. The pre-training of the arm, which was before, changes nothing then.
+    After a failure no task is begun, those that run go on to their end, and the exit status is the failure's.
+    Ctrl-C and SIGTERM reach all that run.
     """
-    arm, *others = {name.partition("@")[2].partition("-")[0] for name in names}
-    patterns = (f"*@{arm}", f"*@{arm}-*")
-    matched = {name for name in among if any(fnmatchcase(name, pattern) for pattern in patterns)}
-    whole = not others and matched - {f"pretrain@{arm}"} == set(names)
-    return patterns if whole and len(names) > len(patterns) else tuple(names)
-
-
-def simulated(
-    tasks: networkx.DiGraph, *, seconds: Mapping[str, float], at_once: int, begun: Container[str] = ()
-) -> float:
-    """Seconds that `side_by_side` needs for tasks whose stages take so long; one not named takes none.
-
-    begun: stages that are at work already, whose tasks go on before others start
-    """
-    waiting = sorted(tasks, key=lambda task: not any(stage in begun for stage in task.stages))
-    ends: dict[Task, float] = {}  # of the tasks that run
-    now = 0.0
-    while waiting or ends:
-        for task in startable(tasks, waiting=waiting, running=ends)[: at_once - len(ends)]:
-            waiting.remove(task)
-            ends[task] = now + sum(seconds.get(stage, 0.0) for stage in task.stages)
-        now = min(ends.values())
-        ends = {task: end for task, end in ends.items() if end > now}
-    return now
-
-
-def startable(tasks: networkx.DiGraph, *, waiting: Iterable[Task], running: Iterable[Task]) -> list[Task]:
-    """The waiting tasks all of whose needs are done, those that start first at the front."""
-    unfinished = {*waiting, *running}
-    return [task for task in waiting if not unfinished & set(tasks.successors(task))]
-
-
-def side_by_side(tasks: networkx.DiGraph, *, slots: list[dict[str, str]]) -> int:
-    """Run every task when what it needs is done, one at a time in each slot; return the first exit status.
-
-    After a failure no task is begun and those that run go on to their end. Ctrl-C and SIGTERM reach them all.
-    """
-    free = list(slots)
-    waiting = list(tasks)
-    running: dict[Future[int], tuple[Task, dict[str, str]]] = {}
-    processes: dict[Task, subprocess.Popen[str]] = {}
+    waiting, free, status = list(tasks), list(slots), 0
+    running: dict[Future[int], tuple[Task, Slot, subprocess.Popen[str]]] = {}
     screen = threading.Lock()
-    status = 0
     with ThreadPoolExecutor(len(slots)) as pool:
         try:
             while True:
-                ready = startable(tasks, waiting=waiting, running=[task for task, _ in running.values()])
-                for task in ready[: 0 if status else len(free)]:
-                    slot = free.pop()
+                unfinished = {task.name for task in [*waiting, *(task for task, *_ in running.values())]}
+                for task in [t for t in waiting if not t.needs & unfinished][: 0 if status else len(free)]:
                     waiting.remove(task)
-                    processes[task] = _start(task, slot=slot)
-                    running[pool.submit(_follow, processes[task], screen)] = (task, slot)
+                    slot = free.pop()
+                    process = start(task.command, slot=slot)
+                    running[pool.submit(follow, process, screen)] = (task, slot, process)
                 if not running:
-                    return status
+                    break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    task, slot = running.pop(future)
-                    free.append(slot)
+                    free.append(running.pop(future)[1])
                     status = status or future.result()
         except (KeyboardInterrupt, Terminated) as stop:
             number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
-            for task, _ in running.values():
-                if processes[task].poll() is None:
-                    os.killpg(processes[task].pid, number)
+            for *_, process in running.values():
+                if process.poll() is None:
+                    os.killpg(process.pid, number)
             raise  # leaving the pool waits for what the stages save
+    if status:
+        sys.exit(status)
 
 
-def _start(task: Task, *, slot: dict[str, str]) -> "subprocess.Popen[str]":
+def start(command: tuple[str, ...], *, slot: Slot) -> "subprocess.Popen[str]":
+    """Start a command in a process group of its own, so that a signal reaches DVC and its stage, once."""
+    pipe, same, none = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
     return subprocess.Popen(
-        # One by one and in this order: DVC would else lock, to look at them, what other tasks are writing.
-        ["dvc", "--wait-for-lock", "repro", "--single-item", "--glob", *task.targets],
-        env={**os.environ, **slot},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,  # a signal reaches DVC and its stage, once
+        command, env=os.environ | slot, text=True, process_group=0, stdin=none, stdout=pipe, stderr=same
     )
 
 
-def _follow(process: "subprocess.Popen[str]", screen: threading.Lock) -> int:
-    """Print whole lines as they come, so that those of several tasks do not mix."""
+def follow(process: "subprocess.Popen[str]", screen: threading.Lock) -> int:
+    """Print whole lines as they come, so that those of several tasks do not mix; return the exit status."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.strip() and not any(words in line for words in CHATTER):
+        if line.strip() and not CHATTER.search(line):
             with screen:
                 print(line, end="", flush=True)
     return process.wait()

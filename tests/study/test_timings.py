@@ -121,6 +121,9 @@ def test_the_next_run_should_take_as_long_as_the_longest_of_the_last_five():
     runs = of("pretrain@cl", 500.0, 90.0, 98.0, 3.0, 97.0, 95.0) + of("pretrain@cl", 900.0, outcome="failed")
     assert expected_seconds("pretrain@cl", runs) == 98.0
     runs += of("pretrain@mim", 40.0) + of("pretrain@hybrid", 60.0) + of("probe@cl-knn", 7.0)
+    runs += of("pretrain@cl-0", 9.0) + of("pretrain@cl-1", 8.0) + of("finetune@cl-0", 6.0)
+    assert expected_seconds("pretrain@cl-7", runs) == 9.0 and expected_seconds("finetune@new-7", runs) == 6.0
+    assert expected_seconds("pretrain@new-0", runs) is None
     assert expected_seconds("pretrain@new", runs) is None  # that depends on its objective
     assert expected_seconds("probe@new-knn", runs) == 7.0
     assert expected_seconds("probe@new-linear", runs) is None and expected_seconds("track", runs) is None

@@ -21,12 +21,13 @@ from stages.tools.status import (
     RUNNING,
     RUNS,
     Row,
-    outlook,
+    complete,
+    reasons,
     rows_of,
-    study_seconds,
     summary,
-    with_timings,
+    trainings,
 )
+from stages.tools.trainings import Lacking
 from tests.project import as_dvc_repository, copy_project, edit, environment, run_in
 
 # Stands in for every stage, since those take seconds to start: an out is a digest of what the stage reads;
@@ -51,6 +52,13 @@ for out in map(pathlib.Path, outs):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('{"digest": "%s"}' % digest.hexdigest())
 """
+# Stands in for stages/tools/trainings.py, which needs real images and encoders.
+TRAININGS = """
+from types import SimpleNamespace as Lacking
+STAGES = ("pretrain",)
+def lacking(*stages):
+    return [Lacking(name=f"pretrain@hybrid-{seed}", seed=seed) for seed in (0, 1)]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,7 @@ def whole(tmp_path_factory):
     params["arms"] = {name: params["arms"][name] for name in ("random", "hybrid")}
     params["probes"] = {name: params["probes"][name] for name in ("knn", "linear")}
     params["analyses"] = {"attention": params["analyses"]["attention"]}
+    params["labels"] = {}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     graph = yaml.safe_load((project / "dvc.yaml").read_text())
     for name in ("check", "finetune", "robustness", "segment"):
@@ -68,16 +77,16 @@ def whole(tmp_path_factory):
     graph["stages"]["probe"]["matrix"]["probe"] = ["knn"]
     for name, group in graph["stages"].items():
         entry = group.get("do", group)
-        metrics = [path for metric in entry.get("metrics", []) for path in metric]
-        outs = ",".join([*entry.get("outs", []), *metrics])
+        entries = [*entry.get("outs", []), *entry.get("metrics", [])]
+        outs = ",".join(path for out in entries for path in ([out] if isinstance(out, str) else out))
         made = (
             "data/",
             "models",
             "features",
             "results/analysis",
             "results/probe",
-            "results/co",
             "results/cl",
+            "results/co",
             "reports",
         )
         reads = [dep for dep in entry["deps"] if dep.startswith(made)]
@@ -89,6 +98,7 @@ def whole(tmp_path_factory):
         entry["cmd"] += "cl_weight" if name == "pretrain" else f"'{','.join(reads)}'"
     (project / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
     (project / "stage.py").write_text(STAGE)
+    (project / "stages/tools/trainings.py").write_text(TRAININGS)
     as_dvc_repository(project)
     done = run_in(project, "dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -114,7 +124,7 @@ def foretold():
     return found
 
 
-def reasons():
+def why():
     return {row.stage: row.why for row in rows_of()}
 
 
@@ -136,7 +146,7 @@ def repro(project, caplog):
 def test_nothing_runs_when_nothing_changed_or_only_how_it_runs(project, repro):
     edit(project, {"runtime": {"threads": 2, "precision": "32-true", "eval_batch_size": 7}})
     assert foretold() == {} and repro() == (set(), set())
-    assert summary(rows_of()) == "All 14 stages are done; `dvc repro` runs nothing."
+    assert summary(rows_of()) == "All 14 stages are done; `make study` runs nothing."
 
 
 def test_a_changed_number_and_the_same_number_changed_back(project, repro):
@@ -150,18 +160,29 @@ def test_a_changed_number_and_the_same_number_changed_back(project, repro):
         "probe@hybrid-knn",
         "analyze@hybrid-attention",
     }
-    assert reasons()["pretrain@hybrid"] == ["arms.hybrid.cl_weight 0.2 → 0.5"]
-    assert reasons()["probe@hybrid-knn"] == ["pretrain@hybrid would run"]
+    assert why()["pretrain@hybrid"] == ["arms.hybrid.cl_weight 0.2 → 0.5"]
+    assert why()["probe@hybrid-knn"] == ["pretrain@hybrid would run"]
     assert repro(dry=True)[0] == before[RUNS]  # it lists what changed itself, and no more
     assert repro() == (before[RUNS] | before[MAY_RUN], set())
     assert foretold() == {}
 
-    # Back again, nothing is computed: the contents of what is restored are known, of whole folders too.
+    # Back again: DVC has no cache of what persists, and of the rest it depends on what pretrain leaves.
     edit(project, {"arms": {"hybrid": {"cl_weight": 0.2}}})
     back = foretold()
-    assert back[RUNS] == {"track"}  # it has no out that could be kept
-    assert back[CACHED] == (before[RUNS] | before[MAY_RUN]) - {"track"}
-    assert repro() == (back[RUNS], back[CACHED])
+    assert back == before
+    ran, cached = repro()
+    assert ran == {"pretrain@hybrid", "track"} and cached == (before[RUNS] | before[MAY_RUN]) - ran
+
+
+def test_what_ran_with_the_same_inputs_before_comes_from_the_cache(project, repro):
+    probes = {"probe@hybrid-knn", "probe@random-knn"}
+    edit(project, {"probes": {"knn": {"k": 3}}})
+    assert foretold() == {RUNS: probes | {"decide", "summary", "track"}}
+    assert repro() == (probes | {"decide", "summary", "track"}, set())
+    edit(project, {"probes": {"knn": {"k": 5}}})
+    assert foretold() == {CACHED: probes, RUNS: {"decide", "summary", "track"}}
+    assert repro() == ({"track"}, probes | {"decide", "summary"})  # it does not look into the cache of probes
+    assert foretold() == {}
 
 
 def test_a_stage_that_writes_the_same_again_ends_the_chain(project, repro):
@@ -169,7 +190,7 @@ def test_a_stage_that_writes_the_same_again_ends_the_chain(project, repro):
         source.write("# A remark.\n")
     before = foretold()
     assert before[RUNS] == {"pretrain@random", "pretrain@hybrid"}
-    assert reasons()["pretrain@hybrid"] == ["stages/objectives/masked.py changed"]
+    assert why()["pretrain@hybrid"] == ["stages/objectives/masked.py changed"]
     assert {"features@random", "decide", "report@attention", "track"} <= before[MAY_RUN]
     assert repro(dry=True)[0] == before[RUNS]
     assert repro() == (before[RUNS], set())  # none of those that may
@@ -177,24 +198,35 @@ def test_a_stage_that_writes_the_same_again_ends_the_chain(project, repro):
 
 
 def test_what_was_deleted_comes_back_and_what_was_edited_by_hand_runs(project, repro):
-    shutil.rmtree(project / "models/hybrid")
+    shutil.rmtree(project / "features/hybrid")
     (project / "results/probe/knn/random.json").unlink()  # a metric, of which DVC's cache has a copy
-    assert foretold() == {CACHED: {"pretrain@hybrid", "probe@random-knn"}}
-    assert reasons()["pretrain@hybrid"] == ["models/hybrid is missing"]
+    assert foretold() == {CACHED: {"features@hybrid", "probe@random-knn"}}
+    assert why()["features@hybrid"] == ["features/hybrid is missing"]
     (project / "results/analysis/attention/random.csv").unlink()
     (project / "results/analysis/attention/random.csv").write_text("by hand")
     before = foretold()
-    assert before == {CACHED: {"pretrain@hybrid", "probe@random-knn", "analyze@random-attention"}}
+    assert before == {CACHED: {"features@hybrid", "probe@random-knn", "analyze@random-attention"}}
     assert repro() == (set(), before[CACHED])
 
 
 def test_an_arm_more_and_another_number(project):
     edit(project, {"arms": {"cl": {"objective": "contrastive"}}, "probes": {"knn": {"k": 3}}})
-    before, why = foretold(), reasons()
-    assert why["pretrain@cl"] == why["probe@cl-knn"] == ["never run"]
-    assert why["compare"] == ["arms.cl.objective contrastive added"]
-    assert why["probe@hybrid-knn"] == ["probes.knn.k 5 → 3"]
+    before, because = foretold(), why()
+    assert because["pretrain@cl"] == because["probe@cl-knn"] == ["never run"]
+    assert because["compare"] == ["arms.cl.objective contrastive added"]
+    assert because["probe@hybrid-knn"] == ["probes.knn.k 5 → 3"]
     assert not before.get(MAY_RUN)
+
+
+def note(project, stage, process, **saved):
+    """Write what a process notes of itself."""
+    about = {"time": time.time(), "process": process}
+    events = [about | {"event": "began", "stage": stage}] + (
+        [about | {"event": "saved"} | saved] if saved else []
+    )
+    (project / "scratch").mkdir(exist_ok=True)
+    with (project / "scratch/timings.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(event)}\n" for event in events)
 
 
 def test_beside_a_run_it_tells_what_runs_and_does_not_wait(project):
@@ -205,11 +237,12 @@ def test_beside_a_run_it_tells_what_runs_and_does_not_wait(project):
     )
     try:
         assert any(line.startswith(b"> ") for line in process.stdout)
+        note(project, "pretrain@hybrid", process.pid)
         refused = run_in(project, "dvc", "status", "pretrain@hybrid")
         assert refused.returncode != 0 and "busy" in refused.stderr  # as is `dvc status`
-        told = run_in(project, sys.executable, "-m", "stages.tools.status", "--json")
-        assert told.returncode == 0, told.stderr
-        states = {row["stage"]: row["state"] for row in json.loads(told.stdout)["stages"]}
+        done = run_in(project, sys.executable, "-m", "stages.tools.status", "--json")
+        assert done.returncode == 0, done.stderr
+        states = {row["stage"]: row["state"] for row in json.loads(done.stdout)["stages"]}
         assert states["pretrain@hybrid"] == RUNNING
         assert states["features@hybrid"] == MAY_RUN and states["features@random"] == DONE
         assert states["compare"] == RUNS
@@ -217,18 +250,13 @@ def test_beside_a_run_it_tells_what_runs_and_does_not_wait(project):
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    # DVC's file still names the process that was killed.
-    assert "models/hybrid" in (project / ".dvc/tmp/rwlock").read_text()
     assert {row.stage: row.state for row in rows_of()}["pretrain@hybrid"] == RUNS
 
 
 def test_as_a_command_it_prints_a_table(project):
     edit(project, {"arms": {"hybrid": {"cl_weight": 0.5}}})
-    now = time.time()
-    events = [{"time": now, "process": 2**30, "event": "began", "stage": "pretrain@hybrid"}]
-    events += [{"time": now, "process": 2**30, "event": "saved", "epoch": 3, "epochs": 6}]
-    (project / "scratch").mkdir()
-    (project / "scratch/timings.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    note(project, "pretrain@hybrid", 2**30, epoch=3, epochs=6)
+    note(project, "pretrain@hybrid-1", os.getpid(), epoch=5, epochs=6)
     done = run_in(project, sys.executable, "-m", "stages.tools.status")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -237,8 +265,15 @@ def test_as_a_command_it_prints_a_table(project):
     assert any(line.split() == ["probe", "knn", "done", "may", "run"] for line in lines)
     assert any(line.split() == ["compare", "runs"] for line in lines)
     assert "pretrain@hybrid: killed, saved up to epoch 3 of 6" in lines
+    assert any(
+        line.startswith("pretrain@hybrid-1: running for ") and "saved up to epoch 5 of 6" in line
+        for line in lines
+    )
     assert any(line.startswith("arms.hybrid.cl_weight 0.2 → 0.5: pretrain@hybrid, ") for line in lines)
-    assert lines[-1] == "Of 14 stages: 6 to run, 6 of unknown time; 3 that may run, 3 of unknown time."
+    assert lines[-2] == "Trainings that the store lacks: pretrain@hybrid seeds 0, 1."
+    assert lines[-1].startswith(
+        "Of 14 stages: 6 to run, 6 of unknown time; 3 that may run, 3 of unknown time."
+    )
 
 
 def test_a_wrong_number_is_one_line(project):
@@ -255,56 +290,32 @@ def test_times_are_learnt_and_failures_told():
     rows = [
         Row("pretrain@cl", RUNS),
         Row("pretrain@new", RUNS),
+        Row("pretrain@mim", RUNS),
         Row("probe@new-knn", MAY_RUN),
         Row("probe@cl-knn", DONE),
         Row("summary", RUNS),
     ]
-    runs = [run_of("pretrain@cl", 100.0), run_of("pretrain@mim", 50.0), run_of("probe@cl-knn", 7.0)]
-    runs += [
-        run_of("probe@cl-linear", 9.0),
-        run_of("pretrain@cl", outcome="failed", said="no room", epoch=2, epochs=6),
+    runs = [run_of("pretrain@cl-0", 50.0), run_of("pretrain@mim-0", 30.0), run_of("probe@cl-knn", 7.0)]
+    runs += [run_of("probe@cl-linear", 9.0), run_of("pretrain@cl", 4.0)]
+    runs += [run_of("pretrain@cl", outcome="failed", said="no room", epoch=2, epochs=6)]
+    missing = [Lacking("pretrain", "cl", 1), Lacking("pretrain", "cl", 2), Lacking("pretrain", "new", 0)]
+    complete(rows, runs=runs, missing=missing)
+    cl, new, mim, probe, done, last = rows
+    assert cl.seconds == 100.0 and cl.lacks == [1, 2]
+    assert cl.failed == "failed, no room, saved up to epoch 2 of 6"
+    assert new.seconds is None and new.lacks == [0]  # its time depends on its objective
+    assert mim.seconds == 0 and mim.lacks == []  # it collects what the store has
+    assert probe.seconds == 7.0 and done.seconds is None and last.seconds is None
+    assert trainings(rows) == [
+        "Trainings that the store lacks: pretrain@cl seeds 1, 2; pretrain@new seeds 0."
     ]
-    told = {row.stage: row for row in with_timings(rows, runs)}
-    assert told["pretrain@cl"].seconds == 100.0
-    assert told["pretrain@cl"].failed == "failed, no room, saved up to epoch 2 of 6"
-    assert told["pretrain@new"].seconds is None  # that depends on its objective
-    assert told["probe@new-knn"].seconds == 7.0 and told["probe@cl-knn"].seconds is None
-    assert told["summary"].seconds is None
-    assert summary(rows) == (
-        "Of 5 stages: 3 to run, about 1 min 40 s and 2 of unknown time; 1 that may run, about 7 s."
+    assert summary(rows).startswith(
+        "Of 6 stages: 4 to run, about 1 min 40 s and 2 of unknown time; 1 that may run, about 7 s."
     )
 
 
-def rows_left(**changes):
-    """Two arms of 100 and 60 s with a probe of 10 s each, before and after what is of no arm."""
-    rows = [
-        Row("prepare", RUNS, seconds=5.0),
-        Row("pretrain@cl", RUNS, seconds=100.0, needs=["prepare"]),
-        Row("pretrain@mim", RUNS, seconds=60.0, needs=["prepare"]),
-        Row("probe@cl-knn", MAY_RUN, seconds=10.0, needs=["pretrain@cl"]),
-        Row("probe@mim-knn", RUNS, seconds=10.0, needs=["pretrain@mim"]),
-        Row("summary", RUNS, seconds=20.0, needs=["probe@cl-knn", "probe@mim-knn"]),
-    ]
-    return [changes.get(row.stage.replace("@", "_").replace("-", "_"), row) for row in rows]
-
-
-def test_a_study_takes_as_long_as_its_longest_arm_not_as_all_together():
-    assert study_seconds(rows_left(), at_once=1) == {"least": 195.0, "most": 205.0}
-    # 5, then 100 and 10 of one arm beside 70 of the other, then 20.
-    assert study_seconds(rows_left(), at_once=2) == {"least": 125.0, "most": 135.0}
-    assert outlook(rows_left(), at_once=2) == [
-        "`make study`, 2 arms at a time: about 2 min 5 s, 2 min 15 s with all that may run."
-    ]
-    assert outlook(rows_left(), at_once=1)[0].startswith("`make study`: about 3 min 15 s, ")
-
-
-def test_what_runs_already_goes_on_and_what_is_done_or_unknown_takes_no_time():
-    cached = rows_left(
-        prepare=Row("prepare", DONE),
-        pretrain_cl=Row("pretrain@cl", CACHED, needs=["prepare"]),
-        pretrain_mim=Row("pretrain@mim", RUNNING, seconds=25.0, needs=["prepare"]),
-        probe_cl_knn=Row("probe@cl-knn", RUNS, needs=["pretrain@cl"]),
-    )
-    assert study_seconds(cached, at_once=2) == {"least": 55.0, "most": 55.0}
-    assert outlook(cached, at_once=2) == ["`make study`, 2 arms at a time: about 55 s."]
-    assert outlook([Row("summary", RUNS)], at_once=2) == []
+def test_many_reasons_and_many_stages_are_counted():
+    rows = [Row(f"probe@{arm}-knn", RUNS, ["probes.knn.k 5 → 3"]) for arm in "abcdefgh"]
+    assert reasons(rows) == ["probes.knn.k 5 → 3: 8 stages run"]
+    rows = [Row(f"probe@{arm}-knn", MAY_RUN, [arm]) for arm in "abcdefghijklmno"]
+    assert reasons(rows)[0] == "a: probe@a-knn may run" and reasons(rows)[-1].startswith("and 3 more reasons")
