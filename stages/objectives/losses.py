@@ -1,6 +1,7 @@
 """The losses, as pure functions on tensors."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -72,15 +73,20 @@ def normalized_in_windows(images: Tensor, window: int) -> Tensor:
     Source: a target that the published code of SimMIM has since Liu et al. 2022 (Swin V2), with 47 px.
     """
 
-    def mean(values: Tensor) -> Tensor:  # along columns, then along rows: the mean of a rectangle
-        reach = window // 2
-        values = F.avg_pool2d(values, (window, 1), 1, (reach, 0), count_include_pad=False)
-        return F.avg_pool2d(values, (1, window), 1, (0, reach), count_include_pad=False)
+    with torch.autocast(images.device.type, enabled=False):  # it would take the products in bfloat16
+        images = images.float()
+        down, across = (_window_means(size, window).to(images) for size in images.shape[2:])
+        centre = down @ images @ across.T
+        variance = (down @ images.square() @ across.T - centre.square()).clamp(min=0)
+        return (images - centre) / (variance + 1e-6).sqrt()
 
-    images = images.float()
-    centre = mean(images)
-    variance = (mean(images.square()) - centre.square()).clamp(min=0)
-    return (images - centre) / (variance + 1e-6).sqrt()
+
+@lru_cache(maxsize=8)
+def _window_means(size: int, window: int) -> Tensor:
+    """(size, size) weights whose rows take the mean of a window around each place, cut off at the ends."""
+    places = torch.arange(size)
+    near = ((places[:, None] - places).abs() <= window // 2).float()
+    return near / near.sum(dim=1, keepdim=True)
 
 
 def masked_mse(predicted_patches: Tensor, images: Tensor, mask: Tensor, normalize: bool = True) -> Tensor:
