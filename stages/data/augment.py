@@ -62,7 +62,8 @@ def resized_crop(images: Tensor, boxes: Tensor, *, flip: Tensor, size: int | Non
         images.shape[2], top, height, size=size or images.shape[2], flip=torch.zeros_like(flip)
     )
     columns = _interpolation(images.shape[3], left, width, size=size or images.shape[3], flip=flip)
-    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
+    across = images.flatten(1, 2) @ columns.transpose(1, 2)  # (B, C·H, size)
+    return rows[:, None] @ across.unflatten(1, images.shape[1:3])
 
 
 def _interpolation(of: int, start: Tensor, length: Tensor, *, size: int, flip: Tensor) -> Tensor:
@@ -109,18 +110,17 @@ def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     sector = sector + 6 * factor[:, None, None]
-    # Each channel of HSV to RGB is the same trapezoid of the hue, shifted (Smith 1978).
-    channels = []
-    for shift in (5, 3, 1):
-        position = (sector + shift).remainder(6)
-        channels.append(value - chroma * torch.minimum(position, 4 - position).clamp(0, 1))
+    sector = sector - 6 * (sector / 6).floor()  # of 0 to 6
+    # Each channel is a trapezoid of the hue (Smith 1978).
+    ramps = ((sector - 3).abs() - 1, 2 - (sector - 2).abs(), 2 - (sector - 4).abs())
+    channels = [torch.addcmul(low, chroma, ramp.clamp(0, 1)) for ramp in ramps]
     return torch.stack(channels, dim=1)
 
 
 def rgb_to_grayscale(images: Tensor) -> Tensor:
     """Luma in all three channels."""
-    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device, dtype=images.dtype)
-    return torch.einsum("bchw,c->bhw", images, weights)[:, None].expand_as(images)
+    red, green, blue = images.unbind(1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue)[:, None].expand_as(images)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, *, radius: int) -> Tensor:
@@ -213,4 +213,7 @@ def random_colors(
     images = with_probability(jittered, images, jitter_probability, draws=draws)
     images = with_probability(rgb_to_grayscale(images), images, grey_probability, draws=draws)
     images = with_probability(random_blur(images, of=of, draws=draws), images, blur_probability, draws=draws)
+    if not solarize_probability:
+        draws.uniform()  # which image would be, so that what is drawn later does not depend on it
+        return images
     return with_probability(solarize(images), images, solarize_probability, draws=draws)
