@@ -73,8 +73,11 @@ def _interpolation(of: int, start: Tensor, length: Tensor, *, size: int, flip: T
     inside = (centre * length[:, None] / size - 0.5).clamp(min=0)
     position = start[:, None] + torch.minimum(inside, length[:, None] - 1)  # the crop's edge repeats
     source = torch.arange(of, device=start.device, dtype=start.dtype)
+    distance = (position[:, :, None] - source).abs()
+    if size >= of:  # no box is larger than the result
+        return (1 - distance).clamp(min=0)
     reach = (length / size).clamp(min=1)[:, None, None]
-    weights = (1 - (position[:, :, None] - source).abs() / reach).clamp(min=0)
+    weights = (1 - distance / reach).clamp(min=0)
     # A wider triangle reaches beyond the crop, which is left out, and its weights have yet to be made to
     # sum to 1; the others do.
     in_crop = (source >= start[:, None]) & (source < (start + length)[:, None])  # (B, of)
