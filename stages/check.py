@@ -12,7 +12,7 @@ from stages.data.named import is_name
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError
-from stages.study.lookup import find, plugins
+from stages.study.lookup import plugins
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
 from stages.study.places import named_paths
@@ -96,10 +96,6 @@ def refuse_unfit_recipes(params: Study) -> None:
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
             raise ParamsError(f"{key}: the width of arm {name}, {vit.width}, is no multiple of it")
-        if vit.position == "relative":
-            from stages.objectives.contract import Objective  # with torch, which takes seconds
-
-            find(Objective, arm.objective).check(arm=name, objective=arm.objective, position=vit.position)
 
 
 def refuse_absent_devices(params: Study) -> None:

@@ -3,7 +3,6 @@
 import argparse
 from contextlib import suppress
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +17,8 @@ from stages.claims.decision import (
     paired_difference,
     verdict,
 )
-from stages.claims.entries import CLAIMS, FAMILIES, Claim
+from stages.claims.entries import CLAIMS as ENTRIES
+from stages.claims.entries import FAMILIES, Claim
 from stages.claims.roles import bootstrapped
 from stages.claims.specification import RESAMPLES as FEWER
 from stages.claims.specification import (
@@ -31,17 +31,17 @@ from stages.claims.specification import (
     specification_table,
     specifications,
 )
-from stages.claims.tables import MissingInput, Tables
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
+from stages.results.study_results import CLAIMS, SPECIFICATIONS, Results
 from stages.study.command import run
 from stages.study.params import load_params
 from stages.study.paths import write_json, write_text
 from stages.study.seeds import derive
 
-CLAIMS_FILE = Path("results/claims.json")
-SPECIFICATIONS_FILE = Path("results/specifications.csv")
 RULES = {
     "interval": f"95 % percentile interval, {RESAMPLES} paired resamples of the held-out images "
-    "and of replicates where there are any, no narrower than Welch's t between those",
+    "and of trainings where there are several, no narrower than Welch's t between those",
     "effect_size": "d is Cohen's d_z, the mean difference over its standard deviation between images",
     "specifications": "Choices agree that give the same verdict, each decided by itself "
     f"({FEWER} resamples, level {LEVEL:g} without correction)",
@@ -52,15 +52,15 @@ RULES = {
 def main() -> None:
     """Read the command line and decide."""
     argparse.ArgumentParser(prog="python -m stages.decide", description=__doc__).parse_args()
-    run("decide", decide, writes=CLAIMS_FILE)
+    run("decide", decide, writes=CLAIMS)
 
 
 def decide() -> str:
     """Compare, correct, write a verdict on every claim, and decide each again under its other choices."""
-    tables = Tables(Path("."), load_params(stage="decide"))
-    numbers = {claim.name: compare(claim, tables=tables) for claim in CLAIMS}
-    entries = [about(claim, tables=tables) | taken(numbers[claim.name], "why", "arms") for claim in CLAIMS]
-    tested = [claim for claim in CLAIMS if "p" in numbers[claim.name]]
+    tables = Tables(Results(load_params(stage="decide")))
+    numbers = {claim.name: compare(claim, tables=tables) for claim in ENTRIES}
+    entries = [about(claim, tables=tables) | taken(numbers[claim.name], "why", "arms") for claim in ENTRIES]
+    tested = [claim for claim in ENTRIES if "p" in numbers[claim.name]]
     corrected = holm([numbers[claim.name]["p"] for claim in tested])
     found: dict[str, list[Specification]] = {}
     for claim, adjusted in zip(tested, corrected, strict=True):
@@ -69,9 +69,9 @@ def decide() -> str:
         found[claim.name] = specifications(claim, tables=tables)
         entry["specifications"] = robustness(found[claim.name], verdict=entry["verdict"])
     correction = {"correction": f"Holm over {len(tested)} tested claims, level {LEVEL:g}"}
-    write_json(CLAIMS_FILE, {"claims": numbers, "entries": entries, "rules": RULES | correction})
+    write_json(CLAIMS, {"claims": numbers, "entries": entries, "rules": RULES | correction})
     table = specification_table(found).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_text(SPECIFICATIONS_FILE, table)
+    write_text(SPECIFICATIONS, table)
     counts = pd.Series([entry["verdict"] for entry in numbers.values()]).value_counts()
     return ", ".join(f"{number} {name}" for name, number in counts.items())
 
@@ -101,15 +101,16 @@ def compare(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     chosen = main_choices(claim)
     try:
         sides = claim_values(claim, chosen, tables=tables)
-    except MissingInput as missing:
+    except MissingResult as missing:
         return again | {"verdict": "not tested", "why": f"{missing}", "arms": {}}
-    with suppress(MissingInput):
+    with suppress(MissingResult):
         sides.setdefault("random", role_values(claim, "random", chosen, tables=tables))
     means = bootstrapped(sides, seed=derive(tables.params.seed, "decide", claim.name))
     over = differences(means, higher=claim.higher, lower=claim.lower)
     entry: dict[str, Any] = again | joint(over)._asdict() | {"differences": over, "why": ""}
     entry["values"] = {role: mean.value for role, mean in means.items()}
-    entry["arms"] = {role: list(table.columns) for role, table in sides.items()}
+    entry["arms"] = {role: [str(table.columns.name)] for role, table in sides.items()}
+    entry["trainings"] = {role: len(table.columns) for role, table in sides.items()}
     control = means.get("random")
     if control and "random" not in claim.sides:
         entry["over_random"] = {
@@ -133,7 +134,7 @@ def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     for methods in list(product(*(FAMILIES.get(role, (role,)) for role in roles)))[1:]:
         if len(set(methods)) < len(methods):
             continue
-        with suppress(MissingInput):
+        with suppress(MissingResult):
             compared = [name for name in methods if name != ZERO]
             sides = {name: role_values(claim, name, main_choices(claim), tables=tables) for name in compared}
             name = f"{methods[0]} over {' and '.join(methods[1:])}"

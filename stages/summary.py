@@ -7,12 +7,12 @@ from stages.render.notebook import notebook_body
 from stages.render.page import joined_page
 from stages.render.plots import plot_tables
 from stages.render.provenance import provenance
+from stages.results.study_results import CLAIMS, MANIFEST, SPECIFICATIONS, Results
 from stages.study.command import run
 from stages.study.errors import StudyError
-from stages.study.params import load_params
+from stages.study.params import load_params, seeds_of
 from stages.study.paths import (
     COMPARISON,
-    DATA,
     analysis_table,
     finetune_metrics,
     gradients_table,
@@ -20,7 +20,7 @@ from stages.study.paths import (
     probe_metrics,
     probe_predictions,
     robustness_table,
-    trained_seeds,
+    segmentation_metrics,
     writing,
 )
 from stages.study.study import Study
@@ -45,14 +45,14 @@ def summary() -> str:
     """
     study = load_params(stage="summary")
     pages = {analysis: Path("reports/pages") / f"{analysis}.html" for analysis in study.analyses}
-    read = [NOTEBOOK, *pages.values(), *results(study)]
+    read = [NOTEBOOK, *pages.values(), *inputs(study)]
     missing = [str(path) for path in read if not path.is_file()]
     if missing:
         raise StudyError(f"{', '.join(missing)}: not found; `dvc repro` makes what is missing")
     with writing(Path("reports/figures/summary")) as figures, writing(PLOTS) as plots:
         figures.mkdir()
         plots.mkdir()
-        for name, table in plot_tables(study.arms, analyses=study.analyses).items():
+        for name, table in plot_tables(Results(study)).items():
             table.to_csv(plots / f"{name}.csv", index=False, float_format="%.6g")
         body = notebook_body(NOTEBOOK, parameters={"figures": str(figures)})
         html = joined_page(
@@ -66,19 +66,14 @@ def summary() -> str:
     return f"{len(study.arms)} arms and {len(pages)} analyses"
 
 
-def results(study: Study) -> list[Path]:
+def inputs(study: Study) -> list[Path]:
     """Every result that the notebook reads, as the arms, probes and analyses of the study name them."""
-    files = [
-        DATA / "manifest.json",
-        COMPARISON,
-        Path("results/claims.json"),
-        Path("results/specifications.csv"),
-    ]
+    files = [MANIFEST, COMPARISON, CLAIMS, SPECIFICATIONS]
     files += [probe_metrics("linear_augmented", arm) for arm in study.linear_augmented.arms]
     for arm in study.arms:
         files += [probe_metrics(probe, arm) for probe in dict(study.probes)]
-        files += [finetune_metrics(arm), robustness_table(arm)]
-        for seed in trained_seeds(arm):
+        files += [finetune_metrics(arm), robustness_table(arm), segmentation_metrics(arm)]
+        for seed in seeds_of(study, arm):
             files.append(model_dir(arm, seed) / "history.csv")
             files += [path for path in [gradients_table(arm, seed)] if path.is_file()]  # hybrids have one
         if "layerwise" in dict(study.probes):  # whose curves are drawn from the predictions of each image

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
+from stages.results.files import read_table
+from stages.results.schemas import SPECIFICATIONS
 from stages.study.command import run
 from stages.study.params import load_params, read_yaml
 from stages.study.paths import DATA, model_dir, read_json
@@ -207,7 +209,7 @@ def recipe(params: dict[str, Any], *, arm: str, study: Study, folder: Path) -> d
     folder: where its encoder lies
     """
     own = study.arms[arm].model_dump(
-        include={"objective", "label", "cl_weight", "mim_block", "stop_epoch", "weights", "format"}
+        include={"objective", "cl_weight", "mim_block", "stop_epoch", "weights", "format"}
     )
     _, pretrain, seed = recipe_of(study, arm)
     vit = read_json(folder / "encoder.json")["vit"]  # that of an imported arm is nowhere else
@@ -277,9 +279,8 @@ def claim_rows(decided: dict[str, Any]) -> list[dict[str, Any]]:
 
 def specification_rows(path: Path) -> list[dict[str, Any]]:
     """results/specifications.csv as a table."""
-    import pandas as pd
-
-    return [dict(row) for row in pd.read_csv(path).to_dict("records")]
+    table = read_table(path, SPECIFICATIONS, stage="decide")
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def description(rows: list[dict[str, Any]], arms: dict[str, str], *, state: str, experiment: str) -> str:

@@ -10,7 +10,10 @@ import pytest
 from stages.claims.entries import CLAIMS
 from stages.claims.specification import specifications
 from stages.claims.tables import Tables
-from stages.decide import CLAIMS_FILE, SPECIFICATIONS_FILE, about, compare, decide
+from stages.decide import about, compare, decide
+from stages.results.study_results import CLAIMS as CLAIMS_FILE
+from stages.results.study_results import SPECIFICATIONS as SPECIFICATIONS_FILE
+from stages.results.study_results import Results
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
 from stages.study.settings import Arm
@@ -67,12 +70,17 @@ def study(tmp_path):
             analysis_table("attention", arm): attention(distance, nmi, seed),
             analysis_table("fourier", arm): fourier,
             probe_predictions("linear", arm): pd.concat([chosen, other]),
-            finetune_dir(arm) / "predictions.csv": answers(tuned, seed, labels="class", pooling="mean"),
+            finetune_dir(arm, 0) / "predictions.csv": answers(tuned, seed, labels="class", pooling="mean"),
         }
         for path, table in tables.items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            table.insert(0, "seed", 0)
             table.to_csv(tmp_path / path, index=False)
     return tmp_path
+
+
+def tables_of(root, params, seeds=(0,)):
+    return Tables(Results(params.model_copy(update={"seeds": list(seeds)}), root))
 
 
 def test_differences_are_those_put_in(study):
@@ -84,55 +92,54 @@ def test_differences_are_those_put_in(study):
         "linear_probing": 0.8,
     }
     for name, effect in expected.items():
-        entry = compare(NAMED[name], tables=Tables(study, params))
+        entry = compare(NAMED[name], tables=tables_of(study, params))
         assert entry["effect"] == pytest.approx(effect, abs=0.12)
         assert entry["low"] < entry["effect"] < entry["high"] and entry["p"] < 0.01
         assert set(entry["values"]) == {"contrastive", "masked", "random"}
 
 
 def test_the_control_is_compared_with_both_sides(study):
-    entry = compare(NAMED["attention_collapse"], tables=Tables(study, load_params()))
+    entry = compare(NAMED["attention_collapse"], tables=tables_of(study, load_params()))
     assert entry["over_random"]["masked"]["low"] > 0.2
     assert entry["over_random"]["contrastive"]["effect"] == pytest.approx(0.01, abs=0.005)
 
 
 def test_a_claim_over_both_parents_is_decided_by_the_worse(study):
-    entry = compare(NAMED["hybrid_linear"], tables=Tables(study, load_params()))
+    entry = compare(NAMED["hybrid_linear"], tables=tables_of(study, load_params()))
     assert entry["effect"] == pytest.approx(-0.4, abs=0.12)
-    assert compare(NAMED["hybrid_finetuned"], tables=Tables(study, load_params()))["effect"] > 0
+    assert compare(NAMED["hybrid_finetuned"], tables=tables_of(study, load_params()))["effect"] > 0
 
 
 def test_what_is_missing_is_not_tested_and_says_why(study):
     params = load_params()
     (study / analysis_table("fourier", "cl")).unlink()
-    entry = compare(NAMED["frequency"], tables=Tables(study, params))
+    entry = compare(NAMED["frequency"], tables=tables_of(study, params))
     assert entry["verdict"] == "not tested" and "fourier/cl.csv" in entry["why"]
     without = params.model_copy(update={"analyses": {"fourier": params.analyses["fourier"]}})
-    assert "not among" in compare(NAMED["attention_distance"], tables=Tables(study, without))["why"]
+    assert "not among" in compare(NAMED["attention_distance"], tables=tables_of(study, without))["why"]
     fewer = params.model_copy(update={"arms": {k: v for k, v in params.arms.items() if k != "mim"}})
-    entry = compare(NAMED["linear_probing"], tables=Tables(study, fewer))
+    entry = compare(NAMED["linear_probing"], tables=tables_of(study, fewer))
     assert entry["verdict"] == "not tested" and "masked" in entry["why"]
     wide = params.model_copy(update={"vit": params.vit.model_copy(update={"width": 768, "heads": 12})})
-    assert "768 wide" in compare(NAMED["small_models"], tables=Tables(study, wide))["why"]
-    assert "at least 768" in compare(NAMED["large_models"], tables=Tables(study, params))["why"]
-    assert compare(NAMED["large_models"], tables=Tables(study, wide))["effect"] == pytest.approx(
+    assert "768 wide" in compare(NAMED["small_models"], tables=tables_of(study, wide))["why"]
+    assert "at least 768" in compare(NAMED["large_models"], tables=tables_of(study, params))["why"]
+    assert compare(NAMED["large_models"], tables=tables_of(study, wide))["effect"] == pytest.approx(
         -0.65, abs=0.15
     )
 
 
-def test_replicates_are_averaged_and_other_arms_of_an_objective_left_alone(study):
+def test_seeds_are_averaged_and_other_arms_of_an_objective_left_alone(study):
     params = load_params()
-    again = params.arms["cl"].model_copy(update={"seed": 1})
-    other = params.arms["cl"].model_copy(update={"label": "CL, wide"})
-    arms = {**params.arms, "cl_again": again, "cl_wide": other}
-    for table in ("attention", "fourier"):
-        (study / analysis_table(table, "cl_again")).write_bytes(
-            (study / analysis_table(table, "mim")).read_bytes()
-        )
-    tables = Tables(study, params.model_copy(update={"arms": arms}))
+    arms = {**params.arms, "cl_wide": params.arms["cl"]}
+    for table in ("attention", "fourier"):  # the second training of CL is as MIM is
+        for arm, other in (("cl", "mim"), ("mim", "mim"), ("random", "random")):
+            path = study / analysis_table(table, arm)
+            again = pd.read_csv(study / analysis_table(table, other)).query("seed == 0").assign(seed=1)
+            pd.concat([pd.read_csv(path), again]).to_csv(path, index=False)
+    tables = tables_of(study, params.model_copy(update={"arms": arms}), seeds=(0, 1))
     entry = compare(NAMED["attention_distance"], tables=tables)
     assert entry["values"]["contrastive"] == pytest.approx((15 + 8) / 2, abs=0.1)
-    assert entry["arms"]["contrastive"] == ["cl", "cl_again"]
+    assert entry["arms"]["contrastive"] == ["cl"] and entry["trainings"]["contrastive"] == 2
     # The two trainings disagree, so another pair of them could have shown no difference at all.
     assert entry["high"] > 6.5 and entry["low"] < 0.5
 
@@ -145,7 +152,7 @@ def test_an_earlier_checkpoint_is_a_choice_where_the_study_has_its_arms(study):
         (study / analysis_table("attention", f"{arm}_3")).write_bytes(
             (study / analysis_table("attention", other)).read_bytes()
         )
-    tables = Tables(study, params.model_copy(update={"arms": arms}))
+    tables = tables_of(study, params.model_copy(update={"arms": arms}))
     claim = NAMED["attention_distance"]
     assert compare(claim, tables=tables)["arms"]["contrastive"] == ["cl"]
     found = specifications(claim, tables=tables)
@@ -154,13 +161,13 @@ def test_an_earlier_checkpoint_is_a_choice_where_the_study_has_its_arms(study):
         assert of_epoch == {verdict}, epoch
     told = about(claim, tables=tables)
     assert {"name": "epoch", "options": ["the last epoch", "epoch 3"]} in told["choices"]
-    told = about(claim, tables=Tables(study, params))
+    told = about(claim, tables=tables_of(study, params))
     assert "epoch" not in [choice["name"] for choice in told["choices"]]
     assert told["fixed"] == ["the last epoch"]
 
 
 def test_a_claim_of_one_arm_compares_its_blocks(study):
-    entry = compare(NAMED["frequency_falls"], tables=Tables(study, load_params()))
+    entry = compare(NAMED["frequency_falls"], tables=tables_of(study, load_params()))
     # The highest bin is 5 in every block but the last, where it is -1.5: the last third has lost half of 6.5.
     over_zero, over_random = entry["differences"]
     assert over_zero.effect == pytest.approx(3.25, abs=0.1) and over_zero.p < 0.01
@@ -168,11 +175,11 @@ def test_a_claim_of_one_arm_compares_its_blocks(study):
     # It is decided by what is less certain: that it falls more than in an untrained encoder.
     assert entry["effect"] == over_random.effect == pytest.approx(0.25, abs=0.1)
     assert "over_random" not in entry
-    entry = compare(NAMED["collapse_with_depth"], tables=Tables(study, load_params()))
+    entry = compare(NAMED["collapse_with_depth"], tables=tables_of(study, load_params()))
     assert entry["differences"][0].effect == pytest.approx(0.88, abs=0.01)
     assert entry["differences"][0].d_z > 5
     assert entry["effect"] == pytest.approx(-0.01, abs=0.005)  # the untrained one falls further
-    again = compare(NAMED["collapse_beyond_untrained"], tables=Tables(study, load_params()))
+    again = compare(NAMED["collapse_beyond_untrained"], tables=tables_of(study, load_params()))
     assert again["effect"] == pytest.approx(-0.01, abs=0.005) and "over_random" not in again
 
 
@@ -184,8 +191,8 @@ def test_other_methods_of_a_family_are_replications_and_decide_nothing(study):
             (study / analysis_table("attention", like)).read_bytes()
         )
     arms = {**params.arms, **{name: Arm(objective=objective) for name, (objective, _) in others.items()}}
-    alone = compare(NAMED["attention_distance"], tables=Tables(study, params))
-    tables = Tables(study, params.model_copy(update={"arms": arms}))
+    alone = compare(NAMED["attention_distance"], tables=tables_of(study, params))
+    tables = tables_of(study, params.model_copy(update={"arms": arms}))
     entry = compare(NAMED["attention_distance"], tables=tables)
     again = entry.pop("replications")
     assert entry == alone and set(again) == {
@@ -198,7 +205,7 @@ def test_other_methods_of_a_family_are_replications_and_decide_nothing(study):
     assert "replications" not in compare(NAMED["hybrid_attention"], tables=tables)
     # Without the paper's own method nothing is decided, but the replication is there.
     fewer = params.model_copy(update={"arms": {k: v for k, v in arms.items() if k != "mim"}})
-    entry = compare(NAMED["attention_distance"], tables=Tables(study, fewer))
+    entry = compare(NAMED["attention_distance"], tables=tables_of(study, fewer))
     assert entry["verdict"] == "not tested" and "masked" in entry["why"]
     assert set(entry["replications"]) == {"contrastive over autoencoder", "dino over autoencoder"}
 
@@ -207,6 +214,8 @@ def test_the_two_files_are_the_same_bytes_again_and_agree(study, monkeypatch):
     root = Path(__file__).parents[1]
     for name in ("params.yaml", "dvc.yaml"):
         (study / name).write_bytes((root / name).read_bytes())
+    params = (study / "params.yaml").read_text()
+    (study / "params.yaml").write_text(params.replace("seeds: [0, 1, 2, 3]", "seeds: [0]"))
     monkeypatch.chdir(study)
     said = decide()
     before = [path.read_bytes() for path in (CLAIMS_FILE, SPECIFICATIONS_FILE)]

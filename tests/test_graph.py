@@ -168,7 +168,7 @@ def test_runtime_is_in_no_params_list(resolved):
 def test_imports_run_downwards():
     # Settings lie below all rooms: those of every room import nothing but those of rooms below it.
     order = ["study", "data", "encoders", "training", "objectives", "probes", "analyses", "claims", "render"]
-    level = {room: index for index, room in enumerate(order)} | {"encoders": 1, "tracking": 1}
+    level = {room: index for index, room in enumerate(order)} | {"encoders": 1, "results": 1, "tracking": 2}
     level |= {room: 4 for room in ("corruptions", "objectives", "probes", "analyses", "claims", "render")}
     level |= {"trials": 5, "heads": 5, "results": 1}
 

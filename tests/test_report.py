@@ -33,10 +33,11 @@ def outs(project: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose arm mim was removed, its tables left behind; with the attention page drawn."""
-    arms = yaml.safe_load((ROOT / "params.yaml").read_text())["arms"]
-    del arms["mim"]
-    project = make_project(tmp_path_factory.mktemp("report"), arms=arms)
-    write_arm(project, "mim", "masked", seed=7)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    arms, labels = params["arms"], params["labels"]
+    del arms["mim"], labels["mim"]
+    project = make_project(tmp_path_factory.mktemp("report"), arms=arms, labels=labels)
+    write_arm(project, "mim", "masked", number=7)
     done = run_in(project, "python", "-m", "stages.report", "--analysis", "attention")
     assert done.returncode == 0, done.stderr
     assert "6 figures of 3 arms" in done.stdout

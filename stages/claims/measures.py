@@ -1,7 +1,7 @@
 """What the claims compare: one value for every held-out image, read from the tables of one arm.
 
 A measure takes the tables, the name of an arm and the choices that it depends on, by keyword, and gives a
-series indexed by image. It raises MissingInput, with the reason in words, where this study cannot tell.
+series indexed by image. It raises MissingResult, with the reason in words, where this study cannot tell.
 """
 
 import math
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.claims.tables import NOTHING, MissingInput, OtherArm, Tables
+from stages.claims.tables import NOTHING, OtherArm, Tables
+from stages.results.files import MissingResult
 from stages.study.recipe import recipe_of
 
 CHOSEN = "chosen on validation"
@@ -87,7 +88,7 @@ def probe_accuracy(tables: Tables, arm: str, *, probe: str, pooling: str, labels
     elif "chosen" in table:
         table = table[table["chosen"]]
     if table.empty:
-        raise MissingInput(f"the {probe} probe of arm {arm} has no pooling {pooling}")
+        raise MissingResult(f"the {probe} probe of arm {arm} has no pooling {pooling}")
     return _correct(table, labels)
 
 
@@ -141,7 +142,9 @@ def overlap(tables: Tables, arm: str, *, way: str, objects: str) -> pd.Series:
     table = tables.overlaps(arm)
     table = table[(table["way"] == way) & ((table["class"] > 0) | (objects == "and background"))]
     if table.empty:
-        raise MissingInput(f"{way} has segmented no images, since the data do not know their objects' pixels")
+        raise MissingResult(
+            f"{way} has segmented no images, since the data do not know their objects' pixels"
+        )
     return (table["intersection"] / table["union"]).groupby(table["image"]).mean()
 
 
@@ -157,7 +160,7 @@ def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
     of_conflict = table["trial"] == "cue_conflict"
     table = table[of_conflict if trials == "cue conflict" else ~of_conflict]
     if table.empty:
-        raise MissingInput(f"arm {arm} saw no images whose shape and texture are of two classes")
+        raise MissingResult(f"arm {arm} saw no images whose shape and texture are of two classes")
     decided = (table["predicted"] == table["truth"]).astype(float) - (table["predicted"] == table["rival"])
     return decided.groupby(table["image"]).mean()
 
@@ -167,7 +170,7 @@ def without_texture(tables: Tables, arm: str, *, trial: str, head: str) -> pd.Se
     table = tables.trials(arm)
     table = table[(table["trial"] == trial) & (table["head"] == head)]
     if table.empty:
-        raise MissingInput(f"{trial} is not among the corruptions of this study")
+        raise MissingResult(f"{trial} is not among the corruptions of this study")
     table = table[table["level"] == table["level"].max()]
     shapes = table["labels"] == "shape"
     return _correct(table[shapes] if shapes.any() else table, ALL_SETS)
@@ -182,7 +185,7 @@ def noise_loss(tables: Tables, arm: str, *, bands: str, head: str, labels: str) 
     table = table[table["head"] == head]
     noisy = table[table["trial"] == "frequency_noise"]
     if noisy.empty:
-        raise MissingInput("frequency_noise is not among the corruptions of this study")
+        raise MissingResult("frequency_noise is not among the corruptions of this study")
     upper = noisy["level"]  # end of the band, units of pi
     lower = upper - np.diff(np.concatenate([[0.0], np.sort(upper.unique())])).min()
     parts = {
@@ -194,7 +197,7 @@ def noise_loss(tables: Tables, arm: str, *, bands: str, head: str, labels: str) 
         "highest band": upper == upper.max(),
     }
     if not parts[bands].any():
-        raise MissingInput(f"no band of noise lies in the {bands} of the frequencies")
+        raise MissingResult(f"no band of noise lies in the {bands} of the frequencies")
     return _correct(table[table["trial"] == "clean"], labels) - _correct(noisy[parts[bands]], labels)
 
 
@@ -224,7 +227,7 @@ def block_profile(
 def late(depth: int, blocks: str) -> list[int]:
     """The blocks, counted from 1, that are late in an encoder of that depth.
 
-    Shares of a block are rounded up. Raises MissingInput if there are none.
+    Shares of a block are rounded up. Raises MissingResult if there are none.
     """
     shares = {"last third": 3, "last quarter": 4, "last half": 2, "last block": depth}
     if blocks in shares:
@@ -232,19 +235,19 @@ def late(depth: int, blocks: str) -> list[int]:
     assert blocks == "last half but the last block", blocks
     found = late(depth, "last half")[:-1]
     if not found:
-        raise MissingInput(f"an encoder of {depth} blocks has no late block but the last")
+        raise MissingResult(f"an encoder of {depth} blocks has no late block but the last")
     return found
 
 
 def earlier(blocks: list[int], before: str) -> list[int]:
     """The blocks that late ones are compared with; the embedding, block 0, is none.
 
-    Raises MissingInput if there are none.
+    Raises MissingResult if there are none.
     """
     count = {"as many before": len(blocks), "the one before": 1, "all before": blocks[0]}[before]
     found = list(range(max(1, blocks[0] - count), blocks[0]))
     if not found:
-        raise MissingInput("no block comes before the late ones")
+        raise MissingResult("no block comes before the late ones")
     return found
 
 

@@ -1,11 +1,13 @@
-"""Which arms stand for a method, and what each has of a measure."""
+"""Which arm stands for a method, and what each of its trainings has of a measure."""
 
 from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from stages.claims.decision import RESAMPLES, Mean, bootstrap
-from stages.claims.tables import MissingInput, OtherArm
+from stages.claims.tables import OtherArm
+from stages.results.files import MissingResult
+from stages.study.params import seeds_of
 from stages.study.settings import Arm
 from stages.study.study import Study
 
@@ -24,43 +26,43 @@ def epochs_of(params: Study) -> list[str]:
     return [LAST_EPOCH, *(f"epoch {stop}" for stop in sorted(stops))]
 
 
-def candidates(params: Study, method: str, *, epoch: str = LAST_EPOCH) -> list[list[str]]:
-    """The arms of a method, each with its replicates: those with the same objective and label.
+def candidates(params: Study, method: str, *, epoch: str = LAST_EPOCH) -> list[str]:
+    """The arms of a method: those trained here before imported ones, otherwise in the order of params.yaml.
 
     epoch: one of `epochs_of`; the untrained arm is the same at all of them
-    Arms that were trained here come before imported ones; otherwise they are in the order of params.yaml.
     """
-    groups: dict[tuple[str, str], list[str]] = {}
+    arms = []
     for name, arm in params.arms.items():
         stops = f"epoch {arm.stop_epoch}" if arm.stop_epoch else LAST_EPOCH
         if method_of(arm) == method and (stops == epoch or arm.objective == "random"):
-            groups.setdefault((arm.objective, arm.label or f"arm {name}"), []).append(name)
-    return [names for (objective, _), names in sorted(groups.items(), key=lambda g: g[0][0] == "imported")]
+            arms.append(name)
+    return sorted(arms, key=lambda name: params.arms[name].objective == "imported")
 
 
 def values_of(
-    method: str, *, measure: Callable[[str], pd.Series], params: Study, epoch: str = LAST_EPOCH
+    method: str, *, measure: Callable[[str, int], pd.Series], params: Study, epoch: str = LAST_EPOCH
 ) -> pd.DataFrame:
-    """One value per image (rows) for each arm (columns) that stands for a method.
+    """One value per image (rows) for each training (columns: seeds) of the arm that stands for a method.
 
-    measure: gives the values of an arm; epoch: of its training, one of `epochs_of`
-    They are the first arm of the method that the measure is about, and its replicates.
-    Raises MissingInput if there is none.
+    measure: gives the values of one seed of an arm; epoch: of its training, one of `epochs_of`
+    returns: the columns are named after the arm: the first of the method that the measure applies to
+    Raises MissingResult if there is none.
     """
     others = None
-    for names in candidates(params, method, epoch=epoch):
+    for name in candidates(params, method, epoch=epoch):
         try:
-            return pd.DataFrame({name: measure(name) for name in names}).dropna()
+            values = pd.DataFrame({seed: measure(name, seed) for seed in seeds_of(params, name)})
+            return values.dropna().rename_axis(columns=name)
         except OtherArm as other:
             others = others or other
     after = "" if epoch == LAST_EPOCH else f" and ends at {epoch}"
-    raise others or MissingInput(f"no arm has the objective {method}{after}")
+    raise others or MissingResult(f"no arm has the objective {method}{after}")
 
 
 def bootstrapped(
     sides: Mapping[str, pd.DataFrame], *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, Mean]:
-    """The mean of each side over its arms and the images that all sides have."""
+    """The mean of each side over its trainings and the images that all sides have."""
     shared = pd.concat(sides, axis=1, join="inner").sort_index()
     means = bootstrap([shared[side].to_numpy().T for side in sides], seed=seed, resamples=resamples)
     return dict(zip(sides, means, strict=True))

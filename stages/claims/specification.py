@@ -16,7 +16,8 @@ import pandas as pd
 from stages.claims.decision import Difference, Mean, bootstrap, differences, joint, verdict
 from stages.claims.entries import EACH, EARLIER, EPOCH, IMAGES, Choice, Claim
 from stages.claims.roles import LAST_EPOCH, epochs_of, values_of
-from stages.claims.tables import MissingInput, Tables
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
 from stages.study.seeds import derive
 
 RESAMPLES = 2000  # per combination: enough for a verdict at the level, which is not corrected here
@@ -40,9 +41,11 @@ def specifications(claim: Claim, *, tables: Tables) -> list[Specification]:
     sides: dict[tuple[tuple[str, str], ...], dict[str, pd.DataFrame]] = {}
     seen = set()
     for chosen in combinations(claim, tables):
-        with suppress(MissingInput):
+        with suppress(MissingResult):
             found = claim_values(claim, chosen, tables=tables)
-            alike = tuple((*table.columns, table.to_numpy().tobytes()) for table in found.values())
+            alike = tuple(
+                (table.columns.name, *table.columns, table.to_numpy().tobytes()) for table in found.values()
+            )
             if alike not in seen:
                 seen.add(alike)
                 sides[tuple(chosen.items())] = found
@@ -95,22 +98,22 @@ def main_choices(claim: Claim) -> dict[str, str]:
 
 
 def claim_values(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> dict[str, pd.DataFrame]:
-    """What each role of a claim has of its measure under some choices: role -> (images, arms).
+    """What each role of a claim has of its measure under some choices: role -> (images, seeds).
 
-    Raises MissingInput if this study cannot tell.
+    Raises MissingResult if this study cannot tell.
     """
     return {role: role_values(claim, role, chosen, tables=tables) for role in claim.sides}
 
 
 def role_values(claim: Claim, method: str, chosen: dict[str, str], *, tables: Tables) -> pd.DataFrame:
-    """What one method has of the measure of a claim under some choices: (images, arms).
+    """What one method has of the measure of a claim under some choices: (images, seeds).
 
-    Raises MissingInput if this study cannot tell.
+    Raises MissingResult if this study cannot tell.
     """
     of_measure = {name: option for name, option in chosen.items() if name != EPOCH.name}
     return values_of(
         method,
-        measure=lambda arm: claim.measure(tables, arm, **claim.given, **of_measure),
+        measure=lambda arm, seed: claim.measure(tables.of(seed), arm, **claim.given, **of_measure),
         params=tables.params,
         epoch=chosen.get(EPOCH.name, LAST_EPOCH),
     )

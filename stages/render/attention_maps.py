@@ -12,7 +12,8 @@ from stages.render.captions import bands, in_order
 from stages.render.curves import Inks
 from stages.render.prose import fixed, listed, number
 from stages.render.style import darker, new_figure, styled
-from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curves, last_block
+from stages.results.curves import block_curves, first_training, last_block
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
@@ -29,29 +30,28 @@ class Maps(NamedTuple):
     blocks: dict[str, int]  # label -> number of blocks
 
 
-def similarity_curves(arms: Arms, *, seed: int = 0) -> pd.DataFrame:
-    """Cosine between the maps of two queries against depth, as `tables.block_curves` gives it."""
+def similarity_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
+    """Cosine between the maps of two queries against depth, as `curves.block_curves` gives it."""
     rows = {"measure": "similarity"}
-    return block_curves(arms, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+    return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
 
 
-def shown_maps(arms: Arms) -> dict[int, Maps]:
-    """The images that are shown with their maps; of replicates the first.
+def shown_maps(results: Results) -> dict[int, Maps]:
+    """The images that are shown with their maps, of the first seed.
 
     returns: image -> its pixels and maps
-    Raises StudyError as `tables.analysis_rows` does, or if arms do not show the same images.
+    Raises StudyError if a table cannot be read, or if arms do not show the same images.
     """
     found: dict[int, Maps] = {}
-    for label, names in arms_by_label(arms).items():
-        frame = analysis_rows(
-            ANALYSIS, names[0], columns=("block", "row", "column", "value"), words=("measure", "query")
-        )
+    for arm in results.arms:
+        label = results.label(arm)
+        frame = first_training(results, arm, results.analysis(ANALYSIS, arm))
         depth = int(frame.loc[frame["measure"] == "similarity", "block"].max())
         for image, rows in frame[frame["measure"] == "weight"].groupby("image"):
             if image not in found:
-                if found and label != next(iter(arms_by_label(arms))):
+                if found and arm != results.arms[0]:
                     raise StudyError(
-                        f"{analysis_table(ANALYSIS, names[0])}: shows image {image}, which other arms do "
+                        f"{analysis_table(ANALYSIS, arm)}: shows image {image}, which other arms do "
                         f"not; `dvc repro` measures all arms on the same images"
                     )
                 found[int(image)] = Maps(_picture(frame, image=int(image)), {}, {})

@@ -8,14 +8,14 @@ import pandas as pd
 from stages.render.outcomes import both_ways
 from stages.render.paper import PaperCurve, methods
 from stages.render.prose import decimals_for, fixed, interval, listed, number, on_set
-from stages.render.results import AUGMENTED
-from stages.render.tables import last_block
+from stages.results.curves import last_block
+from stages.results.study_results import AUGMENTED
 
 
 def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: str = "") -> str:
     """Caption of a figure against depth: what is drawn, the last block's values in order, the paper's panel.
 
-    curves: as `tables.block_curves` gives them
+    curves: as `curves.block_curves` gives them
     """
     last = in_order(last_block(curves), unit=unit)
     said = f"{measure} {bands(curves)} Last block, from highest to lowest: {last}."
@@ -37,7 +37,7 @@ def depth_alt(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: Sequ
 def head_caption(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
     """Caption of a figure of single heads: what is drawn, and how far apart the heads of the last block are.
 
-    heads: as `tables.head_means` gives them
+    heads: as `curves.head_means` gives them
     """
     spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
     return f"{measure} of every head (dots) and the mean over heads (line). Last block: {spans}."
@@ -58,7 +58,7 @@ def head_alt(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
 def spectrum_caption(spectra: pd.DataFrame) -> str:
     """Caption of the spectra: what is drawn, and the drop from the lowest to the highest frequency.
 
-    spectra: as `tables.spectra` gives them
+    spectra: as `curves.spectra` gives them
     """
     ranked = in_order(_highest(spectra))
     return (
@@ -89,7 +89,7 @@ def bins(spectra: pd.DataFrame) -> str:
 def trade_off_caption(accuracies: pd.DataFrame, *, probe: str) -> str:
     """Caption of probing against fine-tuning: which arm is best at which, and whether the two agree.
 
-    accuracies: as `results.accuracies` gives them
+    accuracies: as `accuracies.accuracies` gives them
     """
     shapes = (
         "Circles: features that are probed as they are; triangles: the linear probe of augmented images, "
@@ -109,7 +109,7 @@ def trade_off_caption(accuracies: pd.DataFrame, *, probe: str) -> str:
 def trade_off_findings(accuracies: pd.DataFrame, *, probe: str) -> str:
     """What probing against fine-tuning shows, on each label set, beside the paper's ViT-B.
 
-    accuracies: as `results.accuracies` gives them
+    accuracies: as `accuracies.accuracies` gives them
     """
     sets, augmented = (both_ways(accuracies, probe=name) for name in (probe, AUGMENTED))
     said = []
@@ -148,10 +148,10 @@ def trade_off_alt(accuracies: pd.DataFrame, *, probe: str) -> str:
     return " ".join(said)
 
 
-def loss_caption(histories: Mapping[str, list[pd.DataFrame]]) -> str:
+def loss_caption(histories: Mapping[str, pd.DataFrame]) -> str:
     """Caption of the pre-training losses: how far each fell.
 
-    histories: as `results.histories` gives them
+    histories: as `outcomes.histories` gives them
     """
     return (
         "Pre-training loss per epoch; every panel has its own scale, because the losses of different "
@@ -159,12 +159,12 @@ def loss_caption(histories: Mapping[str, list[pd.DataFrame]]) -> str:
     )
 
 
-def loss_alt(histories: Mapping[str, list[pd.DataFrame]]) -> str:
+def loss_alt(histories: Mapping[str, pd.DataFrame]) -> str:
     """Alternative text of the pre-training losses: first and last value of each."""
     if not histories:
         return f"An empty chart of the pre-training loss. {_falls(histories)}"
-    falls = {label: sum(run["loss"].iloc[-1] / run["loss"].iloc[0] for run in runs) / len(runs)
-             for label, runs in histories.items()}  # fmt: skip
+    ends = {label: _ends(history) for label, history in histories.items()}
+    falls = {label: last / first for label, (first, last) in ends.items()}
     most = min(falls, key=lambda label: falls[label])
     return (
         f"The loss of {most} falls most, to {number(100 * falls[most], digits=2)} % of its first epoch. "
@@ -192,7 +192,7 @@ def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> 
 def found_last(curves: pd.DataFrame, *, measure: str, unit: str = "") -> str:
     """The finding of a figure against depth in a sentence: who ends highest and who lowest.
 
-    curves: as `tables.block_curves` gives them
+    curves: as `curves.block_curves` gives them
     """
     return f"In the last block, {measure} is highest in {extremes(last_block(curves), unit=unit)}."
 
@@ -211,16 +211,23 @@ def in_order(values: pd.DataFrame, *, unit: str = "") -> str:
     return "; ".join(said)
 
 
-def bands(curves: pd.DataFrame) -> str:
-    """What the bands of a figure are: over how many images, and which labels have replicates.
+def bands(curves: pd.DataFrame, *, dots: bool = False) -> str:
+    """What the lines and bands of a figure are, or its dots and bars: over how many trainings and images.
 
-    curves: label, arms, images
+    curves: label, trainings, images
     """
-    counts = curves.groupby("label", sort=False)[["arms", "images"]].first()
+    mean, single, spread = ("Dots", "ticks", "bars") if dots else ("Lines", "thin lines", "bands")
+    counts = curves.groupby("label", sort=False)[["trainings", "images"]].first()
     images = listed(f"{count:,}" for count in sorted(counts["images"].unique()))
-    several = [f"{label} ({row['arms']} arms)" for label, row in counts.iterrows() if row["arms"] > 1]
-    text = f"Bands: 95 % bootstrap intervals over {images} held-out images"
-    return text + (f", and over the replicates of {listed(several)}." if several else ".")
+    several = sorted({int(count) for count in counts["trainings"] if count > 1})
+    once = [str(label) for label, count in counts["trainings"].items() if count == 1]
+    if not several:
+        return f"One training an arm; {spread}: 95 % bootstrap intervals over {images} held-out images."
+    text = (
+        f"{mean}: mean over {listed(map(str, several))} trainings ({single}: each) and {images} held-out "
+        f"images; {spread}: 95 % t-intervals over trainings"
+    )
+    return text + (f". {listed(once)}: one training, interval over images." if once else ".")
 
 
 def _agreement(one: Sequence[float], other: Sequence[float]) -> str:
@@ -261,9 +268,15 @@ def _highest(spectra: pd.DataFrame) -> pd.DataFrame:
     return last.loc[last.groupby("label", sort=False)["frequency"].idxmax()].set_index("label")
 
 
-def _falls(histories: Mapping[str, list[pd.DataFrame]]) -> str:
+def _falls(histories: Mapping[str, pd.DataFrame]) -> str:
     said = []
-    for label, runs in histories.items():
-        first, last = (sum(run["loss"].iloc[place] for run in runs) / len(runs) for place in (0, -1))
+    for label, history in histories.items():
+        first, last = _ends(history)
         said.append(f"{label}: {number(first)} in the first epoch, {number(last)} in the last")
     return "; ".join(said) + "." if said else "No arm was trained."
+
+
+def _ends(history: pd.DataFrame) -> tuple[float, float]:
+    """The loss of the first and of the last epoch, mean over trainings."""
+    means = history.groupby("epoch")["loss"].mean()
+    return float(means.iloc[0]), float(means.iloc[-1])

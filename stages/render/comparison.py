@@ -10,17 +10,17 @@ from stages.render.curves import Inks
 from stages.render.figures import show
 from stages.render.prose import fixed, put
 from stages.render.style import darker, new_figure, styled
-from stages.render.tables import Arms, arms_by_label
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import COMPARISON
 
 
-def comparison_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+def comparison_section(results: Results, *, inks: Inks, folder: str = "") -> None:
     """Show the section: which blocks of which arms represent the images alike.
 
     Raises StudyError if the table is missing.
     """
-    alike = blocks_alike(arms)
+    alike = blocks_alike(results)
     put("<h3>Which blocks see the images alike</h3>")
     show(
         comparison_figure(alike, inks=inks),
@@ -32,26 +32,21 @@ def comparison_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
     )
 
 
-def blocks_alike(arms: Arms) -> pd.DataFrame:
-    """Linear CKA of all blocks of all labels; of replicates the mean over their pairs.
+def blocks_alike(results: Results) -> pd.DataFrame:
+    """Linear CKA of all blocks of all arms, mean over the seeds that two arms share.
 
-    returns: square, rows and columns (label, block)
+    returns: square, rows and columns (label, block); NaN between arms that share no seed
     Raises StudyError if the table is missing or lacks an arm.
     """
-    try:
-        table = pd.read_csv(COMPARISON)
-    except FileNotFoundError:
-        raise StudyError(f"{COMPARISON}: not found; `dvc repro compare` writes it") from None
-    label = {name: label for label, names in arms_by_label(arms).items() for name in names}
+    table = results.comparison()
+    label = {arm: results.label(arm) for arm in results.arms}
     if lacking := set(label) - set(table["arm"]):
         raise StudyError(f"{COMPARISON}: no arm {', '.join(sorted(lacking))}; `dvc repro compare` writes it")
     table = table[table["arm"].isin(label) & table["other_arm"].isin(label)]
     table = table.assign(label=table["arm"].map(label), other=table["other_arm"].map(label))
-    # A label is compared with itself within each arm, not across its replicates.
-    table = table[(table["label"] != table["other"]) | (table["arm"] == table["other_arm"])]
     square = table.pivot_table(index=["label", "block"], columns=["other", "other_block"], values="cka")
-    order = [(name, block) for name in dict.fromkeys(label.values()) for block in square.loc[name].index]
-    return square.loc[order, order]
+    order = [(name, block) for name in label.values() for block in sorted(square.loc[name].index)]
+    return square.reindex(index=order, columns=order)
 
 
 def pair_rows(alike: pd.DataFrame) -> pd.DataFrame:
@@ -110,5 +105,6 @@ def _last_blocks(alike: pd.DataFrame) -> str:
         f"{first} and {second} {fixed(alike.loc[(first, last[first]), (second, last[second])], decimals=2)}"
         for place, first in enumerate(names)
         for second in names[place + 1 :]
+        if np.isfinite(alike.loc[(first, last[first]), (second, last[second])])
     ]
-    return "; ".join(said) or "there is one arm alone"
+    return "; ".join(said) or "there is no pair of arms"

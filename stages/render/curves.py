@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from stages.render.labels import label_ends, settle
 from stages.render.paper import SETTING, PaperCurve
 from stages.render.style import PAPER, Ink, darker, new_figure, styled
+from stages.results.seeds import PREFIX, single_trainings
 
 Inks = Mapping[str, Ink]
 DEPTH = "depth (block / number of blocks)"
@@ -64,7 +65,7 @@ def depth_figure(
 def head_figure(heads: pd.DataFrame, curves: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure:
     """One small panel per label: a dot per head and block, and the line of their mean.
 
-    heads:  label, arm, block, head, mean
+    heads:  label, seed, block, head, mean
     curves: label, block, mean
     """
     labels = list(dict.fromkeys(heads["label"]))
@@ -113,11 +114,26 @@ def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure
 
 
 def draw_curves(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
-    """One line per label with its interval as a band, in the order of the frame."""
+    """Draw one line per label with its interval as a band, and a thin line per training."""
     for label, curve in curves.groupby("label", sort=False):
         ink = inks[str(label)]
         axis.fill_between(curve[x], curve["low"], curve["high"], color=ink.colour, alpha=0.18, linewidth=0)
+        draw_trainings(axis, curve, ink=ink, x=x)
         axis.plot(curve[x], curve["mean"], color=ink.colour, linestyle=ink.line, marker=ink.marker)
+
+
+def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str) -> None:
+    """Draw a thin line for each training of one curve, where there are several."""
+    single = single_trainings(curve)
+    for name in single if len(single) > 1 else ():
+        axis.plot(curve[x], curve[name], color=ink.colour, linewidth=0.6, alpha=0.55)
+
+
+def draw_ticks(axis: Axes, row: pd.Series, *, place: float, ink: Ink) -> None:
+    """Draw a tick across for each training of one row of a dot chart, where there are several."""
+    values = row[[name for name in row.index if str(name).startswith(PREFIX)]].dropna().astype(float)
+    if len(values) > 1:
+        axis.plot(values, len(values) * [place], "|", color=ink.colour, markersize=9, alpha=0.7)
 
 
 def label_line_ends(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:

@@ -11,43 +11,34 @@ from stages.render.curves import Inks, title_of, whole_ticks
 from stages.render.paper import PaperCurve
 from stages.render.prose import number
 from stages.render.style import PAPER, darker, new_figure, styled
-from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curve, image_matrix
+from stages.results.curves import block_curve, encoder_rows
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
 STYLES: tuple[Any, Any] = ("-", (0, (4, 2)))  # of the encoder and of the decoder
 
 
-def decoder_curves(arms: Arms, *, seed: int = 0) -> pd.DataFrame:
+def decoder_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
     """Log amplitude at the highest frequency of the arms that have a decoder; no rows if none has.
 
     returns: label, part, block (of the part, 0 after its embedding), place (the decoder's go on from the last
-             block of the encoder), mean, low, high, arms, images
-    Raises StudyError as `tables.analysis_rows` does, or if only some replicates have a decoder.
+             block of the encoder), mean, low, high, trainings, seed_0 and so on, images
+    Raises StudyError if a table cannot be read, or if only some seeds have a decoder.
     """
     curves: list[pd.DataFrame] = []
-    for label, names in arms_by_label(arms).items():
+    for arm in results.arms:
+        table = results.analysis("fourier", arm, measures=["block", "frequency", "log_amplitude"])
+        if "part" not in table or not table["part"].eq("decoder").any():
+            continue
         last = 0
         for part in ("encoder", "decoder"):
-            tables = [
-                analysis_rows("fourier", name, columns=("block", "frequency", "log_amplitude"), part=part)
-                for name in names
-            ]
-            if any(table.empty for table in tables):
-                if not all(table.empty for table in tables):
-                    raise StudyError(
-                        f"{analysis_table('fourier', names[0])}: arms of the label {label!r} differ in "
-                        "having a decoder; give them labels of their own"
-                    )
-                curves = [curve for curve in curves if curve["label"].iloc[0] != label]
-                break
-            matrices = [
-                image_matrix(
-                    table[table["frequency"] == table["frequency"].max()], by="block", measure="log_amplitude"
-                )
-                for table in tables
-            ]
-            curve = block_curve(matrices, label=label, names=names, seed=seed)
+            rows = encoder_rows(table, part=part)
+            rows = rows[rows["frequency"] == rows["frequency"].max()]
+            where = str(analysis_table("fourier", arm))
+            if rows["seed"].nunique() < len(results.seeds(arm)):
+                raise StudyError(f"{where}: seeds differ in having a decoder")
+            curve = block_curve(results, arm, rows, measure="log_amplitude", where=where, seed=seed)
             curves.append(curve.assign(part=part, place=last + curve["block"]))
             last = int(curve["block"].max())
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()

@@ -12,18 +12,19 @@ from markupsafe import Markup
 from matplotlib import colormaps
 
 from stages.render.attention_maps import ANALYSIS, CHANNELS, square
-from stages.render.tables import Arms, analysis_rows, arms_by_label
+from stages.results.curves import first_training
+from stages.results.study_results import Results
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def explorer(arms: Arms, *, words: str) -> str:
+def explorer(results: Results, *, words: str) -> str:
     """HTML in which a reader picks an image, a block, a query patch and two arms; it needs nothing else.
 
     words: what there is to do, for the head of the part
-    Raises StudyError as `tables.analysis_rows` does.
+    Raises StudyError if a table cannot be read.
     """
-    data = explorer_data(arms)
+    data = explorer_data(results)
     style, script = ((TEMPLATES / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return Markup(
         '<div class="explorer" hidden><p>{words}</p>\n'
@@ -50,16 +51,18 @@ def explorer(arms: Arms, *, words: str) -> str:
     )
 
 
-def explorer_data(arms: Arms) -> dict[str, Any]:
-    """What the script draws: images, and every query's map of the first arm of each label.
+def explorer_data(results: Results) -> dict[str, Any]:
+    """What the script draws: images, and every query's map of the first seed of each arm.
 
     returns: colours (base64 of 256 × RGB, from no weight to the largest); images: name, height, width, pixels
              (base64 of RGB, row by row); arms: label, grid, blocks, maps (image -> block -> base64 of
              grid² × grid² bytes, query by query, 255 for the largest weight of a query) and largest (image
              -> block -> largest weight of each query)
     """
-    names = {label: group[0] for label, group in arms_by_label(arms).items()}
-    tables = {label: _rows(name) for label, name in names.items()}
+    tables = {
+        results.label(arm): first_training(results, arm, results.analysis(ANALYSIS, arm))
+        for arm in results.arms
+    }
     first = next(iter(tables.values()))
     images = [int(image) for image in first.loc[first["measure"] == "map", "image"].unique()]
     return {
@@ -67,10 +70,6 @@ def explorer_data(arms: Arms) -> dict[str, Any]:
         "images": [_picture(first, image=image) for image in images],
         "arms": [_maps(table, label=label, images=images) for label, table in tables.items()],
     }
-
-
-def _rows(arm: str) -> pd.DataFrame:
-    return analysis_rows(ANALYSIS, arm, columns=("block", "row", "column", "value"), words=("measure", "map"))
 
 
 def _picture(table: pd.DataFrame, *, image: int) -> dict[str, Any]:

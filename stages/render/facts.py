@@ -1,6 +1,6 @@
 """What the study was, in tables of words: its data, recipe, arms, accuracies and verdicts."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -9,10 +9,10 @@ from markupsafe import Markup
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import portable
 from stages.render.questions import QUESTIONS
-from stages.render.results import AUGMENTED, FINE_TUNED
 from stages.render.similarity import similarity_curves
-from stages.render.style import label_of
-from stages.render.tables import Arms, arms_by_label, block_curves, last_block, uniform_distance
+from stages.results.curves import block_curves, last_block, uniform_distance
+from stages.results.study_results import AUGMENTED, FINE_TUNED, Results
+from stages.study.params import label_of, seeds_of
 from stages.study.recipe import overrides
 from stages.study.settings import Arm
 from stages.study.study import Study
@@ -71,11 +71,16 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"as run": rows}, dtype=object).rename_axis("part")
 
 
-def arm_rows(arms: Arms) -> pd.DataFrame:
-    """Every arm: its label, its objective and what it changes of the common recipe."""
+def arm_rows(study: Study) -> pd.DataFrame:
+    """Every arm: its label, its objective, its seeds and what it changes of the common recipe."""
     rows = {}
-    for name, arm in arms.items():
-        rows[name] = {"label": label_of(name, arm), "objective": arm.objective, "its own settings": _own(arm)}
+    for name, arm in study.arms.items():
+        rows[name] = {
+            "label": label_of(study, name),
+            "objective": arm.objective,
+            "seeds": listed(map(str, seeds_of(study, name))),
+            "own settings": _own(arm),
+        }
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
 
 
@@ -85,7 +90,7 @@ def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
     chance: dict[tuple[str, str], str] = {}
     for _, row in accuracies.iterrows():
         place = (f"{row['evaluation']} (%)", row["labels"])
-        percent = [100 * row[key] for key in ("accuracy", "low", "high")]
+        percent = [100 * row[key] for key in ("mean", "low", "high")]
         cells.setdefault(place, {})[row["label"]] = nowrap(interval(*percent, decimals=1))
         if row["chance"] is not None and not pd.isna(row["chance"]):
             chance[place] = fixed(100 * row["chance"], decimals=1)
@@ -100,12 +105,9 @@ def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
     return frame.rename_axis("arm")
 
 
-def accuracy_caption(accuracies: pd.DataFrame) -> str:
-    """Caption of `accuracy_rows`, with what is said of replicates where there are any."""
-    said = "Held-out accuracy (%) with 95 % intervals."
-    if (accuracies["arms"] > 1).any():
-        said += " Replicates are averaged; their interval reaches from the lowest to the highest of theirs."
-    return said
+def accuracy_caption(study: Study) -> str:
+    """Caption of `accuracy_rows`."""
+    return f"Held-out accuracy (%): {trainings_of(study)}."
 
 
 def protocol_rows(protocols: dict[str, str]) -> pd.DataFrame:
@@ -113,21 +115,21 @@ def protocol_rows(protocols: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame({"protocol": protocols}, dtype=object).rename_axis("evaluation")
 
 
-def measure_rows(arms: Arms, *, analyses: Container[str], seed: int = 0) -> pd.DataFrame:
+def measure_rows(results: Results, *, seed: int = 0) -> pd.DataFrame:
     """Label × measure: the value of the last block with its interval; only analyses of the study.
 
     Raises StudyError if a table of such an analysis cannot be read.
     """
     columns = {}
     for (analysis, measure), (name, unit) in MEASURES.items():
-        if analysis not in analyses:
+        if analysis not in results.study.analyses:
             continue
         if analysis == "similarity":
-            curves = similarity_curves(arms, measure=measure, variant="raw", seed=seed)
+            curves = similarity_curves(results, measure=measure, variant="raw", seed=seed)
             if curves.empty:
                 continue
         else:
-            curves = block_curves(arms, analysis=analysis, measure=measure, seed=seed,
+            curves = block_curves(results, analysis=analysis, measure=measure, seed=seed,
                                   highest_frequency=analysis == "fourier")  # fmt: skip
         columns[f"{name} ({unit})" if unit else name] = _intervals(last_block(curves))
     return pd.DataFrame(columns, dtype=object).rename_axis("arm")
@@ -135,8 +137,7 @@ def measure_rows(arms: Arms, *, analyses: Container[str], seed: int = 0) -> pd.D
 
 def measures_caption(study: Study) -> str:
     """Caption of `measure_rows`, with the level of evenly spread attention where attention was measured."""
-    over = "images and replicates" if has_replicates(study.arms) else "images"
-    said = f"Measures of the last block, mean with 95 % bootstrap interval over {over}."
+    said = f"Measures of the last block: {trainings_of(study)}."
     if "attention" in study.analyses:
         grid, patch = study.data.image_size // study.vit.patch_size, study.vit.patch_size
         level = uniform_distance(grid=grid, patch_size=patch)
@@ -202,7 +203,7 @@ def claims_caption(rules: dict[str, str]) -> str:
 def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
     """Label × block: the mean with its interval.
 
-    curves: as `tables.block_curves` gives them
+    curves: as `curves.block_curves` gives them
     """
     texts = _intervals(curves)
     frame = curves[["label", "block"]].assign(text=pd.Series(texts, dtype=object))
@@ -272,21 +273,25 @@ def steadiness(claims: list[dict[str, Any]]) -> str:
     return f"{sum(share == 1 for share in shares)} of {len(shares)} verdicts are the same under every choice."
 
 
-def runs(arms: Arms) -> str:
+def trainings_of(study: Study) -> str:
+    """How numbers of the arms are put together, for captions: the mean over trainings, or one training."""
+    counts = {name: len(seeds_of(study, name)) for name in study.arms}
+    several = sorted({count for count in counts.values() if count > 1})
+    once = [label_of(study, name) for name, count in counts.items() if count == 1]
+    if not several:
+        return "one training an arm, with 95 % bootstrap intervals over images"
+    said = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over seeds"
+    return said + (f"; {listed(once)}: one training, interval over images" if once else "")
+
+
+def runs(study: Study) -> str:
     """What the intervals do not cover, as long as an encoder was trained once."""
-    groups = arms_by_label(arms)
-    several = [f"{label} ({len(names)})" for label, names in groups.items() if len(names) > 1]
-    if len(several) == len(groups):
+    counts = {label_of(study, name): len(seeds_of(study, name)) for name in study.arms}
+    once = [label for label, count in counts.items() if count == 1]
+    if not once:
         return ""
-    said = f"Trained more than once: {listed(several)}; every other encoder once." if several else (
-        "Every encoder was trained once."
-    )  # fmt: skip
-    return f"{said} Intervals over images do not say how much another seed would change."
-
-
-def has_replicates(arms: Arms) -> bool:
-    """Whether several arms share a label."""
-    return any(len(names) > 1 for names in arms_by_label(arms).values())
+    who = "Every encoder was" if len(once) == len(counts) else f"{listed(once)}:"
+    return f"{who} trained once. Intervals over images do not say how much another seed would change."
 
 
 def nowrap(text: str) -> Markup:
@@ -295,8 +300,8 @@ def nowrap(text: str) -> Markup:
 
 
 def _own(arm: Arm) -> str:
-    """What an arm sets besides its objective and label."""
-    fields = arm.model_dump(exclude={"objective", "label"}, exclude_none=True)
+    """What an arm sets besides its objective and seeds."""
+    fields = arm.model_dump(exclude={"objective", "seeds"}, exclude_none=True)
     fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}
     return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"
 

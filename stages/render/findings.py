@@ -6,27 +6,26 @@ import pandas as pd
 
 from stages.render.captions import extremes
 from stages.render.gradients import gradient_rows, late_rows
-from stages.render.layerwise import declines, layerwise_predictions
+from stages.render.layerwise import declines
 from stages.render.prose import fixed, interval, listed, on_set
-from stages.render.results import FINE_TUNED
 from stages.render.singular_values import unison_curves
-from stages.render.style import label_of
-from stages.render.tables import Arms, block_curves, last_block, uniform_distance
-from stages.study.study import Study
+from stages.results.curves import block_curves, last_block, uniform_distance
+from stages.results.study_results import FINE_TUNED, Results
 
 MIXED = ("hybrid", "layered")  # objectives that combine CL and MIM
 PARENTS = ("contrastive", "masked")
 
 
-def on_attention(study: Study) -> tuple[str, str]:
+def on_attention(results: Results) -> tuple[str, str]:
     """How far the attention of the last block reaches, and how much of the query it tells.
 
     Raises StudyError if a table cannot be read, as all functions here.
     """
+    study = results.study
     if "attention" not in study.analyses:
         return "This study does not measure attention.", ""
-    distance = last_block(block_curves(study.arms, analysis="attention", measure="distance"))
-    nmi = last_block(block_curves(study.arms, analysis="attention", measure="nmi"))
+    distance = last_block(block_curves(results, analysis="attention", measure="distance"))
+    nmi = last_block(block_curves(results, analysis="attention", measure="nmi"))
     level = uniform_distance(
         grid=study.data.image_size // study.vit.patch_size, patch_size=study.vit.patch_size
     )
@@ -39,33 +38,30 @@ def on_attention(study: Study) -> tuple[str, str]:
     )
 
 
-def on_representations(study: Study) -> tuple[str, str]:
+def on_representations(results: Results) -> tuple[str, str]:
     """What the last block keeps of the highest frequency, and whether its tokens move in unison."""
     said = []
-    if "fourier" in study.analyses:
-        curves = block_curves(study.arms, analysis="fourier", measure="log_amplitude", highest_frequency=True)
+    if "fourier" in results.study.analyses:
+        curves = block_curves(results, analysis="fourier", measure="log_amplitude", highest_frequency=True)
         said.append(
             f"Of the highest frequency the last block keeps most in "
             f"{extremes(last_block(curves), least='least')} (relative log amplitude)."
         )
-    if "singular_values" in study.analyses:
-        moved = extremes(last_block(unison_curves(study.arms)), least="least")
+    if "singular_values" in results.study.analyses:
+        moved = extremes(last_block(unison_curves(results)), least="least")
         said.append(f"Its self-attention moves the tokens of an image most in unison in {moved}.")
     first, second = [*(said or ["This study does not measure representations."]), "", ""][:2]
     return first, second
 
 
-def on_components(arms: Arms, *, probes: Container[str], label_sets: list[str]) -> tuple[str, str]:
+def on_components(results: Results, *, probes: Container[str], label_sets: list[str]) -> tuple[str, str]:
     """Which block is the best to probe, and what the last one has lost of it.
 
     label_sets: those of the data, in their order
     """
     if "layerwise" not in probes:
         return "This study does not probe single blocks.", ""
-    predictions = layerwise_predictions(arms)
-    lost = pd.concat(
-        declines(arms, predictions, labels=labels).assign(labels=labels) for labels in label_sets
-    )
+    lost = pd.concat(declines(results, labels=labels).assign(labels=labels) for labels in label_sets)
     places = []
     for labels, rows in lost.groupby("labels", sort=False):
         told = listed(
@@ -84,15 +80,15 @@ def on_components(arms: Arms, *, probes: Container[str], label_sets: list[str]) 
     return f"A linear probe does best on block {'; '.join(places)}.", second
 
 
-def on_combination(arms: Arms, accuracies: pd.DataFrame, *, probe: str = "linear") -> tuple[str, str]:
+def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "linear") -> tuple[str, str]:
     """What the first hybrid gains over the better of its parents, and whether their gradients agree.
 
-    accuracies: as `results.accuracies` gives them
+    accuracies: as `accuracies.accuracies` gives them
     """
     by_objective: dict[str, str] = {}
-    for name, arm in arms.items():
+    for name, arm in results.study.arms.items():
         if not arm.stop_epoch:
-            by_objective.setdefault(arm.objective, label_of(name, arm))
+            by_objective.setdefault(arm.objective, results.label(name))
     mixed = next((by_objective[objective] for objective in by_objective if objective in MIXED), None)
     parents = [by_objective[objective] for objective in PARENTS if objective in by_objective]
     if mixed is None or len(parents) < len(PARENTS):
@@ -101,17 +97,17 @@ def on_combination(arms: Arms, accuracies: pd.DataFrame, *, probe: str = "linear
     for evaluation, words in ((probe, f"in the {probe} probe"), (FINE_TUNED, FINE_TUNED)):
         chosen = accuracies[accuracies["evaluation"] == evaluation]
         for labels, rows in chosen.groupby("labels", sort=False):
-            mean = 100 * rows.set_index("label")["accuracy"]
+            mean = 100 * rows.set_index("label")["mean"]
             gain = fixed(mean[mixed] - mean[parents].max(), decimals=1)
             gains.append(f"{gain if gain.startswith('−') else '+' + gain} {words}{on_set(str(labels))}")
     return (
         f"Over the better of {listed(parents)}, {mixed} gains {listed(gains)} (points of accuracy).",
-        _agreement(arms),
+        _agreement(results),
     )
 
 
-def _agreement(arms: Arms) -> str:
-    rows = gradient_rows(arms)
+def _agreement(results: Results) -> str:
+    rows = gradient_rows(results)
     if rows.empty:
         return ""
     late = late_rows(rows)

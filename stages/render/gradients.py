@@ -8,19 +8,17 @@ from stages.render.figures import show
 from stages.render.labels import settle
 from stages.render.prose import fixed, number, put
 from stages.render.style import CONTROL, new_figure, styled
-from stages.render.tables import Arms, arms_by_label
-from stages.study.errors import StudyError
-from stages.study.paths import gradients_table
-
-COLUMNS = ("epoch", "block", "cosine", "norm_cl", "norm_mim")
+from stages.results.schemas import GRADIENTS
+from stages.results.seeds import columns, over_seeds
+from stages.results.study_results import Results
 
 
-def gradient_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
     """Show the figure of the gradients, where an arm of the study has two losses.
 
     Raises StudyError as `gradient_rows` does.
     """
-    rows = gradient_rows(arms)
+    rows = gradient_rows(results)
     if len(rows):
         put("<h3>Whether both losses pull the same way</h3>")
         show(
@@ -33,37 +31,43 @@ def gradient_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
         )
 
 
-def gradient_rows(arms: Arms) -> pd.DataFrame:
-    """What was kept of the two gradients of every arm that has two losses, replicates averaged.
+def gradient_rows(results: Results) -> pd.DataFrame:
+    """What was measured of the two gradients of every arm that has two losses.
 
-    returns: label, epoch, block, cosine, norm_cl, norm_mim; no rows if no arm has two losses. A block that a
-             loss does not reach has no cosine, and no row
-    Raises StudyError naming a file that lacks a column.
+    returns: label, seed, epoch, block, cosine, norm_cl, norm_mim; no rows if no arm has two losses. A block
+             that a loss does not reach has no cosine, and no row
+    Raises StudyError if a table cannot be read.
     """
-    found = []
-    for label, names in arms_by_label(arms).items():
-        paths = [path for path in map(gradients_table, names) if path.is_file()]
-        for path in paths:
-            frame = pd.read_csv(path)
-            lacking = [column for column in COLUMNS if column not in frame]
-            if lacking:
-                raise StudyError(f"{path}: no column {', '.join(lacking)}; there are: {', '.join(frame)}")
-            found.append(frame[list(COLUMNS)].assign(label=label))
-    if not found:
-        return pd.DataFrame(columns=["label", *COLUMNS])
-    rows = pd.concat(found, ignore_index=True).dropna(subset=["cosine"])
-    return rows.groupby(["label", "epoch", "block"], sort=False, as_index=False).mean()
+    parts = [results.gradients(arm).assign(label=results.label(arm)) for arm in results.arms]
+    filled = [part for part in parts if len(part)]
+    rows = pd.concat(filled or parts[:1], ignore_index=True)
+    return rows.dropna(subset=["cosine"])[["label", *GRADIENTS]].reset_index(drop=True)
 
 
 def late_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean cosine of each block over the second half of the epochs, from the lowest to the highest.
+    """The mean cosine of each block over the second half of the epochs; one batch says little.
 
-    rows:    as `gradient_rows` gives them; one batch an epoch says little by itself
-    returns: label, block, mean, low, high
+    rows:    as `gradient_rows` gives them
+    returns: label, block, mean, low, high, trainings, seed_0 and so on; with one training the interval is
+             from the lowest to the highest of those epochs
     """
     last = rows.groupby("label", sort=False)["epoch"].transform("max")
-    late = rows[rows["epoch"] > last / 2].groupby(["label", "block"], sort=False)["cosine"]
-    return late.agg(mean="mean", low="min", high="max").reset_index()
+    return cosine_curves(rows[rows["epoch"] > last / 2], by="block")
+
+
+def cosine_curves(rows: pd.DataFrame, *, by: str) -> pd.DataFrame:
+    """The mean cosine of every arm at each block or epoch, over whatever else the rows differ in.
+
+    returns: as `late_rows`
+    """
+    parts = []
+    for label, own in rows.groupby("label", sort=False):
+        values = own.pivot_table(index="seed", columns=by, values="cosine", sort=False).sort_index(axis=1)
+        spread = own.groupby(by)["cosine"]
+        numbers = over_seeds(values.to_numpy(), alone=(spread.min().to_numpy(), spread.max().to_numpy()))
+        place = {"label": label, by: values.columns.to_numpy()}
+        parts.append(pd.DataFrame(place | columns(numbers, seeds=list(values.index))))
+    return pd.concat(parts, ignore_index=True)
 
 
 def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -71,8 +75,7 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
 
     rows: as `gradient_rows` gives them
     """
-    by_epoch = rows.groupby(["label", "epoch"], sort=False)["cosine"]
-    by_epoch = by_epoch.agg(mean="mean", low="mean", high="mean").reset_index()
+    by_epoch = cosine_curves(rows, by="epoch")
     with styled():
         figure = new_figure(height=max(3.4, 1.0 + 0.25 * rows["label"].nunique()))
         left, right = figure.subplots(1, 2, sharey=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from stages.render import paper
@@ -9,26 +10,24 @@ from stages.render.captions import depth_alt, depth_caption
 from stages.render.curves import Inks, depth_figure
 from stages.render.facts import curve_rows
 from stages.render.figures import show
-from stages.render.intervals import bootstrap_interval
 from stages.render.prose import decimals_for, folded, interval, listed, on_set, put
 from stages.render.table import table
-from stages.render.tables import Arms, arms_by_label, block_curve, image_matrix, stacked
-from stages.study.errors import StudyError
+from stages.results.curves import block_curve, by_seed_and_image
+from stages.results.seeds import columns, estimate
+from stages.results.study_results import Results
 from stages.study.paths import probe_predictions
 
-Predictions = dict[str, pd.DataFrame]
 
-
-def layerwise_section(arms: Arms, *, label_sets: Iterable[str], inks: Inks, folder: str = "") -> None:
+def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks, folder: str = "") -> None:
     """Show the linear probe of every block, a figure and a folded table per label set.
 
-    Raises StudyError as `layerwise_predictions` does.
+    Raises StudyError if a table cannot be read, as all functions here.
     """
     put("<h3>Which block can do it</h3>")
-    predictions, published = layerwise_predictions(arms), paper.layerwise()
+    published = paper.layerwise()
     for labels in label_sets:
-        curves = layerwise_curves(arms, predictions, labels=labels)
-        lost = declines(arms, predictions, labels=labels)
+        curves = layerwise_curves(results, labels=labels)
+        lost = declines(results, labels=labels)
         what = f"linear probe{on_set(labels)}"
         show(
             depth_figure(curves, inks=inks, ylabel=f"{what} (%)", paper=published),
@@ -42,58 +41,47 @@ def layerwise_section(arms: Arms, *, label_sets: Iterable[str], inks: Inks, fold
         put(folded(f"{what.capitalize()} of every block in numbers", numbers))
 
 
-def layerwise_predictions(arms: Arms) -> Predictions:
-    """The predictions of every arm: image, labels, block, truth, predicted, chosen, and correct in per cent.
-
-    Raises StudyError naming the file if it is missing or lacks a column.
-    """
-    found = {}
-    for name in arms:
-        path = probe_predictions("layerwise", name)
-        try:
-            rows = pd.read_csv(path)
-        except FileNotFoundError:
-            raise StudyError(f"{path}: not found; `dvc repro probe@{name}-layerwise` writes it") from None
-        lacking = {"image", "labels", "block", "truth", "predicted", "chosen"} - set(rows)
-        if lacking:
-            raise StudyError(f"{path}: no column {', '.join(sorted(lacking))}")
-        found[name] = rows.assign(correct=100.0 * (rows["truth"] == rows["predicted"]))
-    return found
-
-
-def layerwise_curves(arms: Arms, predictions: Predictions, *, labels: str, seed: int = 0) -> pd.DataFrame:
-    """Accuracy per block for every label, in per cent, with its 95 % bootstrap interval over images.
+def layerwise_curves(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
+    """Accuracy per block for every arm, in per cent.
 
     labels:  the label set
-    returns: as `tables.block_curves`
-    Raises StudyError if replicates differ in blocks or images.
+    returns: as `curves.block_curves`
     """
-    curves = []
-    for label, names in arms_by_label(arms).items():
-        matrices = [_correct(predictions[name], labels) for name in names]
-        curves.append(block_curve(matrices, label=label, names=names, seed=seed))
+    curves = [
+        block_curve(
+            results,
+            arm,
+            _correct(results, arm, labels=labels),
+            measure="correct",
+            where=str(probe_predictions("layerwise", arm)),
+            seed=seed,
+        )
+        for arm in results.arms
+    ]
     return pd.concat(curves, ignore_index=True)
 
 
-def declines(arms: Arms, predictions: Predictions, *, labels: str, seed: int = 0) -> pd.DataFrame:
+def declines(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
     """Accuracy of the last block less that of the block chosen on training images, paired by image.
 
     The block is not chosen by the accuracies that are compared, which would make a loss out of chance.
-    returns: index label; best (the chosen block, one an arm), last; mean, low, high in points
-    Raises StudyError if replicates differ in images.
+    returns: index label; best (the chosen block of each training), last; mean, low, high in points, trainings
     """
     rows = {}
-    for label, names in arms_by_label(arms).items():
-        differences, best = [], []
-        for name in names:
-            correct = _correct(predictions[name], labels)
-            rows_of = predictions[name]
-            best.append(int(rows_of.loc[rows_of["chosen"] & (rows_of["labels"] == labels), "block"].iloc[0]))
-            last = int(correct.columns.max())
-            differences.append((correct[last] - correct[best[-1]]).to_frame("difference"))
-        values = stacked(differences, label=label, names=names)
-        mean, low, high = (float(part[0]) for part in bootstrap_interval(values, seed=seed))
-        rows[label] = {"best": best, "last": last, "mean": mean, "low": low, "high": high}
+    for arm in results.arms:
+        correct = _correct(results, arm, labels=labels)
+        where = str(probe_predictions("layerwise", arm))
+        values, blocks = by_seed_and_image(correct, by="block", measure="correct", where=where)
+        chosen = correct[correct["chosen"]].groupby("seed", sort=False)["block"].first()
+        best = [int(chosen[one]) for one in results.seeds(arm)]
+        last = int(blocks.max())
+        ends = [
+            part[:, blocks == last] - part[:, blocks == block]
+            for part, block in zip(values, best, strict=True)
+        ]
+        numbers = columns(estimate(np.stack(ends), seed=seed), seeds=results.seeds(arm))
+        single = {key: float(numbers[key][0]) for key in ("mean", "low", "high")}
+        rows[results.label(arm)] = {"best": best, "last": last, "trainings": len(best)} | single
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -121,6 +109,8 @@ def layerwise_caption(curves: pd.DataFrame, lost: pd.DataFrame, *, labels: str, 
     return depth_caption(curves, measure=measure, unit="%", paper=paper)
 
 
-def _correct(rows: pd.DataFrame, labels: str) -> pd.DataFrame:
-    """Images × blocks: 100 where the class was found, else 0."""
-    return image_matrix(rows[rows["labels"] == labels], by="block", measure="correct")
+def _correct(results: Results, arm: str, *, labels: str) -> pd.DataFrame:
+    """Predictions of one label set, with the column correct: 100 where the class is right, else 0."""
+    rows = results.probe("layerwise", arm)
+    rows = rows[rows["labels"] == labels]
+    return rows.assign(correct=100.0 * (rows["truth"] == rows["predicted"]))

@@ -1,29 +1,25 @@
 """Which blocks matter: what fine-tuned encoders lose with what each of their blocks has learnt."""
 
-from collections.abc import Mapping
-
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.render.curves import Inks, draw_curves, label_line_ends, panels, share, whole_ticks
 from stages.render.figures import show
-from stages.render.intervals import bootstrap_interval
 from stages.render.labels import settle
 from stages.render.prose import fixed, listed, on_set
-from stages.render.robustness import LOST_BLOCK, decisions
 from stages.render.style import styled
-from stages.render.tables import Arms
+from stages.results.corrupted import LOST_BLOCK, changes
+from stages.results.study_results import Results
 
 HEAD = "fine-tuned"
 
 
-def lost_blocks_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+def lost_blocks_section(results: Results, *, inks: Inks, folder: str = "") -> None:
     """Show the figure, if it was measured.
 
     Raises StudyError if a table is missing.
     """
-    losses = block_losses(decisions(arms))
+    losses = block_losses(results)
     if len(losses):
         show(
             losses_figure(losses, inks=inks),
@@ -35,27 +31,17 @@ def lost_blocks_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
         )
 
 
-def block_losses(seen: Mapping[str, list[pd.DataFrame]], *, seed: int = 0) -> pd.DataFrame:
+def block_losses(results: Results) -> pd.DataFrame:
     """Change of accuracy when a block is as it was before training, paired image by image.
 
-    seen:    as `robustness.decisions` gives it
-    returns: label, labels, block, mean, low, high (points); no rows if it was not measured
+    returns: label, head, labels, block, mean, low, high (points), trainings, seed_0 and so on, images; no
+             rows if it was not measured
     """
-    rows = []
-    for label, frames in seen.items():
-        tables = [  # other trials may show other images
-            frame[(frame["head"] == HEAD) & frame["trial"].isin(("clean", LOST_BLOCK))] for frame in frames
-        ]
-        for labels in dict.fromkeys(tables[0]["labels"]):
-            hits = [_hits(table[table["labels"] == labels]) for table in tables]
-            blocks = [level for trial, level in hits[0].columns if trial == LOST_BLOCK]
-            for block in blocks:
-                change = [table[LOST_BLOCK, block] - table["clean", 0.0] for table in hits]
-                values = 100 * np.stack([part.to_numpy() for part in change])[:, :, None]
-                mean, low, high = (float(part[0]) for part in bootstrap_interval(values, seed=seed))
-                place = {"label": label, "labels": labels, "block": int(block)}
-                rows.append(place | {"mean": mean, "low": low, "high": high})
-    return pd.DataFrame(rows)
+    losses = changes(results, trial=LOST_BLOCK)
+    if losses.empty:
+        return losses
+    losses = losses[losses["head"] == HEAD].rename(columns={"level": "block"})
+    return losses.astype({"block": int}).reset_index(drop=True)
 
 
 def losses_figure(losses: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -99,9 +85,3 @@ def _worst(losses: pd.DataFrame) -> str:
         )
         said.append(f"Missed most{on_set(str(labels))}: {told}.")
     return " ".join(said)
-
-
-def _hits(table: pd.DataFrame) -> pd.DataFrame:
-    """1 where the decision was right: a row per image, a column per trial and level."""
-    right = (table["truth"] == table["predicted"]).astype(float)
-    return right.groupby([table["image"], table["trial"], table["level"]]).mean().unstack(["trial", "level"])

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from stages.render.curves import Inks, panels, title_of, whole_ticks
 from stages.render.labels import label_ends, label_points, settle
 from stages.render.paper import PaperPoint
-from stages.render.results import AUGMENTED, FINE_TUNED, loss_parts
 from stages.render.style import PAPER, darker, styled
+from stages.results.study_results import AUGMENTED, FINE_TUNED, Results
 
 CIRCLE, TRIANGLE = "o", "^"
 THIN = 0.8  # points
+SINGLE = 0.6  # points, of the line of one training
 Place = tuple[float, float]
 
 
@@ -26,7 +27,7 @@ def trade_off_figure(
 
     Circles are of features that are probed as they are, triangles of the probe of augmented images; a thin
     line joins the two of one arm.
-    accuracies: as `results.accuracies` gives them
+    accuracies: as `accuracies.accuracies` gives them
     paper:      panel title -> points; consecutive points of a sweep are joined where the title says so
     """
     sets, augmented = (both_ways(accuracies, probe=name) for name in (probe, AUGMENTED))
@@ -74,7 +75,7 @@ def both_ways(accuracies: pd.DataFrame, *, probe: str) -> dict[str, pd.DataFrame
     for labels, rows in accuracies.groupby("labels", sort=False):
         sides = []
         for evaluation, name in ((probe, "probed"), (FINE_TUNED, "tuned")):
-            side = rows[rows["evaluation"] == evaluation].set_index("label")[["accuracy", "low", "high"]]
+            side = rows[rows["evaluation"] == evaluation].set_index("label")[["mean", "low", "high"]]
             sides.append(side.set_axis([name, f"{name}_low", f"{name}_high"], axis=1))
         joined = sides[0].join(sides[1], how="inner")
         if len(joined):
@@ -82,7 +83,22 @@ def both_ways(accuracies: pd.DataFrame, *, probe: str) -> dict[str, pd.DataFrame
     return found
 
 
-def loss_figure(histories: Mapping[str, list[pd.DataFrame]], *, inks: Inks) -> Figure:
+def histories(results: Results) -> dict[str, pd.DataFrame]:
+    """Pre-training history by label; arms that were never trained are left out.
+
+    returns: label -> seed, epoch, loss, named parts of the loss, lr, grad_norm
+    Raises StudyError naming a file that is missing or has no column epoch or loss.
+    """
+    tables = {results.label(arm): results.history(arm) for arm in results.arms}
+    return {label: table for label, table in tables.items() if len(table)}
+
+
+def loss_parts(history: pd.DataFrame) -> list[str]:
+    """The named parts of the loss in a history, in file order."""
+    return [name for name in history if name not in ("seed", "epoch", "loss", "lr", "grad_norm")]
+
+
+def loss_figure(histories: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
     """Pre-training loss per epoch, a panel per label with a scale of its own; the parts of a sum are dotted.
 
     Losses of different objectives are different quantities, so no panel shares its scale with another.
@@ -90,19 +106,19 @@ def loss_figure(histories: Mapping[str, list[pd.DataFrame]], *, inks: Inks) -> F
     with styled():
         figure, axes = panels(len(histories), height=2.6, columns=3)
         ends = []
-        for axis, (label, runs) in zip(axes, histories.items(), strict=True):
+        for axis, (label, history) in zip(axes, histories.items(), strict=True):
             ink = inks[label]
-            for run in runs:
-                axis.plot(
-                    run["epoch"], run["loss"], color=ink.colour, marker=ink.marker if len(run) < 30 else ""
-                )
-            first = runs[0]
-            parts = [part for part in loss_parts(first) if not first[part].equals(first["loss"])]
+            whole = history.drop(columns="seed").groupby("epoch").mean()
+            if history["seed"].nunique() > 1:
+                for _, run in history.groupby("seed", sort=False):
+                    axis.plot(run["epoch"], run["loss"], color=ink.colour, linewidth=SINGLE, alpha=0.6)
+            axis.plot(whole["loss"], color=ink.colour, marker=ink.marker if len(whole) < 30 else "")
+            parts = [part for part in loss_parts(history) if not history[part].equals(history["loss"])]
             for part in parts:
-                axis.plot(first["epoch"], first[part], color=ink.colour, linestyle=":", linewidth=1.3)
+                axis.plot(whole[part], color=ink.colour, linestyle=":", linewidth=1.3)
             shown = ["loss", *parts] if parts else []
-            ends.append([(part if part != "loss" else "sum", float(first["epoch"].iloc[-1]),
-                          float(first[part].iloc[-1]), ink.colour) for part in shown])  # fmt: skip
+            ends.append([(part if part != "loss" else "sum", float(whole.index[-1]),
+                          float(whole[part].iloc[-1]), ink.colour) for part in shown])  # fmt: skip
             title_of(axis, label, ink)
             axis.set_xlabel("epoch")
             whole_ticks(axis)
@@ -114,15 +130,11 @@ def loss_figure(histories: Mapping[str, list[pd.DataFrame]], *, inks: Inks) -> F
     return figure
 
 
-def histories_rows(histories: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """All histories in one table: label, run (of its replicates), then the columns of each."""
-    parts = [
-        frame.assign(label=label, run=run)
-        for label, frames in histories.items()
-        for run, frame in enumerate(frames, start=1)
-    ]
+def histories_rows(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All histories in one table: label, seed, then the columns of each."""
+    parts = [history.assign(label=label) for label, history in histories.items()]
     rows = pd.concat(parts, ignore_index=True)
-    return rows[["label", "run", *rows.columns.drop(["label", "run"])]]
+    return rows[["label", "seed", *rows.columns.drop(["label", "seed"])]]
 
 
 def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) -> None:

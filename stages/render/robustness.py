@@ -1,6 +1,5 @@
 """What is left of each arm's accuracy on images it was not made for."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,31 +8,29 @@ from matplotlib.figure import Figure
 
 from stages.render.curves import Inks, draw_curves, label_line_ends, panels, share
 from stages.render.figures import show
-from stages.render.intervals import bootstrap_interval
 from stages.render.labels import settle
 from stages.render.prose import fixed, folded, interval, listed, put
 from stages.render.style import Ink, darker, styled
 from stages.render.table import table
-from stages.render.tables import Arms, arms_by_label
-from stages.study.errors import StudyError
-from stages.study.paths import robustness_table
+from stages.results.corrupted import (
+    CONFLICT,
+    LOST_BLOCK,
+    NOISE,
+    accuracy_by_trial,
+    noise_curves,
+    shape_bias,
+)
+from stages.results.study_results import Results
 
-NOISE = "frequency_noise"
-CONFLICT = "cue_conflict"
-LOST_BLOCK = "reinitialised"
-PLACE = ("head", "labels", "trial", "level")
-COLUMNS = ("trial", "level", "head", "labels", "image", "truth", "rival", "predicted")
 
-
-def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> None:
     """Show the whole section: frequency noise (Fig. 9 right), corruptions, and shape against texture.
 
     Raises StudyError if a table is missing.
     """
-    seen = decisions(arms)
-    accuracy = accuracy_by_trial(seen)
+    accuracy = accuracy_by_trial(results)
     put("<h3>What they can do with other images</h3>")
-    noise = noise_curves(seen)
+    noise = noise_curves(results)
     if len(noise):
         show(
             noise_figure(noise, inks=inks),
@@ -53,108 +50,9 @@ def robustness_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
         folder=folder,
     )
     put(folded("These accuracies in numbers", table(trial_rows(others), caption="Accuracy (%) by trial")))
-    bias = shape_bias(seen)
+    bias = shape_bias(results)
     if len(bias):
         put(table(bias_rows(bias), caption=bias_caption()))
-
-
-def decisions(arms: Arms) -> dict[str, list[pd.DataFrame]]:
-    """The table of every arm, by label; replicates share one.
-
-    returns: label -> [trial, level, head, labels, image, truth, rival, predicted]
-    Raises StudyError naming a file that is missing or lacks a column.
-    """
-    found: dict[str, list[pd.DataFrame]] = {}
-    for label, names in arms_by_label(arms).items():
-        for name in names:
-            path = robustness_table(name)
-            try:
-                frame = pd.read_csv(path)
-            except FileNotFoundError:
-                raise StudyError(f"{path}: not found; `dvc repro robustness@{name}` writes it") from None
-            lacking = {"trial", "level", "head", "labels", "image", "truth", "rival", "predicted"} - set(
-                frame
-            )
-            if lacking:
-                raise StudyError(f"{path}: no column {listed(sorted(lacking))}")
-            found.setdefault(label, []).append(frame)
-    return found
-
-
-def accuracy_by_trial(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Accuracy with its bootstrap interval over images and replicates.
-
-    returns: label, head, labels, trial, level, mean, low, high (fractions), images
-    """
-    rows = []
-    for label, frames in seen.items():
-        found = [hits_by_place(frame) for frame in frames]
-        for place in places(frames[0]):
-            hits = np.stack([of_arm[tuple(place.values())] for of_arm in found])[:, :, None]
-            mean, low, high = bootstrap_interval(hits)
-            numbers = {"mean": mean[0], "low": low[0], "high": high[0], "images": hits.shape[1]}
-            rows.append({"label": label} | place | numbers)
-    return pd.DataFrame(rows)
-
-
-def noise_curves(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Change of accuracy under noise in each frequency band, paired image by image with the clean images.
-
-    returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (points)
-    """
-    rows = []
-    for label, frames in seen.items():
-        found = [hits_by_place(frame) for frame in frames]
-        noisy = [place for place in places(frames[0]) if place["trial"] == NOISE]
-        levels = sorted({place["level"] for place in noisy})
-        width = min(np.diff([0.0, *levels])) if levels else 0.0
-        for place in noisy:
-            clean = (place["head"], place["labels"], "clean", 0.0)
-            change = [of_arm[tuple(place.values())] - of_arm[clean] for of_arm in found]
-            mean, low, high = bootstrap_interval(100 * np.stack(change)[:, :, None])
-            rows.append(
-                {
-                    "label": label,
-                    "head": place["head"],
-                    "labels": place["labels"],
-                    "frequency": place["level"] - width / 2,
-                    "mean": mean[0],
-                    "low": low[0],
-                    "high": high[0],
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def shape_bias(seen: Mapping[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Share of decisions for the shape among those for shape or texture, where the two differ.
-
-    returns: label, head, trial, mean, low, high (fractions), decisions, images
-    Source: Geirhos et al. 2019, §2; the interval resamples images.
-    """
-    rows = []
-    for label, frames in seen.items():
-        whole = pd.concat(frames)
-        whole = whole[(whole["rival"] >= 0) & (whole["rival"] != whole["truth"])]
-        for (trial, head), part in whole.groupby(["trial", "head"], sort=False):
-            decided = part[(part["predicted"] == part["truth"]) | (part["predicted"] == part["rival"])]
-            if decided.empty:
-                continue
-            for_shape = (decided["predicted"] == decided["truth"]).groupby(decided["image"]).mean()
-            mean, low, high = bootstrap_interval(for_shape.to_numpy(dtype=float)[None, :, None])
-            rows.append(
-                {
-                    "label": label,
-                    "head": head,
-                    "trial": trial,
-                    "mean": mean[0],
-                    "low": low[0],
-                    "high": high[0],
-                    "decisions": len(decided),
-                    "images": len(part),
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -285,21 +183,6 @@ def bias_caption() -> str:
         "differ (paper §3, Fig. 9 left; Geirhos et al. 2019). In a cue conflict of this data, a linear probe "
         "was trained on images whose shape and texture agree, and is shown images in which they do not."
     )
-
-
-def places(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The head, label set, trial and level of every set of rows, in the order of the file."""
-    return frame[list(PLACE)].drop_duplicates().to_dict("records")
-
-
-def hits_by_place(frame: pd.DataFrame) -> dict[Any, np.ndarray]:
-    """Of every set of rows, by its head, label set, trial and level: where the decision was right.
-
-    returns: place -> (n,) 1 or 0, in the order of the images
-    """
-    ordered = frame.sort_values("image", kind="stable")
-    right = (ordered["truth"] == ordered["predicted"]).to_numpy(dtype=float)
-    return {place: right[rows] for place, rows in ordered.groupby(list(PLACE)).indices.items()}
 
 
 def _losses(curves: pd.DataFrame) -> list[str]:

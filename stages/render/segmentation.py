@@ -5,24 +5,23 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.curves import Inks
+from stages.render.curves import Inks, draw_ticks
 from stages.render.figures import show
 from stages.render.prose import folded, heading, interval, put, say
 from stages.render.style import darker, new_figure, styled
 from stages.render.table import table
-from stages.render.tables import Arms, arms_by_label
-from stages.study.errors import StudyError
-from stages.study.paths import read_json, segmentation_metrics
+from stages.results.accuracies import segmentation_scores
+from stages.results.study_results import Results
 
 WAYS = {"linear": "Linear head", "knn": "Nearest patches", "fine-tuned": "Fine-tuned"}
 
 
-def segmentation_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
+def segmentation_section(results: Results, *, inks: Inks, folder: str = "") -> None:
     """Show the whole section (Fig. 1 right), or why there is none.
 
     Raises StudyError if a file is missing.
     """
-    scores, told = segmentation_scores(arms)
+    scores, told = segmentation_scores(results)
     heading("What single patches tell")
     if scores.empty:
         say(f"Dense prediction was not measured: {told}.")
@@ -38,45 +37,24 @@ def segmentation_section(arms: Arms, *, inks: Inks, folder: str = "") -> None:
     put(folded("These scores in numbers", table(segmentation_rows(scores), caption="mIoU (%)")))
 
 
-def segmentation_scores(arms: Arms) -> tuple[pd.DataFrame, str]:
-    """mIoU of every arm in each way, and the protocol, or why there is none, in words.
-
-    returns: label, arm, way, mean, low, high (per cent), images
-    Raises StudyError naming a file that is missing.
-    """
-    rows, told = [], ""
-    for label, names in arms_by_label(arms).items():
-        for name in names:
-            path = segmentation_metrics(name)
-            try:
-                found = read_json(path)
-            except FileNotFoundError:
-                raise StudyError(f"{path}: not found; `dvc repro segment@{name}` writes it") from None
-            told = told or str(found.get("protocol", found.get("why", "")))
-            for way, numbers in found.get("ways", {}).items():
-                mean, low, high = (100 * numbers[key] for key in ("miou", "low", "high"))
-                place = {"label": label, "arm": name, "way": way, "images": numbers["images"]}
-                rows.append(place | {"mean": mean, "low": low, "high": high})
-    return pd.DataFrame(rows), told
-
-
 def segmentation_figure(scores: pd.DataFrame, *, inks: Inks) -> Figure:
     """mIoU as dots with their intervals, a panel per way, a row per arm."""
-    arms = list(dict.fromkeys(zip(scores["label"], scores["arm"], strict=True)))
+    labels = list(dict.fromkeys(scores["label"]))
     ways = ways_of(scores)
     with styled():
-        figure = new_figure(height=1.0 + 0.34 * len(arms))
+        figure = new_figure(height=1.0 + 0.34 * len(labels))
         panels = figure.subplots(1, len(ways), squeeze=False, sharey=True)[0]
         for axis, way in zip(panels, ways, strict=True):
-            own = scores[scores["way"] == way].set_index("arm")
-            for place, (label, name) in enumerate(arms):
-                row, ink = own.loc[name], inks[label]
+            of_way = scores[scores["way"] == way].set_index("label")
+            for place, label in enumerate(labels):
+                row, ink = of_way.loc[label], inks[label]
                 axis.plot([row["low"], row["high"]], [place, place], color=ink.colour, linewidth=2)
                 axis.plot(row["mean"], place, ink.marker, color=ink.colour, markersize=6)
-            axis.set(title=WAYS[way], xlabel="mIoU (%)", ylim=(len(arms) - 0.5, -0.5))
+                draw_ticks(axis, row, place=place, ink=ink)
+            axis.set(title=WAYS[way], xlabel="mIoU (%)", ylim=(len(labels) - 0.5, -0.5))
             axis.set_xlim(left=0)
-        panels[0].set_yticks(range(len(arms)), [label for label, _ in arms])
-        for text, (label, _) in zip(panels[0].get_yticklabels(), arms, strict=True):
+        panels[0].set_yticks(range(len(labels)), labels)
+        for text, label in zip(panels[0].get_yticklabels(), labels, strict=True):
             text.set_color(darker(inks[label].colour))
     return figure
 
@@ -101,12 +79,11 @@ def segmentation_alt(scores: pd.DataFrame) -> str:
 def segmentation_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per arm, one column per way."""
     rows = {
-        name: {"label": part["label"].iloc[0]}
-        | {
+        label: {
             WAYS[row["way"]]: interval(row["mean"], row["low"], row["high"], decimals=1)
             for _, row in part.iterrows()
         }
-        for name, part in scores.groupby("arm", sort=False)
+        for label, part in scores.groupby("label", sort=False)
     }
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
 
@@ -117,8 +94,8 @@ def ways_of(scores: pd.DataFrame) -> Sequence[str]:
 
 
 def _ranked(scores: pd.DataFrame, way: str) -> str:
-    means = scores[scores["way"] == way].groupby("label", sort=False)[["mean", "low", "high"]].mean()
-    ranked = means.sort_values("mean", ascending=False, kind="stable")
+    of_way = scores[scores["way"] == way].set_index("label")
+    ranked = of_way.sort_values("mean", ascending=False, kind="stable")
     return "; ".join(
         f"{label} {interval(row['mean'], row['low'], row['high'], unit='%', decimals=1)}"
         for label, row in ranked.iterrows()

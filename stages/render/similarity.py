@@ -10,74 +10,55 @@ from stages.render.captions import bands, found_last, in_order
 from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends, panels, title_of
 from stages.render.dark import DARK_INK, LIGHT_INK
 from stages.render.labels import settle
-from stages.render.prose import fixed, listed
+from stages.render.prose import fixed
 from stages.render.style import new_figure, styled
-from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curve, image_matrix, last_block
-from stages.study.errors import StudyError
+from stages.results.curves import block_curve, join, last_block
+from stages.results.study_results import Results
 from stages.study.paths import analysis_table
 
 VARIANTS = ("raw", "centred")
 
 
-def similarity_curves(arms: Arms, *, measure: str, variant: str, seed: int = 0) -> pd.DataFrame:
-    """Similarity of the heads, of the positions, or of each block to the one before, per block and label.
+def similarity_curves(results: Results, *, measure: str, variant: str, seed: int = 0) -> pd.DataFrame:
+    """Similarity of the heads, of the positions, or of each block to the one before, per block and arm.
 
     measure: heads, positions or blocks; variant: raw or centred
-    returns: as `tables.block_curves`, without the labels that have no such pairs: encoders of one head
-    Raises StudyError as `analysis_rows` does, or if replicates differ in blocks or images.
+    returns: as `curves.block_curves`, without the arms that have no such pairs: encoders of one head
+    Raises StudyError if a table cannot be read, or if seeds differ in blocks or images.
     """
     curves = []
-    for label, names in arms_by_label(arms).items():
-        matrices = []
-        for name in names:
-            rows = similarity_rows(name, measure=measure, variant=variant)
-            if measure == "blocks":
-                rows = rows[rows["other_block"] == rows["block"] - 1]
-            where = str(analysis_table("similarity", name))
-            if len(rows):
-                matrices.append(image_matrix(rows, by="block", measure="value", where=where))
-        if len(matrices) == len(names):
-            curves.append(block_curve(matrices, label=label, names=names, seed=seed))
-    columns = ["label", "block", "depth", "mean", "low", "high", "arms", "images"]
-    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
+    for arm in results.arms:
+        rows = similarity_rows(results, arm, measure=measure, variant=variant)
+        if measure == "blocks":
+            rows = rows[rows["other_block"] == rows["block"] - 1]
+        if len(rows):
+            where = str(analysis_table("similarity", arm))
+            curves.append(block_curve(results, arm, rows, measure="value", where=where, seed=seed))
+    return join(curves, empty=["label", "block", "depth", "mean", "low", "high", "trainings", "images"])
 
 
-def similarity_rows(arm: str, *, measure: str, variant: str) -> pd.DataFrame:
-    """The rows of one measure of one arm; none if the encoder has no such pairs.
-
-    Raises StudyError as `analysis_rows` does, or if the table lacks the column that tells the measures apart.
-    """
-    rows = analysis_rows("similarity", arm, columns=["block", "other_block", "value"])
-    lacking = [column for column in ("measure", "variant") if column not in rows]
-    if lacking:
-        raise StudyError(f"{analysis_table('similarity', arm)}: no column {', '.join(lacking)}")
+def similarity_rows(results: Results, arm: str, *, measure: str, variant: str) -> pd.DataFrame:
+    """The rows of one measure of one arm; none if the encoder has no such pairs."""
+    rows = results.analysis("similarity", arm)
     return rows[(rows["measure"] == measure) & (rows["variant"] == variant)]
 
 
-def block_matrices(arms: Arms, *, measure: str, variant: str) -> dict[str, pd.DataFrame]:
-    """Similarity of every block to every other, mean over images and replicates.
+def block_matrices(results: Results, *, measure: str, variant: str) -> dict[str, pd.DataFrame]:
+    """Similarity of every block to every other, mean over images and seeds.
 
     measure: blocks or cka; variant: raw or centred
     returns: label -> blocks × blocks, symmetric, 1 on the diagonal
-    Raises StudyError as `similarity_rows` does, or if replicates differ in blocks.
+    Raises StudyError if a table cannot be read.
     """
     matrices = {}
-    for label, names in arms_by_label(arms).items():
-        found = []
-        for name in names:
-            rows = similarity_rows(name, measure=measure, variant=variant)
-            lower = rows.groupby(["block", "other_block"])["value"].mean()
-            blocks = range(int(rows["block"].max()) + 1)
-            square = lower.unstack("other_block").reindex(index=blocks, columns=blocks).to_numpy()
-            square = np.where(np.isnan(square), square.T, square)
-            np.fill_diagonal(square, 1)
-            found.append(square)
-        if len({len(square) for square in found}) > 1:
-            raise StudyError(
-                f"params.yaml: arms {listed(names)} share the label {label!r} but differ in their number of "
-                "blocks; give them labels of their own"
-            )
-        matrices[label] = pd.DataFrame(np.mean(found, axis=0))
+    for arm in results.arms:
+        rows = similarity_rows(results, arm, measure=measure, variant=variant)
+        lower = rows.groupby(["block", "other_block"])["value"].mean()
+        blocks = range(int(rows["block"].max()) + 1)
+        square = lower.unstack("other_block").reindex(index=blocks, columns=blocks).to_numpy()
+        square = np.where(np.isnan(square), square.T, square)
+        np.fill_diagonal(square, 1)
+        matrices[results.label(arm)] = pd.DataFrame(square)
     return matrices
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,63 +10,64 @@ from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends
 from stages.render.labels import settle
 from stages.render.prose import listed, number
 from stages.render.style import darker, new_figure, styled
-from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curves, last_block
+from stages.results.curves import block_curves, first_training, last_block
+from stages.results.seeds import columns, over_seeds
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
 ANALYSIS = "singular_values"
 LEVELS = {"token": "tokens of one image", "image": "images, one mean token each"}
 SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "alpha": "decay α"}
-WORDS = ("measure", "level", "place")
 # Half an interval of 95 % in standard errors: of a mean over images, and of a jackknife of ten groups
 # (Student's t with 9 degrees of freedom).
 ERRORS = {"token": 1.96, "image": 2.262}
 
 
-def unison_curves(arms: Arms, *, seed: int = 0) -> pd.DataFrame:
-    """How much tokens move in unison against depth, as `tables.block_curves` gives it."""
+def unison_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
+    """How much tokens move in unison against depth, as `curves.block_curves` gives it."""
     rows = {"measure": "unison"}
-    return block_curves(arms, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+    return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
 
 
-def rank_curves(arms: Arms, *, level: str, measure: str, seed: int = 0) -> pd.DataFrame:
+def rank_curves(results: Results, *, level: str, measure: str, seed: int = 0) -> pd.DataFrame:
     """One of SCALARS after each self-attention, at one of LEVELS.
 
-    returns: label, block, depth, mean, low, high, arms, images (at image level those that make one value)
-    Raises StudyError as `tables.analysis_rows` does.
+    returns: as `curves.block_curves`; images: at image level those that make one value
+    Raises StudyError if a table cannot be read, as all functions here.
     """
     if level == "token":
         rows = {"measure": measure, "level": level, "place": "after"}
-        return block_curves(arms, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
-    curves = _of_all_images(arms, by="block", measure=measure, level=level, place="after")
+        return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+    curves = _of_all_images(results, by="block", measure=measure, level=level, place="after")
     curves["depth"] = curves["block"] / curves.groupby("label")["block"].transform("max")
     return curves
 
 
-def spectra(arms: Arms) -> pd.DataFrame:
+def spectra(results: Results) -> pd.DataFrame:
     """The spectrum at both levels before and after the last self-attention.
 
-    returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), arms
-    Raises StudyError as `tables.analysis_rows` does, or if replicates differ in their number of values.
+    returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), trainings, seed_0
+             and so on, images
+    Raises StudyError if seeds differ in their number of values.
     """
     parts = []
     for level in LEVELS:
         for place in ("before", "after"):
-            part = _of_all_images(arms, by="index", measure="log_sigma", level=level, place=place)
+            part = _of_all_images(results, by="index", measure="log_sigma", level=level, place=place)
             parts.append(part.assign(level=level, place=place))
     return pd.concat(parts, ignore_index=True)
 
 
-def movements(arms: Arms) -> dict[int, pd.DataFrame]:
-    """The tokens of each image that is drawn, before and after self-attentions; of replicates the first.
+def movements(results: Results) -> dict[int, pd.DataFrame]:
+    """The tokens of each image that is drawn, before and after self-attentions, of the first seed.
 
     returns: image -> label, block, blocks (how many there are), index (of the patch), x, y before, x_after,
-             y_after, unison (of the image in that block)
-    Raises StudyError as `tables.analysis_rows` does.
+             y_after, unison (of the image in that block), seed
     """
     parts = []
-    for label, names in arms_by_label(arms).items():
-        frame = _rows(names[0])
+    for arm in results.arms:
+        frame = first_training(results, arm, results.analysis(ANALYSIS, arm))
         places = frame[frame["measure"].isin(["coordinate_1", "coordinate_2"])]
         wide = places.pivot(
             index=["image", "block", "index"], columns=["place", "measure"], values="value"
@@ -75,7 +75,8 @@ def movements(arms: Arms) -> dict[int, pd.DataFrame]:
         wide.columns = pd.Index(["x", "y", "x_after", "y_after"])
         unison = frame[frame["measure"] == "unison"].set_index(["image", "block"])["value"]
         wide = wide.reset_index().join(unison.rename("unison"), on=["image", "block"])
-        parts.append(wide.assign(label=label, blocks=frame["block"].max()))
+        about = {"label": results.label(arm), "seed": results.seeds(arm)[0]}
+        parts.append(wide.assign(**about, blocks=frame["block"].max()))
     table = pd.concat(parts, ignore_index=True)
     return {int(image): rows.reset_index(drop=True) for image, rows in table.groupby("image")}
 
@@ -292,48 +293,38 @@ def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
     return " ".join(said)
 
 
-def _rows(arm: str) -> pd.DataFrame:
-    columns = ("block", "index", "value", "error", "image")
-    return analysis_rows(ANALYSIS, arm, columns=columns, words=WORDS)
-
-
-def _of_all_images(arms: Arms, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
+def _of_all_images(results: Results, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
     """Values that are of all images, of the last block where they are told apart by index.
 
-    returns: label, `by`, mean, low, high, arms, images
-    The error of several replicates has two parts: that of their common images, and that of their mean.
+    returns: label, `by`, mean, low, high, trainings, seed_0 and so on, images
     """
     parts = []
-    for label, names in arms_by_label(arms).items():
-        values, errors = [], []
-        for name in names:
-            frame = _rows(name)
-            images = frame.loc[frame["measure"] == "unison", "image"].nunique()
-            chosen = frame[
-                (frame["image"] == -1)
-                & (frame["measure"] == measure)
-                & (frame["level"] == level)
-                & (frame["place"] == place)
-            ]
-            if by == "index":
-                chosen = chosen[chosen["block"] == chosen["block"].max()]
-            if chosen.empty:
-                raise StudyError(f"{analysis_table(ANALYSIS, name)}: no {measure} of {level} level {place}")
-            chosen = chosen.set_index(by).sort_index()
-            values.append(chosen["value"])
-            errors.append(chosen["error"])
-        if any(not value.index.equals(values[0].index) for value in values):
-            raise StudyError(
-                f"params.yaml: arms {', '.join(names)} share the label {label!r} but differ in blocks or "
-                "width; give them labels of their own"
-            )
-        mean = np.mean(values, axis=0)
-        variance = np.mean(np.square(errors), axis=0)
-        if len(names) > 1:
-            variance = variance + np.var(values, axis=0, ddof=1) / len(names)
-        half = ERRORS[level] * np.sqrt(variance)
-        columns = {"label": label, by: values[0].index, "mean": mean, "low": mean - half, "high": mean + half}
-        parts.append(pd.DataFrame(columns | {"arms": len(names), "images": images}))
+    for arm in results.arms:
+        frame = results.analysis(ANALYSIS, arm)
+        images = frame.loc[frame["measure"] == "unison", "image"].nunique()
+        chosen = frame[
+            (frame["image"] == -1)
+            & (frame["measure"] == measure)
+            & (frame["level"] == level)
+            & (frame["place"] == place)
+        ]
+        if by == "index":
+            chosen = chosen[chosen["block"] == chosen["block"].max()]
+        path = analysis_table(ANALYSIS, arm)
+        if chosen.empty:
+            raise StudyError(f"{path}: no {measure} of {level} level {place}")
+        values, errors = (
+            chosen.pivot(index="seed", columns=by, values=name).reindex(results.seeds(arm))
+            for name in ("value", "error")
+        )
+        if values.isna().to_numpy().any():
+            raise StudyError(f"{path}: seeds differ in blocks or width")
+        half = ERRORS[level] * errors.to_numpy()[0]
+        first = values.to_numpy()[0]
+        numbers = over_seeds(values.to_numpy(), alone=(first - half, first + half))
+        about = {"label": results.label(arm), by: values.columns.to_numpy()}
+        rows = about | columns(numbers, seeds=results.seeds(arm)) | {"images": images}
+        parts.append(pd.DataFrame(rows))
     return pd.concat(parts, ignore_index=True)
 
 

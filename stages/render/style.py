@@ -1,6 +1,6 @@
 """How every figure looks: one ink per arm, the same on every page, and print-ready type."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,8 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stages.study.settings import Arm
+from stages.study.params import label_of
+from stages.study.study import Study
 
 # Okabe & Ito's blue, vermillion, green and purple, darkened until each has 3:1 contrast on white, then two
 # dark colours of their own; told apart with any colour vision, and by their marker in a grey print.
@@ -31,23 +32,14 @@ class Ink:
     marker: str
 
 
-def label_of(name: str, arm: Arm) -> str:
-    """What an arm is called in figures: its label, else its name."""
-    return arm.label or name
-
-
-def palette(arms: Mapping[str, Arm]) -> dict[str, Ink]:
+def palette(study: Study) -> dict[str, Ink]:
     """One ink per label, in the order of params.yaml; an untrained control is always grey and dashed.
 
     returns: label -> ink; adding an arm at the end changes no other arm's ink
     """
-    controls: list[str] = []
-    trained: list[str] = []
-    for name, arm in arms.items():
-        group = controls if arm.objective == "random" else trained
-        label = label_of(name, arm)
-        if label not in controls + trained:
-            group.append(label)
+    labels = {name: label_of(study, name) for name in study.arms}
+    controls = [label for name, label in labels.items() if study.arms[name].objective == "random"]
+    trained = [label for label in labels.values() if label not in controls]
     inks = {
         label: Ink(
             colour=COLOURS[place % len(COLOURS)],
@@ -59,7 +51,7 @@ def palette(arms: Mapping[str, Arm]) -> dict[str, Ink]:
     }
     for place, label in enumerate(controls):
         inks[label] = Ink(colour=CONTROL, line=CONTROL_LINES[place % len(CONTROL_LINES)], marker="x")
-    return {label: inks[label] for label in dict.fromkeys(label_of(*item) for item in arms.items())}
+    return {label: inks[label] for label in labels.values()}
 
 
 def darker(colour: str, share: float = 0.25) -> str:

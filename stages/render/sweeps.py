@@ -16,9 +16,10 @@ from stages.render.curves import Inks
 from stages.render.labels import label_ends, settle
 from stages.render.paper import hybrid_sweep, size_sweep
 from stages.render.prose import fixed, listed, number
-from stages.render.results import FINE_TUNED
-from stages.render.style import PAPER, TEXT, darker, label_of, new_figure, styled
-from stages.render.tables import Arms, block_curves, last_block
+from stages.render.style import PAPER, TEXT, darker, new_figure, styled
+from stages.results.curves import block_curves, last_block
+from stages.results.study_results import FINE_TUNED, Results
+from stages.study.params import label_of
 from stages.study.settings import Arm
 from stages.study.study import Study
 
@@ -62,20 +63,20 @@ class Panel(NamedTuple):
     lines: list[Line]
 
 
-def sweeps(study: Study, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "linear") -> list[Drawing]:
+def sweeps(results: Results, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "linear") -> list[Drawing]:
     """The figures that the arms of a study are enough for.
 
-    accuracies: as `results.accuracies` gives them
+    accuracies: as `accuracies.accuracies` gives them
     Raises StudyError if a table of an analysis cannot be read.
     """
-    drawings: list[Drawing] = []
+    study, drawings = results.study, list[Drawing]()
 
     def add(name: str, caption: str, rows: Sequence[Sequence[Panel]], *, log: bool = False) -> None:
         figure = sweep_figure(rows, inks=inks, log=log)
         drawings.append({"fig": figure, "name": name, "alt": sweep_alt(rows), "caption": caption,
                          "data": sweep_rows(rows)})  # fmt: skip
 
-    if places := along_weight(study.arms):
+    if places := along_weight(study):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=WEIGHT, paper=_paper_weights())
         caption = (
             "Accuracy against the weight λ of CL in the loss of the hybrid, with MIM at 0 and CL at 1; bars "
@@ -83,7 +84,7 @@ def sweeps(study: Study, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "
             "ImageNet."
         )
         add("accuracy-by-weight", caption, rows)
-        if panels := measure_panels(places, study):
+        if panels := measure_panels(places, results):
             caption = (
                 "Measures of the last block against the weight λ of CL: normalised mutual information of "
                 "attention, relative log amplitude at the highest frequency; bars are 95 % intervals. "
@@ -101,11 +102,12 @@ def sweeps(study: Study, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "
     return drawings
 
 
-def along_weight(arms: Arms) -> Places:
+def along_weight(study: Study) -> Places:
     """The hybrids of one recipe between their parents, by λ; layered ones and the control beside them.
 
     returns: empty with fewer than three weights
     """
+    arms = study.arms
     hybrids = [name for name, arm in arms.items() if arm.objective == "hybrid" and not arm.stop_epoch]
     if not hybrids:
         return {}
@@ -113,12 +115,12 @@ def along_weight(arms: Arms) -> Places:
     places: Places = {}
     weights = set()
     for name, arm in arms.items():
-        label = label_of(name, arm)
+        label = label_of(study, name)
         if not same_recipe(arm, first, apart={"objective", "cl_weight", "mim_block"}):
             continue
         if arm.objective == "hybrid" or arm.objective in PARENTS:
             weight = float(PARENTS.get(arm.objective, arm.cl_weight or 0.0))
-            places.setdefault(label, ("hybrid", label_of(hybrids[0], first), weight))
+            places.setdefault(label, ("hybrid", label_of(study, hybrids[0]), weight))
             weights |= {weight} if arm.objective == "hybrid" else set()
         elif arm.objective == "layered":
             places.setdefault(label, (label, label, float(arm.cl_weight or 0.0)))
@@ -137,7 +139,7 @@ def along_size(study: Study) -> Places:
     firsts: dict[str, tuple[str, Arm]] = {}
     for name, arm in study.arms.items():
         if not arm.stop_epoch:
-            firsts.setdefault(arm.objective, (label_of(name, arm), arm))
+            firsts.setdefault(arm.objective, (label_of(study, name), arm))
     for objective, (ink, first) in firsts.items():
         if objective == "imported":
             continue
@@ -145,7 +147,7 @@ def along_size(study: Study) -> Places:
         for name, arm in study.arms.items():
             if same_recipe(arm, first, apart={"width", "heads", "depth"}):
                 millions = parameters(vit_of(study, arm), image_size=study.data.image_size) / 1e6
-                own.setdefault(label_of(name, arm), (METHODS.get(objective, objective), ink, millions))
+                own.setdefault(label_of(study, name), (METHODS.get(objective, objective), ink, millions))
         if len({x for *_, x in own.values()}) >= FEWEST:
             places |= own
             trained = trained or objective != "random"
@@ -153,8 +155,8 @@ def along_size(study: Study) -> Places:
 
 
 def same_recipe(arm: Arm, other: Arm, *, apart: set[str]) -> bool:
-    """Whether two arms differ in nothing but their label, their seed and the settings named."""
-    apart = apart | {"label", "seed"}
+    """Whether two arms differ in nothing but their seeds and the settings named."""
+    apart = apart | {"seeds"}
     return arm.model_dump(exclude=apart) == other.model_dump(exclude=apart)
 
 
@@ -194,7 +196,7 @@ def accuracy_panels(
         chosen = accuracies[accuracies["evaluation"] == evaluation]
         row = []
         for labels, found in chosen.groupby("labels", sort=False):
-            values = 100 * found.set_index("label")[["accuracy", "low", "high"]]
+            values = 100 * found.set_index("label")[["mean", "low", "high"]]
             title = "This study" if labels == "class" else f"This study: {labels}"
             row.append(Panel(title, ylabel, xlabel, lines_of(places, values)))
         if lines := paper.get(evaluation):
@@ -203,15 +205,13 @@ def accuracy_panels(
     return [row for row in rows if row]
 
 
-def measure_panels(places: Places, study: Study) -> list[Panel]:
+def measure_panels(places: Places, results: Results) -> list[Panel]:
     """A panel per measure of the last block, of the analyses that the study has."""
-    labels = set(places)
-    arms = {name: arm for name, arm in study.arms.items() if label_of(name, arm) in labels}
     panels = []
     for (analysis, measure), ylabel in MEASURES.items():
-        if analysis in study.analyses:
+        if analysis in results.study.analyses:
             curves = block_curves(
-                arms, analysis=analysis, measure=measure, highest_frequency=analysis == "fourier"
+                results, analysis=analysis, measure=measure, highest_frequency=analysis == "fourier"
             )
             lines = lines_of(places, last_block(curves)[["mean", "low", "high"]])
             panels.append(Panel("This study, last block", ylabel, WEIGHT, lines))

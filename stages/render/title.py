@@ -7,9 +7,9 @@ from markupsafe import Markup
 from stages.encoders.settings import Vit
 from stages.render.prose import listed, number, unbroken
 from stages.render.provenance import portable
-from stages.render.style import Ink, label_of
+from stages.render.style import Ink
 from stages.render.sweeps import parameters, vit_of
-from stages.render.tables import arms_by_label
+from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
@@ -71,15 +71,13 @@ def _data(manifest: dict[str, Any]) -> str:
 
 
 def _arms(study: Study, *, inks: dict[str, Ink]) -> str:
-    """One line per label, with its mark in the figures, its objective and how often it was trained."""
+    """One line per arm, with its mark in the figures, its objective and how often it was trained."""
     items = []
-    for label, names in arms_by_label(study.arms).items():
-        arm = study.arms[names[0]]
+    for name, arm in study.arms.items():
+        label, seeds = label_of(study, name), seeds_of(study, name)
         told = arm.objective + (f", λ = {arm.cl_weight:g}" if arm.cl_weight is not None else "")
-        told += f", {len(names)} seeds" if len(names) > 1 else ""
-        items.append(
-            Markup("<li>{}{} ({})</li>").format(_swatch(inks[label]), label_of(names[0], arm), unbroken(told))
-        )
+        told += f", {len(seeds)} seeds" if len(seeds) > 1 else ", one training"
+        items.append(Markup("<li>{}{} ({})</li>").format(_swatch(inks[label]), label, unbroken(told)))
     return Markup("<ul>{}</ul>").format(Markup("\n").join(items))
 
 
@@ -91,7 +89,12 @@ def _compute(study: Study, *, images: int) -> str:
     if vits:
         millions = sorted({parameters(vit, image_size=size) / 1e6 for vit in vits})
         told.append(f"{listed(number(value, digits=2) for value in millions)} million parameters")
-    trained = [arm for arm in study.arms.values() if arm.objective not in UNTRAINED]
+    trained = [
+        arm
+        for name, arm in study.arms.items()
+        if arm.objective not in UNTRAINED
+        for _ in seeds_of(study, name)
+    ]
     if trained:
         seen = [images * (arm.stop_epoch or arm.epochs or study.pretrain.epochs) for arm in trained]
         flops = sum(

@@ -9,48 +9,47 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.render.captions import bands, in_order
-from stages.render.curves import Inks, title_of
+from stages.render.curves import Inks, draw_ticks, title_of
 from stages.render.prose import fixed
 from stages.render.style import COLOURS, MARKERS, darker, new_figure, styled
-from stages.render.tables import Arms, analysis_rows, arms_by_label, block_curves
+from stages.results.curves import block_curves, first_training
+from stages.results.study_results import Results
 
 ANALYSIS = "token_embedding"
 GROUPS = {"image": "by image", "class": "by class"}
-WORDS = ("measure",)
 
 
-def silhouettes(arms: Arms, *, seed: int = 0) -> dict[str, pd.DataFrame]:
+def silhouettes(results: Results, *, seed: int = 0) -> dict[str, pd.DataFrame]:
     """Silhouettes of the last block's tokens by image and by class, where the evaluation has two of them.
 
-    returns: image or class -> label, mean, low, high, arms, images
-    Raises StudyError as `tables.block_curves` does.
+    returns: image or class -> as `curves.block_curves`, one row an arm
+    Raises StudyError if a table cannot be read, as all functions here.
     """
-    measured = set(analysis_rows(ANALYSIS, next(iter(arms)), columns=("value",), words=WORDS)["measure"])
+    measured = set(results.analysis(ANALYSIS, results.arms[0])["measure"])
     return {
         group: block_curves(
-            arms, analysis=ANALYSIS, measure="value", rows={"measure": f"silhouette_{group}"}, seed=seed
+            results, analysis=ANALYSIS, measure="value", rows={"measure": f"silhouette_{group}"}, seed=seed
         )
         for group in GROUPS
         if f"silhouette_{group}" in measured
     }
 
 
-def planes(arms: Arms) -> dict[str, pd.DataFrame]:
-    """The tokens of the images that are drawn; of replicates the first.
+def planes(results: Results) -> dict[str, pd.DataFrame]:
+    """The tokens of the images that are drawn, of the first seed.
 
     returns: label -> image, class, index (of the patch), x, y, plane_image and plane_class (mean silhouettes
              in the plane, NaN where not defined)
-    Raises StudyError as `tables.analysis_rows` does.
     """
     found = {}
-    for label, names in arms_by_label(arms).items():
-        frame = analysis_rows(ANALYSIS, names[0], columns=("class", "index", "value"), words=WORDS)
+    for arm in results.arms:
+        frame = first_training(results, arm, results.analysis(ANALYSIS, arm))
         places = frame[frame["measure"].isin(["x", "y"])]
         wide = places.pivot(
             index=["image", "class", "index"], columns="measure", values="value"
         ).reset_index()
         means = frame.groupby("measure")["value"].mean()
-        found[label] = wide.assign(
+        found[results.label(arm)] = wide.assign(
             **{f"plane_{group}": means.get(f"plane_{group}", np.nan) for group in GROUPS}
         )
     return found
@@ -102,6 +101,7 @@ def silhouettes_figure(found: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figu
                 ink = inks[row["label"]]
                 axis.plot([row["low"], row["high"]], [place, place], color=ink.colour, linewidth=2)
                 axis.plot(row["mean"], place, ink.marker, color=ink.colour, markersize=6)
+                draw_ticks(axis, row, place=place, ink=ink)
             axis.set(title=GROUPS[group].capitalize(), xlabel="silhouette", ylim=(len(labels) - 0.5, -0.5))
         panels[0].set_yticks(range(len(labels)), labels)
         for text, label in zip(panels[0].get_yticklabels(), labels, strict=True):
@@ -114,7 +114,7 @@ def silhouettes_caption(found: Mapping[str, pd.DataFrame]) -> str:
     said = [
         "Silhouette of the last block's patch tokens by cosine distance, among all held-out images measured. "
         "1: the tokens of an image (or class) lie together and far from all others; 0: between them; below "
-        f"0: nearer to another. {bands(next(iter(found.values()))).replace('Bands', 'Bars')}"
+        f"0: nearer to another. {bands(next(iter(found.values())), dots=True)}"
     ]
     for group, table in found.items():
         said.append(

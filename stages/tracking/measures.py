@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from stages.study.paths import read_json
+from stages.results.summary import blocks_of, history_of, metrics_of
 from stages.tracking.lockfile import flat
 
-AXES = ["image", "block", "head", "frequency"]  # columns of an analysis that say where, not what
 NOT_HEADLINE = ("low", "high", "images", "chance", "learning_rate", "by_", "p_adjusted")
 # Of a claim; the rest stands in its table.
 DECIDED = ("effect", "low", "high", "p_adjusted", "d_z", "agree", "verdict")
@@ -15,35 +14,18 @@ Told = tuple[list[Measure], dict[str, Any]]  # what a result says: numbers, and 
 
 
 def measures(path: Path) -> Told:
-    """The numbers and the words of one out: metrics, the curve of a training, the blocks of an analysis."""
-    if path.suffix == ".json":
-        found = flat(named(read_json(path)))
-        found = {name.removeprefix("labels.").removeprefix("claims."): v for name, v in found.items()}
-        if path.name == "claims.json":
-            found = {name: v for name, v in found.items() if name.rpartition(".")[2] in DECIDED}
-        words = {name: value for name, value in found.items() if isinstance(value, str | bool)}
-        return [(n, v, 0) for n, v in found.items() if isinstance(v, int | float) and n not in words], words
-    import pandas as pd
+    """The numbers and the words of one out: metrics, the curve of a training, the blocks of an analysis.
 
-    table = pd.DataFrame()
-    columns = set(pd.read_csv(path, nrows=0)) if path.suffix == ".csv" else set()
-    if (path / "history.csv").is_file():
-        table = pd.read_csv(path / "history.csv").set_index("epoch")
-    elif "block" in columns and not columns & {"predicted", "other_arm"}:
-        # The accuracies of a probe are in its JSON; pairs of arms are no course of one.
-        table = pd.read_csv(path)
-        if "measure" in table:  # several measures, one value a row; 0: not one of a series
-            table = table[table[[name for name in ("index", "row") if name in table]].eq(0).all(axis=1)]
-            if "other_block" in table:  # of two blocks the neighbours only
-                table = table[table["block"] - table["other_block"] <= 1]
-            parts = [name for name in ("measure", "level", "place", "variant") if name in table]
-            table = table.groupby(["block", *parts])["value"].mean().unstack(parts)
-            table.columns = [".".join(name) if parts[1:] else name for name in table]
-        if "part" in table:  # of an encoder and its decoder
-            table = table[table["part"] == "encoder"]
-        if "frequency" in table:
-            table = table[table["frequency"] == table["frequency"].max()]
-        table = table.groupby("block").mean(numeric_only=True).drop(columns=AXES, errors="ignore")
+    Numbers are means over seeds.
+    """
+    if path.suffix == ".json":
+        values = flat(named(metrics_of(path)))
+        values = {name.removeprefix("labels.").removeprefix("claims."): v for name, v in values.items()}
+        if path.name == "claims.json":
+            values = {name: v for name, v in values.items() if name.rpartition(".")[2] in DECIDED}
+        words = {name: value for name, value in values.items() if isinstance(value, str | bool)}
+        return [(n, v, 0) for n, v in values.items() if isinstance(v, int | float) and n not in words], words
+    table = blocks_of(path) if path.suffix == ".csv" else history_of(path)
     table = table.select_dtypes("number")
     return [
         (str(name), float(v), int(step)) for name in table for step, v in table[name].dropna().items()

@@ -6,7 +6,9 @@ import pytest
 
 from stages.claims.measures import earlier, fall, finetuned_accuracy, in_blocks, late, probe_accuracy
 from stages.claims.roles import candidates, epochs_of, values_of
-from stages.claims.tables import MissingInput, OtherArm, Tables
+from stages.claims.tables import OtherArm, Tables
+from stages.results.files import MissingResult
+from stages.results.study_results import Results
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, finetune_dir, probe_predictions
 from stages.study.settings import Arm
@@ -39,18 +41,22 @@ def tables(tmp_path):
         probe_predictions("gone", "cl"): answers,
         probe_predictions("linear_augmented", "cl"): answers,
         probe_predictions("knn", "cl"): answers.drop(columns="predicted"),
-        finetune_dir("cl") / "predictions.csv": answers.drop(columns="chosen"),
+        finetune_dir("cl", 0) / "predictions.csv": answers.drop(columns="chosen"),
     }
     for path, table in made.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(tmp_path / path, index=False)
-    return Tables(tmp_path, load_params())
+        table.assign(seed=0).to_csv(tmp_path / path, index=False)
+    return Tables(Results(one_seed(load_params()), tmp_path))
+
+
+def one_seed(study):
+    return study.model_copy(update={"seeds": [0]})
 
 
 @pytest.mark.parametrize("heads", ["mean", "median"])
 @pytest.mark.parametrize(("blocks", "late_ones"), [("last third", (5, 6)), ("last block", (6,))])
 def test_late_attention_is_that_of_a_loop(tables, heads, blocks, late_ones):
-    table = pd.read_csv(tables.root / analysis_table("attention", "cl"))
+    table = pd.read_csv(tables.results.root / analysis_table("attention", "cl"))
     found = in_blocks(tables, "cl", analysis="attention", column="nmi", blocks=blocks, heads=heads)
     for image in IMAGES:
         of_image = table[table["image"] == image]
@@ -61,12 +67,12 @@ def test_late_attention_is_that_of_a_loop(tables, heads, blocks, late_ones):
 
 def test_attention_is_counted_as_the_choice_says(tables):
     given = {"analysis": "attention", "column": "nmi", "blocks": "last block", "heads": "mean"}
-    path = tables.root / analysis_table("attention", "cl")
+    path = tables.results.root / analysis_table("attention", "cl")
     table = pd.read_csv(path)
-    with pytest.raises(MissingInput, match="nmi_prefix"):
+    with pytest.raises(MissingResult, match="nmi_prefix"):
         in_blocks(tables, "cl", **given, attention="with prefix tokens")
     table.assign(nmi_prefix=table["nmi"] + 1, nmi_epsilon=table["nmi"] + 2).to_csv(path, index=False)
-    read_anew = Tables(tables.root, tables.params)
+    read_anew = Tables(Results(tables.params, tables.results.root))
     plain = in_blocks(read_anew, "cl", **given, attention="among patches")
     for attention, more in (("with prefix tokens", 1), ("among patches, epsilon 1e-4", 2)):
         found = in_blocks(read_anew, "cl", **given, attention=attention)
@@ -76,7 +82,7 @@ def test_attention_is_counted_as_the_choice_says(tables):
 
 
 def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
-    table = pd.read_csv(tables.root / analysis_table("fourier", "cl")).set_index(
+    table = pd.read_csv(tables.results.root / analysis_table("fourier", "cl")).set_index(
         ["image", "block", "frequency"]
     )
     amplitude = table["log_amplitude"]
@@ -103,7 +109,7 @@ def test_which_blocks_are_late_and_which_come_before():
     assert earlier([9, 10], "the one before") == [8] and earlier([3, 4], "all before") == [1, 2]
     assert earlier([2, 3], "as many before") == [1]  # not the embedding
     for call in (lambda: late(2, "last half but the last block"), lambda: earlier([1], "all before")):
-        with pytest.raises(MissingInput, match="no"):
+        with pytest.raises(MissingResult, match="no"):
             call()
 
 
@@ -118,13 +124,15 @@ def test_accuracy_by_pooling_and_label_set(tables):
 
 def test_what_is_missing_is_said(tables):
     told = {"pooling": "chosen on validation", "labels": "shape"}
-    with pytest.raises(MissingInput, match="gone is not among the probes"):  # though a table is left of it
+    with pytest.raises(MissingResult, match="gone is not among the probes"):  # though a table is left of it
         probe_accuracy(tables, "cl", probe="gone", **told)
-    with pytest.raises(MissingInput, match=r"knn/cl\.csv has no column predicted"):
+    with pytest.raises(MissingResult, match=r"knn/cl\.csv: no column predicted"):
         probe_accuracy(tables, "cl", probe="knn", **told)
-    with pytest.raises(MissingInput, match="no pooling register"):
+    with pytest.raises(MissingResult, match="no pooling register"):
         probe_accuracy(tables, "cl", probe="linear", pooling="register", labels="shape")
-    with pytest.raises(MissingInput, match=r"finetune/mim/predictions\.csv is not in this study"):
+    with pytest.raises(
+        MissingResult, match=r"finetune/mim/0/predictions\.csv: not found; `dvc repro finetune@mim`"
+    ):
         finetuned_accuracy(tables, "mim", labels="shape")
     with pytest.raises(OtherArm, match="64 wide, and ViT-B or larger means at least 768"):
         finetuned_accuracy(tables, "cl", labels="shape", size="ViT-B or larger")
@@ -132,25 +140,25 @@ def test_what_is_missing_is_said(tables):
 
 def test_the_probe_on_augmented_images_counts_for_the_arms_that_it_was_asked_for(tables):
     told = {"probe": "linear_augmented", "pooling": "chosen on validation", "labels": "shape"}
-    with pytest.raises(MissingInput, match="linear_augmented is not among the probes"):
+    with pytest.raises(MissingResult, match="linear_augmented is not among the probes"):
         probe_accuracy(tables, "cl", **told)
     asked = tables.params.linear_augmented.model_copy(update={"arms": ["cl"]})
     params = tables.params.model_copy(update={"linear_augmented": asked})
-    assert probe_accuracy(Tables(tables.root, params), "cl", **told).tolist() == [1, 0]
+    assert probe_accuracy(Tables(Results(params, tables.results.root)), "cl", **told).tolist() == [1, 0]
 
 
 def test_arms_of_a_method():
     params = load_params()
     published = Arm(objective="imported", weights="vit-b-300ep.pth.tar", format="moco_v3")
     own = params.arms["cl"]
-    arms = {"moco": published, "wide": Arm(objective="contrastive", width=768), "cl": own, "cl_2": own}
-    study = params.model_copy(update={"arms": arms})
-    assert candidates(study, "contrastive") == [["wide"], ["cl", "cl_2"], ["moco"]]
+    arms = {"moco": published, "wide": Arm(objective="contrastive", width=768), "cl": own}
+    study = params.model_copy(update={"arms": arms, "seeds": [0, 3]})
+    assert candidates(study, "contrastive") == ["wide", "cl", "moco"]
 
-    def small(arm):
+    def small(arm, seed):
         if arm == "wide":
             raise OtherArm("wide is wide")
-        return pd.Series([1.0, np.nan], name=arm)
+        return pd.Series([1.0 + seed, np.nan], name=arm)
 
     assert candidates(study, "contrastive", epoch="epoch 3") == []
     stopped = study.model_copy(
@@ -164,14 +172,33 @@ def test_arms_of_a_method():
     )
     assert epochs_of(study) == ["the last epoch"] and epochs_of(stopped) == ["the last epoch", "epoch 3"]
     assert candidates(stopped, "contrastive") == candidates(study, "contrastive")
-    assert candidates(stopped, "contrastive", epoch="epoch 3") == [["cl_3"]]
-    assert candidates(stopped, "random", epoch="epoch 3") == [["random"]]  # nothing was trained
-    with pytest.raises(MissingInput, match="no arm has the objective masked and ends at epoch 3"):
+    assert candidates(stopped, "contrastive", epoch="epoch 3") == ["cl_3"]
+    assert candidates(stopped, "random", epoch="epoch 3") == ["random"]  # nothing was trained
+    with pytest.raises(MissingResult, match="no arm has the objective masked and ends at epoch 3"):
         values_of("masked", measure=small, params=stopped, epoch="epoch 3")
-    found = values_of("contrastive", measure=small, params=study)
-    assert found.columns.tolist() == ["cl", "cl_2"] and len(found) == 1
+    values = values_of("contrastive", measure=small, params=study)
+    assert values.columns.tolist() == [0, 3] and values.columns.name == "cl" and len(values) == 1
+    assert values.to_numpy().tolist() == [[1.0, 4.0]]
     only = params.model_copy(update={"arms": {"wide": arms["wide"]}})
-    with pytest.raises(MissingInput, match="wide is wide"):
+    with pytest.raises(MissingResult, match="wide is wide"):
         values_of("contrastive", measure=small, params=only)
-    with pytest.raises(MissingInput, match="no arm has the objective dino"):
+    with pytest.raises(MissingResult, match="no arm has the objective dino"):
         values_of("dino", measure=small, params=study)
+
+
+def test_a_measure_is_of_one_seed(tables):
+    path = tables.results.root / finetune_dir("cl", 2)
+    path.mkdir(parents=True)
+    rows = pd.DataFrame({"seed": 2, "image": [0, 1], "labels": "class", "truth": 1, "predicted": [1, 1]})
+    rows.to_csv(path / "predictions.csv", index=False)
+    study = tables.params.model_copy(update={"seeds": [0, 2]})
+    both = Tables(Results(study, tables.results.root))
+    assert finetuned_accuracy(both.of(2), "cl", labels="class").tolist() == [1, 1]
+    assert finetuned_accuracy(both, "cl", labels="texture").tolist() == [0, 1]
+
+
+def test_an_imported_arm_is_one_encoder(tables):
+    arms = {"moco": Arm(objective="imported", weights="a.pth", format="moco_v3")}
+    study = tables.params.model_copy(update={"arms": arms, "seeds": [4, 5]})
+    values = values_of("contrastive", measure=lambda arm, seed: pd.Series([seed]), params=study)
+    assert values.columns.tolist() == [0]

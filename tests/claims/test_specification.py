@@ -10,13 +10,15 @@ import pytest
 from stages.claims.decision import ZERO
 from stages.claims.entries import CLAIMS, IMAGES, Choice, Claim
 from stages.claims.specification import options_of, robustness, specification_table, specifications
-from stages.claims.tables import MissingInput, Tables
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
+from stages.results.study_results import Results
 from stages.study.params import load_params
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return Tables(Path("nowhere"), load_params())
+    return Tables(Results(load_params().model_copy(update={"seeds": [0]}), Path("nowhere")))
 
 
 def claim(measure, *choices, lower=("masked",)):
@@ -91,7 +93,7 @@ def test_a_verdict_that_hinges_on_one_choice(tables):
 def test_what_is_the_same_counts_once_and_what_is_missing_not_at_all(tables):
     def measure(_, arm, *, blocks, probe):
         if probe == "attentive":
-            raise MissingInput("attentive is not among the probes of this study")
+            raise MissingResult("attentive is not among the probes of this study")
         return pd.Series(noise(arm, "late" if blocks != "last block" else "last", probe))
 
     probes = Choice("probe", ("linear", "knn", "attentive"))

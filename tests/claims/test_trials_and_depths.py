@@ -14,7 +14,9 @@ from stages.claims.measures import (
     shape_preference,
     without_texture,
 )
-from stages.claims.tables import MissingInput, Tables
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
+from stages.results.study_results import Results
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, probe_predictions, robustness_table
 
@@ -86,8 +88,9 @@ def tables(tmp_path):
     }
     for path, table in made.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        table.insert(0, "seed", 0)
         table.to_csv(tmp_path / path, index=False)
-    return Tables(tmp_path, load_params())
+    return Tables(Results(load_params().model_copy(update={"seeds": [0]}), tmp_path))
 
 
 def hits(table, image, **where):
@@ -133,7 +136,7 @@ def test_what_noise_costs(tables, bands, levels):
 
 def test_decisions_for_shape_and_for_texture(tables):
     assert shape_preference(tables, "cl", trials="cue conflict").tolist() == [1, -1, 0, 1]
-    with pytest.raises(MissingInput, match="no images whose shape and texture"):
+    with pytest.raises(MissingResult, match="no images whose shape and texture"):
         shape_preference(tables, "cl", trials="all with a texture that competes")
 
 
@@ -143,12 +146,12 @@ def test_without_texture_counts_shapes_at_the_strongest_level(tables):
     for image in IMAGES:
         own = {"trial": "silhouette", "head": "fine-tuned", "labels": "shape", "level": 1.0}
         assert found[image] == hits(table, image, **own)
-    with pytest.raises(MissingInput, match="amplitude_exchange is not among the corruptions"):
+    with pytest.raises(MissingResult, match="amplitude_exchange is not among the corruptions"):
         without_texture(tables, "cl", trial="amplitude_exchange", head="linear")
 
 
 def test_rows_of_one_measure_among_several(tables):
-    table = pd.read_csv(tables.root / analysis_table("similarity", "cl"))
+    table = pd.read_csv(tables.results.root / analysis_table("similarity", "cl"))
     given = {"analysis": "similarity", "column": "value", "blocks": "last third"}
     near = in_blocks(tables, "cl", **given, where={"measure": "blocks", "apart": 1}, variant="centred")
     alike = in_blocks(tables, "cl", **given, where={"measure": "positions"}, variant="raw")
@@ -160,7 +163,7 @@ def test_rows_of_one_measure_among_several(tables):
         assert near[image] == pytest.approx(expected)
         expected = np.mean([own["positions", "raw", block, block] for block in (5, 6)])
         assert alike[image] == pytest.approx(expected)
-    with pytest.raises(MissingInput, match=r"similarity/cl\.csv has no heads raw"):
+    with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
         in_blocks(tables, "cl", **given, where={"measure": "heads"}, variant="raw")
 
 
@@ -168,7 +171,7 @@ def test_a_probe_that_has_no_pooling_is_taken_as_it_chose(tables):
     few = probe_accuracy(tables, "cl", probe="few_shot", pooling="chosen on validation", labels="mean of all")
     table = tables.probe("few_shot", "cl")
     assert few.tolist() == [hits(table, image) for image in IMAGES]
-    with pytest.raises(MissingInput, match="no pooling cls"):
+    with pytest.raises(MissingResult, match="no pooling cls"):
         probe_accuracy(tables, "cl", probe="few_shot", pooling="cls", labels="mean of all")
     linear, better = (tables.probe(name, "cl") for name in ("linear", "attentive"))
     gain = gain_over_linear(tables, "cl", probe="attentive", labels="mean of all")

@@ -3,12 +3,19 @@
 import base64
 import json
 import shutil
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import yaml
+
+from stages.results.study_results import Results
+from stages.study.params import seeds_of, validate
+from stages.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 DISTANCE = {
@@ -66,6 +73,7 @@ COSINE = {  # of positions in the last block; raw and centred
 def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int = 2, **changes: Any) -> Path:
     """Copy what the report needs of this project into a folder, and write tables for every arm of its params.
 
+    Every arm has two seeds, unless it or the changes say otherwise; the hybrid has one.
     changes: sections of params.yaml to replace, e.g. arms={...}
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,21 +81,98 @@ def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int 
     for name in ("stages", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore, dirs_exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | changes
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["arms"]["hybrid"]["seeds"] = [1]
+    params |= {"seeds": [0, 1]} | changes
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    for number, (name, arm) in enumerate(params["arms"].items()):
-        write_arm(folder, name, arm["objective"], seed=number, images=images, blocks=blocks, heads=heads)
-    write_csv(folder / "results/comparison.csv", comparison(list(params["arms"]), blocks=blocks))
-    write_json(folder / "data/prepared/manifest.json", manifest())
+    study = validate(params)
+    write_study(folder, study, images=images, blocks=blocks, heads=heads)
+    write_json(folder / "data/manifest.json", manifest())
     write_json(folder / "results/claims.json", claims())
     write_csv(folder / "results/specifications.csv", specifications())
     return folder
 
 
+def study_of(
+    arms: Mapping[str, str | dict[str, Any]],
+    *,
+    seeds: Sequence[int] = (0, 1),
+    labels: Mapping[str, str] = MappingProxyType({}),
+    **changes: Any,
+) -> Study:
+    """The study of params.yaml with these arms: an objective each, or what params.yaml may say of an arm."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    whole = {name: {"objective": arm} if isinstance(arm, str) else arm for name, arm in arms.items()}
+    return validate(params | {"arms": whole, "seeds": list(seeds), "labels": dict(labels)} | changes)
+
+
+def write_study(folder: Path, study: Study, **sizes: int) -> Results:
+    """All result files of every arm of a study."""
+    for number, (name, arm) in enumerate(study.arms.items()):
+        write_arm(folder, name, arm.objective, seeds=seeds_of(study, name), number=number, **sizes)
+    seeds = {name: seeds_of(study, name) for name in study.arms}
+    write_csv(folder / "results/comparison.csv", comparison(seeds, blocks=sizes.get("blocks", 3)))
+    return Results(study, folder)
+
+
 def write_arm(
-    folder: Path, name: str, objective: str, *, seed: int, images: int = 24, blocks: int = 3, heads: int = 2
+    folder: Path, name: str, objective: str, *, seeds: Sequence[int] = (0, 1), number: int = 0, **sizes: int
 ) -> None:
-    """All result files of one arm."""
+    """All result files of one arm: what each of its trainings would write, put together as the stages do."""
+    tables: dict[str, list[pd.DataFrame]] = {}
+    metrics: dict[str, dict[str, Any]] = {}
+    for seed in seeds:
+        training = Training({}, {})
+        write_training(training, objective, seed=1000 * seed + number, **sizes)
+        scatter = 0.01 * (
+            1 - 2 * (seed % 2)
+        )  # of the accuracies of this training around those of its objective
+        for path, frame in training.tables.items():
+            frame.insert(0, "seed", seed)
+            if path in ("history", "gradients"):
+                write_csv(folder / f"models/{name}/{seed}/{path}.csv", frame)
+            else:
+                tables.setdefault(path, []).append(frame)
+        for path, content in training.metrics.items():
+            metrics.setdefault(path, {})[str(seed)] = moved(content, scatter)
+    for path, frames in tables.items():
+        write_csv(folder / f"results/{path}/{name}.csv", pd.concat(frames, ignore_index=True))
+    for path, of_seeds in metrics.items():
+        write_json(
+            folder / f"results/{path}/{name}.json", together(list(of_seeds.values())) | {"seeds": of_seeds}
+        )
+
+
+def together(values: Sequence[Any]) -> Any:
+    """Metrics of several trainings as one: means of numbers, everything else as the first has it."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {key: together([value[key] for value in values]) for key in first}
+    number = isinstance(first, int | float) and not isinstance(first, bool)
+    return sum(values) / len(values) if number else first
+
+
+def moved(metrics: Any, scatter: float) -> Any:
+    """The same metrics with accuracies and mIoU a little higher or lower, and their intervals with them."""
+    if not isinstance(metrics, dict):
+        return metrics
+    scores = {"accuracy", "miou", "low", "high"}
+    return {
+        key: value + scatter if key in scores else moved(value, scatter) for key, value in metrics.items()
+    }
+
+
+class Training(NamedTuple):
+    """What one training writes."""
+
+    tables: dict[str, pd.DataFrame]
+    metrics: dict[str, dict[str, Any]]
+
+
+def write_training(
+    training: Training, objective: str, *, seed: int, images: int = 24, blocks: int = 3, heads: int = 2
+) -> None:
+    """The tables and metrics of one training."""
     generator = np.random.default_rng(seed)
     place = pd.MultiIndex.from_product(
         [range(images), range(1, blocks + 1), range(1, heads + 1)], names=["image", "block", "head"]
@@ -98,12 +183,9 @@ def write_arm(
     distance = between(DISTANCE[objective], depth) + 0.5 * (objective != "random") * of_head + 0.3 * of_image
     nmi = between(NMI[objective], depth) * np.exp(0.4 * of_head + 0.2 * of_image)
     spread = {"entropy": 4.1 - 10 * nmi, "diversity": 0.6 * nmi}
-    write_csv(
-        folder / f"results/analysis/attention/{name}.csv", place.assign(distance=distance, nmi=nmi, **spread)
-    )
-    write_csv(
-        folder / f"results/analysis/similarity/{name}.csv",
-        similarity_table(objective, images=images, blocks=blocks, heads=heads, seed=200 + seed),
+    training.tables["analysis/attention"] = place.assign(distance=distance, nmi=nmi, **spread)
+    training.tables["analysis/similarity"] = similarity_table(
+        objective, images=images, blocks=blocks, heads=heads, seed=200 + seed
     )
 
     place = pd.MultiIndex.from_product(
@@ -116,20 +198,17 @@ def write_arm(
     if objective == "autoencoder":
         below = frequencies.assign(log_amplitude=amplitude - 1, part="decoder")
         frequencies = pd.concat([frequencies, below[below["block"] <= 2]])
-    write_csv(folder / f"results/analysis/fourier/{name}.csv", frequencies)
+    training.tables["analysis/fourier"] = frequencies
 
-    write_csv(
-        folder / f"results/analysis/singular_values/{name}.csv",
-        singular_values(objective, generator, images=images, blocks=blocks),
+    training.tables["analysis/singular_values"] = singular_values(
+        objective, generator, images=images, blocks=blocks
     )
 
-    write_csv(
-        folder / f"results/analysis/attention_maps/{name}.csv",
-        attention_maps(objective, images=images, blocks=blocks, seed=300 + seed),
+    training.tables["analysis/attention_maps"] = attention_maps(
+        objective, images=images, blocks=blocks, seed=300 + seed
     )
-    write_csv(
-        folder / f"results/analysis/token_embedding/{name}.csv",
-        token_embedding(objective, images=images, blocks=blocks, seed=400 + seed),
+    training.tables["analysis/token_embedding"] = token_embedding(
+        objective, images=images, blocks=blocks, seed=400 + seed
     )
 
     for number, probe in enumerate(("knn", "linear")):
@@ -139,25 +218,20 @@ def write_arm(
         sets = {"shape": score(shape), "texture": score(texture)}
         for labels in sets.values():
             labels |= {"pooling": "mean", "by_pooling": {"cls": 0.3, "mean": 0.4}}
-        write_json(
-            folder / f"results/probe/{probe}/{name}.json", {"labels": sets, "protocol": f"the {probe} way"}
-        )
+        training.metrics[f"probe/{probe}"] = {"labels": sets, "protocol": f"the {probe} way"}
     few = {"0.01": 0.15, "0.1": 0.25}
     for probe, accuracies in (("layerwise", [0.4]), ("few_shot", few.values()), ("attentive", [0.5])):
         numbers = score(max(accuracies)) | {"pooling": "attention"}
         if probe == "few_shot":
             numbers |= {"by_share": {share: score(value) for share, value in few.items()}}
-        write_json(
-            folder / f"results/probe/{probe}/{name}.json",
-            {"labels": {"shape": numbers, "texture": numbers}, "protocol": f"the {probe} way"},
-        )
-    write_csv(
-        folder / f"results/probe/layerwise/{name}.csv",
-        layerwise_table(objective, images=images, blocks=blocks, seed=100 + seed),
+        both = {"shape": numbers, "texture": numbers}
+        training.metrics[f"probe/{probe}"] = {"labels": both, "protocol": f"the {probe} way"}
+    training.tables["probe/layerwise"] = layerwise_table(
+        objective, images=images, blocks=blocks, seed=100 + seed
     )
 
     tuned = {"shape": score(0.6 + ACCURACY[objective] / 3), "texture": score(0.7 + ACCURACY[objective] / 3)}
-    write_json(folder / f"results/finetune/{name}.json", {"labels": tuned, "protocol": "4 epochs, AdamW"})
+    training.metrics["finetune"] = {"labels": tuned, "protocol": "4 epochs, AdamW"}
 
     ways = {"linear": 0.6, "knn": 0.5, "fine-tuned": 1.0}
     scores = {
@@ -166,11 +240,9 @@ def write_arm(
         for way, share in ways.items()
     }
     told = {"ways": scores, "protocol": "all the ways", "classes": ["none", "circle"]}
-    write_json(folder / f"results/segmentation/{name}.json", told)
+    training.metrics["segmentation"] = told
 
-    write_csv(
-        folder / f"results/robustness/{name}.csv", trials(ACCURACY[objective], generator, images=images)
-    )
+    training.tables["robustness"] = trials(ACCURACY[objective], generator, images=images)
 
     epochs = 0 if objective == "random" else 8
     parts = {"contrastive": ["contrastive"], "masked": ["masked"]}
@@ -186,7 +258,7 @@ def write_arm(
         (weight.get(part, 1) * history[part] for part in parts.get(objective, [])), start=0 * history["epoch"]
     )
     history.insert(1, "loss", loss)
-    write_csv(folder / f"models/{name}/history.csv", history.assign(lr=1e-3, grad_norm=1.0))
+    training.tables["history"] = history.assign(lr=1e-3, grad_norm=1.0)
     if objective in ("hybrid", "layered"):
         place = pd.MultiIndex.from_product(
             [range(1, epochs + 1), range(1, blocks + 1)], names=["epoch", "block"]
@@ -194,18 +266,24 @@ def write_arm(
         cosine = 0.2 - 0.1 * place["block"] + generator.normal(0, 0.02, len(place))
         if objective == "layered":  # the MIM loss reaches the first block alone
             cosine = cosine.where(place["block"] == 1)
-        write_csv(
-            folder / f"models/{name}/gradients.csv", place.assign(cosine=cosine, norm_cl=0.5, norm_mim=0.2)
-        )
+        training.tables["gradients"] = place.assign(cosine=cosine, norm_cl=0.5, norm_mim=0.2)
 
 
-def comparison(arms: list[str], *, blocks: int) -> pd.DataFrame:
-    """Blocks that are the less alike the further apart they are, in depth and in the list of arms."""
-    names = ["arm", "block", "other_arm", "other_block"]
-    depths = range(blocks + 1)
-    table = pd.MultiIndex.from_product([arms, depths, arms, depths], names=names).to_frame(index=False)
+def comparison(seeds: Mapping[str, Sequence[int]], *, blocks: int) -> pd.DataFrame:
+    """Blocks that are the less alike the further apart they are, in depth and in the list of arms.
+
+    seeds: of each arm; arms are compared in the seeds that they share
+    """
+    names = ["seed", "arm", "block", "other_arm", "other_block"]
+    rows = [
+        (seed, arm, block, other, other_block)
+        for seed in sorted({seed for of_arm in seeds.values() for seed in of_arm})
+        for arm, other in product([arm for arm in seeds if seed in seeds[arm]], repeat=2)
+        for block, other_block in product(range(blocks + 1), repeat=2)
+    ]
+    table = pd.DataFrame(rows, columns=names)
     apart = abs(table["block"] - table["other_block"]) / blocks
-    places = {arm: place for place, arm in enumerate(arms)}
+    places = {arm: place for place, arm in enumerate(seeds)}
     apart += 0.3 * abs(table["arm"].map(places) - table["other_arm"].map(places))
     return table.assign(cka=np.exp(-apart))
 
@@ -434,7 +512,7 @@ def claims() -> dict[str, Any]:
                 }
             },
             "values": values,
-            "arms": {"contrastive": ["cl", "cl_again"], "masked": ["mim"], "random": ["random"]},
+            "arms": {"contrastive": ["cl"], "masked": ["mim"], "random": ["random"]},
             "over_random": {
                 "contrastive": {"effect": -0.3, "low": -0.7, "high": 0.1},
                 "masked": {"effect": -4.6, "low": -5.0, "high": -4.2},

@@ -29,7 +29,7 @@ from stages.render.table import table
 from stages.render.title import title_block
 from stages.study.params import load_params
 from tests.render.browser import Browser, browser, chromium
-from tests.render.synthetic import ROOT, manifest, write_arm
+from tests.render.synthetic import ROOT, manifest, write_study
 
 LARGEST = 8_000_000  # bytes of a report
 
@@ -46,7 +46,7 @@ RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then
 def report() -> str:
     """A report with everything on it that pages have: facts, questions, sections, figures, tables, a fold."""
     study = load_params(ROOT / "params.yaml")
-    inks = palette(study.arms)
+    inks = palette(study)
     blocks = [1, 2, 3, 4]
     curves = pd.DataFrame(
         [
@@ -54,7 +54,7 @@ def report() -> str:
             for place, label in enumerate(inks)
             for block in blocks
         ],
-        columns=["label", "block", "depth", "mean", "low", "high", "arms", "images"],
+        columns=["label", "block", "depth", "mean", "low", "high", "trainings", "images"],
     )
 
     def figure(name: str) -> str:
@@ -71,9 +71,7 @@ def report() -> str:
     origin = Provenance(params_digest="abc", params="seed: 0\n" + "x" * 300, inputs=(("a.csv", "12"),),
                         versions=(("python", "3"),))  # fmt: skip
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for seed, (name, arm) in enumerate(study.arms.items()):
-            write_arm(Path(folder), name, arm.objective, seed=seed)
-        around = str(explorer(study.arms, words="Pick a query."))
+        around = str(explorer(write_study(Path(folder), study), words="Pick a query."))
     pages = {
         name: f"<h1>About {name}</h1>{marker}<p>Why.</p><h2>Part</h2>{figure('one')}{fold}"
         + (around if marker else "")

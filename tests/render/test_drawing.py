@@ -30,12 +30,13 @@ from stages.render.paper import (
 )
 from stages.render.style import COLOURS, CONTROL, darker, palette, styled
 from stages.study.errors import StudyError
-from stages.study.settings import Arm
-from tests.render.synthetic import ROOT
+from stages.study.study import Study
+from tests.render.synthetic import ROOT, study_of
 
 
-def arms(*objectives: str) -> dict[str, Arm]:
-    return {f"arm_{place}": Arm(objective=name, cl_weight=0.2) for place, name in enumerate(objectives)}
+def arms(*objectives: str) -> Study:
+    named = {f"arm_{place}": {"objective": name, "cl_weight": 0.2} for place, name in enumerate(objectives)}
+    return study_of(named)
 
 
 def curves_of(labels: list[str], blocks: int = 4) -> pd.DataFrame:
@@ -43,7 +44,7 @@ def curves_of(labels: list[str], blocks: int = 4) -> pd.DataFrame:
     for place, label in enumerate(labels):
         mean = np.linspace(1, 2 + 0.01 * place, blocks)
         columns = {"label": label, "block": range(1, blocks + 1), "depth": np.arange(1, blocks + 1) / blocks}
-        bands = {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "arms": 1, "images": 9}
+        bands = {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "trainings": 1, "images": 9}
         parts.append(pd.DataFrame(columns | bands))
     return pd.concat(parts, ignore_index=True)
 
@@ -65,9 +66,15 @@ def test_inks_are_distinct_steady_and_legible() -> None:
     assert all(contrast(colour) >= 3 and contrast(darker(colour)) >= 4.5 for colour in (*COLOURS, CONTROL))
 
 
-def test_replicates_share_an_ink() -> None:
-    pair = {name: Arm(objective="masked", label="MIM") for name in "ab"}
-    assert list(palette(pair)) == ["MIM"]
+def test_inks_have_the_labels_of_the_arms() -> None:
+    assert list(palette(study_of({"a": "masked", "b": "random"}, labels={"a": "MIM"}))) == ["MIM", "b"]
+
+
+def test_each_training_is_a_thin_line_where_there_are_several() -> None:
+    several = curves_of(["arm_0"]).assign(trainings=2, seed_0=1.0, seed_4=2.0, seed_9=np.nan)
+    for curves, thin in ((several, 2), (curves_of(["arm_0"]).assign(seed_0=1.0), 0)):
+        axis = depth_figure(curves, inks=palette(arms("masked")), ylabel="y").axes[0]
+        assert len([line for line in axis.lines if line.get_linewidth() < 1]) == thin
 
 
 @given(
@@ -174,12 +181,12 @@ def test_small_studies_can_be_drawn() -> None:
     label = next(iter(one))
     curves = curves_of([label], blocks=1)
     image_bytes(depth_figure(curves, inks=one, ylabel="y"), form="svg")
-    heads = curves.assign(head=1, arm=label)
+    heads = curves.assign(head=1, seed=0)
     image_bytes(head_figure(heads, curves, inks=one, ylabel="y"), form="svg")
-    history = {label: [pd.DataFrame({"epoch": [1], "loss": [0.5], "lr": [1.0], "grad_norm": [1.0]})]}
+    history = {label: pd.DataFrame({"seed": [0], "epoch": [1], "loss": [0.5], "lr": [1.0]})}
     image_bytes(loss_figure(history, inks=one), form="svg")
     nothing = pd.DataFrame(
-        columns=["label", "evaluation", "labels", "accuracy", "low", "high", "chance", "arms"]
+        columns=["label", "evaluation", "labels", "mean", "low", "high", "chance", "trainings"]
     )
     image_bytes(trade_off_figure(nothing, inks=one, probe="linear", paper=trade_offs()), form="svg")
 

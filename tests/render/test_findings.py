@@ -7,21 +7,22 @@ import pytest
 
 from stages.render.captions import extremes
 from stages.render.findings import on_attention, on_combination, on_components, on_representations
-from stages.study.params import load_params
-from stages.study.settings import Arm
-from tests.render.synthetic import ROOT, write_csv
+from stages.results.study_results import Results
+from tests.render.synthetic import study_of, write_csv
 
-ARMS = {
-    "cl": Arm(objective="contrastive", label="CL"),
-    "mim": Arm(objective="masked", label="MIM"),
-    "both": Arm(objective="hybrid", label="Both", cl_weight=0.2),
-}
+ARMS = {"cl": "contrastive", "mim": "masked", "both": {"objective": "hybrid", "cl_weight": 0.2}}
+LABELS = {"cl": "CL", "mim": "MIM", "both": "Both"}
+
+
+def results(*names: str) -> Results:
+    """Results of some of the arms, of one seed each."""
+    return Results(study_of({name: ARMS[name] for name in names}, seeds=[0], labels=LABELS))
 
 
 def accuracies(**by_label: tuple[float, float]) -> pd.DataFrame:
     """label -> linear and fine-tuned accuracy."""
     rows = [
-        {"label": label, "evaluation": evaluation, "labels": "class", "accuracy": value}
+        {"label": label, "evaluation": evaluation, "labels": "class", "mean": value}
         for label, values in by_label.items()
         for evaluation, value in zip(("linear", "fine-tuned"), values, strict=True)
     ]
@@ -42,46 +43,49 @@ def test_the_hybrid_is_held_against_the_better_of_its_parents(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = accuracies(CL=(0.50, 0.60), MIM=(0.40, 0.70), Both=(0.55, 0.68))
-    first, second = on_combination(ARMS, found)
+    first, second = on_combination(results(*ARMS), found)
     assert first == (
         "Over the better of CL and MIM, Both gains +5.0 in the linear probe and −2.0 fine-tuned "
         "(points of accuracy)."
     )
     assert second == ""  # no gradients were kept
     rows = [(2, 1, 0.2, 1, 1), (2, 2, -0.6, 1, 1)]
-    frame = pd.DataFrame(rows, columns=["epoch", "block", "cosine", "norm_cl", "norm_mim"])
-    write_csv(tmp_path / "models/both/gradients.csv", frame)
-    second = on_combination(ARMS, found)[1]
+    frame = pd.DataFrame(
+        [(0, *row) for row in rows], columns=["seed", "epoch", "block", "cosine", "norm_cl", "norm_mim"]
+    )
+    write_csv(tmp_path / "models/both/0/gradients.csv", frame)
+    second = on_combination(results(*ARMS), found)[1]
     assert "0.20 in block 1 and −0.60 in block 2: they pull apart." in second
-    write_csv(tmp_path / "models/both/gradients.csv", frame[:1])
-    assert on_combination(ARMS, found)[1].endswith("their gradients have a cosine of 0.20.")
-    without = {name: arm for name, arm in ARMS.items() if name != "both"}
-    assert on_combination(without, found) == ("This study has no hybrid beside both of its parents.", "")
+    write_csv(tmp_path / "models/both/0/gradients.csv", frame[:1])
+    assert on_combination(results(*ARMS), found)[1].endswith("their gradients have a cosine of 0.20.")
+    assert on_combination(results("cl", "mim"), found) == (
+        "This study has no hybrid beside both of its parents.",
+        "",
+    )
 
 
 def test_the_block_that_loses_most_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    arms = {name: ARMS[name] for name in ("cl", "mim")}
     for name, best in (("cl", 2), ("mim", 1)):
         rows = [
-            (image, "class", block, 1, int(block == best or image % 4 == 0), block == best)
+            (0, image, "class", block, 1, int(block == best or image % 4 == 0), block == best)
             for image in range(40)
             for block in range(3)
         ]
-        columns = ["image", "labels", "block", "truth", "predicted", "chosen"]
+        columns = ["seed", "image", "labels", "block", "truth", "predicted", "chosen"]
         write_csv(tmp_path / f"results/probe/layerwise/{name}.csv", pd.DataFrame(rows, columns=columns))
-    first, second = on_components(arms, probes=["layerwise"], label_sets=["class"])
+    first, second = on_components(results("cl", "mim"), probes=["layerwise"], label_sets=["class"])
     assert first == "A linear probe does best on block 2 of 2 for CL and 1 of 2 for MIM."
     assert second.startswith("From that block to the last, MIM loses most: −75.0 [")
-    alone = on_components({"cl": ARMS["cl"]}, probes=["layerwise"], label_sets=["class"])
+    alone = on_components(results("cl"), probes=["layerwise"], label_sets=["class"])
     assert alone[1] == "No encoder has lost accuracy from that block to its last."
-    assert on_components(arms, probes=["knn"], label_sets=[]) == (
+    assert on_components(results("cl", "mim"), probes=["knn"], label_sets=[]) == (
         "This study does not probe single blocks.",
         "",
     )
 
 
 def test_what_was_not_measured_is_said() -> None:
-    study = load_params(ROOT / "params.yaml").model_copy(update={"analyses": {}})
-    assert on_attention(study)[0] == "This study does not measure attention."
-    assert on_representations(study) == ("This study does not measure representations.", "")
+    nothing = Results(results("cl").study.model_copy(update={"analyses": {}}))
+    assert on_attention(nothing)[0] == "This study does not measure attention."
+    assert on_representations(nothing) == ("This study does not measure representations.", "")

@@ -8,12 +8,12 @@ from stages.render.captions import trade_off_alt, trade_off_caption
 from stages.render.facts import accuracy_rows
 from stages.render.outcomes import CIRCLE, THIN, TRIANGLE, both_ways, trade_off_figure
 from stages.render.paper import layerwise, methods, trade_offs
-from stages.render.results import AUGMENTED, FINE_TUNED, accuracies, protocols
 from stages.render.style import PAPER, palette
-from stages.study.settings import Arm
-from tests.render.synthetic import score, write_arm, write_json
+from stages.results.accuracies import accuracies, protocols
+from stages.results.study_results import AUGMENTED, FINE_TUNED
+from tests.render.synthetic import score, study_of, write_json, write_study
 
-ARMS = {name: Arm(objective="masked") for name in ("one", "two", "three")}
+STUDY = study_of(dict.fromkeys(("one", "two", "three"), "masked"))
 NUMBERS = {  # probed as they are, augmented, fine-tuned
     "one": (0.3, 0.42, 0.9),
     "two": (0.5, 0.49, 0.8),
@@ -26,8 +26,8 @@ def table(labels: str = "class") -> pd.DataFrame:
     for label, numbers in NUMBERS.items():
         for evaluation, value in zip(("linear", AUGMENTED, FINE_TUNED), numbers, strict=True):
             if value is not None:
-                place = {"label": label, "evaluation": evaluation, "labels": labels, "arms": 1}
-                rows.append(place | score(value))
+                place = {"label": label, "evaluation": evaluation, "labels": labels, "trainings": 1}
+                rows.append(place | score(value) | {"mean": value})
     return pd.DataFrame(rows)
 
 
@@ -43,7 +43,7 @@ def points(figure: Figure, panel: int, *, marker: str, colour: str) -> list[tupl
 
 
 def test_both_protocols_of_an_arm_are_drawn_and_joined() -> None:
-    inks = palette(ARMS)
+    inks = palette(STUDY)
     figure = trade_off_figure(table(), inks=inks, probe="linear", paper=trade_offs())
     for label, (plain, augmented, tuned) in NUMBERS.items():
         colour = inks[label].colour
@@ -56,7 +56,7 @@ def test_both_protocols_of_an_arm_are_drawn_and_joined() -> None:
 
 
 def test_the_papers_methods_stand_under_their_own_probe_and_under_its_own() -> None:
-    figure = trade_off_figure(table(), inks=palette(ARMS), probe="linear", paper=trade_offs())
+    figure = trade_off_figure(table(), inks=palette(STUDY), probe="linear", paper=trade_offs())
     own = points(figure, 1, marker=TRIANGLE, colour=PAPER)
     assert own == [(point.linear, point.finetuned) for point in methods()]
     last = {curve.method: curve.values[-1] for curve in layerwise()}
@@ -87,22 +87,18 @@ def test_without_the_second_protocol_nothing_is_said_of_it() -> None:
     assert both_ways(plain, probe=AUGMENTED) == {}
 
 
-def test_only_the_arms_that_have_it_are_read(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    arms = {"a": Arm(objective="masked"), "b": Arm(objective="masked", label="pair")}
-    arms["c"] = Arm(objective="masked", label="pair", seed=1)
-    for seed, name in enumerate(arms):
-        write_arm(tmp_path, name, "masked", seed=seed)
-    for name, value in (("b", 0.7), ("c", 0.8)):
-        sets = {"labels": {"shape": score(value)}, "protocol": "anew"}
-        write_json(tmp_path / f"results/probe/linear_augmented/{name}.json", sets)
-    found = accuracies(arms, probes=["linear"], augmented=["b"])
-    own = found[found["evaluation"] == AUGMENTED]
-    assert own[["label", "accuracy", "arms"]].values.tolist() == [["pair", 0.7, 1]]
-    both = accuracies(arms, probes=["linear"], augmented=["b", "c"]).query("evaluation == @AUGMENTED")
-    assert both["accuracy"].tolist() == pytest.approx([0.75])
-    assert protocols(arms, probes=["linear"], augmented=["b"])[AUGMENTED] == "anew"
-    assert AUGMENTED not in set(accuracies(arms, probes=["linear"])["evaluation"])
+def test_only_the_arms_that_have_it_are_read(tmp_path) -> None:
+    results = write_study(tmp_path, study_of({"a": "masked", "b": "masked"}))
+    each = {seed: {"labels": {"shape": score(value)}} for seed, value in (("0", 0.7), ("1", 0.8))}
+    sets = {"labels": {"shape": score(0.75)}, "protocol": "anew", "seeds": each}
+    write_json(tmp_path / "results/probe/linear_augmented/b.json", sets)
+    found = accuracies(results, probes=["linear"], augmented=["b"])
+    of_probe = found[found["evaluation"] == AUGMENTED]
+    assert of_probe[["label", "mean", "trainings", "seed_0", "seed_1"]].values.tolist() == [
+        ["b", pytest.approx(0.75), 2, 0.7, 0.8]
+    ]
+    assert protocols(results, probes=["linear"], augmented=["b"])[AUGMENTED] == "anew"
+    assert AUGMENTED not in set(accuracies(results, probes=["linear"])["evaluation"])
     rows = accuracy_rows(found)
     upper = [name for name, _ in rows.columns]
     assert upper == sorted(upper, key=["linear (%)", "linear, augmented (%)", "fine-tuned (%)"].index)

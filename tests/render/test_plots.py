@@ -9,22 +9,24 @@ import yaml
 from dvc.repo import Repo
 
 from stages.render.plots import plot_tables
+from stages.results.study_results import Results
 from stages.study.params import load_params
 from tests.project import run_in
 from tests.render.synthetic import ROOT, make_project
 
 ARMS = {
     "random": {"objective": "random"},
-    "cl": {"objective": "contrastive", "label": "CL"},
-    "cl_again": {"objective": "contrastive", "label": "CL", "seed": 1},
+    "cl": {"objective": "contrastive"},
     "mim": {"objective": "masked"},
 }
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DVC repository with the tables of a study of three arms, one of which was trained twice."""
-    folder = make_project(tmp_path_factory.mktemp("plots"), images=6, blocks=2, arms=ARMS)
+    """A DVC repository with the tables of a study of three arms, each trained twice."""
+    folder = make_project(
+        tmp_path_factory.mktemp("plots"), images=6, blocks=2, arms=ARMS, labels={"cl": "CL"}
+    )
     Repo.init(str(folder), no_scm=True).close()
     return folder
 
@@ -33,8 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tables(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     """The tables, which lie in the project too."""
     monkeypatch.chdir(project)
-    study = load_params()
-    made = plot_tables(study.arms, analyses=study.analyses)
+    made = plot_tables(Results(load_params()))
     Path("reports/plots").mkdir(parents=True, exist_ok=True)
     for name, table in made.items():
         table.to_csv(f"reports/plots/{name}.csv", index=False)
@@ -43,7 +44,7 @@ def tables(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataF
 
 def test_tables_say_what_the_results_say(tables: dict[str, pd.DataFrame]) -> None:
     assert set(tables) == {"losses", "accuracies", "distance", "nmi", "log_amplitude"}
-    twice = [pd.read_csv(f"models/{arm}/history.csv")["loss"] for arm in ("cl", "cl_again")]
+    twice = [pd.read_csv(f"models/cl/{seed}/history.csv")["loss"] for seed in (0, 1)]
     loss = tables["losses"].set_index(["arm", "epoch"])["loss"]
     assert loss["CL"].to_list() == pytest.approx(sum(twice) / 2)
     assert set(tables["losses"]["arm"]) == {"CL", "mim"}  # the other was not trained
@@ -65,8 +66,9 @@ def test_what_a_study_does_not_have_is_left_out(
     tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = load_params()
-    untrained = {"random": study.arms["random"]}
-    found = plot_tables(untrained, analyses={"attention": study.analyses["attention"]})
+    fewer = {"arms": {"random": study.arms["random"]}}
+    fewer |= {"analyses": {"attention": study.analyses["attention"]}}
+    found = plot_tables(Results(study.model_copy(update=fewer)))
     assert set(found) == {"accuracies", "distance", "nmi"}
 
 

@@ -21,85 +21,83 @@ from stages.render.similarity import (
     similarity_curves,
 )
 from stages.render.style import palette
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
-from stages.study.settings import Arm
-from tests.render.synthetic import write_arm
+from tests.render.synthetic import study_of, write_arm, write_study
 
-ARMS = {
-    "random": Arm(objective="random", label="Random init"),
-    "cl_a": Arm(objective="contrastive", label="CL"),
-    "cl_b": Arm(objective="contrastive", label="CL", seed=1),
-}
+ARMS = {"random": "random", "cl": "contrastive"}
+LABELS = {"random": "Random init", "cl": "CL"}
+STUDY = study_of(ARMS, labels=LABELS)
 
 
-@pytest.fixture(autouse=True)
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
     monkeypatch.chdir(tmp_path)
-    for seed, (name, arm) in enumerate(ARMS.items()):
-        write_arm(tmp_path, name, arm.objective, seed=seed)
-    return tmp_path
+    return write_study(tmp_path, STUDY)
 
 
-def stored(*names: str) -> pd.DataFrame:
-    return pd.concat([pd.read_csv(f"results/analysis/similarity/{name}.csv") for name in names])
+def stored(name: str) -> pd.DataFrame:
+    return pd.read_csv(f"results/analysis/similarity/{name}.csv")
 
 
 @pytest.mark.parametrize("variant", ["raw", "centred"])
 @pytest.mark.parametrize("measure", ["heads", "positions"])
-def test_curves_are_means_over_images_and_replicates(measure: str, variant: str) -> None:
-    curves = similarity_curves(ARMS, measure=measure, variant=variant)
-    rows = stored("cl_a", "cl_b").query("measure == @measure and variant == @variant")
+def test_curves_are_means_over_images_and_seeds(results: Results, measure: str, variant: str) -> None:
+    curves = similarity_curves(results, measure=measure, variant=variant)
+    rows = stored("cl").query("measure == @measure and variant == @variant")
     ours = curves[curves["label"] == "CL"]
     np.testing.assert_allclose(ours["mean"], rows.groupby("block")["value"].mean())
     assert ours["block"].tolist() == ([1, 2, 3] if measure == "heads" else [0, 1, 2, 3])
-    assert ours["arms"].eq(2).all() and ours["images"].eq(24).all()
+    assert ours["trainings"].eq(2).all() and ours["images"].eq(24).all()
     assert (ours["low"] < ours["mean"]).all() and (ours["mean"] < ours["high"]).all()
 
 
-def test_curves_of_blocks_are_each_against_the_one_before() -> None:
-    curves = similarity_curves({"random": ARMS["random"]}, measure="blocks", variant="raw")
+def test_curves_of_blocks_are_each_against_the_one_before(results: Results) -> None:
+    curves = similarity_curves(results, measure="blocks", variant="raw").query("label == 'Random init'")
     rows = stored("random").query("measure == 'blocks' and variant == 'raw' and other_block == block - 1")
     np.testing.assert_allclose(curves["mean"], rows.groupby("block")["value"].mean())
     assert curves["block"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("measure", "variant"), [("blocks", "raw"), ("cka", "centred")])
-def test_matrices_hold_every_pair_twice_and_ones(measure: str, variant: str) -> None:
-    matrices = block_matrices(ARMS, measure=measure, variant=variant)
+def test_matrices_hold_every_pair_twice_and_ones(results: Results, measure: str, variant: str) -> None:
+    matrices = block_matrices(results, measure=measure, variant=variant)
     square = matrices["CL"].to_numpy()
     assert square.shape == (4, 4) and (square.diagonal() == 1).all()
     np.testing.assert_array_equal(square, square.T)
-    rows = stored("cl_a", "cl_b").query("measure == @measure and variant == @variant")
+    rows = stored("cl").query("measure == @measure and variant == @variant")
     expected = rows.query("block == 3 and other_block == 1")["value"].mean()
     assert square[3, 1] == pytest.approx(expected)
 
 
-def test_an_encoder_of_one_head_is_left_out_of_the_curves_of_heads(study: Path) -> None:
-    write_arm(study, "single", "masked", seed=3, heads=1)
-    single = {"single": Arm(objective="masked")}
+def test_an_encoder_of_one_head_is_left_out_of_the_curves_of_heads(results: Results) -> None:
+    write_arm(results.root, "single", "masked", number=3, heads=1)
+    single = Results(study_of({"single": "masked"}), results.root)
     assert similarity_curves(single, measure="heads", variant="raw").empty
-    both = similarity_curves(ARMS | single, measure="heads", variant="raw")
+    three = Results(study_of(ARMS | {"single": "masked"}, labels=LABELS), results.root)
+    both = similarity_curves(three, measure="heads", variant="raw")
     assert set(both["label"]) == {"Random init", "CL"}
-    assert "single" in set(similarity_curves(ARMS | single, measure="positions", variant="raw")["label"])
+    assert "single" in set(similarity_curves(three, measure="positions", variant="raw")["label"])
 
 
-def test_the_last_block_stands_in_the_summary() -> None:
-    table = measure_rows(ARMS, analyses=["similarity"])
+def test_the_last_block_stands_in_the_summary(results: Results) -> None:
+    analyses = {"similarity": STUDY.analyses["similarity"]}
+    table = measure_rows(Results(STUDY.model_copy(update={"analyses": analyses})))
     assert list(table.columns) == ["cosine between positions"] and list(table.index) == ["Random init", "CL"]
     expected = stored("random").query("measure == 'positions' and variant == 'raw' and block == 3")["value"]
     assert f"{expected.mean():.3f}"[:4] in table.loc["Random init"].item()
 
 
-def test_captions_and_alternative_texts_say_the_numbers() -> None:
+def test_captions_and_alternative_texts_say_the_numbers(results: Results) -> None:
     curves = {
-        variant.capitalize(): similarity_curves(ARMS, measure="positions", variant=variant)
+        variant.capitalize(): similarity_curves(results, measure="positions", variant=variant)
         for variant in ("raw", "centred")
     }
     last = curves["Raw"].query("label == 'CL'")["mean"].iloc[-1]
     alt = paired_alt(curves, measure="the cosine")
     assert f"Raw, CL: 0.30 at block 0, {last:.2f} at block 3." in alt and "Centred, Random init" in alt
     caption = paired_caption(curves, measure="A cosine.", centring="the mean goes.")
-    assert "24 held-out images" in caption and "CL (2 arms)" in caption
+    assert "mean over 2 trainings" in caption and "24 held-out images" in caption
     assert caption.index("CL 0.9") < caption.index("Random init 0.6")
     matrices = {
         "A": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.25], [0.5, 0.25, 1.0]]),
@@ -114,11 +112,11 @@ def test_captions_and_alternative_texts_say_the_numbers() -> None:
     assert list(paired_rows(curves)["variant"].unique()) == ["raw", "centred"]
 
 
-def test_both_variants_share_a_scale_and_every_line_is_named_in_both() -> None:
+def test_both_variants_share_a_scale_and_every_line_is_named_in_both(results: Results) -> None:
     curves = {
-        name: similarity_curves(ARMS, measure="heads", variant=name.lower()) for name in ("Raw", "Centred")
+        name: similarity_curves(results, measure="heads", variant=name.lower()) for name in ("Raw", "Centred")
     }
-    figure = paired_figure(curves, inks=palette(ARMS), ylabel="cosine")
+    figure = paired_figure(curves, inks=palette(STUDY), ylabel="cosine")
     left, right = figure.axes
     assert left.get_ylim() == right.get_ylim() and left.get_title(loc="left") == "Raw"
     for axis in (left, right):
@@ -126,12 +124,12 @@ def test_both_variants_share_a_scale_and_every_line_is_named_in_both() -> None:
 
 
 @pytest.mark.parametrize(("blocks", "written"), [(3, 4 * 4), (12, 0)])
-def test_cells_have_numbers_where_they_fit(blocks: int, written: int, study: Path) -> None:
-    write_arm(study, "one", "masked", seed=0, blocks=blocks, images=3)
-    arms = {"one": Arm(objective="masked")}
-    figure = matrix_figure(
-        block_matrices(arms, measure="cka", variant="centred"), inks=palette(arms), name="CKA"
+def test_cells_have_numbers_where_they_fit(blocks: int, written: int, tmp_path: Path) -> None:
+    one = study_of({"one": "masked"})
+    matrices = block_matrices(
+        write_study(tmp_path, one, blocks=blocks, images=3), measure="cka", variant="centred"
     )
+    figure = matrix_figure(matrices, inks=palette(one), name="CKA")
     panel, bar = figure.axes
     assert len(panel.texts) == written and bar.get_ylabel() == "CKA"
     assert panel.images[0].get_clim()[1] == 1
@@ -140,15 +138,19 @@ def test_cells_have_numbers_where_they_fit(blocks: int, written: int, study: Pat
         assert lightness["1"] == LIGHT_INK and DARK_INK in lightness.values()
 
 
-def test_errors_name_the_file(study: Path) -> None:
+def test_errors_name_the_file(results: Results) -> None:
     path = Path("results/analysis/similarity/random.csv")
+    lost = Results(study_of({"lost": "masked"}))
     with pytest.raises(
         StudyError, match=r"similarity/lost\.csv: not found; `dvc repro analyze@lost-similarity`"
     ):
-        similarity_curves({"lost": Arm(objective="masked")}, measure="heads", variant="raw")
-    write_arm(study, "cl_b", "contrastive", seed=1, blocks=4)
-    with pytest.raises(StudyError, match="share the label 'CL' but differ"):
-        block_matrices(ARMS, measure="cka", variant="centred")
+        similarity_curves(lost, measure="heads", variant="raw")
+    table = stored("cl")
+    table[(table["seed"] == 0) | (table["block"] < 3)].to_csv(
+        "results/analysis/similarity/cl.csv", index=False
+    )
+    with pytest.raises(StudyError, match=r"cl\.csv: not every image of every seed has every block"):
+        similarity_curves(Results(STUDY), measure="heads", variant="raw")
     stored("random").drop(columns="variant").to_csv(path, index=False)
     with pytest.raises(StudyError, match=r"random\.csv: no column variant"):
-        similarity_curves(ARMS, measure="heads", variant="raw")
+        similarity_curves(Results(STUDY), measure="heads", variant="raw")

@@ -29,55 +29,53 @@ from stages.render.singular_values import (
     unison_curves,
 )
 from stages.render.style import palette
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
-from stages.study.settings import Arm
-from tests.render.synthetic import write_arm
+from tests.render.synthetic import study_of, write_study
 
-ARMS = {
-    "random": Arm(objective="random", label="Random init"),
-    "cl_a": Arm(objective="contrastive", label="CL"),
-    "cl_b": Arm(objective="contrastive", label="CL", seed=1),
-    "mim": Arm(objective="masked", label="MIM"),
-}
+STUDY = study_of(
+    {"random": "random", "cl": "contrastive", "mim": {"objective": "masked", "seeds": [0]}},
+    labels={"random": "Random init", "cl": "CL", "mim": "MIM"},
+)
 TABLE = Path("results/analysis/singular_values")
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("singular")
-    for seed, (name, arm) in enumerate(ARMS.items()):
-        write_arm(folder, name, arm.objective, seed=seed)
+    write_study(folder, STUDY)
     return folder
 
 
-@pytest.fixture(autouse=True)
-def inside(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def results(study: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
     monkeypatch.chdir(study)
+    return Results(STUDY)
 
 
 def table(name: str) -> pd.DataFrame:
     return pd.read_csv(TABLE / f"{name}.csv")
 
 
-def test_unison_is_the_mean_over_images_and_replicates() -> None:
-    curves = unison_curves(ARMS)
-    pooled = pd.concat([table("cl_a"), table("cl_b")])
+def test_unison_is_the_mean_over_images_and_seeds(results: Results) -> None:
+    curves = unison_curves(results)
+    pooled = table("cl")
     expected = pooled[pooled["measure"] == "unison"].groupby("block")["value"].mean()
     ours = curves[curves["label"] == "CL"]
     np.testing.assert_allclose(ours["mean"], expected)
     assert (ours["low"] < ours["mean"]).all() and (ours["mean"] < ours["high"]).all()
     caption = unison_caption(curves, patches=[9])
-    assert "1/9 = 0.11" in caption and "24 held-out images, and over the replicates of CL" in caption
+    assert "1/9 = 0.11" in caption and "MIM: one training" in caption.replace("\u00a0", " ")
     assert caption.index("CL 0.9") < caption.index("MIM 0.")
 
 
-def test_ranks_are_those_after_the_self_attention() -> None:
-    token = rank_curves(ARMS, measure="alpha", level="token")
+def test_ranks_are_those_after_the_self_attention(results: Results) -> None:
+    token = rank_curves(results, measure="alpha", level="token")
     rows = table("mim").query("measure == 'alpha' and level == 'token' and place == 'after'")
     expected = rows.groupby("block")["value"].mean()
     np.testing.assert_allclose(token[token["label"] == "MIM"]["mean"], expected)
     assert set(token["images"]) == {12}
-    image = rank_curves(ARMS, measure="alpha", level="image")
+    image = rank_curves(results, measure="alpha", level="image")
     rows = table("mim").query("measure == 'alpha' and level == 'image' and place == 'after'")
     ours = image[image["label"] == "MIM"]
     np.testing.assert_allclose(ours["mean"], rows["value"])
@@ -85,20 +83,17 @@ def test_ranks_are_those_after_the_self_attention() -> None:
     assert set(image["images"]) == {24} and ours["depth"].tolist() == pytest.approx([1 / 3, 2 / 3, 1])
 
 
-def test_replicates_widen_the_interval_by_their_difference() -> None:
-    image = rank_curves(ARMS, measure="rankme", level="image")
-    values = [
-        table(name).query("measure == 'rankme' and level == 'image' and place == 'after'")["value"].to_numpy()
-        for name in ("cl_a", "cl_b")
-    ]
+def test_seeds_give_the_interval_where_there_are_several(results: Results) -> None:
+    image = rank_curves(results, measure="rankme", level="image")
+    rows = table("cl").query("measure == 'rankme' and level == 'image' and place == 'after'")
+    first, second = (rows[rows["seed"] == seed]["value"].to_numpy() for seed in (0, 1))
     ours = image[image["label"] == "CL"]
-    np.testing.assert_allclose(ours["mean"], np.mean(values, axis=0))
-    half = ERRORS["image"] * np.sqrt(0.1**2 + (values[0] - values[1]) ** 2 / 4)
-    np.testing.assert_allclose(ours["high"] - ours["mean"], half)
+    np.testing.assert_allclose(ours["mean"], (first + second) / 2)
+    np.testing.assert_allclose(ours["high"] - ours["mean"], 12.7062 * abs(first - second) / 2, rtol=1e-4)
 
 
-def test_spectra_are_of_the_last_self_attention() -> None:
-    found = spectra(ARMS)
+def test_spectra_are_of_the_last_self_attention(results: Results) -> None:
+    found = spectra(results)
     assert len(found) == 3 * 2 * 2 * 6 and set(found["level"]) == set(LEVELS)
     line = found[(found["label"] == "MIM") & (found["level"] == "token") & (found["place"] == "before")]
     np.testing.assert_allclose(line["mean"], -0.8 * np.arange(6))
@@ -107,12 +102,12 @@ def test_spectra_are_of_the_last_self_attention() -> None:
     assert "MIM: −1.60 at rank 3 and −4.00 at rank 6." in spectrum_alt(found)
 
 
-def test_movements_hold_where_each_token_starts_and_ends() -> None:
-    found = movements(ARMS)
+def test_movements_hold_where_each_token_starts_and_ends(results: Results) -> None:
+    found = movements(results)
     assert list(found) == [0, 12] and patch_counts(found) == [9]
     rows = found[12]
     assert len(rows) == 3 * 3 * 9 and list(dict.fromkeys(rows["label"])) == ["Random init", "CL", "MIM"]
-    raw = table("cl_a").query("image == 12 and block == 2")  # of replicates the first is drawn
+    raw = table("cl").query("seed == 0 and image == 12 and block == 2")  # the first training is drawn
     raw = raw.set_index(["measure", "place", "index"])["value"]
     token = rows.query("label == 'CL' and block == 2 and index == 5").iloc[0]
     assert token["x"] == raw["coordinate_1", "before", 5]
@@ -125,9 +120,9 @@ def test_movements_hold_where_each_token_starts_and_ends() -> None:
     assert "image 12" in movement_caption(rows, image=12)
 
 
-def test_every_arrow_goes_from_before_to_after() -> None:
-    rows = movements(ARMS)[0]
-    figure = movement_figure(rows, inks=palette(ARMS))
+def test_every_arrow_goes_from_before_to_after(results: Results) -> None:
+    rows = movements(results)[0]
+    figure = movement_figure(rows, inks=palette(STUDY))
     assert len(figure.axes) == 9
     tokens = rows[(rows["label"] == "CL") & (rows["block"] == 3)]
     arrows = figure.axes[5].collections[0]
@@ -141,9 +136,9 @@ def test_every_arrow_goes_from_before_to_after() -> None:
         assert low <= part[["y", "y_after"]].min(axis=None) and part[["y", "y_after"]].max(axis=None) <= high
 
 
-def test_one_arm_can_be_drawn_and_the_bytes_are_stable() -> None:
-    one = {"mim": ARMS["mim"]}
-    inks = palette(one)
+def test_one_arm_can_be_drawn_and_the_bytes_are_stable(results: Results) -> None:
+    study = study_of({"mim": "masked"}, seeds=[0], labels={"mim": "MIM"})
+    one, inks = Results(study), palette(study)
     curves = {(m, v): rank_curves(one, measure=m, level=v) for m in SCALARS for v in LEVELS}
     moves = movements(one)[0]
     first, again = (image_bytes(movement_figure(moves, inks=inks), form="svg") for _ in range(2))
@@ -156,17 +151,17 @@ def test_one_arm_can_be_drawn_and_the_bytes_are_stable() -> None:
 
 
 def test_tables_that_do_not_fit_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = table("mim")
     monkeypatch.chdir(tmp_path)
-    write_arm(tmp_path, "a", "masked", seed=0)
-    write_arm(tmp_path, "b", "masked", seed=0, blocks=2)
-    pair = {name: Arm(objective="masked", label="MIM") for name in "ab"}
-    with pytest.raises(StudyError, match="arms a, b share the label 'MIM'"):
-        rank_curves(pair, measure="rankme", level="image")
-    one = {"a": Arm(objective="masked")}
-    whole.drop(columns="place").to_csv(TABLE / "a.csv", index=False)
-    with pytest.raises(StudyError, match=r"a\.csv: no column place"):
-        spectra(one)
-    whole[whole["level"] != "image"].to_csv(TABLE / "a.csv", index=False)
-    with pytest.raises(StudyError, match=r"a\.csv: no log_sigma of image level before"):
-        spectra(one)
+    study = study_of({"a": "masked"})
+    write_study(tmp_path, study)
+    whole = table("a")
+    fewer = whole[(whole["seed"] == 0) | (whole["block"] < 3)]
+    for frame, told in (
+        (fewer, "seeds differ in blocks or width"),
+        (whole.drop(columns="place"), "no column place"),
+        (whole[whole["level"] != "image"], "no log_sigma of image level before"),
+    ):
+        frame.to_csv(TABLE / "a.csv", index=False)
+        with pytest.raises(StudyError, match=rf"a\.csv: {told}"):
+            spectra(Results(study))
+            rank_curves(Results(study), measure="rankme", level="image")

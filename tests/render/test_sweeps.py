@@ -18,31 +18,32 @@ from stages.render.gradients import (
     late_rows,
 )
 from stages.render.paper import size_sweep
-from stages.render.results import accuracies
 from stages.render.style import palette
 from stages.render.sweeps import along_size, along_weight, parameters, sweeps
+from stages.results.accuracies import accuracies
+from stages.results.study_results import Results
 from stages.study.errors import StudyError
-from stages.study.params import load_params
-from stages.study.settings import Arm
+from stages.study.params import load_params, validate
 from stages.study.study import Study
 from stages.tools.preset import merge
-from tests.render.synthetic import ROOT, make_project, write_csv
+from tests.render.synthetic import ROOT, make_project, study_of, write_csv
 
 
 def study(preset: str, **more: dict[str, object]) -> Study:
-    """params.yaml under a preset of arms, with more arms."""
+    """params.yaml under a preset of arms, with more arms, of one seed."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     merge(values, yaml.safe_load((ROOT / f"stages/presets/{preset}.yaml").read_text()) if preset else {})
-    return Study.model_validate(values | {"arms": values["arms"] | more})
+    return validate(values | {"arms": values["arms"] | more, "seeds": [0]})
 
 
-def made(preset: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Study, pd.DataFrame]:
-    """The study of a preset with made-up tables, and its accuracies."""
+def made(preset: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Results, pd.DataFrame]:
+    """The results of a preset with made-up tables, and its accuracies."""
     params = study(preset)
     arms = {name: arm.model_dump(exclude_none=True) for name, arm in params.arms.items()}
-    make_project(folder, images=6, arms=arms)
+    make_project(folder, images=6, arms=arms, labels=params.labels, seeds=[0])
     monkeypatch.chdir(folder)
-    return load_params(stage="summary"), accuracies(params.arms, probes=["knn", "linear"])
+    results = Results(load_params(stage="summary"))
+    return results, accuracies(results, probes=["knn", "linear"])
 
 
 @pytest.mark.parametrize("position", ["sincos", "learned", "none"])
@@ -66,24 +67,24 @@ def test_the_sizes_of_the_paper_count_to_its_millions() -> None:
 
 
 def test_the_weights_of_one_recipe_are_a_sweep() -> None:
-    assert along_weight(study("").arms) == {} and along_weight(study("sizes").arms) == {}
-    other = {"objective": "hybrid", "cl_weight": 0.5, "width": 32, "label": "small"}
-    again = {"objective": "hybrid", "cl_weight": 0.4, "seed": 3, "label": "Hybrid, λ = 0.4"}
-    places = along_weight(study("lambda", other=other, again=again).arms)
+    assert along_weight(study("")) == {} and along_weight(study("sizes")) == {}
+    small = {"objective": "hybrid", "cl_weight": 0.5, "width": 32}
+    again = {"objective": "hybrid", "cl_weight": 0.9, "seeds": [3]}
+    places = along_weight(study("lambda", small=small, again=again))
     line = {label: x for label, (name, _, x) in places.items() if name == "hybrid"}
-    assert sorted(line.values()) == [0, 0.2, 0.4, 0.6, 0.8, 1] and line["CL (MoCo v3)"] == 1
+    assert sorted(line.values()) == [0, 0.2, 0.4, 0.6, 0.8, 0.9, 1] and line["CL (MoCo v3)"] == 1
     assert places["Layered, λ = 0.2"] == ("Layered, λ = 0.2", "Layered, λ = 0.2", 0.2)
     assert math.isnan(places["Random init"][2]) and "small" not in places
 
 
 def test_a_checkpoint_listed_first_is_no_beginning_of_a_sweep() -> None:
     for preset, objective, along in (
-        ("lambda", "hybrid", lambda found: along_weight(found.arms)),
+        ("lambda", "hybrid", along_weight),
         ("sizes", "contrastive", along_size),
     ):
         whole = study(preset)
         first = next(arm for arm in whole.arms.values() if arm.objective == objective)
-        early = first.model_copy(update={"label": "early", "stop_epoch": 3})
+        early = first.model_copy(update={"stop_epoch": 3})
         more = whole.model_copy(update={"arms": {"early": early, **whole.arms}})
         assert along(more) == along(whole) and along(whole)
 
@@ -105,8 +106,8 @@ def test_a_sweep_of_the_weight_is_drawn_and_told(
 ) -> None:
     params, found = made("lambda", tmp_path, monkeypatch)
     top = (found["label"] == "Hybrid, λ = 0.6") & (found["evaluation"] == "linear")
-    found.loc[top, ["accuracy", "low", "high"]] = (0.9, 0.89, 0.91)
-    drawings = sweeps(params, found, inks=palette(params.arms))
+    found.loc[top, ["mean", "low", "high"]] = (0.9, 0.89, 0.91)
+    drawings = sweeps(params, found, inks=palette(params.study))
     assert [drawing["name"] for drawing in drawings] == ["accuracy-by-weight", "measures-by-weight"]
     accuracy, measures = drawings
     assert "linear probe, shape: λ = 0.6 (90.0 %)" in accuracy["caption"]
@@ -117,7 +118,7 @@ def test_a_sweep_of_the_weight_is_drawn_and_told(
     assert "Relative log amplitude: −3." in measures["caption"]
     assert len(accuracy["fig"].axes) == 6 and len(measures["fig"].axes) == 2
     first = image_bytes(accuracy["fig"], form="svg")
-    assert first == image_bytes(sweeps(params, found, inks=palette(params.arms))[0]["fig"], form="svg")
+    assert first == image_bytes(sweeps(params, found, inks=palette(params.study))[0]["fig"], form="svg")
     show(**measures, folder=tmp_path / "shown")
     assert (tmp_path / "shown/measures-by-weight.png").exists()
     capsys.readouterr()
@@ -127,10 +128,10 @@ def test_a_sweep_of_the_size_is_drawn_and_told(tmp_path: Path, monkeypatch: pyte
     params, found = made("sizes", tmp_path, monkeypatch)
     chosen = (found["evaluation"] == "fine-tuned") & (found["labels"] == "shape")
     for label, value in (("CL, width 32", 0.7), ("CL, width 64", 0.8), ("CL, width 128", 0.85)):
-        found.loc[chosen & (found["label"] == label), "accuracy"] = value
+        found.loc[chosen & (found["label"] == label), "mean"] = value
     for label, value in (("MIM, width 32", 0.6), ("MIM, width 64", 0.79), ("MIM, width 128", 0.9)):
-        found.loc[chosen & (found["label"] == label), "accuracy"] = value
-    (drawing,) = sweeps(params, found, inks=palette(params.arms))
+        found.loc[chosen & (found["label"] == label), "mean"] = value
+    (drawing,) = sweeps(params, found, inks=palette(params.study))
     assert drawing["name"] == "accuracy-by-size"
     assert "fine-tuned, shape: 10.0, 1.0 and −5.0 points" in drawing["caption"]
     assert len(drawing["fig"].axes) == 5  # the paper has no linear probe of them
@@ -138,46 +139,48 @@ def test_a_sweep_of_the_size_is_drawn_and_told(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params, found = made("replicates", tmp_path, monkeypatch)
-    assert sweeps(params, found, inks=palette(params.arms)) == []
+    params, found = made("", tmp_path, monkeypatch)
+    assert sweeps(params, found, inks=palette(params.study)) == []
 
 
-def write_gradients(arm: str, cosines: list[list[float]]) -> None:
+def write_gradients(arm: str, seed: int, cosines: list[list[float]]) -> None:
     rows = [
-        {"epoch": epoch, "block": block, "cosine": cosine, "norm_cl": 2.0, "norm_mim": 1.0}
+        {"seed": seed, "epoch": epoch, "block": block, "cosine": cosine, "norm_cl": 2.0, "norm_mim": 1.0}
         for epoch, blocks in enumerate(cosines, start=1)
         for block, cosine in enumerate(blocks, start=1)
     ]
-    write_csv(Path(f"models/{arm}/gradients.csv"), pd.DataFrame(rows))
+    write_csv(Path(f"models/{arm}/{seed}/gradients.csv"), pd.DataFrame(rows))
 
 
-def test_gradients_are_averaged_over_replicates_and_late_epochs(
+def test_gradients_are_averaged_over_seeds_and_late_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    pair = {name: Arm(objective="hybrid", cl_weight=0.2, label="Both") for name in "ab"}
-    arms = pair | {
-        "cl": Arm(objective="contrastive"),
-        "k": Arm(objective="layered", cl_weight=0.2, mim_block=1),
+    arms = {
+        "both": {"objective": "hybrid", "cl_weight": 0.2},
+        "cl": "contrastive",
+        "k": {"objective": "layered", "cl_weight": 0.2, "mim_block": 1, "seeds": [5]},
     }
-    assert gradient_rows(arms).empty
-    write_gradients("a", [[1, 1], [0.2, -0.5], [0.4, -0.1], [0.6, -0.3]])
-    write_gradients("b", [[1, 1], [0.2, -0.5], [0.2, -0.3], [0.8, -0.1]])
-    write_gradients("k", [[0.1, math.nan]] * 4)
-    rows = gradient_rows(arms)
-    assert len(rows) == 12
+    params = study_of(arms, labels={"both": "Both"})
+    assert gradient_rows(Results(params)).empty
+    write_gradients("both", 0, [[1, 1], [0.2, -0.5], [0.4, -0.1], [0.6, -0.3]])
+    write_gradients("both", 1, [[1, 1], [0.2, -0.5], [0.2, -0.3], [0.8, -0.1]])
+    write_gradients("k", 5, [[0.1, math.nan]] * 4)
+    rows = gradient_rows(Results(params))
+    assert len(rows) == 20
     late = late_rows(rows)
     assert late["label"].tolist() == ["Both", "Both", "k"]
     assert late["mean"].tolist() == pytest.approx([0.5, -0.2, 0.1])
-    assert late["low"].tolist() == pytest.approx([0.3, -0.2, 0.1])
-    assert late["high"].tolist() == pytest.approx([0.7, -0.2, 0.1])
+    assert late["seed_0"].tolist()[:2] == pytest.approx([0.5, -0.2])
+    assert late["high"].tolist() == pytest.approx([0.5, -0.2, 0.1])  # both trainings have the same mean
     caption = gradient_caption(rows)
     assert "Both: 0.50 in block 1, −0.20 in block 2; the MIM gradient is 0.50 times" in caption
     assert "k: 0.10 in block 1; the" in caption and "Both, blocks 1 to 2: 0.50, −0.20." in gradient_alt(rows)
-    inks = palette(arms)
+    inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
     assert len(images) == 1
 
-    write_csv(Path("models/a/gradients.csv"), pd.DataFrame({"epoch": [1], "block": [1], "cosine": [0.5]}))
-    with pytest.raises(StudyError, match=r"models/a/gradients\.csv: no column norm_cl, norm_mim"):
-        gradient_rows(arms)
+    short = pd.DataFrame({"seed": [0], "epoch": [1], "block": [1], "cosine": [0.5]})
+    write_csv(Path("models/both/0/gradients.csv"), short)
+    with pytest.raises(StudyError, match=r"models/both/0/gradients\.csv: no column norm_cl, norm_mim"):
+        gradient_rows(Results(params))

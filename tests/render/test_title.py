@@ -38,21 +38,24 @@ def test_the_largest_published_encoder_has_its_published_operations(study: Study
 
 
 def test_arms_have_the_marks_of_the_figures_and_say_how_often_they_were_trained(study: Study) -> None:
-    arms = {f"a{n}": Arm(objective="masked") for n in range(7)} | {"r": Arm(objective="random")}
-    arms |= {f"s{n}": Arm(objective="hybrid", label="Both <1>", cl_weight=0.2, seed=n) for n in range(3)}
-    html = title_block(study.model_copy(update={"arms": arms}), manifest(), inks=palette(arms))
+    arms = {f"a{n}": Arm(objective="masked", seeds=[0]) for n in range(7)} | {"r": Arm(objective="random")}
+    arms |= {"s": Arm(objective="hybrid", cl_weight=0.2, seeds=[0, 1, 2])}
+    study = study.model_copy(update={"arms": arms, "labels": {"s": "Both <1>"}})
+    html = title_block(study, manifest(), inks=palette(study))
     assert html.count('<svg class="swatch"') == 9
     assert len(set(re.findall(r'stroke="(#\w+)"', html))) == 7  # six colours and the grey of the control
-    assert "Both &lt;1&gt; (hybrid, λ =\u00a00.2, 3 seeds)" in html
+    assert "Both &lt;1&gt; (hybrid, λ =\u00a00.2, 3 seeds)" in html and "a0 (masked, one training)" in html
 
 
 def test_computing_is_told_for_what_was_trained_alone(study: Study) -> None:
     def told(**arms: Arm) -> str:
-        return title_block(study.model_copy(update={"arms": arms}), manifest(), inks=palette(arms))
+        one = study.model_copy(update={"arms": arms, "seeds": [0]})
+        return title_block(one, manifest(), inks=palette(one))
 
     masked, random = Arm(objective="masked"), Arm(objective="random")
     assert "each of 1 encoders pre-trained on 48,000 images" in told(a=masked, r=random)
     assert "on 8,000 and 48,000 images" in told(a=masked, b=Arm(objective="masked", epochs=1))
+    assert "each of 3 encoders" in told(a=Arm(objective="masked", seeds=[3, 4, 5]))
     assert "pre-trained" not in told(r=random) and "million parameters" in told(r=random)
     foreign = Arm(objective="imported", weights="x.pth", format="mae")
     assert "parameters" not in told(a=foreign).partition("Compute")[2]

@@ -18,55 +18,53 @@ from stages.render.token_embedding import (
     silhouettes_caption,
     silhouettes_figure,
 )
-from stages.study.settings import Arm
-from tests.render.synthetic import write_arm
+from stages.results.study_results import Results
+from tests.render.synthetic import study_of, write_study
 
-ARMS = {
-    "random": Arm(objective="random", label="Random init"),
-    "cl_a": Arm(objective="contrastive", label="CL"),
-    "cl_b": Arm(objective="contrastive", label="CL", seed=1),
-}
+STUDY = study_of({"random": "random", "cl": "contrastive"}, labels={"random": "Random init", "cl": "CL"})
 TABLE = Path("results/analysis/token_embedding")
 
 
-@pytest.fixture(autouse=True)
-def inside(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("tokens")
-    for seed, (name, arm) in enumerate(ARMS.items()):
-        write_arm(folder, name, arm.objective, seed=seed)
-    monkeypatch.chdir(folder)
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path, STUDY)
 
 
-def test_silhouettes_are_means_over_images_and_replicates() -> None:
-    found = silhouettes(ARMS)
-    pooled = pd.concat([pd.read_csv(TABLE / f"{name}.csv") for name in ("cl_a", "cl_b")])
+def test_silhouettes_are_means_over_images_and_seeds(results: Results) -> None:
+    found = silhouettes(results)
+    pooled = pd.read_csv(TABLE / "cl.csv")
     for group, table in found.items():
         expected = pooled[pooled["measure"] == f"silhouette_{group}"]["value"].mean()
         assert table.set_index("label").loc["CL", "mean"] == pytest.approx(expected)
     caption = silhouettes_caption(found)
-    assert caption.index("CL 0") < caption.index("Random init 0") and "Bars: 95 %" in caption
+    assert caption.index("CL 0") < caption.index("Random init 0") and "bars: 95 %" in caption
     assert silhouettes_alt(found).count("CL 0.") == 2
 
 
-def test_without_classes_to_tell_apart_one_silhouette_is_left() -> None:
-    for name in ARMS:
+def test_without_classes_to_tell_apart_one_silhouette_is_left(results: Results) -> None:
+    for name in STUDY.arms:
         table = pd.read_csv(TABLE / f"{name}.csv")
         table[~table["measure"].str.endswith("_class")].to_csv(TABLE / f"{name}.csv", index=False)
-    assert list(silhouettes(ARMS)) == ["image"]
-    assert "not defined by class" in planes_alt(planes(ARMS))
-    assert len(silhouettes_figure(silhouettes(ARMS), inks=palette(ARMS)).axes) == 1
+    assert list(silhouettes(results)) == ["image"]
+    assert "not defined by class" in planes_alt(planes(results))
+    assert len(silhouettes_figure(silhouettes(results), inks=palette(STUDY)).axes) == 1
 
 
-def test_planes_hold_every_token_at_its_place() -> None:
-    found = planes(ARMS)
+def test_planes_hold_every_token_at_its_place(results: Results) -> None:
+    found = planes(results)
     assert list(found) == ["Random init", "CL"] and len(found["CL"]) == 54
-    raw = pd.read_csv(TABLE / "cl_a.csv").query("image == 4 and index == 7").set_index("measure")["value"]
+    raw = (
+        pd.read_csv(TABLE / "cl.csv")
+        .query("seed == 0 and image == 4 and index == 7")
+        .set_index("measure")["value"]
+    )
     token = found["CL"].query("image == 4 and index == 7").iloc[0]
     assert (token["x"], token["y"]) == (raw["x"], raw["y"]) and token["class"] == 1
-    figure = planes_figure(found, inks=palette(ARMS))
+    figure = planes_figure(found, inks=palette(STUDY))
     assert len(figure.axes) == 4
     drawn = np.concatenate([line.get_xydata() for line in figure.axes[1].lines])
     assert len(drawn) == 54 and sorted(drawn[:, 0]) == pytest.approx(sorted(found["CL"]["x"]))
-    first, again = (image_bytes(planes_figure(found, inks=palette(ARMS)), form="svg") for _ in range(2))
+    first, again = (image_bytes(planes_figure(found, inks=palette(STUDY)), form="svg") for _ in range(2))
     assert first == again
     assert "6 held-out images of 3 classes" in planes_caption(found)

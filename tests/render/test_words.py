@@ -21,6 +21,7 @@ from stages.render.facts import (
     runs,
     steadiness,
     tally,
+    trainings_of,
 )
 from stages.render.page import joined_page, page, policy
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
@@ -30,7 +31,7 @@ from stages.render.table import table
 from stages.study.params import load_params
 from stages.study.settings import Arm
 from tests.render.pages import assert_good_page
-from tests.render.synthetic import ROOT, claims
+from tests.render.synthetic import ROOT, claims, study_of
 
 ORIGIN = Provenance(
     params_digest="abc", params="seed: 0\n", inputs=(("a.csv", "123"),), versions=(("python", "3"),)
@@ -105,13 +106,14 @@ def test_captions_follow_the_numbers() -> None:
             "mean": [1, 2, 5, 4.0],
             "low": [0.9, 1.9, 4.9, 3.9],
             "high": [1.1, 2.1, 5.1, 4.1],
-            "arms": [1, 1, 3, 3],
+            "trainings": [1, 1, 3, 3],
             "images": 500,
         }
     )
     caption = depth_caption(curves, measure="M.", unit="px", paper="theirs.")
     assert caption.index("B 4.0 [3.9, 4.1] px") < caption.index("A 2.0 [1.9, 2.1] px")
-    assert "500 held-out images, and over the replicates of B (3 arms)." in caption
+    assert "mean over 3 trainings (thin lines: each) and 500 held-out images" in caption
+    assert "A: one training, interval over images." in caption
     swapped = curves.assign(mean=[1, 6, 5, 4.0])
     assert in_order(swapped[swapped["block"] == 2].set_index("label")).startswith("A 6")
     alt = depth_alt(curves, measure="m", unit="px")
@@ -122,7 +124,9 @@ def test_captions_follow_the_numbers() -> None:
     assert said.endswith(
         "A: 1.00 at block 1, lowest 0.500 at block 3, highest 2.00 at block 2, 1.50 at block 4."
     )
-    assert bands(curves[curves["label"] == "A"]).endswith("500 held-out images.")
+    alone = bands(curves[curves["label"] == "A"])
+    assert alone.startswith("One training an arm") and alone.endswith("500 held-out images.")
+    assert bands(curves[curves["label"] == "B"], dots=True).endswith("bars: 95 % t-intervals over trainings.")
 
 
 def test_claims_keep_their_verdicts() -> None:
@@ -135,7 +139,7 @@ def test_claims_keep_their_verdicts() -> None:
     assert frame["difference"].iloc[3] == "–" and "no arm has the objective hybrid</span>" in frame.index[3]
     assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
     assert frame["against untrained"].tolist() == ["contrastive not told apart, masked below", "–", "–", "–"]
-    assert frame["means"].iloc[0].startswith("cl and cl_again\u00a016.2, mim\u00a011.9")
+    assert frame["means"].iloc[0].startswith("cl\u00a016.2, mim\u00a011.9")
     assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
     linked = claim_rows(entries, curves={"claim_0": "fig-one"})["robust"]
     assert linked.iloc[0] == '<a href="#fig-one">3 of 4 choices agree; 1 undecided</a>'
@@ -159,10 +163,13 @@ def test_claims_keep_their_verdicts() -> None:
 
 
 def test_how_often_encoders_were_trained() -> None:
-    pair = {name: Arm(objective="masked", label="MIM") for name in "ab"}
-    assert runs(pair) == ""
-    assert runs(pair | {"c": Arm(objective="random")}).startswith("Trained more than once: MIM (2)")
-    assert runs({"c": Arm(objective="random")}).startswith("Every encoder was trained once.")
+    some = study_of({"a": "masked", "b": {"objective": "random", "seeds": [0]}}, labels={"b": "B"})
+    assert runs(study_of({"a": "masked"})) == ""
+    assert runs(some).startswith("B: trained once.")
+    assert runs(study_of({"a": "random"}, seeds=[5])).startswith("Every encoder was trained once.")
+    assert trainings_of(study_of({"a": "masked"})) == "mean over 2 trainings with 95 % t-intervals over seeds"
+    assert trainings_of(some).endswith("; B: one training, interval over images")
+    assert trainings_of(study_of({"a": "masked"}, seeds=[5])).startswith("one training an arm")
 
 
 def test_paths_of_this_machine_are_cut() -> None:
@@ -263,5 +270,6 @@ def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
 
 def test_an_arm_tells_what_it_sets_even_if_that_is_nothing() -> None:
     arms = {"cl": Arm(objective="contrastive", epochs=300, clip_grad=None), "mim": Arm(objective="masked")}
-    told = arm_rows(arms)["its own settings"]
+    study = load_params(ROOT / "params.yaml").model_copy(update={"arms": arms, "labels": {}})
+    told = arm_rows(study)["own settings"]
     assert told["cl"] == "epochs 300, clip_grad none" and told["mim"] == "–"

@@ -3,8 +3,7 @@
 import pytest
 import yaml
 
-from stages.render.tables import arms_by_label
-from stages.study.params import validate
+from stages.study.params import label_of, seeds_of, validate
 from stages.study.recipe import recipe_of
 from stages.study.study import Study
 from stages.tools.preset import merge
@@ -12,9 +11,10 @@ from tests.project import ROOT
 
 
 def study(preset: str) -> Study:
-    """params.yaml under a preset."""
+    """params.yaml under a preset, or as it is."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    merge(values, yaml.safe_load((ROOT / f"stages/presets/{preset}.yaml").read_text()))
+    if preset:
+        merge(values, yaml.safe_load((ROOT / f"stages/presets/{preset}.yaml").read_text()))
     return validate(values)
 
 
@@ -31,7 +31,6 @@ def test_lambda_has_the_weights_of_the_paper_and_its_parents() -> None:
     }
     # The first hybrid stands for the paper's claims: it is the paper's best.
     assert next(arm.cl_weight for arm in arms.values() if arm.objective == "hybrid") == 0.2
-    assert len(arms_by_label(arms)) == len(arms)
 
 
 def test_sizes_has_the_same_widths_of_every_method_with_heads_of_one_width() -> None:
@@ -40,20 +39,14 @@ def test_sizes_has_the_same_widths_of_every_method_with_heads_of_one_width() -> 
     for name, arm in params.arms.items():
         vit = recipe_of(params, name)[0]
         widths.setdefault(arm.objective, set()).add(vit.width)
-        assert vit.width // vit.heads == 16 and f"width {vit.width}" in str(arm.label)
+        assert vit.width // vit.heads == 16 and f"width {vit.width}" in label_of(params, name)
     assert widths == {name: {32, 64, 128} for name in ("random", "contrastive", "masked")}
 
 
-def test_replicates_are_three_seeds_of_one_recipe_under_each_label() -> None:
+def test_replicates_are_eight_seeds_of_every_arm() -> None:
     params = study("replicates")
-    groups = arms_by_label(params.arms)
-    assert len(groups) == 4
-    for names in groups.values():
-        recipes = [recipe_of(params, name) for name in names]
-        assert len({seed for *_, seed in recipes}) == 3
-        assert all(recipe[:2] == recipes[0][:2] for recipe in recipes)
-        objectives = {(params.arms[name].objective, params.arms[name].cl_weight) for name in names}
-        assert len(objectives) == 1
+    assert set(params.arms) == set(study("").arms)
+    assert all(seeds_of(params, name) == list(range(8)) for name in params.arms)
 
 
 @pytest.mark.parametrize("preset", ["lambda", "sizes", "replicates"])

@@ -1,0 +1,125 @@
+"""Read one file of results; one that is missing or damaged is an error of one line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.results.schemas import Schema
+from stages.study.errors import StudyError
+from stages.study.paths import read_json
+
+MISSING_NUMBERS = ["", "nan", "NaN"]
+
+
+class MissingResult(StudyError):
+    """The study has no such result: the file, the column or the rows are not there."""
+
+
+def read_table(path: Path, schema: Schema, *, stage: str, root: Path = Path()) -> pd.DataFrame:
+    """Read a CSV file and check it against its schema.
+
+    Args:
+        path: relative to `root`.
+        schema: the columns that must be there; others are kept as pandas reads them.
+        stage: address in dvc.yaml of the stage that writes the file.
+
+    Returns: the table in file order, text as it is written; it may have no rows.
+    Raises: MissingResult if there is no file or no such column; StudyError if the file is no table, or a
+        column holds something else than its schema says.
+    """
+    text = [name for name, kind in schema.items() if kind == "text"]
+    try:
+        header = pd.read_csv(root / path, nrows=0)
+        frame = pd.read_csv(
+            root / path,
+            dtype=dict.fromkeys(text, str),  # an arm may be called `null`, a label set `1`
+            keep_default_na=False,
+            na_values={name: MISSING_NUMBERS for name in header if name not in text},
+        )
+    except FileNotFoundError:
+        raise MissingResult(f"{path}: not found; `dvc repro {stage}` writes it") from None
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
+        raise StudyError(f"{path}: not a table: {_line(error)}; `dvc repro {stage}` writes it anew") from None
+    require(frame, list(schema), path=path, stage=stage)
+    for name, kind in schema.items():
+        if kind == "flag" and len(frame) and frame[name].dtype != bool:
+            raise _wrong(frame[~frame[name].isin([True, False])], frame, name, "true or false", path, stage)
+        if kind in ("whole", "number", "optional"):
+            frame[name] = _numbers(frame, name, path=path, stage=stage, optional=kind == "optional")
+        if kind == "whole":
+            rounded = frame[name].round().astype("int64")
+            if not rounded.eq(frame[name]).all():
+                raise _wrong(frame[rounded != frame[name]], frame, name, "whole numbers", path, stage)
+            frame[name] = rounded
+    return frame
+
+
+def read_header(path: Path, *, root: Path = Path()) -> list[str]:
+    """Return the names of the columns of a CSV file; none if it is no table."""
+    try:
+        return [str(name) for name in pd.read_csv(root / path, nrows=0)]
+    except (OSError, ValueError):
+        return []
+
+
+def require(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, stage: str) -> None:
+    """Check that a table has some columns.
+
+    Raises: MissingResult naming those that it lacks.
+    """
+    lacking = [column for column in columns if column not in frame]
+    if lacking:
+        there = ", ".join(map(str, frame))
+        raise MissingResult(
+            f"{path}: no column {', '.join(lacking)}; there are: {there}; `dvc repro {stage}` writes it anew"
+        )
+
+
+def require_numbers(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, stage: str) -> None:
+    """Check that some columns are there and hold finite numbers.
+
+    Raises: MissingResult if a column is not there, StudyError if a value is no finite number.
+    """
+    require(frame, columns, path=path, stage=stage)
+    for name in columns:
+        _numbers(frame, name, path=path, stage=stage)
+
+
+def read_metrics(path: Path, *, stage: str, root: Path = Path()) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises: MissingResult if there is no such file, StudyError if it holds something else.
+    """
+    try:
+        content = read_json(root / path)
+    except FileNotFoundError:
+        raise MissingResult(f"{path}: not found; `dvc repro {stage}` writes it") from None
+    except ValueError as error:
+        raise StudyError(f"{path}: not JSON: {_line(error)}; `dvc repro {stage}` writes it anew") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"{path}: holds no names and values; `dvc repro {stage}` writes it anew")
+    return content
+
+
+def _numbers(frame: pd.DataFrame, name: str, *, path: Path, stage: str, optional: bool = False) -> pd.Series:
+    numbers = pd.to_numeric(frame[name], errors="coerce")
+    bad = ~np.isfinite(numbers.astype(float))
+    if optional:
+        bad &= frame[name].notna()
+    if bad.any():
+        raise _wrong(frame[bad], frame, name, "finite numbers", path, stage)
+    return numbers
+
+
+def _wrong(
+    rows: pd.DataFrame, frame: pd.DataFrame, name: str, kind: str, path: Path, stage: str
+) -> StudyError:
+    count = f"{len(rows)} of {len(frame)} values of {name}"
+    return StudyError(f"{path}: {count} are not {kind}; `dvc repro {stage}` writes it anew")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,94 @@
+"""The columns that every table of results must have, and what each column holds."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+# whole: integers; number: finite; optional: finite or empty; text: as written, never a number or a missing
+# value.
+Kind = Literal["whole", "number", "optional", "text", "flag"]
+Schema = Mapping[str, Kind]
+
+SEED: Schema = {"seed": "whole"}
+IMAGE: Schema = {**SEED, "image": "whole"}
+
+HISTORY: Schema = {**SEED, "epoch": "whole", "loss": "number"}
+GRADIENTS: Schema = {
+    **SEED,
+    "epoch": "whole",
+    "block": "whole",
+    "cosine": "optional",  # empty where a loss does not reach the block
+    "norm_cl": "optional",
+    "norm_mim": "optional",
+}
+PREDICTIONS: Schema = {**IMAGE, "labels": "text", "truth": "whole", "predicted": "whole"}
+LAYERWISE: Schema = {**PREDICTIONS, "block": "whole", "chosen": "flag"}
+ROBUSTNESS: Schema = {**PREDICTIONS, "trial": "text", "level": "number", "head": "text", "rival": "whole"}
+SEGMENTATION: Schema = {
+    **IMAGE,
+    "way": "text",
+    "class": "whole",
+    "intersection": "number",
+    "union": "number",
+}
+COMPARISON: Schema = {
+    **SEED,
+    "arm": "text",
+    "block": "whole",
+    "other_arm": "text",
+    "other_block": "whole",
+    "cka": "number",
+}
+SPECIFICATIONS: Schema = {
+    "claim": "text",
+    "specification": "whole",
+    "effect": "number",
+    "low": "number",
+    "high": "number",
+    "p": "number",
+    "d_z": "optional",
+    "verdict": "text",
+}
+
+# What identifies a row of each analysis; readers name the measures that they need. An analysis that is not
+# listed here needs the columns of SEED alone.
+ANALYSES: Mapping[str, Schema] = {
+    "attention": {**IMAGE, "block": "whole", "head": "whole"},
+    "fourier": {**IMAGE, "block": "whole", "frequency": "number"},
+    "similarity": {
+        **SEED,
+        "image": "optional",  # empty for what is of all images together
+        "measure": "text",
+        "variant": "text",
+        "block": "whole",
+        "other_block": "whole",
+        "value": "number",
+    },
+    "singular_values": {
+        **IMAGE,
+        "measure": "text",
+        "level": "text",
+        "place": "text",
+        "block": "whole",
+        "index": "whole",
+        "value": "number",
+        "error": "number",
+    },
+    "attention_maps": {
+        **IMAGE,
+        "measure": "text",
+        "block": "whole",
+        "query": "text",
+        "row": "whole",
+        "column": "whole",
+        "value": "number",
+        "map": "text",
+    },
+    "token_embedding": {
+        **IMAGE,
+        "measure": "text",
+        "class": "whole",
+        "block": "whole",
+        "index": "whole",
+        "value": "number",
+    },
+}

@@ -1,0 +1,73 @@
+"""Accuracy on corrupted images: paired with the clean ones, seed by seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.results.corrupted import accuracy_by_trial, changes, noise_curves, shape_bias
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from tests.render.synthetic import study_of, write_csv
+
+
+def frame(hits, *, trial="clean", level=0.0, seed=0):
+    """Decisions of one head and label set, right where `hits` is 1."""
+    hits = np.asarray(hits)
+    table = pd.DataFrame({"image": np.arange(len(hits)), "truth": 1, "predicted": np.where(hits, 1, 2)})
+    return table.assign(seed=seed, trial=trial, level=level, head="linear", labels="class", rival=-1)
+
+
+@pytest.fixture
+def made(tmp_path: Path):
+    """Results of one arm from these tables."""
+
+    def made(*tables: pd.DataFrame) -> Results:
+        whole = pd.concat(tables)
+        write_csv(tmp_path / "results/robustness/cl.csv", whole)
+        return Results(study_of({"cl": "contrastive"}, seeds=sorted(whole["seed"].unique())), tmp_path)
+
+    return made
+
+
+def test_the_change_under_noise_is_paired_with_the_clean_images(made):
+    clean = frame([1, 1, 1, 0])
+    noisy = [frame([1, 0, 1, 0], trial="frequency_noise", level=level) for level in (0.5, 1.0)]
+    curves = noise_curves(made(pd.concat([clean, *noisy]).sample(frac=1, random_state=0)))
+    assert curves["mean"].tolist() == pytest.approx([-25, -25])
+    assert sorted(curves["frequency"]) == [0.25, 0.75]
+    same = noise_curves(made(clean, clean.assign(trial="frequency_noise", level=1.0)))
+    assert same[["mean", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
+    assert noise_curves(made(clean)).empty
+
+
+def test_seeds_are_paired_with_their_own_clean_images(made):
+    tables = [frame([1, 1, 1, 1]), frame([1, 1, 0, 0], trial="edges", level=1.0)]
+    tables += [frame([0, 0, 0, 1], seed=3), frame([1, 1, 0, 1], trial="edges", level=1.0, seed=3)]
+    change = changes(made(*tables), trial="edges").iloc[0]
+    assert (change["seed_0"], change["seed_3"], change["mean"]) == (-50, 50, 0)
+    assert change["high"] == pytest.approx(12.7062 * 50, rel=1e-4) and change["trainings"] == 2
+
+
+def test_accuracy_is_the_mean_over_seeds(made):
+    accuracy = accuracy_by_trial(made(frame([1, 1, 0, 0]), frame([1, 1, 1, 0], seed=1)))
+    assert accuracy["mean"].tolist() == [0.625] and accuracy["images"].tolist() == [4]
+
+
+def test_seeds_that_saw_other_images_are_refused(made):
+    with pytest.raises(StudyError, match=r"cl\.csv: seeds saw different images under clean"):
+        accuracy_by_trial(made(frame([1, 1, 0]), frame([1, 1], seed=1)))
+
+
+def test_shape_bias_leaves_out_other_decisions_and_agreeing_cues(made):
+    rows = [(0, 1, 0), (1, 0, 0), (2, 1, 0), (0, 0, 0), (1, 2, 1)]
+    table = pd.DataFrame(rows, columns=["truth", "rival", "predicted"]).assign(
+        image=range(5), trial="cue_conflict", level=0.0, head="linear", labels="shape", seed=0
+    )
+    bias = shape_bias(made(table)).iloc[0]
+    assert bias["mean"] == pytest.approx(2 / 3) and bias["decisions"] == 3 and bias["images"] == 4
+    assert bias["low"] <= bias["mean"] <= bias["high"]
+    again = table.assign(seed=1, predicted=table["truth"])
+    both = shape_bias(made(table, again)).iloc[0]
+    assert (both["seed_0"], both["seed_1"]) == (pytest.approx(2 / 3), 1)
