@@ -134,7 +134,9 @@ def maps_caption(maps: Maps, *, image: int) -> str:
     ranked = "; ".join(f"{label} {fixed(cosine, decimals=2)}" for label, cosine in said)
     return (
         f"Held-out image {image}: where its centre patch (orange) and its corner patch (blue) look, mean "
-        "over heads. Bright: the largest weight of that map; a cross marks the query. Cosine between both "
+        "over heads, in the first training of each arm. Bright: the largest weight of that map; a cross "
+        "marks "
+        "the query. Cosine between both "
         f"maps of the deepest block shown, from highest to lowest: {ranked}."
     )
 

@@ -10,6 +10,13 @@ from stages.render.paper import PaperCurve, methods
 from stages.render.prose import decimals_for, fixed, interval, listed, number, on_set
 from stages.results.curves import last_block
 from stages.results.study_results import AUGMENTED
+from stages.study.params import label_of, seeds_of
+from stages.study.schema import Study
+
+# How means, single trainings and intervals are drawn, for `bands`.
+LINES = ("Lines", "thin lines", "bands")
+DOTS = ("Dots", "ticks", "bars")
+POINTS = ("Points", "small points", "bars")
 
 
 def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: str = "") -> str:
@@ -40,7 +47,7 @@ def head_caption(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
     heads: as `curves.head_means` gives them
     """
     spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
-    return f"{measure} of every head (dots) and the mean over heads (line). Last block: {spans}."
+    return f"{measure} of every head of every training (dots) and their mean (line). Last block: {spans}."
 
 
 def head_alt(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
@@ -63,8 +70,7 @@ def spectrum_caption(spectra: pd.DataFrame) -> str:
     ranked = in_order(_highest(spectra))
     return (
         "Relative log amplitude along the diagonal of the spectrum of the token map, after the first and "
-        "after the last block; zero frequency is 0 by definition. Bands: 95 % bootstrap intervals over "
-        "images. "
+        f"after the last block; zero frequency is 0 by definition. {bands(spectra)} "
         f"Highest frequency ({bins(spectra)}) after the last block, from highest to lowest: {ranked}."
     )
 
@@ -98,7 +104,8 @@ def trade_off_caption(accuracies: pd.DataFrame, *, probe: str) -> str:
     if AUGMENTED not in set(accuracies["evaluation"]):
         shapes = ""
     return (
-        f"Frozen features ({probe} probe, across) against fine-tuning (up); bars are 95 % intervals. "
+        f"Frozen features ({probe} probe, across) against fine-tuning (up). "
+        f"{bands(accuracies, marks=POINTS)} "
         f"{shapes}{trade_off_findings(accuracies, probe=probe)} "
         "Grey: the paper's own numbers; Fig. 1 compares published ViT-B, each with its own recipes "
         "(triangles; SimMIM probed at block 8) and, joined to them, the last block of three by one probe "
@@ -154,8 +161,9 @@ def loss_caption(histories: Mapping[str, pd.DataFrame]) -> str:
     histories: as `outcomes.histories` gives them
     """
     return (
-        "Pre-training loss per epoch; every panel has its own scale, because the losses of different "
-        f"objectives are different quantities. {_falls(histories)}"
+        f"Pre-training loss per epoch{_trainings(histories)}; every panel has its own scale, because the "
+        "losses "
+        f"of different objectives are different quantities. {_falls(histories)}"
     )
 
 
@@ -211,23 +219,45 @@ def in_order(values: pd.DataFrame, *, unit: str = "") -> str:
     return "; ".join(said)
 
 
-def bands(curves: pd.DataFrame, *, dots: bool = False) -> str:
+def bands(
+    curves: pd.DataFrame,
+    *,
+    marks: tuple[str, str, str] = LINES,
+    alone: str = "95 % bootstrap intervals over images",
+) -> str:
     """What the lines and bands of a figure are, or its dots and bars: over how many trainings and images.
 
-    curves: label, trainings, images
+    curves: label, trainings, and images where images were averaged
+    marks:  what the means, single trainings and intervals are drawn as
+    alone:  what the interval of one training is
     """
-    mean, single, spread = ("Dots", "ticks", "bars") if dots else ("Lines", "thin lines", "bands")
-    counts = curves.groupby("label", sort=False)[["trainings", "images"]].first()
-    images = listed(f"{count:,}" for count in sorted(counts["images"].unique()))
-    several = sorted({int(count) for count in counts["trainings"] if count > 1})
-    once = [str(label) for label, count in counts["trainings"].items() if count == 1]
+    mean, single, spread = marks
+    counts = curves.groupby("label", sort=False)["trainings"].first()
+    images = ""
+    if "images" in curves:
+        images = f"{listed(f'{count:,}' for count in sorted(curves['images'].unique()))} held-out images"
+    several = sorted({int(count) for count in counts if count > 1})
+    once = [str(label) for label, count in counts.items() if count == 1]
     if not several:
-        return f"One training an arm; {spread}: 95 % bootstrap intervals over {images} held-out images."
+        over = f" {images}," if images else ""
+        return f"One training an arm;{over} {spread}: {alone}."
+    over = f" and {images}" if images else ""
     text = (
-        f"{mean}: mean over {listed(map(str, several))} trainings ({single}: each) and {images} held-out "
-        f"images; {spread}: 95 % t-intervals over trainings"
+        f"{mean}: mean over {listed(map(str, several))} trainings{over} ({single}: each training); {spread}: "
+        "95 % t-intervals over trainings."
     )
-    return text + (f". {listed(once)}: one training, interval over images." if once else ".")
+    return text + (f" {listed(once)}: one training, {spread} are {alone}." if once else "")
+
+
+def trainings_of(study: Study) -> str:
+    """How numbers of the arms are put together, for captions: the mean over trainings, or one training."""
+    counts = {name: len(seeds_of(study, name)) for name in study.arms}
+    several = sorted({count for count in counts.values() if count > 1})
+    once = [label_of(study, name) for name, count in counts.items() if count == 1]
+    if not several:
+        return "one training an arm, with 95 % bootstrap intervals over images"
+    said = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over seeds"
+    return said + (f"; {listed(once)}: one training, interval over images" if once else "")
 
 
 def _agreement(one: Sequence[float], other: Sequence[float]) -> str:
@@ -266,6 +296,17 @@ def _spans(heads: pd.DataFrame, unit: str) -> dict[str, str]:
 def _highest(spectra: pd.DataFrame) -> pd.DataFrame:
     last = spectra[spectra["place"] == "last block"]
     return last.loc[last.groupby("label", sort=False)["frequency"].idxmax()].set_index("label")
+
+
+def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
+    """Over how many trainings each history is averaged, in brackets."""
+    counts = {label: history["seed"].nunique() for label, history in histories.items()}
+    several = sorted({count for count in counts.values() if count > 1})
+    once = [label for label, count in counts.items() if count == 1]
+    if not several:
+        return " (one training an arm)"
+    text = f"mean over {listed(map(str, several))} trainings, thin lines: each training"
+    return f" ({text}; {listed(once)}: one training)" if once else f" ({text})"
 
 
 def _falls(histories: Mapping[str, pd.DataFrame]) -> str:

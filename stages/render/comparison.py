@@ -85,7 +85,8 @@ def comparison_caption(alike: pd.DataFrame) -> str:
     """What is drawn, and how alike the last blocks of each pair of arms are."""
     return (
         "Linear centred kernel alignment (Kornblith et al. 2019) of the mean patch tokens of held-out "
-        "images, every block against every other; 1: alike up to rotation and scale. Last blocks: "
+        "images, every block against every other, mean over the seeds that two arms share; 1: alike up to "
+        "rotation and scale. Last blocks: "
         f"{_last_blocks(alike)}."
     )
 

@@ -129,19 +129,24 @@ def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str) -> None
         axis.plot(curve[x], curve[name], color=ink.colour, linewidth=0.6, alpha=0.55)
 
 
-def draw_ticks(axis: Axes, row: pd.Series, *, place: float, ink: Ink) -> None:
+def draw_ticks(
+    axis: Axes, row: pd.Series, *, place: float, ink: Ink, scale: float = 1.0, size: float = 9.0
+) -> None:
     """Draw a tick across for each training of one row of a dot chart, where there are several."""
     values = row[[name for name in row.index if str(name).startswith(PREFIX)]].dropna().astype(float)
     if len(values) > 1:
-        axis.plot(values, len(values) * [place], "|", color=ink.colour, markersize=9, alpha=0.7)
+        axis.plot(scale * values, len(values) * [place], "|", color=ink.colour, markersize=size, alpha=0.7)
 
 
 def label_line_ends(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
-    """Write each label where its line ends."""
+    """Write each label where its line ends; beside arms of several trainings, one training is called that."""
     ends = []
+    several = "trainings" in curves and curves["trainings"].gt(1).any()
     for label, curve in curves.groupby("label", sort=False):
         last = curve.loc[curve[x].idxmax()]
-        ends.append((str(label), float(last[x]), float(last["mean"]), inks[str(label)].colour))
+        alone = several and last["trainings"] == 1
+        name = f"{label}, one training" if alone else str(label)
+        ends.append((name, float(last[x]), float(last["mean"]), inks[str(label)].colour))
     label_ends(axis, ends)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.render.captions import bands
-from stages.render.curves import Inks, title_of, whole_ticks
+from stages.render.curves import Inks, draw_trainings, title_of, whole_ticks
 from stages.render.paper import PaperCurve
 from stages.render.prose import number
 from stages.render.style import PAPER, darker, new_figure, styled
@@ -60,6 +60,7 @@ def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCur
                 axis.fill_between(
                     line["place"], line["low"], line["high"], color=ink.colour, alpha=0.18, linewidth=0
                 )
+                draw_trainings(axis, line, ink=ink, x="place")
                 axis.plot(line["place"], line["mean"], color=ink.colour, linestyle=style, marker=ink.marker)
                 axis.annotate(
                     part,

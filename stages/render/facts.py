@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from stages.render.captions import trainings_of
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
 from stages.render.provenance import portable
 from stages.render.questions import QUESTIONS
@@ -271,17 +272,6 @@ def steadiness(claims: list[dict[str, Any]]) -> str:
     if not shares:
         return ""
     return f"{sum(share == 1 for share in shares)} of {len(shares)} verdicts are the same under every choice."
-
-
-def trainings_of(study: Study) -> str:
-    """How numbers of the arms are put together, for captions: the mean over trainings, or one training."""
-    counts = {name: len(seeds_of(study, name)) for name in study.arms}
-    several = sorted({count for count in counts.values() if count > 1})
-    once = [label_of(study, name) for name, count in counts.items() if count == 1]
-    if not several:
-        return "one training an arm, with 95 % bootstrap intervals over images"
-    said = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over seeds"
-    return said + (f"; {listed(once)}: one training, interval over images" if once else "")
 
 
 def runs(study: Study) -> str:

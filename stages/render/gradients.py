@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stages.render.captions import bands
 from stages.render.curves import Inks, draw_curves, label_line_ends, whole_ticks
 from stages.render.figures import show
 from stages.render.labels import settle
@@ -11,6 +12,8 @@ from stages.render.style import CONTROL, new_figure, styled
 from stages.results.schemas import GRADIENTS
 from stages.results.seeds import columns, over_seeds
 from stages.results.study_results import Results
+
+RANGE = "ranges of these epochs"
 
 
 def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
@@ -108,7 +111,7 @@ def gradient_caption(rows: pd.DataFrame) -> str:
     return (
         "Cosine between the gradients of the CL and of the MIM loss, before their weights, on the last batch "
         "of every epoch: below 0 they pull the weights of a block apart, near 0 they do not mind each other. "
-        "Left: mean over the second half of the epochs, bands from the lowest to the highest. "
+        f"Left: mean over the second half of the epochs. {bands(late_rows(rows), alone=RANGE)} "
         f"{' '.join(said)} Layer Grafted (Jiang et al., ICLR 2023) reports conflict, the more the deeper the "
         "block."
     )

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stages.render.captions import bands
 from stages.render.curves import Inks, draw_curves, label_line_ends, panels, share, whole_ticks
 from stages.render.figures import show
 from stages.render.labels import settle
@@ -65,7 +66,7 @@ def losses_caption(losses: pd.DataFrame) -> str:
     """Caption: what is drawn, and which block each arm misses most."""
     return (
         "Accuracy of the fine-tuned encoder with one block put back to what it was before any training, less "
-        "that of the whole encoder on the same images. Bands: 95 % bootstrap intervals over images. "
+        f"that of the whole encoder on the same images. {bands(losses)} "
         f"{_worst(losses)} Beyond the paper: Zhang et al. 2019."
     )
 

@@ -12,11 +12,13 @@ from stages.render.curves import Inks, panels, title_of, whole_ticks
 from stages.render.labels import label_ends, label_points, settle
 from stages.render.paper import PaperPoint
 from stages.render.style import PAPER, darker, styled
+from stages.results.seeds import PREFIX, single_trainings
 from stages.results.study_results import AUGMENTED, FINE_TUNED, Results
 
 CIRCLE, TRIANGLE = "o", "^"
 THIN = 0.8  # points
 SINGLE = 0.6  # points, of the line of one training
+SMALL = 3.0  # points, of the marker of one training
 Place = tuple[float, float]
 
 
@@ -69,14 +71,16 @@ def trade_off_figure(
 def both_ways(accuracies: pd.DataFrame, *, probe: str) -> dict[str, pd.DataFrame]:
     """For each label set, the labels that were both probed and fine-tuned on it.
 
-    returns: label set -> index label; probed and tuned (fractions), each with _low and _high
+    returns: label set -> index label; probed and tuned (fractions), each with _low, _high and _seed_0 and so
+             on
     """
     found = {}
     for labels, rows in accuracies.groupby("labels", sort=False):
         sides = []
         for evaluation, name in ((probe, "probed"), (FINE_TUNED, "tuned")):
-            side = rows[rows["evaluation"] == evaluation].set_index("label")[["mean", "low", "high"]]
-            sides.append(side.set_axis([name, f"{name}_low", f"{name}_high"], axis=1))
+            side = rows[rows["evaluation"] == evaluation].set_index("label")
+            side = side[["mean", "low", "high", *single_trainings(side)]].add_prefix(f"{name}_")
+            sides.append(side.rename(columns={f"{name}_mean": name}))
         joined = sides[0].join(sides[1], how="inner")
         if len(joined):
             found[str(labels)] = joined
@@ -144,6 +148,12 @@ def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) ->
             name: [[100 * (row[name] - row[f"{name}_low"])], [100 * (row[f"{name}_high"] - row[name])]]
             for name in ("probed", "tuned")
         }
+        single = [name.removeprefix("probed") for name in points if name.startswith(f"probed_{PREFIX}")]
+        pairs = [(100 * row[f"probed{seed}"], 100 * row[f"tuned{seed}"]) for seed in single]
+        pairs = [pair for pair in pairs if np.isfinite(pair).all()]
+        if len(pairs) > 1:
+            axis.plot(*zip(*pairs, strict=True), linestyle="none", marker=marker, markersize=SMALL,
+                      color=ink.colour, alpha=0.6, markeredgewidth=0)  # fmt: skip
         axis.errorbar(100 * row["probed"], 100 * row["tuned"], xerr=spread["probed"], yerr=spread["tuned"],
                       color=ink.colour, marker=marker, markersize=6, elinewidth=1, capsize=2)  # fmt: skip
 

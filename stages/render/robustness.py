@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.curves import Inks, draw_curves, label_line_ends, panels, share
+from stages.render.captions import DOTS, bands
+from stages.render.curves import Inks, draw_curves, draw_ticks, label_line_ends, panels, share
 from stages.render.figures import show
 from stages.render.labels import settle
 from stages.render.prose import fixed, folded, interval, listed, put
@@ -76,8 +77,8 @@ def noise_caption(curves: pd.DataFrame) -> str:
     said = ["Largest losses.", *_losses(curves)]
     return (
         "Accuracy under noise in one band of frequencies less accuracy on the same images without it, in "
-        "percentage points; every band has the same energy. Bands of colour: 95 % bootstrap intervals over "
-        f"images. {' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
+        f"percentage points; every band of frequencies has the same energy. {bands(curves)} "
+        f"{' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
     )
 
 
@@ -110,6 +111,8 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
                 )
                 ink: Ink = inks[label]
                 aside = 0.5 * (place + 0.5) / len(labels_of_arms) - 0.25
+                for row in rows:
+                    draw_ticks(axis, own.loc[names[row]], place=row + aside, ink=ink, scale=100, size=4)
                 axis.errorbar(
                     mean,
                     np.array(rows) + aside,
@@ -135,8 +138,8 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
 def trial_caption(accuracy: pd.DataFrame) -> str:
     """What is drawn, and the mean over the corruptions of each arm."""
     return (
-        "Accuracy on held-out images as they are and corrupted; bars are 95 % bootstrap intervals over "
-        f"{accuracy['images'].iloc[0]:,} images. Mean over the corruptions, from highest to lowest. "
+        f"Accuracy on held-out images as they are and corrupted. {bands(accuracy, marks=DOTS)} Mean over "
+        "the corruptions, from highest to lowest. "
         f"{' '.join(_means(accuracy))}"
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stages.render.captions import DOTS, bands
 from stages.render.curves import Inks, draw_ticks
 from stages.render.figures import show
 from stages.render.prose import folded, heading, interval, put, say
@@ -64,8 +65,8 @@ def segmentation_caption(scores: pd.DataFrame, *, protocol: str) -> str:
     said = [f"{WAYS[way]}, from highest to lowest: {_ranked(scores, way)}." for way in ways_of(scores)]
     return (
         "Segmentation of held-out images into no object and the classes: intersection over union of each "
-        f"class over all {scores['images'].iloc[0]:,} images, mean over the classes; bars are 95 % bootstrap "
-        f"intervals over images. {' '.join(said)} Protocol: {protocol}. Paper: Fig. 1 right, which cites "
+        f"class over all images, mean over the classes. {bands(scores, marks=DOTS)} {' '.join(said)} "
+        f"Protocol: {protocol}. Paper: Fig. 1 right, which cites "
         "object detection of fine-tuned encoders (COCO box AP: MoCo v3 47.9, MAE 50.3)."
     )
 

@@ -163,7 +163,8 @@ def matrix_caption(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str
     ends = sorted(matrices, key=lambda label: -_first_to_last(matrices[label]))
     said = [f"{label} {fixed(_first_to_last(matrices[label]), decimals=2)}" for label in ends]
     return (
-        f"{measure} Block 0 is the embedding; 1 is alike, and the darker the more alike. "
+        f"{measure} Mean over trainings. Block 0 is the embedding; 1 is alike, and the darker the more "
+        "alike. "
         f"First block against last, from highest to lowest: {'; '.join(said)}."
     )
 

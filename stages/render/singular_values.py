@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.render.captions import bands, extremes, found_last, in_order
-from stages.render.curves import DEPTH, Inks, draw_curves, label_line_ends
+from stages.render.curves import DEPTH, Inks, draw_curves, draw_trainings, label_line_ends
 from stages.render.labels import settle
 from stages.render.prose import listed, number
 from stages.render.style import darker, new_figure, styled
@@ -18,6 +18,7 @@ from stages.study.paths import analysis_table
 
 ANALYSIS = "singular_values"
 LEVELS = {"token": "tokens of one image", "image": "images, one mean token each"}
+JACKKNIFE = "95 % intervals over images, on the right by a jackknife"
 SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "alpha": "decay α"}
 # Half an interval of 95 % in standard errors: of a mean over images, and of a jackknife of ten groups
 # (Student's t with 9 degrees of freedom).
@@ -135,6 +136,8 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
                 if after:
                     axis.fill_between(line["index"], line["low"], line["high"], color=ink.colour, alpha=0.18,
                                       linewidth=0)  # fmt: skip
+                if after:
+                    draw_trainings(axis, line, ink=ink, x="index")
                 axis.plot(
                     line["index"],
                     line["mean"],
@@ -208,7 +211,9 @@ def movement_caption(moves: pd.DataFrame, *, image: int) -> str:
     ranked = last.sort_values(ascending=False, kind="stable")
     said = "; ".join(f"{label} {number(value, digits=2)}" for label, value in ranked.items())
     return (
-        f"How single self-attentions move the patch tokens of held-out image {image}: each arrow goes from "
+        f"How single self-attentions move the patch tokens of held-out image {image}, in the first "
+        "training of "
+        "each arm: each arrow goes from "
         "a token before (dot) to the same token after the attention's result is added. Directions: the first "
         "two right-singular vectors of both together, centred; every panel has its own scale. Unison in "
         f"the last block, from highest to lowest: {said}."
@@ -242,7 +247,7 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
         "Singular values relative to the largest (natural logarithm), after the last self-attention and "
         "before it (thin, dotted). Left: the centred patch tokens of one image, mean over images. Right: "
         f"{_counts(spectrum)} held-out images, each the mean of its patch tokens, centred. The flatter, the "
-        "more directions are used. Bands: 95 % intervals over images, on the right by a jackknife. "
+        f"more directions are used. {bands(spectrum.drop(columns='images'), alone=JACKKNIFE)} "
         f"{' '.join(said)}"
     )
 
@@ -273,7 +278,7 @@ def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
         "In how many directions tokens and images spread after each self-attention. RankMe: exponential of "
         "the entropy of the singular values. Participation ratio: how many directions share the variance. "
         "Decay α: slope of log eigenvalue against log rank, ranks 4 to 50, larger where fewer directions "
-        f"carry the variance. {bands(token)} On the right by a jackknife of {_counts(image)} images. RankMe "
+        f"carry the variance. {bands(token, alone=JACKKNIFE)} Right: {_counts(image)} images. RankMe "
         f"in the last block, from highest to lowest: tokens {in_order(last_block(token))}; images "
         f"{in_order(last_block(image))}."
     )

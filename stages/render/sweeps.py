@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.encoders.settings import Vit
+from stages.render.captions import trainings_of
 from stages.render.curves import Inks
 from stages.render.labels import label_ends, settle
 from stages.render.paper import hybrid_sweep, size_sweep
@@ -79,22 +80,24 @@ def sweeps(results: Results, accuracies: pd.DataFrame, *, inks: Inks, probe: str
     if places := along_weight(study):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=WEIGHT, paper=_paper_weights())
         caption = (
-            "Accuracy against the weight λ of CL in the loss of the hybrid, with MIM at 0 and CL at 1; bars "
-            f"are 95 % intervals. {_best(rows)} Grey: the paper (Fig. 12 left, read off pixels), ViT-B on "
+            "Accuracy against the weight λ of CL in the loss of the hybrid, with MIM at 0 and CL at 1; "
+            f"{trainings_of(study)} (bars). {_best(rows)} Grey: the paper (Fig. 12 left, read off pixels), "
+            "ViT-B on "
             "ImageNet."
         )
         add("accuracy-by-weight", caption, rows)
         if panels := measure_panels(places, results):
             caption = (
                 "Measures of the last block against the weight λ of CL: normalised mutual information of "
-                "attention, relative log amplitude at the highest frequency; bars are 95 % intervals. "
+                f"attention, relative log amplitude at the highest frequency; {trainings_of(study)} (bars). "
                 f"{_span(panels)} The paper's numbers (Fig. 12 middle and right) are not published."
             )
             add("measures-by-weight", caption, [panels])
     if places := along_size(study):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=SIZE, paper=_paper_sizes())
         caption = (
-            "Accuracy against the size of the encoder, all trained by one recipe; bars are 95 % intervals. "
+            "Accuracy against the size of the encoder, all trained by one recipe; "
+            f"{trainings_of(study)} (bars). "
             f"{_gaps(rows)} Grey: ViT-Ti, S and B on ImageNet, those of Fig. 1 middle that the paper's "
             "authors trained themselves."
         )

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.render.captions import bands, in_order
+from stages.render.captions import DOTS, bands, in_order
 from stages.render.curves import Inks, draw_ticks, title_of
 from stages.render.prose import fixed
 from stages.render.style import COLOURS, MARKERS, darker, new_figure, styled
@@ -114,7 +114,7 @@ def silhouettes_caption(found: Mapping[str, pd.DataFrame]) -> str:
     said = [
         "Silhouette of the last block's patch tokens by cosine distance, among all held-out images measured. "
         "1: the tokens of an image (or class) lie together and far from all others; 0: between them; below "
-        f"0: nearer to another. {bands(next(iter(found.values())), dots=True)}"
+        f"0: nearer to another. {bands(next(iter(found.values())), marks=DOTS)}"
     ]
     for group, table in found.items():
         said.append(
@@ -140,7 +140,9 @@ def planes_caption(planes: Mapping[str, pd.DataFrame]) -> str:
     ranked = sorted((item for item in by_image.items() if np.isfinite(item[1])), key=lambda item: -item[1])
     order = "; ".join(f"{label} {_told(value)}" for label, value in ranked)
     return (
-        f"t-SNE of the last block's patch tokens of {images} held-out images of {classes} classes: above "
+        f"t-SNE of the last block's patch tokens of {images} held-out images of {classes} classes, of the "
+        "first "
+        "training of each arm: above "
         "coloured and numbered by image, below by class. Silhouettes below each panel are of the places in "
         "the plane, which t-SNE moves apart as it likes; what was measured are those of all images, above."
         + (f" By image in the plane, from highest to lowest: {order}." if order else "")

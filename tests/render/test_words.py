@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from stages.render.captions import bands, depth_alt, depth_caption, in_order
+from stages.render.captions import DOTS, bands, depth_alt, depth_caption, in_order, trainings_of
 from stages.render.facts import (
     arm_rows,
     claim_rows,
@@ -21,7 +21,6 @@ from stages.render.facts import (
     runs,
     steadiness,
     tally,
-    trainings_of,
 )
 from stages.render.page import joined_page, page, policy
 from stages.render.prose import decimals_for, fixed, interval, listed, number, unbroken
@@ -112,8 +111,8 @@ def test_captions_follow_the_numbers() -> None:
     )
     caption = depth_caption(curves, measure="M.", unit="px", paper="theirs.")
     assert caption.index("B 4.0 [3.9, 4.1] px") < caption.index("A 2.0 [1.9, 2.1] px")
-    assert "mean over 3 trainings (thin lines: each) and 500 held-out images" in caption
-    assert "A: one training, interval over images." in caption
+    assert "mean over 3 trainings and 500 held-out images (thin lines: each training)" in caption
+    assert "A: one training, bands are 95 % bootstrap intervals over images." in caption
     swapped = curves.assign(mean=[1, 6, 5, 4.0])
     assert in_order(swapped[swapped["block"] == 2].set_index("label")).startswith("A 6")
     alt = depth_alt(curves, measure="m", unit="px")
@@ -125,8 +124,10 @@ def test_captions_follow_the_numbers() -> None:
         "A: 1.00 at block 1, lowest 0.500 at block 3, highest 2.00 at block 2, 1.50 at block 4."
     )
     alone = bands(curves[curves["label"] == "A"])
-    assert alone.startswith("One training an arm") and alone.endswith("500 held-out images.")
-    assert bands(curves[curves["label"] == "B"], dots=True).endswith("bars: 95 % t-intervals over trainings.")
+    assert alone == ("One training an arm; 500 held-out images, bands: 95 % bootstrap intervals over images.")
+    assert bands(curves[curves["label"] == "B"], marks=DOTS).endswith(
+        "bars: 95 % t-intervals over trainings."
+    )
 
 
 def test_claims_keep_their_verdicts() -> None:
