@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from stages.render.notebook import notebook_body, parameters_of
-from stages.render.page import page
-from stages.render.provenance import provenance
+from stages.render.page.notebook_run import notebook_body, parameters_of
+from stages.render.page.provenance import provenance
+from stages.render.page.shell import page
 from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import load_params

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from stages.render.notebook import notebook_body
-from stages.render.page import joined_page
-from stages.render.plots import plot_tables
-from stages.render.provenance import provenance
+from stages.render.page.joining import joined_page
+from stages.render.page.notebook_run import notebook_body
+from stages.render.page.provenance import provenance
+from stages.results.dvc_plots import plot_tables
 from stages.results.study_results import CLAIMS, MANIFEST, SPECIFICATIONS, Results
 from stages.study.command import run
 from stages.study.errors import StudyError

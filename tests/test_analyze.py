@@ -34,11 +34,11 @@ ANALYSIS = Analysis(measure)
 '''
 LINE = "  token_length: {images: 12, scale: 0.5}\n"
 DRAWING = """
-from stages.render.captions import depth_alt, depth_caption
-from stages.render.curves import depth_figure
-from stages.render.figures import show
-from stages.render.prose import heading
-from stages.render.style import palette
+from stages.render.figures.depth import depth_alt, depth_caption
+from stages.render.figures.depth import depth_figure
+from stages.render.page.figure_card import show
+from stages.render.page.notebook_output import heading
+from stages.render.figures.style import palette
 from stages.render.tables import block_curves
 from stages.study.params import load_params
 

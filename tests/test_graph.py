@@ -1,5 +1,8 @@
 """The contracts of the graph: what a stage depends on is what dvc.yaml says."""
 
+import ast
+import graphlib
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -74,7 +77,7 @@ def test_declared_deps_cover_the_import_closure(resolved):
         if base == "analyze":
             modules.append(f"stages.analyses.{axes['analysis']}")
         if base in ("report", "summary"):  # what the notebooks import
-            modules += [f"stages.render.{path.stem}" for path in (ROOT / "stages/render").glob("[a-z]*.py")]
+            modules += modules_of("render")
         declared = dependencies(stage)
         lacking = [
             path.as_posix()
@@ -165,23 +168,95 @@ def test_runtime_is_in_no_params_list(resolved):
                 assert not any(key.split(".")[0] == "runtime" for key in dep.params), name
 
 
-def test_imports_run_downwards():
-    # Settings lie below all rooms: those of every room import nothing but those of rooms below it.
-    order = ["study", "data", "encoders", "training", "objectives", "probes", "analyses", "claims", "render"]
-    level = {room: index for index, room in enumerate(order)} | {"encoders": 1, "results": 1, "tracking": 2}
-    level |= {room: 4 for room in ("corruptions", "objectives", "probes", "analyses", "claims", "render")}
-    level |= {"trials": 5, "heads": 5, "results": 1}
+FLOORS = (  # each imports from floors before it, and from its own without a circle
+    {"settings"},  # see SETTINGS
+    {"study"},
+    {"data", "encoders", "results", "training"},
+    {"tracking"},
+    {"analyses", "claims", "corruptions", "objectives", "probes", "render"},
+    {"heads", "trials"},
+)
 
-    def floor(path):
-        return (path.name not in ("settings.py", "section.py", "errors.py", "names.py"), level[path.parts[1]])
 
-    for path in (ROOT / "stages").rglob("*.py"):
-        if path.name == "__init__.py" or path.parent.name in ("stages", "tools"):
+# Below all rooms: what params.yaml may hold. These files import nothing but each other.
+SETTINGS = {"settings.py", "section.py", "errors.py", "names.py", "study.py"}
+
+
+def modules_of(room):
+    """Dotted names of the modules of a room."""
+    paths = sorted((ROOT / "stages" / room).rglob("[a-z]*.py"))
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+
+
+def rooms_used(root):
+    """Every room, and the rooms that its files import themselves; a folder of a room is a room too.
+
+    `render` alone are the files that lie in no folder of it. Stages and tools, which nothing imports, are
+    left out.
+    """
+    used = {}
+    for path in sorted((root / "stages").rglob("[a-z]*.py")):
+        parts = path.relative_to(root / "stages").parts
+        if len(parts) == 1 or parts[0] == "tools":
             continue
-        module = path.relative_to(ROOT)
-        for used in closure(".".join(module.with_suffix("").parts), root=ROOT):
-            assert used.parts[1] in level, f"{path} imports the stage {used}"
-            assert floor(used) <= floor(module), f"{path} imports {used}"
+        room = "settings" if parts[-1] in SETTINGS else ".".join(parts[:-1])
+        others = used.setdefault(room, set())
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                module = name.split(".") if name.startswith("stages.") else []
+                while module and not (root / "/".join(module)).with_suffix(".py").is_file():
+                    module.pop()
+                if module:
+                    others.add("settings" if f"{module[-1]}.py" in SETTINGS else ".".join(module[1:-1]))
+    return {room: others - {room} for room, others in used.items()}
+
+
+def wrong_imports(root):
+    """What goes upwards or round in a circle, in words."""
+    level = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    used = rooms_used(root)
+    wrong = [
+        f"{room} imports {other or 'a stage'}"
+        for room, others in used.items()
+        for other in sorted(others)
+        if level.get(other.split(".")[0], len(FLOORS)) > level[room.split(".")[0]]
+    ]
+    try:
+        graphlib.TopologicalSorter(used).prepare()
+    except graphlib.CycleError as error:
+        wrong.append(f"circle: {' → '.join(error.args[1])}")
+    return wrong
+
+
+def test_imports_run_downwards_and_not_in_a_circle():
+    assert wrong_imports(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "told"),
+    [
+        ("results/seeds.py", "from stages.claims.decision import holm", "results imports claims"),
+        ("probes/knn.py", "import stages.decide", "probes imports a stage"),
+        ("results/seeds.py", "from stages.training import loop", "circle"),  # on one floor
+        (
+            "render/figures/style.py",
+            "from stages.render.page.html_table import table",
+            "circle",
+        ),  # in one room
+        ("render/words.py", "def late():\n    from stages.render.sections import title", "circle"),
+    ],
+)
+def test_an_import_upwards_or_in_a_circle_is_found(tmp_path, file, line, told):
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "stages" / file
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    if file.startswith("results/") and told == "circle":
+        loop = tmp_path / "stages/training/loop.py"
+        loop.write_text(f"{loop.read_text()}\nfrom stages.results.files import MissingResult\n")
+    assert [item for item in wrong_imports(tmp_path) if item.startswith(told)]
 
 
 def test_a_stage_depends_on_the_settings_of_those_rooms_alone_whose_code_it_runs():

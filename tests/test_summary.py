@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.render.page import page
-from stages.render.provenance import Provenance
-from stages.render.questions import QUESTIONS
+from stages.render.page.provenance import Provenance
+from stages.render.page.questions import QUESTIONS
+from stages.render.page.shell import page
 from stages.summary import main
 from tests.forked import forked
 from tests.project import run_in
 from tests.render.pages import assert_good_page
-from tests.render.synthetic import ROOT, make_project, score, write_json
+from tests.render.synthetic import ROOT, make_project, write_json
+from tests.render.synthetic_tables import score
 
 ORIGIN = Provenance(params_digest="abc", params="", inputs=(), versions=())
 BODY = """<h1>{title}</h1><p>What it is.</p><h2>First part</h2>

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from stages.results.accuracies import accuracies, segmentation_scores
-from stages.results.curves import block_curves, head_means, last_block, spectra, uniform_distance
+from stages.results.analysis_curves import block_curves, head_means, last_block, spectra, uniform_distance
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
 from stages.study.errors import ParamsError, StudyError

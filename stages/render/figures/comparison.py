@@ -1,0 +1,93 @@
+"""How alike the blocks of different arms are: linear CKA of all pairs, in one matrix."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.style import darker, new_figure, styled
+from stages.render.words import fixed
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from stages.study.paths import COMPARISON
+
+
+def blocks_alike(results: Results) -> pd.DataFrame:
+    """Linear CKA of all blocks of all arms, mean over the seeds that two arms share.
+
+    returns: square, rows and columns (label, block); NaN between arms that share no seed
+    Raises StudyError if the table is missing or lacks an arm.
+    """
+    table = results.comparison()
+    label = {arm: results.label(arm) for arm in results.arms}
+    if lacking := set(label) - set(table["arm"]):
+        raise StudyError(f"{COMPARISON}: no arm {', '.join(sorted(lacking))}; `dvc repro compare` writes it")
+    table = table[table["arm"].isin(label) & table["other_arm"].isin(label)]
+    table = table.assign(label=table["arm"].map(label), other=table["other_arm"].map(label))
+    square = table.pivot_table(index=["label", "block"], columns=["other", "other_block"], values="cka")
+    order = [(name, block) for name in label.values() for block in sorted(square.loc[name].index)]
+    return square.reindex(index=order, columns=order)
+
+
+def pair_rows(alike: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair of blocks: label, block, other, other_block, cka."""
+    return alike.stack(["other", "other_block"]).rename("cka").reset_index()
+
+
+def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
+    """All blocks against all blocks, those of one arm side by side, dark where they are alike."""
+    labels = list(dict.fromkeys(label for label, _ in alike.index))
+    counts = [len(alike.loc[label]) for label in labels]
+    ends = np.cumsum([0, *counts])
+    with styled():
+        side = min(9.0, 3.6 + 0.09 * len(alike))
+        figure = new_figure(width=side + 1.2, height=side)
+        axis = figure.add_subplot()
+        image = axis.imshow(alike, cmap="cividis_r", vmin=0, vmax=1, origin="lower")
+        axis.grid(visible=False)
+        for end in ends[1:-1]:
+            axis.axhline(end - 0.5, color="white", linewidth=2)
+            axis.axvline(end - 0.5, color="white", linewidth=2)
+        middles = [(start + end - 1) / 2 for start, end in pairwise(ends)]
+        axis.set_xticks(middles, labels)
+        axis.set_yticks(middles, labels, rotation=90, va="center")
+        for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
+            for tick, label in zip(ticks, labels, strict=True):
+                tick.set_color(darker(inks[label].colour))
+        axis.tick_params(length=0)
+        axis.set_xlabel("blocks from the embedding to the last, arm by arm")
+        bar = figure.colorbar(image, ax=axis, shrink=0.7, pad=0.02)
+        bar.set_label("linear CKA")
+    return figure
+
+
+def comparison_caption(alike: pd.DataFrame) -> str:
+    """What is drawn, and how alike the last blocks of each pair of arms are."""
+    return (
+        "Linear centred kernel alignment (Kornblith et al. 2019) of the mean patch tokens of held-out "
+        "images, every block against every other, mean over the seeds that two arms share; 1: alike up to "
+        "rotation and scale. Last blocks: "
+        f"{_last_blocks(alike)}."
+    )
+
+
+def comparison_alt(alike: pd.DataFrame) -> str:
+    """The same in words: the last blocks of all pairs."""
+    return (
+        f"How alike the last blocks are: {_last_blocks(alike)}. A matrix of similarities between all blocks "
+        "of all arms."
+    )
+
+
+def _last_blocks(alike: pd.DataFrame) -> str:
+    last = {label: max(alike.loc[label].index) for label in dict.fromkeys(label for label, _ in alike.index)}
+    names = list(last)
+    said = [
+        f"{first} and {second} {fixed(alike.loc[(first, last[first]), (second, last[second])], decimals=2)}"
+        for place, first in enumerate(names)
+        for second in names[place + 1 :]
+        if np.isfinite(alike.loc[(first, last[first]), (second, last[second])])
+    ]
+    return "; ".join(said) or "there is no pair of arms"

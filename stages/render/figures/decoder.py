@@ -1,0 +1,106 @@
+"""The frequencies of a masked autoencoder, through its encoder and its decoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.figures.captions import bands
+from stages.render.figures.line_charts import Inks, draw_trainings, title_of, whole_ticks
+from stages.render.figures.paper import PaperCurve
+from stages.render.figures.style import PAPER, darker, new_figure, styled
+from stages.render.words import number
+from stages.results.analysis_curves import block_curve, encoder_rows
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from stages.study.paths import analysis_table
+
+STYLES: tuple[Any, Any] = ("-", (0, (4, 2)))  # of the encoder and of the decoder
+
+
+def decoder_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
+    """Log amplitude at the highest frequency of the arms that have a decoder; no rows if none has.
+
+    returns: label, part, block (of the part, 0 after its embedding), place (the decoder's go on from the last
+             block of the encoder), mean, low, high, trainings, seed_0 and so on, images
+    Raises StudyError if a table cannot be read, or if only some seeds have a decoder.
+    """
+    curves: list[pd.DataFrame] = []
+    for arm in results.arms:
+        table = results.analysis("fourier", arm, measures=["block", "frequency", "log_amplitude"])
+        if "part" not in table or not table["part"].eq("decoder").any():
+            continue
+        last = 0
+        for part in ("encoder", "decoder"):
+            rows = encoder_rows(table, part=part)
+            rows = rows[rows["frequency"] == rows["frequency"].max()]
+            where = str(analysis_table("fourier", arm))
+            if rows["seed"].nunique() < len(results.seeds(arm)):
+                raise StudyError(f"{where}: seeds differ in having a decoder")
+            curve = block_curve(results, arm, rows, measure="log_amplitude", where=where, seed=seed)
+            curves.append(curve.assign(part=part, place=last + curve["block"]))
+            last = int(curve["block"].max())
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
+
+
+def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCurve]) -> Figure:
+    """A panel per label, the encoder's blocks and, dashed, the decoder's; then the paper's.
+
+    paper: encoder and decoder, depth in blocks
+    """
+    labels = list(dict.fromkeys(curves["label"]))
+    with styled():
+        figure = new_figure(height=3.4)
+        panels = figure.subplots(1, len(labels) + 1, squeeze=False)[0]
+        for axis, label in zip(panels, labels, strict=False):
+            ink = inks[label]
+            for part, style in zip(("encoder", "decoder"), STYLES, strict=True):
+                line = curves[(curves["label"] == label) & (curves["part"] == part)]
+                axis.fill_between(
+                    line["place"], line["low"], line["high"], color=ink.colour, alpha=0.18, linewidth=0
+                )
+                draw_trainings(axis, line, ink=ink, x="place")
+                axis.plot(line["place"], line["mean"], color=ink.colour, linestyle=style, marker=ink.marker)
+                axis.annotate(
+                    part,
+                    (line["place"].iloc[-1], line["mean"].iloc[-1]),
+                    xytext=(0, 8),
+                    textcoords="offset points",
+                    ha="right",
+                    color=darker(ink.colour),
+                )
+            title_of(axis, label, ink)
+        for curve, style in zip(paper, STYLES, strict=True):
+            panels[-1].plot(curve.depth, curve.values, color=PAPER, linestyle=style, marker="o")
+        panels[-1].set_title("Paper (MAE, ViT-B/16)", color=darker(PAPER, 0.3))
+        for axis in panels:
+            axis.set(xlabel="block")
+            whole_ticks(axis)
+        panels[0].set_ylabel("relative log amplitude")
+    return figure
+
+
+def decoder_caption(curves: pd.DataFrame, *, paper: Sequence[PaperCurve]) -> str:
+    """Caption: what is drawn, and whether decoder or encoder ends with more of the high frequencies."""
+    said = []
+    for label, line in curves.groupby("label", sort=False):
+        encoder, decoder = (line[line["part"] == part]["mean"].iloc[-1] for part in ("encoder", "decoder"))
+        more = "less" if decoder < encoder else "more"
+        said.append(
+            f"The last block of the decoder of {label} carries {more} of it ({number(decoder)}) than that of "
+            f"its encoder ({number(encoder)})."
+        )
+    return (
+        "Log amplitude at the highest frequency, relative to frequency zero, through the encoder (solid) "
+        "and, where the encoder has ended, through the decoder (dashed); both are shown the whole image. "
+        f"{bands(curves)} {' '.join(said)} Right: {paper[0].described}."
+    )
+
+
+def decoder_alt(curves: pd.DataFrame) -> str:
+    """Alternative text: where encoder and decoder start and end."""
+    said = ["Line charts of relative log amplitude against block, encoder and then decoder."]
+    for (label, part), line in curves.groupby(["label", "part"], sort=False):
+        said.append(f"{label}, {part}: {number(line['mean'].iloc[0])} to {number(line['mean'].iloc[-1])}.")
+    return " ".join(said)

@@ -1,0 +1,86 @@
+"""Linear probing of every block: curves against depth, and what the last block loses against the best."""
+
+import numpy as np
+import pandas as pd
+
+from stages.render.figures.depth import depth_caption
+from stages.render.words import decimals_for, interval, listed, on_set
+from stages.results.analysis_curves import block_curve, by_seed_and_image
+from stages.results.seeds import columns, estimate
+from stages.results.study_results import Results
+from stages.study.paths import probe_predictions
+
+
+def layerwise_curves(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
+    """Accuracy per block for every arm, in per cent.
+
+    labels:  the label set
+    returns: as `analysis_curves.block_curves`
+    """
+    curves = [
+        block_curve(
+            results,
+            arm,
+            _correct(results, arm, labels=labels),
+            measure="correct",
+            where=str(probe_predictions("layerwise", arm)),
+            seed=seed,
+        )
+        for arm in results.arms
+    ]
+    return pd.concat(curves, ignore_index=True)
+
+
+def declines(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
+    """Accuracy of the last block less that of the block chosen on training images, paired by image.
+
+    The block is not chosen by the accuracies that are compared, which would make a loss out of chance.
+    returns: index label; best (the chosen block of each training), last; mean, low, high in points, trainings
+    """
+    rows = {}
+    for arm in results.arms:
+        correct = _correct(results, arm, labels=labels)
+        where = str(probe_predictions("layerwise", arm))
+        values, blocks = by_seed_and_image(correct, by="block", measure="correct", where=where)
+        chosen = correct[correct["chosen"]].groupby("seed", sort=False)["block"].first()
+        best = [int(chosen[one]) for one in results.seeds(arm)]
+        last = int(blocks.max())
+        ends = [
+            part[:, blocks == last] - part[:, blocks == block]
+            for part, block in zip(values, best, strict=True)
+        ]
+        numbers = columns(estimate(np.stack(ends), seed=seed), seeds=results.seeds(arm))
+        single = {key: float(numbers[key][0]) for key in ("mean", "low", "high")}
+        rows[results.label(arm)] = {"best": best, "last": last, "trainings": len(best)} | single
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def layerwise_caption(curves: pd.DataFrame, lost: pd.DataFrame, *, labels: str, paper: str) -> str:
+    """Caption of the curves of one label set: what is drawn, what the last block has lost, the paper's panel.
+
+    lost: as `declines` gives it
+    """
+    decimals = decimals_for(lost["high"] - lost["low"])
+    said, steady = [], []
+    for label, row in lost.iterrows():
+        best = list(dict.fromkeys(row["best"]))
+        if best == [row["last"]]:
+            steady.append(str(label))
+            continue
+        numbers = interval(row["mean"], row["low"], row["high"], unit="points", decimals=decimals)
+        said.append(f"{label} {numbers} (block{'s' * (len(best) > 1)} {listed(map(str, best))})")
+    if steady:
+        said.append(f"for {listed(steady)} the best block is the last")
+    measure = (
+        f"Linear probe{on_set(labels)} of the mean patch token after every block; block 0 is the embedding. "
+        "Last block less the best, which was chosen on a held-out part of the training images, paired by "
+        f"image: {'; '.join(said)}."
+    )
+    return depth_caption(curves, measure=measure, unit="%", paper=paper)
+
+
+def _correct(results: Results, arm: str, *, labels: str) -> pd.DataFrame:
+    """Predictions of one label set, with the column correct: 100 where the class is right, else 0."""
+    rows = results.probe("layerwise", arm)
+    rows = rows[rows["labels"] == labels]
+    return rows.assign(correct=100.0 * (rows["truth"] == rows["predicted"]))

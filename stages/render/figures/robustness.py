@@ -1,0 +1,150 @@
+"""Accuracy on corrupted images: against the frequency of noise, and by corruption."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.figures.captions import DOTS, bands
+from stages.render.figures.line_charts import Inks, draw_curves, draw_ticks, label_line_ends, panels, share
+from stages.render.figures.name_placing import settle
+from stages.render.figures.style import Ink, darker, styled
+from stages.render.words import fixed, listed
+
+
+def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Change of accuracy against the frequency of the noise, a panel per head and label set."""
+    groups = list(curves.groupby(["head", "labels"], sort=False))
+    with styled():
+        figure, axes = panels(len(groups), height=3.0, columns=2)
+        for axis, ((head, labels), part) in zip(axes, groups, strict=True):
+            draw_curves(axis, part, inks=inks, x="frequency")
+            axis.axhline(0, color="#777777", linewidth=0.8)
+            axis.set(title=panel_name(head, labels), xlabel="frequency of the noise (π)")
+        share(axes, ylabel="change of accuracy (points)")
+        settle(figure)
+        for axis, (_, part) in zip(axes, groups, strict=True):
+            label_line_ends(axis, part, inks=inks, x="frequency")
+    return figure
+
+
+def noise_caption(curves: pd.DataFrame) -> str:
+    """What is drawn, and in which band each arm loses most."""
+    said = ["Largest losses.", *_losses(curves)]
+    return (
+        "Accuracy under noise in one band of frequencies less accuracy on the same images without it, in "
+        f"percentage points; every band of frequencies has the same energy. {bands(curves)} "
+        f"{' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
+    )
+
+
+def noise_alt(curves: pd.DataFrame) -> str:
+    """For each line, where it starts and ends."""
+    said = _losses(curves)
+    said.append(
+        "Line charts of the change of accuracy against the frequency of added noise, one line per arm."
+    )
+    for (head, labels, label), line in curves.groupby(["head", "labels", "label"], sort=False):
+        ends = (fixed(line["mean"].iloc[place], decimals=1) for place in (0, -1))
+        said.append(f"{panel_name(head, labels)}, {label}: {' to '.join(ends)} points.")
+    return " ".join(said)
+
+
+def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Accuracy on clean and corrupted images: a row per trial, a dot per arm, panels as for the noise."""
+    groups = list(accuracy.groupby(["head", "labels"], sort=False))
+    names = list(dict.fromkeys(zip(accuracy["trial"], accuracy["level"], strict=True)))
+    labels_of_arms = list(dict.fromkeys(accuracy["label"]))
+    with styled():
+        figure, axes = panels(len(groups), height=1.0 + 0.36 * len(names), columns=2)
+        for number, (axis, ((head, labels), part)) in enumerate(zip(axes, groups, strict=True)):
+            for place, label in enumerate(labels_of_arms):
+                own = part[part["label"] == label].set_index(["trial", "level"])
+                rows = [row for row, name in enumerate(names) if name in own.index]
+                mean, low, high = (
+                    100 * own.loc[[names[row] for row in rows], column].to_numpy()
+                    for column in ("mean", "low", "high")
+                )
+                ink: Ink = inks[label]
+                aside = 0.5 * (place + 0.5) / len(labels_of_arms) - 0.25
+                for row in rows:
+                    draw_ticks(axis, own.loc[names[row]], place=row + aside, ink=ink, scale=100, size=4)
+                axis.errorbar(
+                    mean,
+                    np.array(rows) + aside,
+                    xerr=[mean - low, high - mean],
+                    linestyle="none",
+                    marker=ink.marker,
+                    color=ink.colour,
+                    linewidth=1,
+                    label=label,
+                )
+            axis.set_yticks(range(len(names)), [trial_name(*name) for name in names])
+            axis.set(title=panel_name(head, labels), xlabel="accuracy (%)", xlim=(0, 100))
+            axis.set_ylim(len(names) - 0.5, -0.5)
+            if number % 2:  # beside a panel with the same rows
+                axis.tick_params(labelleft=False)
+        lines = axes[0].get_legend_handles_labels()
+        legend = figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
+        for text in legend.get_texts():
+            text.set_color(darker(inks[text.get_text()].colour))
+    return figure
+
+
+def trial_caption(accuracy: pd.DataFrame) -> str:
+    """What is drawn, and the mean over the corruptions of each arm."""
+    return (
+        f"Accuracy on held-out images as they are and corrupted. {bands(accuracy, marks=DOTS)} Mean over "
+        "the corruptions, from highest to lowest. "
+        f"{' '.join(_means(accuracy))}"
+    )
+
+
+def trial_alt(accuracy: pd.DataFrame) -> str:
+    """Every number of the figure."""
+    said = ["Mean over the corruptions.", *_means(accuracy)]
+    said.append("Dot charts of accuracy by corruption, one dot per arm.")
+    columns = ["head", "labels", "trial", "level"]
+    for (head, labels, trial, level), part in accuracy.groupby(columns, sort=False):
+        numbers = listed(
+            f"{label} {fixed(100 * value, decimals=0)} %"
+            for label, value in zip(part["label"], part["mean"], strict=True)
+        )
+        said.append(f"{panel_name(head, labels)}, {trial_name(trial, level)}: {numbers}.")
+    return " ".join(said)
+
+
+def _losses(curves: pd.DataFrame) -> list[str]:
+    """In which band each arm loses most, a sentence per panel."""
+    said = []
+    for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
+        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        losses = listed(
+            f"{row.label} {fixed(row.mean, decimals=1)} at {row.frequency:.2f} π"
+            for row in worst.itertuples()
+        )
+        said.append(f"{panel_name(head, labels)}: {losses}.")
+    return said
+
+
+def _means(accuracy: pd.DataFrame) -> list[str]:
+    """The mean over the corruptions of each arm, from highest to lowest, a sentence per panel."""
+    said = []
+    for (head, labels), part in accuracy.groupby(["head", "labels"], sort=False):
+        drop = part[part["trial"] != "clean"].groupby("label", sort=False)["mean"].mean()
+        ranked = drop.sort_values(ascending=False)
+        told = listed(f"{label} {fixed(100 * value, decimals=1)} %" for label, value in ranked.items())
+        said.append(f"{panel_name(head, labels)}: {told}.")
+    return said
+
+
+def panel_name(head: Any, labels: Any) -> str:
+    name = {"linear": "Linear probe", "fine-tuned": "Fine-tuned"}[str(head)]
+    return name if labels == "class" else f"{name}, {labels}"
+
+
+def trial_name(trial: str, level: float) -> str:
+    units = {"patch_shuffle": f"{level:g} × {level:g} tiles shuffled",
+             "amplitude_exchange": f"amplitudes exchanged, {100 * level:.0f} %"}  # fmt: skip
+    return units.get(trial, trial.replace("_", " "))

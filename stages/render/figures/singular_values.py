@@ -1,0 +1,254 @@
+"""Unison of the tokens' movement, and in how many directions tokens spread."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.figures.captions import bands, extremes, found_last, in_order
+from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, draw_trainings, label_line_ends
+from stages.render.figures.name_placing import settle
+from stages.render.figures.style import new_figure, styled
+from stages.render.words import listed, number
+from stages.results.analysis_curves import block_curves, last_block
+from stages.results.seeds import columns, over_seeds
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from stages.study.paths import analysis_table
+
+ANALYSIS = "singular_values"
+LEVELS = {"token": "tokens of one image", "image": "images, one mean token each"}
+JACKKNIFE = "95 % intervals over images, on the right by a jackknife"
+SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "alpha": "decay α"}
+# Half an interval of 95 % in standard errors: of a mean over images, and of a jackknife of ten groups
+# (Student's t with 9 degrees of freedom).
+ERRORS = {"token": 1.96, "image": 2.262}
+
+
+def unison_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
+    """How much tokens move in unison against depth, as `analysis_curves.block_curves` gives it."""
+    rows = {"measure": "unison"}
+    return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+
+
+def rank_curves(results: Results, *, level: str, measure: str, seed: int = 0) -> pd.DataFrame:
+    """One of SCALARS after each self-attention, at one of LEVELS.
+
+    returns: as `analysis_curves.block_curves`; images: at image level those that make one value
+    Raises StudyError if a table cannot be read, as all functions here.
+    """
+    if level == "token":
+        rows = {"measure": measure, "level": level, "place": "after"}
+        return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
+    curves = _of_all_images(results, by="block", measure=measure, level=level, place="after")
+    curves["depth"] = curves["block"] / curves.groupby("label")["block"].transform("max")
+    return curves
+
+
+def spectra(results: Results) -> pd.DataFrame:
+    """The spectrum at both levels before and after the last self-attention.
+
+    returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), trainings, seed_0
+             and so on, images
+    Raises StudyError if seeds differ in their number of values.
+    """
+    parts = []
+    for level in LEVELS:
+        for place in ("before", "after"):
+            part = _of_all_images(results, by="index", measure="log_sigma", level=level, place=place)
+            parts.append(part.assign(level=level, place=place))
+    return pd.concat(parts, ignore_index=True)
+
+
+def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Singular values by rank, tokens of one image on the left and images on the right; dotted before.
+
+    spectrum: as `spectra` gives it
+    """
+    with styled():
+        figure = new_figure(height=max(3.8, 1.0 + 0.2 * spectrum["label"].nunique()))
+        panels = figure.subplots(1, len(LEVELS), sharey=True)
+        for axis, (level, title) in zip(panels, LEVELS.items(), strict=True):
+            shown = spectrum[spectrum["level"] == level]
+            for (label, place), line in shown.groupby(["label", "place"], sort=False):
+                ink, after = inks[label], place == "after"
+                if after:
+                    axis.fill_between(line["index"], line["low"], line["high"], color=ink.colour, alpha=0.18,
+                                      linewidth=0)  # fmt: skip
+                if after:
+                    draw_trainings(axis, line, ink=ink, x="index")
+                axis.plot(
+                    line["index"],
+                    line["mean"],
+                    color=ink.colour,
+                    linestyle=ink.line if after else (0, (1, 1.6)),
+                    linewidth=1.8 if after else 1.0,
+                    marker=ink.marker if after else "",
+                    markevery=max(1, len(line) // 6),
+                )
+            axis.set(title=title.capitalize(), xlabel="rank i of the singular value")
+        panels[0].set_ylabel("log σᵢ − log σ₁")
+        settle(figure)
+        for axis, level in zip(panels, LEVELS, strict=True):
+            after = (spectrum["level"] == level) & (spectrum["place"] == "after")
+            label_line_ends(axis, spectrum[after], inks=inks, x="index")
+    return figure
+
+
+def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> Figure:
+    """Each of SCALARS against depth in a row, tokens of one image on the left and images on the right.
+
+    curves: (measure, level) -> `rank_curves`
+    """
+    labels = max(curve["label"].nunique() for curve in curves.values())
+    with styled():
+        figure = new_figure(height=len(SCALARS) * max(2.6, 0.8 + 0.2 * labels))
+        grid = figure.subplots(len(SCALARS), len(LEVELS), squeeze=False)
+        for axes, (measure, name) in zip(grid, SCALARS.items(), strict=True):
+            for axis, (level, title) in zip(axes, LEVELS.items(), strict=True):
+                draw_curves(axis, curves[measure, level], inks=inks, x="depth")
+                axis.set_xlim(0, 1.02)
+                if axis in grid[0]:
+                    axis.set_title(title.capitalize())
+                if axis in grid[-1]:
+                    axis.set_xlabel(DEPTH)
+            axes[0].set_ylabel(name)
+        settle(figure)
+        for axes, measure in zip(grid, SCALARS, strict=True):
+            for axis, level in zip(axes, LEVELS, strict=True):
+                label_line_ends(axis, curves[measure, level], inks=inks, x="depth")
+    return figure
+
+
+def rank_rows(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """All curves of `rank_figure` in one table, with the columns measure and level in front.
+
+    curves: (measure, level) -> `rank_curves`
+    """
+    parts = [curve.assign(measure=measure, level=level) for (measure, level), curve in curves.items()]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows[["measure", "level", *rows.columns.drop(["measure", "level"])]]
+
+
+def unison_caption(curves: pd.DataFrame, *, patches: Sequence[int]) -> str:
+    """Caption of the movement against depth: what unison is, and the last block's values in order.
+
+    patches: numbers of patches of the encoders
+    """
+    chance = listed(f"1/{count} = {number(1 / count, digits=2)}" for count in patches)
+    return (
+        "How much the patch tokens of an image move in unison through each self-attention: the squared "
+        "length of their mean displacement over their mean squared displacement. 1: all move the same way; "
+        f"moves that have nothing to do with each other come to {chance}. {bands(curves)} "
+        f"Last block, from highest to lowest: {in_order(last_block(curves))}."
+    )
+
+
+def spectrum_caption(spectrum: pd.DataFrame) -> str:
+    """Caption of the spectra: what is drawn, and who spreads most, in order, at each level.
+
+    spectrum: as `spectra` gives it
+    """
+    said = []
+    for level, title in LEVELS.items():
+        rank, values = _middle(spectrum, level)
+        said.append(f"{title.capitalize()}, at rank {rank}, from highest to lowest: {in_order(values)}.")
+    return (
+        "Singular values relative to the largest (natural logarithm), after the last self-attention and "
+        "before it (thin, dotted). Left: the centred patch tokens of one image, mean over images. Right: "
+        f"{_counts(spectrum)} held-out images, each the mean of its patch tokens, centred. The flatter, the "
+        f"more directions are used. {bands(spectrum.drop(columns='images'), alone=JACKKNIFE)} "
+        f"{' '.join(said)}"
+    )
+
+
+def spectrum_alt(spectrum: pd.DataFrame) -> str:
+    """Alternative text of the spectra: each line's value at its middle and at its end."""
+    said = []
+    for level, title in LEVELS.items():
+        rank, values = _middle(spectrum, level)
+        flattest = extremes(values, least="least")
+        said.append(f"{title.capitalize()}: at rank {rank} most is left in {flattest}.")
+    said.append("Two line charts of log singular values against their rank, one line per arm.")
+    after = spectrum[spectrum["place"] == "after"]
+    for (level, label), line in after.groupby(["level", "label"], sort=False):
+        middle, end = line.iloc[(len(line) - 1) // 2], line.iloc[-1]
+        places = listed(f"{number(row['mean'])} at rank {row['index']}" for row in (middle, end))
+        said.append(f"{LEVELS[str(level)].capitalize()}, {label}: {places}.")
+    return " ".join(said)
+
+
+def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
+    """Caption of the ranks against depth: what each row is, and RankMe in the last block in order.
+
+    curves: (measure, level) -> `rank_curves`
+    """
+    token, image = curves["rankme", "token"], curves["rankme", "image"]
+    return (
+        "In how many directions tokens and images spread after each self-attention. RankMe: exponential of "
+        "the entropy of the singular values. Participation ratio: how many directions share the variance. "
+        "Decay α: slope of log eigenvalue against log rank, ranks 4 to 50, larger where fewer directions "
+        f"carry the variance. {bands(token, alone=JACKKNIFE)} Right: {_counts(image)} images. RankMe "
+        f"in the last block, from highest to lowest: tokens {in_order(last_block(token))}; images "
+        f"{in_order(last_block(image))}."
+    )
+
+
+def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
+    """Alternative text of the ranks: each line from the first to the last block."""
+    said = [
+        found_last(curves["rankme", level], measure=f"RankMe of {title}") for level, title in LEVELS.items()
+    ]
+    said.append("Six line charts against depth, one line per arm, from the first to the last block.")
+    for (measure, level), curve in curves.items():
+        told = []
+        for label, line in curve.groupby("label", sort=False):
+            told.append(f"{label} {number(line['mean'].iloc[0])} to {number(line['mean'].iloc[-1])}")
+        said.append(f"{SCALARS[measure]}, {LEVELS[level]}: {'; '.join(told)}.")
+    return " ".join(said)
+
+
+def _of_all_images(results: Results, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
+    """Values that are of all images, of the last block where they are told apart by index.
+
+    returns: label, `by`, mean, low, high, trainings, seed_0 and so on, images
+    """
+    parts = []
+    for arm in results.arms:
+        frame = results.analysis(ANALYSIS, arm)
+        images = frame.loc[frame["measure"] == "unison", "image"].nunique()
+        chosen = frame[
+            (frame["image"] == -1)
+            & (frame["measure"] == measure)
+            & (frame["level"] == level)
+            & (frame["place"] == place)
+        ]
+        if by == "index":
+            chosen = chosen[chosen["block"] == chosen["block"].max()]
+        path = analysis_table(ANALYSIS, arm)
+        if chosen.empty:
+            raise StudyError(f"{path}: no {measure} of {level} level {place}")
+        values, errors = (
+            chosen.pivot(index="seed", columns=by, values=name).reindex(results.seeds(arm))
+            for name in ("value", "error")
+        )
+        if values.isna().to_numpy().any():
+            raise StudyError(f"{path}: seeds differ in blocks or width")
+        half = ERRORS[level] * errors.to_numpy()[0]
+        first = values.to_numpy()[0]
+        numbers = over_seeds(values.to_numpy(), alone=(first - half, first + half))
+        about = {"label": results.label(arm), by: values.columns.to_numpy()}
+        rows = about | columns(numbers, seeds=results.seeds(arm)) | {"images": images}
+        parts.append(pd.DataFrame(rows))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _middle(spectrum: pd.DataFrame, level: str) -> tuple[int, pd.DataFrame]:
+    """The rank halfway down the shortest spectrum after self-attention, and the values there by label."""
+    after = spectrum[(spectrum["level"] == level) & (spectrum["place"] == "after")]
+    rank = (int(after.groupby("label")["index"].max().min()) + 1) // 2
+    return rank, after[after["index"] == rank].set_index("label")
+
+
+def _counts(curves: pd.DataFrame) -> str:
+    return listed(f"{count:,}" for count in sorted(curves["images"].unique()))

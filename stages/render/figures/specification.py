@@ -1,0 +1,182 @@
+"""Specification curves: one claim under every choice it depends on, the choices below each point."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
+
+from stages.render.figures.style import TEXT, new_figure, styled
+from stages.render.words import listed, number
+
+# The words of the claims table, in colours with 3:1 contrast on white, and in signs that need no colour.
+SIGNS = {
+    "supported": ("#00805F", "o", "#00805F"),
+    "undecided": ("#8C6D00", "o", "white"),
+    "contradicted": ("#B3261E", "s", "#B3261E"),
+}
+SIZE = 8.5  # points of small type
+# Inches: a line of the choice matrix; the other parts of the figure from its top to its foot.
+ROW, ABOVE, EFFECTS, BETWEEN, BELOW = 0.19, 0.33, 2.1, 0.36, 0.08
+GAP, LABEL, MARGIN = (
+    0.08,
+    0.75,
+    0.08,
+)  # inches from the axis to names, to the label of its scale; at the sides
+
+
+def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure:
+    """The effects from the lowest to the highest with their intervals; below each, the choices behind it.
+
+    rows: the specifications of the claim; the first decides it
+    """
+    ranked = ranked_rows(rows)
+    options = options_taken(rows, claim=claim)
+    names = [
+        f"{choice}: {option}" if option == taken[0] else option
+        for choice, taken in options.items()
+        for option in taken
+    ]
+    scale, unit = (100, "points") if claim["unit"] == "share of images" else (1, claim["unit"])
+    matrix = ROW * (len(names) + 0.6 * (len(options) - 1))
+    place = int(ranked.index.get_loc(rows.index[0]))
+    with styled():
+        # Placed by hand: a report has thirty of these, and to lay them out takes longer than to draw them.
+        figure = new_figure(height=ABOVE + EFFECTS + BETWEEN + matrix + BELOW, layout="none")
+        width, height = figure.get_size_inches()
+        left = max(LABEL + 0.25, max(map(_width, names), default=0.0) + GAP + MARGIN)
+        across = (left / width, (width - left - MARGIN) / width)
+        upper = figure.add_axes((across[0], (BETWEEN + matrix + BELOW) / height, across[1], EFFECTS / height))
+        lower = figure.add_axes((across[0], BELOW / height, across[1], matrix / height))
+        # Of the width of the band, which few specifications would make broad.
+        half = min(0.5, len(ranked) / 60)
+        for axis in (upper, lower):
+            axis.axvspan(place - half, place + half, color="#DDE6EE", linewidth=0)
+            axis.set_xticks([])
+            axis.set_xlim(-1, len(ranked))
+        _draw_effects(upper, ranked, scale=scale)
+        upper.annotate("main choice", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, -3),
+                       textcoords="offset points", ha="center", va="top", fontsize=8.5)  # fmt: skip
+        upper.set_ylabel(f"difference ({unit})" if unit else "difference")
+        upper.yaxis.set_label_coords(-LABEL / (width - left - MARGIN), 0.5)
+        _draw_choices(lower, ranked, options, names=names)
+    return figure
+
+
+def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
+    """Caption of a specification curve: what is drawn, what comes out, and on which choice it hangs."""
+    ranked, found = ranked_rows(rows), claim["specifications"]
+    fixed = f" The same in all: {listed(claim['fixed'])}." if claim.get("fixed") else ""
+    median = "" if found.get("median_d_z") is None else (
+        f" Median effect: {number(found['median_d_z'], digits=2)} standard deviations (d)."
+    )  # fmt: skip
+    return (
+        f"{claim['statement']} {claim['comparison'].capitalize()}, decided under {len(rows)} combinations of "
+        "choices, from the lowest difference to the highest, each with its 95 % interval; above 0 is as the "
+        "paper says. The band marks the main choice, which decides the claim. "
+        f"{_outcome(ranked)}{median} {_weakest(rows, claim=claim)}{fixed}"
+    )
+
+
+def specification_alt(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
+    """Alternative text of a specification curve: the range of the effects, the main one, and the verdicts."""
+    ranked, scale = ranked_rows(rows), 100 if claim["unit"] == "share of images" else 1
+    unit = "points" if claim["unit"] == "share of images" else claim["unit"]
+    low, main, high = (
+        f"{number(scale * value)} {unit}".strip()
+        for value in (ranked["effect"].iloc[0], rows["effect"].iloc[0], ranked["effect"].iloc[-1])
+    )
+    return (
+        f"{_outcome(ranked)} {len(rows)} differences in rising order, from {low} to {high}, over a matrix of "
+        f"dots that shows which choices are behind each; the main choice gives {main}. "
+        f"{_weakest(rows, claim=claim)}"
+    )
+
+
+def ranked_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The specifications from the lowest effect to the highest."""
+    return rows.sort_values(["effect", "specification"], kind="stable")
+
+
+def options_taken(rows: pd.DataFrame, *, claim: dict[str, Any]) -> dict[str, list[str]]:
+    """The choices of a claim that its specifications differ in, each with the options that they took."""
+    names = [choice["name"] for choice in claim["choices"] if choice["name"] in rows]
+    found = {name: list(dict.fromkeys(rows[name])) for name in names}
+    return {name: taken for name, taken in found.items() if len(taken) > 1}
+
+
+def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
+    axis.axhline(0, color=TEXT, linewidth=0.9)
+    places = np.arange(len(ranked))
+    for verdict, (colour, marker, face) in SIGNS.items():
+        here = (ranked["verdict"] == verdict).to_numpy()
+        if not here.any():
+            continue
+        own = scale * ranked.loc[here, ["effect", "low", "high"]]
+        axis.vlines(places[here], own["low"], own["high"], color=colour, linewidth=1.3, alpha=0.55)
+        axis.plot(places[here], own["effect"], linestyle="none", marker=marker, color=colour,
+                  markerfacecolor=face, label=f"{verdict} ({here.sum()})")  # fmt: skip
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.tick_params(bottom=False)
+    axis.margins(y=0.12)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8.5, borderpad=0.3,
+                handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+
+
+def _draw_choices(
+    axis: Axes, ranked: pd.DataFrame, options: dict[str, list[str]], *, names: list[str]
+) -> None:
+    lines: dict[tuple[str, str], float] = {}
+    line = 0.0
+    for choice, taken in options.items():
+        for option in taken:
+            lines[choice, option] = line
+            line += 1
+        line += 0.6
+    axis.hlines(list(lines.values()), 0, 1, transform=axis.get_yaxis_transform(), color="#E6E6E6",
+                linewidth=0.7, zorder=0.9)  # fmt: skip
+    for verdict, (colour, *_) in SIGNS.items():
+        here = ranked["verdict"].eq(verdict)
+        dots = [
+            (place, height)
+            for (choice, option), height in lines.items()
+            for place in np.flatnonzero(here & ranked[choice].eq(option))
+        ]
+        axis.plot([x for x, _ in dots], [y for _, y in dots], linestyle="none", marker="o", markersize=3.4,
+                  markeredgewidth=0, color=colour)  # fmt: skip
+    for name, height in zip(names, lines.values(), strict=True):
+        axis.annotate(name, (0, height), xycoords=("axes fraction", "data"), xytext=(-72 * GAP, 0),
+                      textcoords="offset points", ha="right", va="center_baseline", fontsize=SIZE,
+                      color="#444444")  # fmt: skip
+    axis.set_ylim(line - 1.1, -0.5)
+    axis.set_axis_off()
+
+
+def _width(text: str) -> float:
+    """How wide a name is, in inches."""
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), False)[0] / 72
+
+
+def _outcome(ranked: pd.DataFrame) -> str:
+    counts = {verdict: int((ranked["verdict"] == verdict).sum()) for verdict in SIGNS}
+    above = int((ranked["effect"] > 0).sum())
+    said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return f"{said[0].upper()}{said[1:]}; {above} of {len(ranked)} differences are above 0."
+
+
+def _weakest(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
+    """Under which option the fewest choices give the verdict of the claim."""
+    agree = rows["verdict"] == claim["verdict"]
+    if agree.all():
+        return "No choice changes the verdict."
+    shares = {
+        f"{choice}: {option}": float(agree[rows[choice] == option].mean())
+        for choice, taken in options_taken(rows, claim=claim).items()
+        for option in taken
+    }
+    least = min(shares, key=lambda name: shares[name])
+    return f"Fewest agree with the verdict under “{least}” ({100 * shares[least]:.0f} %)."

@@ -1,0 +1,71 @@
+"""Which arms of a study form a sweep, and where each stands on its axis."""
+
+import math
+
+from stages.render.encoder_size import parameters, vit_of
+from stages.study.params import label_of
+from stages.study.settings import Arm
+from stages.study.study import Study
+
+FEWEST = 3
+PARENTS = {"masked": 0.0, "contrastive": 1.0}  # λ of what the hybrid lies between
+METHODS = {"contrastive": "CL", "masked": "MIM", "random": "untrained"}
+Places = dict[str, tuple[str, str, float]]  # label -> name of its line, label whose ink it has, x
+
+
+def along_weight(study: Study) -> Places:
+    """The hybrids of one recipe between their parents, by λ; layered ones and the control beside them.
+
+    returns: empty with fewer than three weights
+    """
+    arms = study.arms
+    hybrids = [name for name, arm in arms.items() if arm.objective == "hybrid" and not arm.stop_epoch]
+    if not hybrids:
+        return {}
+    first = arms[hybrids[0]]
+    places: Places = {}
+    weights = set()
+    for name, arm in arms.items():
+        label = label_of(study, name)
+        if not same_recipe(arm, first, apart={"objective", "cl_weight", "mim_block"}):
+            continue
+        if arm.objective == "hybrid" or arm.objective in PARENTS:
+            weight = float(PARENTS.get(arm.objective, arm.cl_weight or 0.0))
+            places.setdefault(label, ("hybrid", label_of(study, hybrids[0]), weight))
+            weights |= {weight} if arm.objective == "hybrid" else set()
+        elif arm.objective == "layered":
+            places.setdefault(label, (label, label, float(arm.cl_weight or 0.0)))
+        elif arm.objective == "random":
+            places.setdefault(label, ("untrained", label, math.nan))
+    return places if len(weights) >= FEWEST else {}
+
+
+def along_size(study: Study) -> Places:
+    """The arms of each objective that differ in nothing but their size, by their parameters in millions.
+
+    returns: empty unless a trained objective has three sizes; objectives with fewer are left out
+    """
+    places: Places = {}
+    trained = False
+    firsts: dict[str, tuple[str, Arm]] = {}
+    for name, arm in study.arms.items():
+        if not arm.stop_epoch:
+            firsts.setdefault(arm.objective, (label_of(study, name), arm))
+    for objective, (ink, first) in firsts.items():
+        if objective == "imported":
+            continue
+        own: Places = {}
+        for name, arm in study.arms.items():
+            if same_recipe(arm, first, apart={"width", "heads", "depth"}):
+                millions = parameters(vit_of(study, arm), image_size=study.data.image_size) / 1e6
+                own.setdefault(label_of(study, name), (METHODS.get(objective, objective), ink, millions))
+        if len({x for *_, x in own.values()}) >= FEWEST:
+            places |= own
+            trained = trained or objective != "random"
+    return places if trained else {}
+
+
+def same_recipe(arm: Arm, other: Arm, *, apart: set[str]) -> bool:
+    """Whether two arms differ in nothing but their seeds and the settings named."""
+    apart = apart | {"seeds"}
+    return arm.model_dump(exclude=apart) == other.model_dump(exclude=apart)

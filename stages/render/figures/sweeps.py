@@ -1,0 +1,130 @@
+"""Panels of points along the weight λ or the size of the encoder."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.name_placing import label_ends, settle
+from stages.render.figures.style import PAPER, TEXT, darker, new_figure, styled
+from stages.render.words import listed, number
+
+
+class Line(NamedTuple):
+    """Points that are joined, in the ink of one of our labels or in grey for the paper's."""
+
+    name: str
+    ink: str | None
+    points: dict[float, tuple[float, float, float]]  # x -> mean, low, high; x nan: a level from side to side
+
+
+class Panel(NamedTuple):
+    """One panel of a figure."""
+
+    title: str
+    ylabel: str
+    xlabel: str
+    lines: list[Line]
+
+
+def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = False) -> Figure:
+    """Rows of panels, each with a scale of its own. log: sizes across, on a logarithmic axis"""
+    columns = max(len(row) for row in rows)
+    with styled():
+        figure = new_figure(height=0.3 + 2.7 * len(rows))
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        drawn: list[tuple[Axes, Panel]] = []
+        for axes, row in zip(grid, rows, strict=True):
+            drawn += zip(axes, row, strict=False)
+            for spare in axes[len(row) :]:
+                spare.remove()
+        for axis, panel in drawn:
+            _draw(axis, panel, inks=inks, log=log)
+        settle(figure)
+        for axis, panel in drawn:
+            label_ends(axis, [_end(axis, line, inks=inks) for line in panel.lines])
+    return figure
+
+
+def sweep_rows(rows: Sequence[Sequence[Panel]]) -> pd.DataFrame:
+    """Every point: panel, measure, line, x (none of a level from side to side), mean, low, high."""
+    return pd.DataFrame(
+        [
+            (panel.title, panel.ylabel, line.name, x, *point)
+            for row in rows
+            for panel in row
+            for line in panel.lines
+            for x, point in line.points.items()
+        ],
+        columns=["panel", "measure", "line", "x", "mean", "low", "high"],
+    )
+
+
+def sweep_alt(rows: Sequence[Sequence[Panel]]) -> str:
+    """Alternative text: where each panel of ours is highest, then every point of every panel."""
+    said = [*_highest(rows), "Line charts, one point per arm."]
+    for panel in (panel for row in rows for panel in row):
+        for line in panel.lines:
+            points = [
+                number(mean) if math.isnan(x) else f"{number(mean)} at {number(x, digits=2)}"
+                for x, (mean, *_) in line.points.items()
+            ]
+            said.append(f"{panel.title}, {panel.ylabel}, {line.name}: {listed(points)}.")
+    return " ".join(said)
+
+
+def _draw(axis: Axes, panel: Panel, *, inks: Inks, log: bool) -> None:
+    for line in panel.lines:
+        colour, marker, style = (
+            (PAPER, "o", "-")
+            if line.ink is None
+            else (inks[line.ink].colour, inks[line.ink].marker, inks[line.ink].line)
+        )
+        for x, (mean, low, high) in line.points.items():
+            if math.isnan(x):
+                axis.axhspan(low, high, color=colour, alpha=0.12, linewidth=0)
+                axis.axhline(mean, color=colour, linestyle=style, linewidth=1.2)
+            else:
+                axis.plot([x, x], [low, high], color=colour, linewidth=1)
+        joined = [(x, mean) for x, (mean, *_) in line.points.items() if not math.isnan(x)]
+        axis.plot(*zip(*joined, strict=True) if joined else ((), ()), color=colour, linestyle=style,
+                  marker=marker, linewidth=1.4)  # fmt: skip
+    places = sorted({x for line in panel.lines for x in line.points if not math.isnan(x)})
+    if log:
+        axis.set_xscale("log")
+        axis.minorticks_off()
+    axis.margins(x=0.08, y=0.12)
+    axis.set_xticks(places, [number(x, digits=2) if log else f"{x:g}" for x in places])
+    axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+    ours = any(line.ink for line in panel.lines)
+    axis.set_title(panel.title, color=TEXT if ours else darker(PAPER, 0.3))
+
+
+def _end(axis: Axes, line: Line, *, inks: Inks) -> tuple[str, float, float, str]:
+    x, (mean, *_) = list(line.points.items())[-1]
+    colour = PAPER if line.ink is None else inks[line.ink].colour
+    return line.name, axis.get_xlim()[1] if math.isnan(x) else x, mean, colour
+
+
+def _highest(rows: Sequence[Sequence[Panel]]) -> list[str]:
+    """The line and the place with the highest mean of each panel of ours."""
+    said = []
+    for panel in (panel for row in rows for panel in row):
+        points = [
+            (mean, line.name, x) for line in panel.lines if line.ink for x, (mean, *_) in line.points.items()
+        ]
+        if points:
+            mean, name, x = max(points)
+            where = "" if math.isnan(x) else f" at {number(x, digits=2)}"
+            said.append(f"{measure_name(panel).capitalize()} is highest for {name}{where}: {number(mean)}.")
+    return said
+
+
+def measure_name(panel: Panel) -> str:
+    """What a panel shows, in a sentence."""
+    where = panel.title.removeprefix("This study").removeprefix(": ")
+    return panel.ylabel.removesuffix(" (%)") + (f", {where}" if where else "")

@@ -1,0 +1,101 @@
+"""How self-attention moves the tokens of single images: an arrow per token."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.singular_values import ANALYSIS
+from stages.render.figures.style import darker, new_figure, styled
+from stages.render.words import listed, number
+from stages.results.analysis_curves import first_training
+from stages.results.study_results import Results
+
+
+def movements(results: Results) -> dict[int, pd.DataFrame]:
+    """The tokens of each image that is drawn, before and after self-attentions, of the first seed.
+
+    returns: image -> label, block, blocks (how many there are), index (of the patch), x, y before, x_after,
+             y_after, unison (of the image in that block), seed
+    """
+    parts = []
+    for arm in results.arms:
+        frame = first_training(results, arm, results.analysis(ANALYSIS, arm))
+        places = frame[frame["measure"].isin(["coordinate_1", "coordinate_2"])]
+        wide = places.pivot(
+            index=["image", "block", "index"], columns=["place", "measure"], values="value"
+        ).reindex(columns=[(p, f"coordinate_{d}") for p in ("before", "after") for d in (1, 2)])
+        wide.columns = pd.Index(["x", "y", "x_after", "y_after"])
+        unison = frame[frame["measure"] == "unison"].set_index(["image", "block"])["value"]
+        wide = wide.reset_index().join(unison.rename("unison"), on=["image", "block"])
+        about = {"label": results.label(arm), "seed": results.seeds(arm)[0]}
+        parts.append(wide.assign(**about, blocks=frame["block"].max()))
+    table = pd.concat(parts, ignore_index=True)
+    return {int(image): rows.reset_index(drop=True) for image, rows in table.groupby("image")}
+
+
+def patch_counts(moves: dict[int, pd.DataFrame]) -> list[int]:
+    """Numbers of patches of the encoders, without repetition.
+
+    moves: as `movements` gives them
+    """
+    return sorted({int(count) for rows in moves.values() for count in rows.groupby("label")["index"].max()})
+
+
+def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
+    """Where each token of an image goes: a row per label, a column per place in the encoder.
+
+    moves: one image of `movements`
+    """
+    labels = list(dict.fromkeys(moves["label"]))
+    columns = moves.groupby("label", sort=False)["block"].nunique().max()
+    with styled():
+        figure = new_figure(height=0.4 + 2.2 * len(labels))
+        grid = figure.subplots(len(labels), columns, squeeze=False)
+        for axes, label in zip(grid, labels, strict=True):
+            ink, rows = inks[label], moves[moves["label"] == label]
+            for axis, (block, tokens) in zip(axes, rows.groupby("block"), strict=False):
+                ends = tokens[["x_after", "y_after"]].to_numpy()
+                starts = tokens[["x", "y"]].to_numpy()
+                axis.quiver(*starts.T, *(ends - starts).T, color=ink.colour, angles="xy", scale_units="xy",
+                            scale=1, units="inches", width=0.012, minlength=0)  # fmt: skip
+                axis.plot(*starts.T, "o", color="#555555", markersize=2.2, alpha=0.6)
+                axis.update_datalim(ends)
+                axis.set_aspect("equal", adjustable="datalim")
+                axis.margins(0.06)
+                axis.autoscale_view()
+                of, unison = tokens["blocks"].iloc[0], number(tokens["unison"].iloc[0], digits=2)
+                axis.set(xticks=[], yticks=[])
+                axis.set_title(f"block {block} of {of}: unison {unison}", fontsize=9, fontweight="normal")
+            axes[0].set_ylabel(label, color=darker(ink.colour), fontweight="bold")
+            for axis in axes[rows["block"].nunique() :]:
+                axis.remove()
+    return figure
+
+
+def movement_caption(moves: pd.DataFrame, *, image: int) -> str:
+    """Caption of the arrows of one image: what they are, and their unison in the last block in order."""
+    last = moves[moves["block"] == moves["blocks"]].groupby("label", sort=False)["unison"].first()
+    ranked = last.sort_values(ascending=False, kind="stable")
+    said = "; ".join(f"{label} {number(value, digits=2)}" for label, value in ranked.items())
+    return (
+        f"How single self-attentions move the patch tokens of held-out image {image}, in the first "
+        "training of "
+        "each arm: each arrow goes from "
+        "a token before (dot) to the same token after the attention's result is added. Directions: the first "
+        "two right-singular vectors of both together, centred; every panel has its own scale. Unison in "
+        f"the last block, from highest to lowest: {said}."
+    )
+
+
+def movement_alt(moves: pd.DataFrame) -> str:
+    """Alternative text of the arrows of one image: the unison of every panel."""
+    last = moves[moves["block"] == moves["blocks"]].groupby("label", sort=False)["unison"].first()
+    said = [
+        f"In the last block the tokens move most in unison in {last.idxmax()} and least in {last.idxmin()}.",
+        "Small panels of arrows, one per token, a row per arm and a column per block.",
+    ]
+    for label, rows in moves.groupby("label", sort=False):
+        unison = rows.groupby("block")["unison"].first()
+        told = listed(f"{number(value, digits=2)} in block {block}" for block, value in unison.items())
+        said.append(f"{label}: unison {told}.")
+    return " ".join(said)

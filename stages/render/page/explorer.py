@@ -1,0 +1,101 @@
+"""A part of a page to look around in: image, block and query patch, and the maps of two arms beside it."""
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib import colormaps
+
+from stages.render.figures.attention_maps import ANALYSIS, CHANNELS, square
+from stages.results.analysis_curves import first_training
+from stages.results.study_results import Results
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def explorer(results: Results, *, words: str) -> str:
+    """HTML in which a reader picks an image, a block, a query patch and two arms; it needs nothing else.
+
+    words: what there is to do, for the head of the part
+    Raises StudyError if a table cannot be read.
+    """
+    data = explorer_data(results)
+    style, script = ((TEMPLATES / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return Markup(
+        '<div class="explorer" hidden><p>{words}</p>\n'
+        '<div class="choices">'
+        '<label>Image <select data-pick="image"></select></label> '
+        '<label>Block <input type="range" min="1" step="1" data-pick="block"><output></output></label> '
+        '<label>Row of the query <input type="number" min="1" step="1" data-pick="row"></label> '
+        '<label>Column <input type="number" min="1" step="1" data-pick="column"></label></div>\n'
+        '<div class="views"><div><p>The image</p>'
+        '<div class="stage"><canvas role="img" data-view="image"></canvas></div></div>'
+        '<div><label>Left <select data-pick="left"></select></label>'
+        '<div class="stage"><canvas role="img" data-view="left"></canvas></div></div>'
+        '<div><label>Right <select data-pick="right"></select></label>'
+        '<div class="stage"><canvas role="img" data-view="right"></canvas></div></div></div>\n'
+        '<p class="told" role="status"></p>\n'
+        '<script type="application/json">{data}</script>\n'
+        "<style>\n{style}</style>\n<script>\n{script}</script></div>\n"
+        "<noscript><p>Looking around needs a script; the figures show some of it.</p></noscript>"
+    ).format(
+        words=words,
+        data=Markup(json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")),
+        style=Markup(style),
+        script=Markup(script),
+    )
+
+
+def explorer_data(results: Results) -> dict[str, Any]:
+    """What the script draws: images, and every query's map of the first seed of each arm.
+
+    returns: colours (base64 of 256 × RGB, from no weight to the largest); images: name, height, width, pixels
+             (base64 of RGB, row by row); arms: label, grid, blocks, maps (image -> block -> base64 of
+             grid² × grid² bytes, query by query, 255 for the largest weight of a query) and largest (image
+             -> block -> largest weight of each query)
+    """
+    tables = {
+        results.label(arm): first_training(results, arm, results.analysis(ANALYSIS, arm))
+        for arm in results.arms
+    }
+    first = next(iter(tables.values()))
+    images = [int(image) for image in first.loc[first["measure"] == "map", "image"].unique()]
+    return {
+        "colours": _base64(np.rint(255 * colormaps["cividis"](np.arange(256))[:, :3])),
+        "images": [_picture(first, image=image) for image in images],
+        "arms": [_maps(table, label=label, images=images) for label, table in tables.items()],
+    }
+
+
+def _picture(table: pd.DataFrame, *, image: int) -> dict[str, Any]:
+    rows = table[table["image"] == image]
+    pixels = np.stack([square(rows[rows["measure"] == name]) for name in CHANNELS], axis=-1)
+    height, width = pixels.shape[:2]
+    return {"name": f"held-out image {image}", "height": height, "width": width, "pixels": _base64(pixels)}
+
+
+def _maps(table: pd.DataFrame, *, label: str, images: list[int]) -> Mapping[str, Any]:
+    rows = table[table["measure"] == "map"].sort_values(["image", "block", "row", "column"])
+    maps: list[list[str]] = []
+    largest: list[list[list[float]]] = []
+    for image in images:
+        of_image = [part for _, part in rows[rows["image"] == image].groupby("block")]
+        decoded = [b"".join(base64.b64decode(text) for text in part["map"]) for part in of_image]
+        maps.append([base64.b64encode(levels).decode("ascii") for levels in decoded])
+        largest.append([[float(f"{value:.4g}") for value in part["value"]] for part in of_image])
+    return {
+        "label": label,
+        "grid": int(rows["row"].max()),
+        "blocks": int(rows["block"].max()),
+        "maps": maps,
+        "largest": largest,
+    }
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.astype(np.uint8).tobytes()).decode("ascii")

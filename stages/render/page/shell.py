@@ -1,0 +1,141 @@
+"""One self-contained HTML file out of the body of a notebook: our own shell, and no request to anywhere."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bs4 import BeautifulSoup, PageElement, Tag
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.render.page.figure_overview import heading_text, list_figures, name_origins, number_figures
+from stages.render.page.provenance import Provenance
+
+TEMPLATES = Path(__file__).parent / "templates"
+WRAPPERS = ".cell, .inner_cell, .text_cell_render, .output_wrapper, .output, .output_area, .output_subarea"
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+
+
+def page(body: str, *, name: str, provenance: Provenance) -> str:
+    """A whole page made of what one notebook showed.
+
+    body: HTML of `notebook_body`; its one h1 becomes the title
+    name: put before every id, so that pages can be joined
+    Raises ValueError if there is not exactly one h1.
+    """
+    return assemble(tidy(body, name=name), stage=f"report@{name}", provenance=provenance)
+
+
+def tidy(body: str, *, name: str) -> BeautifulSoup:
+    """The content of a notebook without nbconvert's wrappers, its ids readable and its own."""
+    soup = BeautifulSoup(body, "html.parser")
+    for anchor in soup.select("a.anchor-link"):
+        anchor.decompose()
+    for wrapper in soup.select(WRAPPERS):
+        wrapper.unwrap()
+    taken: set[str] = set()
+    renamed = {}
+    for tag in soup.find_all(True):
+        old = str(tag.get("id") or "")
+        if tag.name in HEADINGS or old:
+            wanted = f"{name}-{_slug(tag.get_text() if tag.name in HEADINGS else old)}"
+            tag["id"] = renamed[old] = _unused(wanted, taken)
+    for link in soup.select('a[href^="#"]'):
+        target = str(link["href"])[1:]
+        link["href"] = "#" + renamed.get(target, target)
+    return soup
+
+
+def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
+    titles = soup.find_all("h1")
+    if len(titles) != 1:
+        raise ValueError(f"a page needs one title (h1), this has {len(titles)}")
+    title = titles[0].extract()
+    facts = soup.select_one("dl.facts")
+    rows = Markup(facts.extract().decode_contents()) if facts is not None else ""
+    number_figures(soup)
+    stages = name_origins(soup, stage=stage, digest=provenance.digest)
+    overview, contents = list_figures(soup), _contents(soup)
+    intro, first = _beginning(soup)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    css, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    html = environment.get_template("page.html.j2").render(
+        title=title.get_text(" ", strip=True),
+        heading_id=title["id"],
+        css=Markup(css),
+        script=Markup(script),
+        facts=rows,
+        # A title block has room for the introduction; below it the first part opens the page.
+        abstract=_taken_out(intro, soup=soup) if rows else "",
+        opening=_taken_out(first if rows else intro, soup=soup),
+        contents=contents,
+        overview=overview,
+        main=Markup(str(soup).strip()),
+        stages=stages,
+        provenance=provenance,
+    )
+    return html.replace("POLICY", policy(html), 1)
+
+
+def _beginning(soup: BeautifulSoup) -> tuple[list[PageElement], list[PageElement]]:
+    """What stands before the first heading or section, and the part under that heading."""
+    pieces: list[list[PageElement]] = [[]]
+    for tag in soup.contents:
+        if isinstance(tag, Tag) and tag.name in ("h2", "section"):
+            pieces.append([])
+        pieces[-1].append(tag)
+    return pieces[0], pieces[1] if len(pieces) > 1 else []
+
+
+def _taken_out(tags: list[PageElement], *, soup: BeautifulSoup) -> Markup:
+    part = soup.new_tag("div")
+    for tag in tags:
+        part.append(tag.extract())
+    return Markup(part.decode_contents().strip())
+
+
+def policy(html: str) -> str:
+    """A content security policy that lets a page run its own scripts and styles, and fetch nothing.
+
+    Every inline script and style of the page is allowed by its hash; images come from the page itself.
+    """
+    allowed = {}
+    for tag in ("script", "style"):
+        contents = re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", html, flags=re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in contents]
+        allowed[tag] = " ".join(f"'sha256-{digest}'" for digest in dict.fromkeys(digests)) or "'none'"
+    return (
+        f"default-src 'none'; img-src data: blob:; script-src {allowed['script']}; "
+        f"style-src {allowed['style']}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _contents(soup: BeautifulSoup) -> Sequence[dict[str, object]]:
+    """Contents list: sections (h2), each with its parts (h3)."""
+    entries: list[dict[str, object]] = []
+    for tag in soup.find_all(["h2", "h3"]):
+        entry: dict[str, object] = {"id": tag["id"], "text": heading_text(tag), "parts": []}
+        if tag.name == "h2" or not entries:
+            entries.append(entry)
+        else:
+            parts = entries[-1]["parts"]
+            assert isinstance(parts, list)
+            parts.append(entry)
+    return entries
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+
+
+def _unused(wanted: str, taken: set[str]) -> str:
+    candidate, count = wanted, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{wanted}-{count}"
+    taken.add(candidate)
+    return candidate

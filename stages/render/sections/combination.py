@@ -1,0 +1,25 @@
+"""Do the two combine: the gradients of both losses."""
+
+from stages.render.figures.gradients import gradient_alt, gradient_caption, gradient_figure, gradient_rows
+from stages.render.figures.line_charts import Inks
+from stages.render.page.figure_card import show
+from stages.render.page.notebook_output import put
+from stages.results.study_results import Results
+
+
+def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
+    """Show the figure of the gradients, where an arm of the study has two losses.
+
+    Raises StudyError as `gradient_rows` does.
+    """
+    rows = gradient_rows(results)
+    if len(rows):
+        put("<h3>Whether both losses pull the same way</h3>")
+        show(
+            gradient_figure(rows, inks=inks),
+            name="gradients",
+            alt=gradient_alt(rows),
+            caption=gradient_caption(rows),
+            data=rows,
+            folder=folder,
+        )

@@ -1,0 +1,79 @@
+"""Which components matter: probes of every block, blocks that are lost, blocks that are alike."""
+
+from collections.abc import Iterable
+
+from stages.render.figures import paper
+from stages.render.figures.comparison import (
+    blocks_alike,
+    comparison_alt,
+    comparison_caption,
+    comparison_figure,
+    pair_rows,
+)
+from stages.render.figures.depth import depth_alt, depth_figure
+from stages.render.figures.layerwise import declines, layerwise_caption, layerwise_curves
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.lost_blocks import block_losses, losses_alt, losses_caption, losses_figure
+from stages.render.page.figure_card import show
+from stages.render.page.html_table import folded, table
+from stages.render.page.notebook_output import put
+from stages.render.sections.block_numbers import curve_rows
+from stages.render.words import on_set
+from stages.results.study_results import Results
+
+
+def comparison_section(results: Results, *, inks: Inks, folder: str = "") -> None:
+    """Show the section: which blocks of which arms represent the images alike.
+
+    Raises StudyError if the table is missing.
+    """
+    alike = blocks_alike(results)
+    put("<h3>Which blocks see the images alike</h3>")
+    show(
+        comparison_figure(alike, inks=inks),
+        name="comparison",
+        alt=comparison_alt(alike),
+        caption=comparison_caption(alike),
+        data=pair_rows(alike),
+        folder=folder,
+    )
+
+
+def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks, folder: str = "") -> None:
+    """Show the linear probe of every block, a figure and a folded table per label set.
+
+    Raises StudyError if a table cannot be read, as all functions here.
+    """
+    put("<h3>Which block can do it</h3>")
+    published = paper.layerwise()
+    for labels in label_sets:
+        curves = layerwise_curves(results, labels=labels)
+        lost = declines(results, labels=labels)
+        what = f"linear probe{on_set(labels)}"
+        show(
+            depth_figure(curves, inks=inks, ylabel=f"{what} (%)", paper=published),
+            name=f"layerwise-{labels}",
+            alt=depth_alt(curves, measure=what, unit="%", paper=published),
+            caption=layerwise_caption(curves, lost, labels=labels, paper=paper.LAYERWISE),
+            data=curves,
+            folder=folder,
+        )
+        numbers = table(curve_rows(curves), caption=f"{what.capitalize()} per block (%)")
+        put(folded(f"{what.capitalize()} of every block in numbers", numbers))
+
+
+def lost_blocks_section(results: Results, *, inks: Inks, folder: str = "") -> None:
+    """Show the figure, if it was measured.
+
+    Raises StudyError if a table is missing.
+    """
+    losses = block_losses(results)
+    if len(losses):
+        show(
+            losses_figure(losses, inks=inks),
+            name="lost-blocks",
+            alt=losses_alt(losses),
+            caption=losses_caption(losses),
+            data=losses,
+            folder=folder,
+        )

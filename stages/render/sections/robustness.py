@@ -1,0 +1,92 @@
+"""Accuracy on other images: frequency noise, corruptions, shape against texture."""
+
+from typing import Any
+
+import pandas as pd
+
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.robustness import (
+    noise_alt,
+    noise_caption,
+    noise_figure,
+    panel_name,
+    trial_alt,
+    trial_caption,
+    trial_figure,
+    trial_name,
+)
+from stages.render.page.figure_card import show
+from stages.render.page.html_table import folded, table
+from stages.render.page.notebook_output import put
+from stages.render.words import interval
+from stages.results.corrupted import (
+    CONFLICT,
+    LOST_BLOCK,
+    NOISE,
+    accuracy_by_trial,
+    noise_curves,
+    shape_bias,
+)
+from stages.results.study_results import Results
+
+
+def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> None:
+    """Show the whole section: frequency noise (Fig. 9 right), corruptions, and shape against texture.
+
+    Raises StudyError if a table is missing.
+    """
+    accuracy = accuracy_by_trial(results)
+    put("<h3>What they can do with other images</h3>")
+    noise = noise_curves(results)
+    if len(noise):
+        show(
+            noise_figure(noise, inks=inks),
+            name="frequency-noise",
+            alt=noise_alt(noise),
+            caption=noise_caption(noise),
+            data=noise,
+            folder=folder,
+        )
+    others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT, LOST_BLOCK])]
+    show(
+        trial_figure(others, inks=inks),
+        name="corruptions",
+        alt=trial_alt(others),
+        caption=trial_caption(others),
+        data=others,
+        folder=folder,
+    )
+    put(folded("These accuracies in numbers", table(trial_rows(others), caption="Accuracy (%) by trial")))
+    bias = shape_bias(results)
+    if len(bias):
+        put(table(bias_rows(bias), caption=bias_caption()))
+
+
+def trial_rows(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """One row per head, label set and trial; one column per arm."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in accuracy.to_dict("records"):
+        name = f"{panel_name(row['head'], row['labels'])}, {trial_name(row['trial'], row['level'])}"
+        numbers = (100 * row[column] for column in ("mean", "low", "high"))
+        rows.setdefault(name, {})[row["label"]] = interval(*numbers, decimals=1)
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("trial")
+
+
+def bias_rows(bias: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm; the shape bias of each trial and head, and on how many decisions it rests."""
+    rows: dict[str, dict[Any, str]] = {}
+    for row in bias.to_dict("records"):
+        numbers = (100 * row[column] for column in ("mean", "low", "high"))
+        name = f"{str(row['trial']).replace('_', ' ')}, {row['head']}"
+        said = f"{interval(*numbers, unit='%', decimals=1)} of {row['decisions']:,} decisions"
+        rows.setdefault(row["label"], {})[name] = said
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
+
+
+def bias_caption() -> str:
+    """What shape bias is here."""
+    return (
+        "Shape bias: the share of decisions for the shape among those for shape or texture, where the two "
+        "differ (paper §3, Fig. 9 left; Geirhos et al. 2019). In a cue conflict of this data, a linear probe "
+        "was trained on images whose shape and texture agree, and is shown images in which they do not."
+    )

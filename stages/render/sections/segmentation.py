@@ -1,0 +1,50 @@
+"""Segmentation from patch tokens."""
+
+import pandas as pd
+
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.segmentation import (
+    WAYS,
+    segmentation_alt,
+    segmentation_caption,
+    segmentation_figure,
+)
+from stages.render.page.figure_card import show
+from stages.render.page.html_table import folded, table
+from stages.render.page.notebook_output import heading, put, say
+from stages.render.words import interval
+from stages.results.accuracies import segmentation_scores
+from stages.results.study_results import Results
+
+
+def segmentation_section(results: Results, *, inks: Inks, folder: str = "") -> None:
+    """Show the whole section (Fig. 1 right), or why there is none.
+
+    Raises StudyError if a file is missing.
+    """
+    scores, told = segmentation_scores(results)
+    heading("What single patches tell")
+    if scores.empty:
+        say(f"Dense prediction was not measured: {told}.")
+        return
+    show(
+        segmentation_figure(scores, inks=inks),
+        name="segmentation",
+        alt=segmentation_alt(scores),
+        caption=segmentation_caption(scores, protocol=told),
+        data=scores,
+        folder=folder,
+    )
+    put(folded("These scores in numbers", table(segmentation_rows(scores), caption="mIoU (%)")))
+
+
+def segmentation_rows(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm, one column per way."""
+    rows = {
+        label: {
+            WAYS[row["way"]]: interval(row["mean"], row["low"], row["high"], decimals=1)
+            for _, row in part.iterrows()
+        }
+        for label, part in scores.groupby("label", sort=False)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")

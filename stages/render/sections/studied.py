@@ -1,0 +1,74 @@
+"""What was studied: the data, the common recipe, and what each arm changes of it."""
+
+from typing import Any
+
+import pandas as pd
+
+from stages.render.page.provenance import portable
+from stages.render.words import listed
+from stages.results.study_results import AUGMENTED
+from stages.study.params import label_of, seeds_of
+from stages.study.recipe import overrides
+from stages.study.settings import Arm
+from stages.study.study import Study
+from stages.training.settings import Pretrain
+
+
+def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
+    """The data and the common recipe, one row per fact.
+
+    manifest: data/manifest.json
+    """
+    vit, pretrain, finetune = study.vit, study.pretrain, study.finetune
+    size = manifest["image_size"]
+    images = {split: f"{content['images']:,}" for split, content in manifest["splits"].items()}
+    grid = size // vit.patch_size
+    rows = {
+        "Data": f"{portable(manifest['source'])}: {images['train']} training and {images['test']} held-out "
+        f"images of {size} × {size} px",
+        "Labels": listed(f"{name} ({len(names)} classes)" for name, names in manifest["labels"].items()),
+        "Encoder": f"ViT of {vit.depth} blocks, width {vit.width}, {vit.heads} heads, "
+        f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}",
+        "Pre-training": f"{pretrain.epochs} epochs, batch {pretrain.batch_size}, peak learning rate "
+        f"{pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}",
+    }
+    used = {arm.objective for arm in study.arms.values()}
+    if used & {"hybrid", "layered"}:
+        used |= {"contrastive", "masked"}
+    for name, settings in dict(study.objectives).items():
+        told = ", ".join(
+            f"{key.replace('_', ' ')} {'none' if value is None else f'{value:g}'}"
+            for key, value in dict(settings).items()
+        )
+        if name in used:
+            rows[f"{name.capitalize()} objective"] = told
+    rows |= {
+        "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
+        f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",
+        "Probes": listed([*dict(study.probes), *([AUGMENTED] if study.linear_augmented.arms else [])]),
+        "Analyses": listed(study.analyses),
+    }
+    unreadable = len(manifest.get("unreadable", []))
+    if unreadable:
+        rows["Left out"] = f"{unreadable:,} image files that could not be read"
+    return pd.DataFrame({"as run": rows}, dtype=object).rename_axis("part")
+
+
+def arm_rows(study: Study) -> pd.DataFrame:
+    """Every arm: its label, its objective, its seeds and what it changes of the common recipe."""
+    rows = {}
+    for name, arm in study.arms.items():
+        rows[name] = {
+            "label": label_of(study, name),
+            "objective": arm.objective,
+            "seeds": listed(map(str, seeds_of(study, name))),
+            "own settings": _own(arm),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
+
+
+def _own(arm: Arm) -> str:
+    """What an arm sets besides its objective and seeds."""
+    fields = arm.model_dump(exclude={"objective", "seeds"}, exclude_none=True)
+    fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}
+    return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"

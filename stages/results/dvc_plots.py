@@ -1,0 +1,49 @@
+"""The tables that DVC's own plots draw, each of all arms: DVC knows the files of a plot, not the arms."""
+
+import pandas as pd
+
+from stages.results.accuracies import accuracies
+from stages.results.analysis_curves import block_curves
+from stages.results.study_results import FINE_TUNED, Results
+
+
+def plot_tables(results: Results) -> dict[str, pd.DataFrame]:
+    """The tables by the names of their files; one that would have no rows is left out.
+
+    losses:                       arm, epoch, loss of pre-training, lr
+    accuracies:                   arm, labels (the label set), linear, fine_tuned (fractions)
+    distance, nmi, log_amplitude: arm, block, that measure, of the analyses that the study has
+    arm is the label; the numbers are means over seeds.
+    Raises StudyError naming a file that is missing or lacks a number.
+    """
+    tables = {"losses": losses(results), "accuracies": trade_off(results)}
+    for analysis, measure in (("attention", "distance"), ("attention", "nmi"), ("fourier", "log_amplitude")):
+        if analysis in results.study.analyses:
+            tables[measure] = course(results, analysis=analysis, measure=measure)
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def losses(results: Results) -> pd.DataFrame:
+    """Loss and learning rate of every trained arm by epoch."""
+    parts = []
+    for arm in results.arms:
+        history = results.history(arm)
+        if len(history):
+            means = history.groupby("epoch", as_index=False)[["loss", "lr"]].mean()
+            parts.append(means.assign(arm=results.label(arm)))
+    return pd.concat(parts)[["arm", "epoch", "loss", "lr"]] if parts else pd.DataFrame()
+
+
+def trade_off(results: Results) -> pd.DataFrame:
+    """Accuracy of the linear probe beside that after fine-tuning (Paper: §1, Fig. 1)."""
+    found = accuracies(results, probes=["linear"])
+    table = found.pivot_table(index=["label", "labels"], columns="evaluation", values="mean", sort=False)
+    table = table[["linear", FINE_TUNED]].rename(columns={FINE_TUNED: "fine_tuned"}).reset_index()
+    return table.rename(columns={"label": "arm"})
+
+
+def course(results: Results, *, analysis: str, measure: str) -> pd.DataFrame:
+    """The mean of a measure in every block (Paper: Fig. 3, 4, 8)."""
+    highest = analysis == "fourier"
+    curves = block_curves(results, analysis=analysis, measure=measure, highest_frequency=highest)
+    return curves.rename(columns={"label": "arm", "mean": measure})[["arm", "block", measure]]

@@ -1,0 +1,99 @@
+"""Maps of queries: the pictures are those of the tables, the words those of the pictures."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.render.figures.attention_maps import (
+    maps_alt,
+    maps_caption,
+    maps_figure,
+    shown_maps,
+    similarity_caption,
+    similarity_curves,
+)
+from stages.render.figures.style import palette
+from stages.render.page.explorer import explorer, explorer_data
+from stages.render.page.figure_card import image_bytes
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from tests.render.synthetic import study_of, write_study
+
+STUDY = study_of({"random": "random", "cl": "contrastive"}, labels={"random": "Random init", "cl": "CL"})
+TABLE = Path("results/analysis/attention_maps")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path, STUDY)
+
+
+def test_pictures_and_maps_are_those_of_the_tables(results: Results) -> None:
+    found = shown_maps(results)
+    assert list(found) == [0, 12]
+    maps = found[12]
+    table = pd.read_csv(TABLE / "cl.csv").query("seed == 0")  # the first training is drawn
+    pixels = pd.read_csv(TABLE / "random.csv").query("seed == 0")  # real arms all have the same
+    green = pixels.query("measure == 'green' and image == 12 and row == 2 and column == 5")["value"].item()
+    assert maps.image.shape == (6, 6, 3) and maps.image[1, 4, 1] == pytest.approx(green / 255)
+    rows = table.query("measure == 'weight' and image == 12 and block == 2 and query == 'corner'")
+    assert maps.weights["CL"][2, "corner"][2, 0] == rows.query("row == 3 and column == 1")["value"].item()
+    assert maps.blocks == {"Random init": 3, "CL": 3}
+
+
+def test_the_figure_shows_each_map_and_says_how_alike_they_are(results: Results) -> None:
+    maps = shown_maps(results)[0]
+    figure = maps_figure(maps, inks=palette(STUDY))
+    assert len(figure.axes) == 2 * (1 + 6)
+    np.testing.assert_array_equal(
+        figure.axes[2].images[0].get_array(), maps.weights["Random init"][1, "corner"]
+    )
+    assert figure.axes[2].get_title(loc="left") == "block 1, corner" and not figure.axes[9].get_title(
+        loc="left"
+    )
+    first, again = (image_bytes(maps_figure(maps, inks=palette(STUDY)), form="svg") for _ in range(2))
+    assert first == again
+    centre, corner = (maps.weights["CL"][3, query].ravel() for query in ("centre", "corner"))
+    cosine = centre @ corner / np.sqrt((centre @ centre) * (corner @ corner))
+    assert f"CL {cosine:.2f}" in maps_caption(maps, image=0)
+    largest = 9 * maps.weights["CL"][1, "centre"].max()
+    assert f"CL, largest weight as a multiple of even attention: {largest:.2g}"[:70] in maps_alt(maps)
+
+
+def test_the_cosine_is_the_mean_over_images_and_seeds(results: Results) -> None:
+    curves = similarity_curves(results)
+    pooled = pd.read_csv(TABLE / "cl.csv")
+    expected = pooled[pooled["measure"] == "similarity"].groupby("block")["value"].mean()
+    np.testing.assert_allclose(curves[curves["label"] == "CL"]["mean"], expected)
+    caption = similarity_caption(curves)
+    assert caption.index("CL 0.9") < caption.index("Random init 0.6")
+
+
+def test_arms_that_show_other_images_are_one_line(results: Results) -> None:
+    table = pd.read_csv(TABLE / "cl.csv")
+    table["image"] = table["image"].replace({12: 13})
+    table.to_csv(TABLE / "cl.csv", index=False)
+    with pytest.raises(StudyError, match=r"cl\.csv: shows image 13, which other arms do not"):
+        shown_maps(results)
+
+
+def test_the_explorer_holds_every_map_in_the_order_of_its_queries(results: Results) -> None:
+    data = explorer_data(results)
+    assert [arm["label"] for arm in data["arms"]] == ["Random init", "CL"]
+    arm = data["arms"][1]
+    assert (arm["grid"], arm["blocks"], len(arm["maps"]), len(arm["maps"][0])) == (3, 3, 2, 3)
+    table = pd.read_csv(TABLE / "cl.csv").query(
+        "seed == 0 and measure == 'map' and image == 12 and block == 2"
+    )
+    row = table.query("row == 2 and column == 3").iloc[0]
+    levels = base64.b64decode(arm["maps"][1][1])
+    assert len(levels) == 81 and levels[5 * 9 : 6 * 9] == base64.b64decode(row["map"])
+    assert arm["largest"][1][1][5] == pytest.approx(row["value"], rel=1e-3)
+    image = data["images"][1]
+    assert image["name"] == "held-out image 12" and len(base64.b64decode(image["pixels"])) == 3 * 36
+    html = explorer(results, words="Pick <one>.")
+    assert "Pick &lt;one&gt;." in html and html.count("<script") == 2 and "http" not in html

@@ -1,0 +1,64 @@
+"""Blocks that were lost: the change is paired, image by image."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.render.figures.lost_blocks import block_losses, losses_alt, losses_caption, losses_figure
+from stages.render.figures.style import palette
+from stages.results.study_results import Results
+from tests.render.synthetic import study_of, write_study
+
+STUDY = study_of({"random": "random", "cl": "contrastive"}, labels={"random": "Random init", "cl": "CL"})
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path, STUDY)
+
+
+def accuracy(seed: int, trial: str, level: float, labels: str) -> float:
+    table = pd.read_csv("results/robustness/cl.csv").query("seed == @seed")
+    own = table[(table["trial"] == trial) & (table["level"] == level) & (table["head"] == "fine-tuned")]
+    own = own[own["labels"] == labels]
+    return float((own["truth"] == own["predicted"]).mean())
+
+
+def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
+    losses = block_losses(results)
+    assert len(losses) == 2 * 2 * 3 and sorted(losses["block"].unique()) == [1, 2, 3]
+    own = losses[(losses["label"] == "CL") & (losses["labels"] == "texture") & (losses["block"] == 2)].iloc[0]
+    changes = [
+        100 * (accuracy(seed, "reinitialised", 2.0, "texture") - accuracy(seed, "clean", 0.0, "texture"))
+        for seed in (0, 1)
+    ]
+    assert own[["seed_0", "seed_1"]].tolist() == pytest.approx(changes)
+    assert own["mean"] == pytest.approx(sum(changes) / 2)
+    assert own["low"] <= own["mean"] <= own["high"]
+    figure = losses_figure(losses, inks=palette(STUDY))
+    assert len(figure.axes) == 2
+    worst = losses[(losses["labels"] == "shape") & (losses["label"] == "CL")]
+    block = int(worst.loc[worst["mean"].idxmin(), "block"])
+    assert f"CL block {block} (" in losses_caption(losses) and f"CL block {block} (" in losses_alt(losses)
+
+
+def test_what_was_not_measured_is_not_there(results: Results) -> None:
+    for name in STUDY.arms:
+        path = Path(f"results/robustness/{name}.csv")
+        table = pd.read_csv(path)
+        table[table["trial"] != "reinitialised"].to_csv(path, index=False)
+    assert block_losses(results).empty
+
+
+def test_stimuli_of_other_images_do_not_matter(results: Results) -> None:
+    alone = block_losses(results)
+    for name in STUDY.arms:  # as many as there are, numbered from 0 by themselves, or more
+        path = Path(f"results/robustness/{name}.csv")
+        table = pd.read_csv(path)
+        stimuli = table[table["trial"] == "clean"].assign(
+            trial="sketches", image=lambda rows: rows["image"] + 7
+        )
+        pd.concat([table, stimuli]).to_csv(path, index=False)
+    pd.testing.assert_frame_equal(block_losses(Results(STUDY, results.root)), alone)

@@ -1,0 +1,58 @@
+"""Dense prediction on the page: the dots are those of the files, and data without masks say so."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.render.figures.segmentation import segmentation_alt, segmentation_caption, segmentation_figure
+from stages.render.figures.style import palette
+from stages.render.sections.segmentation import segmentation_rows, segmentation_section
+from stages.results.accuracies import segmentation_scores
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from tests.render.synthetic import study_of, write_study
+
+STUDY = study_of({"random": "random", "cl": "contrastive"}, labels={"random": "Random init", "cl": "CL"})
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path, STUDY)
+
+
+def test_scores_are_those_of_the_files_in_per_cent(results: Results) -> None:
+    scores, told = segmentation_scores(results)
+    assert told == "all the ways" and len(scores) == 6
+    own = scores[(scores["label"] == "CL") & (scores["way"] == "linear")].iloc[0]
+    assert (own["seed_0"], own["seed_1"], own["mean"]) == pytest.approx((34.0, 32.0, 33.0))
+    assert own["mean"] - own["low"] == pytest.approx(12.706, abs=1e-3)  # t of one degree of freedom
+    figure = segmentation_figure(scores, inks=palette(STUDY))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "Linear head",
+        "Nearest patches",
+        "Fine-tuned",
+    ]
+    drawn = [line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+    assert drawn == pytest.approx([12.6, 33.0])
+    caption = segmentation_caption(scores, protocol=told)
+    assert "Fine-tuned, from highest to lowest: CL 55.0 [42.3, 67.7] %; Random init" in caption
+    assert segmentation_alt(scores).startswith("Linear head, from highest")
+    assert segmentation_rows(scores).loc["CL", "Fine-tuned"] == "55.0 [42.3, 67.7]"
+
+
+def test_data_without_masks_say_so(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for name in ("heading", "say"):
+        monkeypatch.setattr(f"stages.render.sections.segmentation.{name}", said.append)
+    for name in STUDY.arms:
+        Path(f"results/segmentation/{name}.json").write_text(json.dumps({"why": "the data have no masks"}))
+    segmentation_section(results, inks=palette(STUDY))
+    assert said[1] == "Dense prediction was not measured: the data have no masks."
+
+
+def test_a_missing_file_is_one_line(results: Results) -> None:
+    Path("results/segmentation/cl.json").unlink()
+    with pytest.raises(StudyError, match=r"cl\.json: not found; `dvc repro segment@cl`"):
+        segmentation_scores(results)

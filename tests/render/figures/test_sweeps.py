@@ -1,0 +1,188 @@
+"""Sweeps are found, placed, drawn and told from the tables of the arms, and gradients likewise."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from stages.encoders.settings import Vit
+from stages.encoders.vit import build_encoder
+from stages.render.encoder_size import parameters
+from stages.render.figures.gradients import (
+    gradient_alt,
+    gradient_caption,
+    gradient_figure,
+    gradient_rows,
+    late_rows,
+)
+from stages.render.figures.paper import size_sweep
+from stages.render.figures.style import palette
+from stages.render.figures.sweep_places import along_size, along_weight
+from stages.render.page.figure_card import image_bytes, show
+from stages.render.sections.sweeps import sweeps
+from stages.results.accuracies import accuracies
+from stages.results.study_results import Results
+from stages.study.errors import StudyError
+from stages.study.params import load_params, validate
+from stages.study.study import Study
+from stages.tools.preset import merge
+from tests.render.synthetic import ROOT, make_project, study_of, write_csv
+
+
+def study(preset: str, **more: dict[str, object]) -> Study:
+    """params.yaml under a preset of arms, with more arms, of one seed."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(values, yaml.safe_load((ROOT / f"stages/presets/{preset}.yaml").read_text()) if preset else {})
+    return validate(values | {"arms": values["arms"] | more, "seeds": [0]})
+
+
+def made(preset: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Results, pd.DataFrame]:
+    """The results of a preset with made-up tables, and its accuracies."""
+    params = study(preset)
+    arms = {name: arm.model_dump(exclude_none=True) for name, arm in params.arms.items()}
+    make_project(folder, images=6, arms=arms, labels=params.labels, seeds=[0])
+    monkeypatch.chdir(folder)
+    results = Results(load_params(stage="summary"))
+    return results, accuracies(results, probes=["knn", "linear"])
+
+
+@pytest.mark.parametrize("position", ["sincos", "learned", "none"])
+@pytest.mark.parametrize(("width", "depth", "patch", "ratio"), [(32, 2, 4, 2.0), (64, 3, 8, 4.0)])
+def test_parameters_are_those_that_the_encoder_learns(
+    width: int, depth: int, patch: int, ratio: float, position: str
+) -> None:
+    vit = Vit(width=width, depth=depth, heads=2, patch_size=patch, mlp_ratio=ratio, position=position)
+    encoder = build_encoder(vit=vit, image_size=32, seed=0)
+    learnt = sum(weight.numel() for weight in encoder.parameters() if weight.requires_grad)
+    assert parameters(vit, image_size=32) == learnt
+
+
+def test_the_sizes_of_the_paper_count_to_its_millions() -> None:
+    for width, heads, millions in ((192, 3, 5.8), (384, 6, 22.2), (768, 12, 86)):
+        vit = Vit(width=width, depth=12, heads=heads, patch_size=16, mlp_ratio=4.0, position="learned")
+        assert parameters(vit, image_size=224) / 1e6 == pytest.approx(millions, rel=0.06)
+    paper = size_sweep()
+    gaps = [paper["MoCo v3"][size] - paper["SimMIM"][size] for size in paper["SimMIM"]]
+    assert gaps == pytest.approx([4.33, 1.06, -0.58])
+
+
+def test_the_weights_of_one_recipe_are_a_sweep() -> None:
+    assert along_weight(study("")) == {} and along_weight(study("sizes")) == {}
+    small = {"objective": "hybrid", "cl_weight": 0.5, "width": 32}
+    again = {"objective": "hybrid", "cl_weight": 0.9, "seeds": [3]}
+    places = along_weight(study("lambda", small=small, again=again))
+    line = {label: x for label, (name, _, x) in places.items() if name == "hybrid"}
+    assert sorted(line.values()) == [0, 0.2, 0.4, 0.6, 0.8, 0.9, 1] and line["CL (MoCo v3)"] == 1
+    assert places["Layered, λ = 0.2"] == ("Layered, λ = 0.2", "Layered, λ = 0.2", 0.2)
+    assert math.isnan(places["Random init"][2]) and "small" not in places
+
+
+def test_a_checkpoint_listed_first_is_no_beginning_of_a_sweep() -> None:
+    for preset, objective, along in (
+        ("lambda", "hybrid", along_weight),
+        ("sizes", "contrastive", along_size),
+    ):
+        whole = study(preset)
+        first = next(arm for arm in whole.arms.values() if arm.objective == objective)
+        early = first.model_copy(update={"stop_epoch": 3})
+        more = whole.model_copy(update={"arms": {"early": early, **whole.arms}})
+        assert along(more) == along(whole) and along(whole)
+
+
+def test_three_sizes_of_one_recipe_are_a_sweep() -> None:
+    assert along_size(study("")) == {} and along_size(study("lambda")) == {}
+    places = along_size(study("sizes", long={"objective": "masked", "epochs": 20, "width": 96, "heads": 6}))
+    assert {name for name, *_ in places.values()} == {"CL", "MIM", "untrained"}
+    assert len(places) == 9 and "long" not in places
+    assert places["CL, width 32"][2] < places["CL, width 64"][2] < places["CL, width 128"][2]
+    assert (
+        places["CL, width 32"][1] == "CL, width 64"
+        and places["MIM, width 32"][2] == places["CL, width 32"][2]
+    )
+
+
+def test_a_sweep_of_the_weight_is_drawn_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, found = made("lambda", tmp_path, monkeypatch)
+    top = (found["label"] == "Hybrid, λ = 0.6") & (found["evaluation"] == "linear")
+    found.loc[top, ["mean", "low", "high"]] = (0.9, 0.89, 0.91)
+    drawings = sweeps(params, found, inks=palette(params.study))
+    assert [drawing["name"] for drawing in drawings] == ["accuracy-by-weight", "measures-by-weight"]
+    accuracy, measures = drawings
+    assert "linear probe, shape: λ = 0.6 (90.0 %)" in accuracy["caption"]
+    assert (
+        "90.0 at 0.60" in accuracy["alt"]
+        and "Paper, fine-tuned (%), hybrid: 81.9 at 0, 82.3" in accuracy["alt"]
+    )
+    assert "Relative log amplitude: −3." in measures["caption"]
+    assert len(accuracy["fig"].axes) == 6 and len(measures["fig"].axes) == 2
+    first = image_bytes(accuracy["fig"], form="svg")
+    assert first == image_bytes(sweeps(params, found, inks=palette(params.study))[0]["fig"], form="svg")
+    show(**measures, folder=tmp_path / "shown")
+    assert (tmp_path / "shown/measures-by-weight.png").exists()
+    capsys.readouterr()
+
+
+def test_a_sweep_of_the_size_is_drawn_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, found = made("sizes", tmp_path, monkeypatch)
+    chosen = (found["evaluation"] == "fine-tuned") & (found["labels"] == "shape")
+    for label, value in (("CL, width 32", 0.7), ("CL, width 64", 0.8), ("CL, width 128", 0.85)):
+        found.loc[chosen & (found["label"] == label), "mean"] = value
+    for label, value in (("MIM, width 32", 0.6), ("MIM, width 64", 0.79), ("MIM, width 128", 0.9)):
+        found.loc[chosen & (found["label"] == label), "mean"] = value
+    (drawing,) = sweeps(params, found, inks=palette(params.study))
+    assert drawing["name"] == "accuracy-by-size"
+    assert "fine-tuned, shape: 10.0, 1.0 and −5.0 points" in drawing["caption"]
+    assert len(drawing["fig"].axes) == 5  # the paper has no linear probe of them
+    assert "MoCo v3: 68.9 at 5.8" in drawing["alt"]
+
+
+def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, found = made("", tmp_path, monkeypatch)
+    assert sweeps(params, found, inks=palette(params.study)) == []
+
+
+def write_gradients(arm: str, seed: int, cosines: list[list[float]]) -> None:
+    rows = [
+        {"seed": seed, "epoch": epoch, "block": block, "cosine": cosine, "norm_cl": 2.0, "norm_mim": 1.0}
+        for epoch, blocks in enumerate(cosines, start=1)
+        for block, cosine in enumerate(blocks, start=1)
+    ]
+    write_csv(Path(f"models/{arm}/{seed}/gradients.csv"), pd.DataFrame(rows))
+
+
+def test_gradients_are_averaged_over_seeds_and_late_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arms = {
+        "both": {"objective": "hybrid", "cl_weight": 0.2},
+        "cl": "contrastive",
+        "k": {"objective": "layered", "cl_weight": 0.2, "mim_block": 1, "seeds": [5]},
+    }
+    params = study_of(arms, labels={"both": "Both"})
+    assert gradient_rows(Results(params)).empty
+    write_gradients("both", 0, [[1, 1], [0.2, -0.5], [0.4, -0.1], [0.6, -0.3]])
+    write_gradients("both", 1, [[1, 1], [0.2, -0.5], [0.2, -0.3], [0.8, -0.1]])
+    write_gradients("k", 5, [[0.1, math.nan]] * 4)
+    rows = gradient_rows(Results(params))
+    assert len(rows) == 20
+    late = late_rows(rows)
+    assert late["label"].tolist() == ["Both", "Both", "k"]
+    assert late["mean"].tolist() == pytest.approx([0.5, -0.2, 0.1])
+    assert late["seed_0"].tolist()[:2] == pytest.approx([0.5, -0.2])
+    assert late["high"].tolist() == pytest.approx([0.5, -0.2, 0.1])  # both trainings have the same mean
+    caption = gradient_caption(rows)
+    assert "Both: 0.50 in block 1, −0.20 in block 2; the MIM gradient is 0.50 times" in caption
+    assert "k: 0.10 in block 1; the" in caption and "Both, blocks 1 to 2: 0.50, −0.20." in gradient_alt(rows)
+    inks = palette(params)
+    images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
+    assert len(images) == 1
+
+    short = pd.DataFrame({"seed": [0], "epoch": [1], "block": [1], "cosine": [0.5]})
+    write_csv(Path("models/both/0/gradients.csv"), short)
+    with pytest.raises(StudyError, match=r"models/both/0/gradients\.csv: no column norm_cl, norm_mim"):
+        gradient_rows(Results(params))

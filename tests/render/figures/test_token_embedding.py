@@ -1,0 +1,70 @@
+"""Planes and silhouettes: what is drawn is what the tables hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.render.figures.style import palette
+from stages.render.figures.token_embedding import (
+    planes,
+    planes_alt,
+    planes_caption,
+    planes_figure,
+    silhouettes,
+    silhouettes_alt,
+    silhouettes_caption,
+    silhouettes_figure,
+)
+from stages.render.page.figure_card import image_bytes
+from stages.results.study_results import Results
+from tests.render.synthetic import study_of, write_study
+
+STUDY = study_of({"random": "random", "cl": "contrastive"}, labels={"random": "Random init", "cl": "CL"})
+TABLE = Path("results/analysis/token_embedding")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path, STUDY)
+
+
+def test_silhouettes_are_means_over_images_and_seeds(results: Results) -> None:
+    found = silhouettes(results)
+    pooled = pd.read_csv(TABLE / "cl.csv")
+    for group, table in found.items():
+        expected = pooled[pooled["measure"] == f"silhouette_{group}"]["value"].mean()
+        assert table.set_index("label").loc["CL", "mean"] == pytest.approx(expected)
+    caption = silhouettes_caption(found)
+    assert caption.index("CL 0") < caption.index("Random init 0") and "bars: 95 %" in caption
+    assert silhouettes_alt(found).count("CL 0.") == 2
+
+
+def test_without_classes_to_tell_apart_one_silhouette_is_left(results: Results) -> None:
+    for name in STUDY.arms:
+        table = pd.read_csv(TABLE / f"{name}.csv")
+        table[~table["measure"].str.endswith("_class")].to_csv(TABLE / f"{name}.csv", index=False)
+    assert list(silhouettes(results)) == ["image"]
+    assert "not defined by class" in planes_alt(planes(results))
+    assert len(silhouettes_figure(silhouettes(results), inks=palette(STUDY)).axes) == 1
+
+
+def test_planes_hold_every_token_at_its_place(results: Results) -> None:
+    found = planes(results)
+    assert list(found) == ["Random init", "CL"] and len(found["CL"]) == 54
+    raw = (
+        pd.read_csv(TABLE / "cl.csv")
+        .query("seed == 0 and image == 4 and index == 7")
+        .set_index("measure")["value"]
+    )
+    token = found["CL"].query("image == 4 and index == 7").iloc[0]
+    assert (token["x"], token["y"]) == (raw["x"], raw["y"]) and token["class"] == 1
+    figure = planes_figure(found, inks=palette(STUDY))
+    assert len(figure.axes) == 4
+    drawn = np.concatenate([line.get_xydata() for line in figure.axes[1].lines])
+    assert len(drawn) == 54 and sorted(drawn[:, 0]) == pytest.approx(sorted(found["CL"]["x"]))
+    first, again = (image_bytes(planes_figure(found, inks=palette(STUDY)), form="svg") for _ in range(2))
+    assert first == again
+    assert "6 held-out images of 3 classes" in planes_caption(found)

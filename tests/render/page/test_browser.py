@@ -1,0 +1,236 @@
+"""The report in a real browser: accessible, self-contained, fitting any screen, its figures to be had."""
+
+import base64
+import contextlib
+import importlib.util
+import io
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages.render.figures.depth import depth_alt, depth_caption, depth_figure
+from stages.render.figures.style import palette
+from stages.render.page.explorer import explorer
+from stages.render.page.figure_card import drawn
+from stages.render.page.html_table import folded, table
+from stages.render.page.joining import joined_page
+from stages.render.page.provenance import Provenance
+from stages.render.page.questions import QUESTIONS, question_heading
+from stages.render.page.shell import page
+from stages.render.sections.title import title_block
+from stages.study.params import load_params
+from tests.render.browser import Browser, browser, chromium
+from tests.render.synthetic import ROOT, write_study
+from tests.render.synthetic_claims import manifest
+
+LARGEST = 8_000_000  # bytes of a report
+
+pytestmark = pytest.mark.skipif(
+    chromium() is None, reason="no Chromium: install one (apt-get install chromium) or name it in CHROMIUM"
+)
+AXE = importlib.util.find_spec("axe_core_python")
+EXPLORER = "document.querySelector('.explorer')"
+RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then((found) =>
+  found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"""
+
+
+@cache
+def report() -> str:
+    """A report with everything on it that pages have: facts, questions, sections, figures, tables, a fold."""
+    study = load_params(ROOT / "params.yaml")
+    inks = palette(study)
+    blocks = [1, 2, 3, 4]
+    curves = pd.DataFrame(
+        [
+            (label, block, block / 4, block + place, block + place - 0.2, block + place + 0.2, 1, 500)
+            for place, label in enumerate(inks)
+            for block in blocks
+        ],
+        columns=["label", "block", "depth", "mean", "low", "high", "trainings", "images"],
+    )
+
+    def figure(name: str) -> str:
+        return drawn(
+            depth_figure(curves, inks=inks, ylabel="measure"),
+            name=name,
+            alt=depth_alt(curves, measure="the measure"),
+            caption=depth_caption(curves, measure=f"The measure {name}."),
+            data=curves,
+        )
+
+    numbers = pd.DataFrame({f"a long heading {n}": [1.5, 2.5] for n in range(9)})
+    wide = table(numbers, caption="A wide table")
+    origin = Provenance(params_digest="abc", params="seed: 0\n" + "x" * 300, inputs=(("a.csv", "12"),),
+                        versions=(("python", "3"),))  # fmt: skip
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
+        around = str(explorer(write_study(Path(folder), study), words="Pick a query."))
+    pages = {
+        name: f"<h1>About {name}</h1>{marker}<p>Why.</p><h2>Part</h2>{figure('one')}{fold}"
+        + (around if marker else "")
+        for name, marker in (("attention", '<p data-question="attention">x</p>'), ("own", ""))
+        for fold in [folded("In numbers", table(numbers, caption=f"Numbers of {name}"))]
+    }
+    asked = "".join(question_heading(name) + '<p class="answer">It rises.</p>' for name in QUESTIONS)
+    body = (
+        f"<h1>What was found?</h1>{title_block(study, manifest(), inks=inks)}<p>About.</p>"
+        f"<h2>Verdicts</h2>{wide}{folded('Choices', figure('folded'))}{asked}"
+    )
+    finished = {name: page(html, name=name, provenance=origin) for name, html in pages.items()}
+    return joined_page(body, name="summary", pages=finished, provenance=origin)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The report in a browser."""
+    folder = tmp_path_factory.mktemp("browser")
+    html = report()
+    assert len(html.encode()) < LARGEST / 10  # three figures of a report of forty
+    (folder / "index.html").write_text(html, encoding="utf-8")
+    with browser(folder / "profile") as tab:
+        tab.show(width=1200)
+        tab.open(folder / "index.html")
+        yield tab
+
+
+def test_nothing_is_fetched_and_nothing_is_refused(opened: Browser) -> None:
+    asked = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
+    assert len(asked) == 1 and asked[0].startswith("file:") and asked[0].endswith("/index.html")
+    assert opened.complaints == []
+
+
+def test_the_policy_forbids_what_is_not_of_the_page(opened: Browser) -> None:
+    opened.run(
+        "document.body.append(Object.assign(document.createElement('img'), {src: 'http://a.example/b'}))"
+    )
+    opened.run("document.querySelector('body > img').remove()")
+    assert any("Content Security Policy" in said for said in opened.complaints)
+    opened.complaints.clear()
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core: install the extra `test` of pyproject.toml")
+@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), (1600, "dark"), (360, "light")])
+def test_axe_finds_no_violation(opened: Browser, width: int, scheme: str) -> None:
+    assert AXE is not None and AXE.origin is not None
+    opened.show(width=width, scheme=scheme)
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    if not opened.run("'axe' in window"):
+        opened.run((Path(AXE.origin).parent / "axe.min.js").read_text(encoding="utf-8") + ";0")
+    assert opened.run(RUN_AXE) == []
+    assert opened.run("axe.run(document).then((found) => found.passes.length)") > 20
+
+
+@pytest.mark.parametrize("width", [320, 360, 800, 1600])
+def test_no_screen_is_too_narrow(opened: Browser, width: int) -> None:
+    opened.show(width=width)
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert opened.run("document.scrollingElement.scrollWidth") <= width
+
+
+def test_looking_around_shows_what_was_picked(opened: Browser) -> None:
+    data = json.loads(opened.run(f"{EXPLORER}.querySelector('script').textContent"))
+    picks = {"image": 1, "block": 2, "left": 1, "right": 2, "row": 2, "column": 3}
+    for name, value in picks.items():
+        field = f"{EXPLORER}.querySelector('[data-pick={name}]')"
+        opened.run(f"{field}.value = {value}; {field}.dispatchEvent(new Event('input'))")
+    said = opened.run(f"{EXPLORER}.querySelector('.told').textContent")
+    assert said.startswith("Query at row 2, column 3. ")
+    maps = []
+    for arm in (data["arms"][1], data["arms"][2]):
+        largest = 9 * arm["largest"][1][1][5]
+        assert f"{arm['label']}, block 2 of 3: most to row " in said
+        assert f"{largest:.1f} times even attention" in said
+        maps.append(np.frombuffer(base64.b64decode(arm["maps"][1][1]), np.uint8)[45:54].astype(float))
+    cosine = maps[0] @ maps[1] / np.sqrt((maps[0] @ maps[0]) * (maps[1] @ maps[1]))
+    assert f"Cosine between both maps {cosine:.2f}" in said
+    drawn_pixels = opened.run(
+        f"[...{EXPLORER}.querySelector('[data-view=left]').getContext('2d').getImageData(0, 0, 3, 3).data]"
+    )
+    colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(256, 3)
+    np.testing.assert_array_equal(np.reshape(drawn_pixels, (9, 4))[:, :3], colours[maps[0].astype(int)])
+    opened.run(f"{EXPLORER}.querySelector('[data-view=image]').scrollIntoView()")
+    opened.run(
+        "((image) => { const {left, top, width} = image.getBoundingClientRect(); image.dispatchEvent("
+        "new MouseEvent('click', {clientX: left + 0.9 * width, clientY: top + 0.1 * width})); })"
+        f"({EXPLORER}.querySelector('[data-view=image]'))"
+    )
+    assert opened.run(f"{EXPLORER}.querySelector('.told').textContent").startswith(
+        "Query at row 1, column 3."
+    )
+
+
+def test_figures_follow_the_colour_scheme_and_print_light(opened: Browser) -> None:
+    def middle_of_the_card() -> tuple[int, int, int]:
+        place = opened.run(
+            "(({x, y, width, height}) => ({x: x + scrollX + 6, y: y + scrollY + 6, width: 8, height: 8}))"
+            "(document.querySelector('figure .card').getBoundingClientRect())"
+        )
+        data = opened.call("Page.captureScreenshot", format="png", captureBeyondViewport=True,
+                           clip=place | {"scale": 1})["data"]  # fmt: skip
+        pixel = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB").getpixel((5, 5))
+        assert isinstance(pixel, tuple)
+        return pixel[0], pixel[1], pixel[2]
+
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    for scheme, dark in (("light", False), ("dark", True)):
+        opened.show(width=1200, scheme=scheme)
+        assert (max(middle_of_the_card()) < 64) is dark
+    opened.show(width=1200, scheme="light", medium="print")
+    assert min(middle_of_the_card()) > 250
+    assert opened.run("getComputedStyle(document.querySelector('.files')).display") == "none"
+
+
+def test_figures_are_given_away_in_three_forms(opened: Browser) -> None:
+    opened.show(width=1200, scheme="dark")
+    kept = opened.run(
+        """Promise.all([...document.querySelectorAll('figure')[1].querySelectorAll('[data-save]')].map(
+        async (button) => btoa([...new Uint8Array(await (await fileOf(button)).arrayBuffer())].map(
+          (byte) => String.fromCharCode(byte)).join(""))))"""
+    )
+    png, svg = map(base64.b64decode, kept)
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    assert image.width == 9 * 300 and image.getpixel((2, 2)) == (255, 255, 255)
+    assert image.getcolors(maxcolors=100_000) is not None and len(image.getcolors(100_000) or []) > 20
+    assert svg.startswith(b"<?xml") and b"prefers-color-scheme" not in svg and b"#0072b2" in svg
+    address = opened.run("document.querySelectorAll('figure')[1].querySelector('a[download]').href")
+    rows = pd.read_csv(io.BytesIO(base64.b64decode(address.split(",")[1])))
+    assert list(rows)[:4] == ["label", "block", "depth", "mean"] and len(rows) == 16
+    assert opened.run("document.querySelectorAll('button[data-save][hidden]').length") == 0
+
+
+def test_the_keyboard_reaches_the_text_first(opened: Browser) -> None:
+    opened.show(width=1200)
+    opened.run("document.activeElement.blur(); scrollTo(0, 0)")
+    opened.press("Tab")
+    assert opened.run("document.activeElement.className") == "skip"
+    assert opened.run("document.activeElement.getBoundingClientRect().left") >= 0
+    assert opened.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    opened.press("Enter")
+    assert opened.run("document.activeElement.id") == "main-content"
+    opened.press("Tab")
+    assert opened.run("document.activeElement.closest('.opening .table') !== null")
+
+
+def test_a_link_to_what_is_folded_unfolds_it(opened: Browser) -> None:
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
+    opened.run("location.hash = '#summary-fig-folded'")
+    opened.wait("document.getElementById('summary-fig-folded').closest('details').open")
+
+
+def test_every_figure_says_where_it_comes_from_and_is_in_the_overview() -> None:
+    html = report()
+    assert re.findall(r"Made by <code>(.*?)</code>", html) == [
+        "summary",
+        "report@attention",
+        "report@own",
+    ]
+    assert len(set(re.findall(r"inputs <code>(\w{12})</code>", html))) == 1
+    shown = re.findall(r'<li><a href="#([\w-]+)"><img alt="" src="data:image/png;base64,\w', html)
+    assert shown == ["attention-fig-one", "own-fig-one"]  # a folded one is not in sight
