@@ -38,6 +38,10 @@ class Attentive(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
 
 
+class ClassMean(Section):
+    unit_length: bool
+
+
 class Probes(Section):
     """The probes of a study; a line taken out of params.yaml leaves a probe out, unless claims need it."""
 
@@ -46,6 +50,7 @@ class Probes(Section):
     layerwise: Layerwise = Field(default=None)  # type: ignore[assignment]
     few_shot: FewShot = Field(default=None)  # type: ignore[assignment]
     attentive: Attentive = Field(default=None)  # type: ignore[assignment]
+    class_mean: ClassMean = Field(default=None)  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # pydantic says generator
         """Name and settings of those that are not left out."""
