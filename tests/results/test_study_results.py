@@ -139,13 +139,6 @@ def test_seeds_are_those_of_params_and_untrained_arms_have_no_history(results: R
         accuracies(more, probes=["knn"])
 
 
-def test_arms_may_be_called_like_missing_values(tmp_path: Path) -> None:
-    study = study_of({"null": "masked", "nan": "contrastive"})
-    results = write_study(tmp_path, study)
-    assert results.comparison()["arm"].unique().tolist() == ["null", "nan"]
-    assert set(block_curves(results, analysis="attention", measure="nmi")["label"]) == {"null", "nan"}
-
-
 def test_two_arms_with_one_label_are_refused() -> None:
     with pytest.raises(ParamsError, match=r"labels: arms a and b are both 'CL'; give each its own label"):
         study_of({"a": "contrastive", "b": "masked"}, labels={"a": "CL", "b": "CL"})

@@ -12,14 +12,14 @@ from stages.study.errors import StudyError
 from stages.study.paths import COMPARISON
 from tests.render.synthetic import study_of
 
-STUDY = study_of({"null": "contrastive", "c": "masked"}, labels={"null": "CL"})
+STUDY = study_of({"a": "contrastive", "c": "masked"}, labels={"a": "CL"})
 
 
 @pytest.fixture
 def results(tmp_path):
     """Blocks 0 and 1 of two arms in two seeds, and of one that is no longer in the study."""
     rows = []
-    arms = ("null", "c", "d")  # an arm may have the name of a missing value
+    arms = ("a", "c", "d")
     for seed, (place, arm), (number, other), block, other_block in product(
         (0, 1), enumerate(arms), enumerate(arms), (0, 1), (0, 1)
     ):
