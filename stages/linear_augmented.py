@@ -6,8 +6,6 @@ With --seed, one training goes into the store and no out is written, so that any
 import argparse
 from functools import partial
 
-import pandas as pd
-
 from stages.data.arrays import Manifest, read_manifest
 from stages.heads.augmenting import NAME, train_heads
 from stages.probes.augmented import protocol
@@ -22,8 +20,8 @@ from stages.study.paths import (
     probe_predictions,
     read_json,
     trained_seeds,
+    write_joined,
     write_json,
-    write_table,
 )
 from stages.study.store import Training, collect
 from stages.study.study import Study
@@ -72,9 +70,8 @@ def linear_augmented(name: str, *, seed: int | None = None) -> str:
         return f"{trainings[seed].result}"
     collect(trainings, out)
     folders = {seed: augmented_dir(name, seed) for seed in trainings}
-    tables = [pd.read_csv(folder / "predictions.csv") for folder in folders.values()]
     metrics = over_seeds({seed: read_json(folder / "metrics.json") for seed, folder in folders.items()})
-    write_table(probe_predictions(NAME, name), pd.concat(tables))
+    write_joined(probe_predictions(NAME, name), [folder / "predictions.csv" for folder in folders.values()])
     write_json(probe_metrics(NAME, name), metrics | {"protocol": protocol(settings)})
     return ", ".join(f"{labels} {value['accuracy']:.1%}" for labels, value in metrics["labels"].items())
 

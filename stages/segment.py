@@ -21,6 +21,7 @@ from stages.study.paths import (
     segmentation_table,
     segmenter_dir,
     trained_seeds,
+    write_joined,
     write_json,
     write_table,
 )
@@ -76,9 +77,8 @@ def segment(name: str, *, seed: int | None = None) -> str:
     if seed is not None:
         return f"{trainings[seed].result}"
     collect(trainings, out)
-    tables = [pd.read_csv(segmenter_dir(name, seed) / "overlaps.csv") for seed in trainings]
     metrics = over_seeds({seed: read_json(segmenter_dir(name, seed) / "metrics.json") for seed in trainings})
-    write_table(segmentation_table(name), pd.concat(tables))
+    write_joined(segmentation_table(name), [segmenter_dir(name, seed) / "overlaps.csv" for seed in trainings])
     write_json(segmentation_metrics(name), metrics | {"protocol": protocol(params)})
     return ", ".join(f"{way} {numbers['miou']:.1%}" for way, numbers in metrics["ways"].items())
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,6 +178,12 @@ def write_table(target: Path, table: "pd.DataFrame", *, seed: int | None = None)
         table = table.copy(deep=False)
         table.insert(0, "seed", seed)
     write_text(target, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def write_joined(target: Path, parts: Sequence[Path]) -> None:
+    """Write CSV files that have the same header as one, part after part."""
+    texts = [part.read_text(encoding="utf-8").partition("\n") for part in parts]
+    write_text(target, texts[0][0] + "\n" + "".join(rows for _, _, rows in texts))
 
 
 def read_json(path: Path) -> Any:

@@ -55,7 +55,9 @@ class Study(Section):
         for name in self.arms:
             label = self.labels.get(name, name)
             if (other := names.setdefault(label, name)) != name:
-                raise ValueError(f"labels: arms {other} and {name} are both called {label!r}")
+                raise ValueError(
+                    f"labels: arms {other} and {name} are both {label!r}; give each its own label"
+                )
         for name in self.linear_augmented.arms:
             if name not in self.arms:
                 raise ValueError(f"linear_augmented.arms: no arm {name!r}; there are: {', '.join(self.arms)}")

@@ -144,7 +144,7 @@ def test_two_arms_with_one_label_are_refused() -> None:
         study_of({"a": "contrastive", "b": "masked"}, labels={"a": "CL", "b": "CL"})
     with pytest.raises(ParamsError, match="arms a and b are both 'b'"):
         study_of({"a": "contrastive", "b": "masked"}, labels={"a": "b"})
-    with pytest.raises(ParamsError, match="a seed is given twice"):
+    with pytest.raises(ParamsError, match=r"seeds \[1, 1\] must differ"):
         study_of({"a": "contrastive"}, seeds=[1, 1])
 
 
