@@ -87,6 +87,11 @@ def write_training(
         frequencies = pd.concat([frequencies, below[below["block"] <= 2]])
     training.tables["analysis/fourier"] = frequencies
 
+    norms = frequencies[["image", "block"]].drop_duplicates()
+    long = 0.02 * (norms["block"] == norms["block"].max())
+    training.tables["analysis/token_norms"] = norms.assign(
+        norm=10.0 + norms["block"], largest=1 + 200 * long, high=long
+    )
     training.tables["analysis/singular_values"] = singular_values(
         objective, generator, images=images, blocks=blocks
     )

@@ -37,7 +37,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():
         told = ", ".join(
-            f"{key.replace('_', ' ')} {'none' if value is None else f'{value:g}'}"
+            f"{key.replace('_', ' ')} {_in_words(value)}"
             for key, value in dict(settings).items()
         )
         if name in used:
@@ -72,3 +72,10 @@ def _own(arm: Arm) -> str:
     fields = arm.model_dump(exclude={"objective", "seeds"}, exclude_none=True)
     fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}
     return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"
+
+
+def _in_words(value: float | str | None) -> str:
+    """Return one setting of an objective as text."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else f"{value:g}"
