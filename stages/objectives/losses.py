@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +88,39 @@ def _window_means(size: int, window: int) -> Tensor:
     places = torch.arange(size)
     near = ((places[:, None] - places).abs() <= window // 2).float()
     return near / near.sum(dim=1, keepdim=True)
+
+
+def normalized_latents(latents: Tensor, over: Literal["image", "token"]) -> Tensor:
+    """Latents without their mean and of deviation 1.
+
+    latents: (B, N, D) of patches
+    over:    token: over the D values of each; image: each of the D values over the N patches of an image, so
+             that nothing is left of what all patches of an image share
+    returns: (B, N, D) float32
+    Source: token as the public code of I-JEPA (Assran et al. 2023), image as data2vec (Baevski et al. 2022,
+    §3.3) does for speech.
+    """
+    with torch.autocast(latents.device.type, enabled=False):
+        latents = latents.float()
+        if over == "token":
+            return F.layer_norm(latents, latents.shape[-1:])
+        return F.instance_norm(latents.transpose(1, 2)).transpose(1, 2)
+
+
+def latent_smooth_l1(predicted: Tensor, target: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """Smooth L1 distance of predicted latents from those of the target patches, the mean over each image's.
+
+    predicted, target: (B, N, D), the target without gradient
+    mask:              (B, h, w) of patches, 1 = target, h·w = N, at least one in every image
+    beta:              where the distance turns from quadratic to linear
+    returns:           scalar, the mean over images
+    Source: Baevski et al. 2022 (data2vec), §3.4, and the public code of I-JEPA, whose paper has a quadratic
+    one.
+    """
+    with torch.autocast(predicted.device.type, enabled=False):
+        distance = F.smooth_l1_loss(predicted.float(), target.float(), beta=beta, reduction="none")
+        of_image = mask.flatten(1) / mask.sum(dim=(1, 2))[:, None]
+        return (distance.mean(dim=-1) * of_image).sum(dim=1).mean()
 
 
 def masked_mse(predicted_patches: Tensor, images: Tensor, mask: Tensor, normalize: bool = True) -> Tensor:

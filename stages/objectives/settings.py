@@ -1,12 +1,12 @@
 """What params.yaml may hold under objectives: a class each, and how they fit the images."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from stages.data.settings import WeakView
-from stages.study.section import Count, Fraction, Positive, Section
+from stages.study.section import Count, Fraction, Positive, Section, Share
 
 
 class Contrastive(Section):
@@ -88,12 +88,43 @@ class Supervised(WeakView):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Latent(WeakView):
+    """Of latent prediction; params.yaml need not have it."""
+
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)] = 0.3
+    jitter_probability: Fraction = 0.0  # colours as in contrastive; none in the paper
+    jitter_strength: Annotated[float, Field(ge=0, le=2.5)] = 1.0
+    grey_probability: Fraction = 0.0
+    momentum: Fraction = 0.996  # of the target encoder, rises to 1
+    target_blocks: Count = 4
+    target_scale: Share = 0.15  # of the patches, of each block; to 0.2 in the paper
+    normalize: Literal["image", "token"] = "image"  # of targets; token in the paper
+    beta: Positive = 1.0  # of the smooth L1
+    predictor_width: Annotated[int, Field(ge=4)] = 32  # 384 in the paper
+    predictor_depth: Count = 2  # 6 in the paper, for 12 blocks
+    predictor_heads: Count = 2
+
+    def target_side(self, grid: int) -> int:
+        """The side of a target block, in whole patches. grid: patches of a side of the image"""
+        return max(1, int(grid * math.sqrt(self.target_scale)))
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Latent":
+        if self.predictor_width % self.predictor_heads or self.predictor_width % 4:
+            raise ValueError(
+                f"predictor_width {self.predictor_width} must be a multiple of 4 and of predictor_heads "
+                f"{self.predictor_heads}"
+            )
+        return self
+
+
 class Objectives(Section):
     contrastive: Contrastive
     masked: Masked
     autoencoder: Autoencoder
     dino: Dino
     supervised: Supervised
+    latent: Latent = Latent()
 
     def check(self, *, used: set[str], image_size: int, patch_size: int) -> None:
         """Check what depends on the images too.
@@ -112,6 +143,12 @@ class Objectives(Section):
             raise ValueError(
                 f"objectives.autoencoder.mask_ratio {self.autoencoder.mask_ratio} hides all "
                 f"{grid**2} patches; the encoder must see one"
+            )
+        hidden = self.latent.target_blocks * self.latent.target_side(grid) ** 2
+        if "latent" in used and hidden >= grid**2:
+            raise ValueError(
+                f"objectives.latent.target_blocks {self.latent.target_blocks} of target_scale "
+                f"{self.latent.target_scale} can hide all {grid**2} patches; the encoder must see one"
             )
         local_size = self.dino.local_size
         if "dino" in used and (local_size % patch_size or local_size > image_size):

@@ -37,8 +37,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():
         told = ", ".join(
-            f"{key.replace('_', ' ')} {_in_words(value)}"
-            for key, value in dict(settings).items()
+            f"{key.replace('_', ' ')} {_in_words(value)}" for key, value in dict(settings).items()
         )
         if name in used:
             rows[f"{name.capitalize()} objective"] = told
