@@ -47,9 +47,7 @@ test: $(VENV)/.complete   ## the tests
 mlflow: $(VENV)/.complete ## the runs in MLflow's own pages; MLFLOW_TRACKING_URI points elsewhere, PORT=5000
 	@python -m stages.track
 	@uri=$$(python -m stages.tracking.store); case $$uri in http*) echo "MLflow: $$uri";; *) \
-	  here="http://127.0.0.1:$${PORT:-5000}/#/experiments/1/runs?workflowType=machine_learning"; \
-	  arms="&searchFilter=tags.%22study.kind%22%20%3D%20%27arm%27&orderByKey=tags.%60study.arm%60&orderByAsc=true"; \
-	  echo "Open $$here"; echo "All arms in charts: $$here$$arms&compareRunsMode=CHART"; \
+	  echo "Open http://127.0.0.1:$${PORT:-5000}/#/experiments/1"; \
 	  MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri "$$uri" \
 	    --host 127.0.0.1 --port $${PORT:-5000} --workers 1;; esac
 

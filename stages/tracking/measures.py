@@ -1,45 +1,77 @@
-"""The numbers and the words of a result, named alike in every arm, as MLflow shows them."""
+"""The numbers of the study, named alike in every arm."""
 
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
-from stages.results.summary import blocks_of, history_of, metrics_of
-from stages.tracking.lockfile import flat
+from stages.results.files import read_table
+from stages.results.schemas import HISTORY
+from stages.results.study_results import AUGMENTED, FINE_TUNED, Results
+from stages.study.paths import finetune_dir, model_dir, read_json
 
-NOT_HEADLINE = ("low", "high", "images", "chance", "learning_rate", "by_", "p_adjusted")
-# Of a claim; the rest stands in its table.
-DECIDED = ("effect", "low", "high", "p_adjusted", "d_z", "agree", "verdict")
 Measure = tuple[str, float, int]  # name, value, step
-Told = tuple[list[Measure], dict[str, Any]]  # what a result says: numbers, and words by their names
 
 
-def measures(path: Path) -> Told:
-    """The numbers and the words of one out: metrics, the curve of a training, the blocks of an analysis.
+def accuracies(results: Results, arm: str, *, seed: int | None = None) -> dict[str, float]:
+    """Return accuracy and mIoU of one arm by name, as in linear.shape and segmentation.knn.
 
-    Numbers are means over seeds.
+    seed: of one encoder; None: the means over seeds, with the bounds of their interval as .low and .high
+    Raises MissingResult or StudyError as `Results` does.
     """
-    if path.suffix == ".json":
-        values = flat(named(metrics_of(path)))
-        values = {name.removeprefix("labels.").removeprefix("claims."): v for name, v in values.items()}
-        if path.name == "claims.json":
-            values = {name: v for name, v in values.items() if name.rpartition(".")[2] in DECIDED}
-        words = {name: value for name, value in values.items() if isinstance(value, str | bool)}
-        return [(n, v, 0) for n, v in values.items() if isinstance(v, int | float) and n not in words], words
-    table = blocks_of(path) if path.suffix == ".csv" else history_of(path)
-    table = table.select_dtypes("number")
-    return [
-        (str(name), float(v), int(step)) for name in table for step, v in table[name].dropna().items()
-    ], {}
+    augmented = arm in results.study.linear_augmented.arms
+    names = {name: name for name, settings in results.study.probes if settings is not None}
+    names |= ({"linear_augmented": AUGMENTED} if augmented else {}) | {"finetune": FINE_TUNED}
+    metrics = {name: results.metrics(evaluation, arm) for name, evaluation in names.items()}
+    values = {}
+    for name, content in (metrics | {"segmentation": results.segmentation_metrics(arm)}).items():
+        if seed is not None:
+            content = content.get("seeds", {}).get(f"{seed}", {})
+        for key, block in (content.get("labels", {}) | content.get("ways", {})).items():
+            for measure in ("accuracy", "miou", "low", "high") if seed is None else ("accuracy", "miou"):
+                if isinstance(value := block.get(measure), int | float):
+                    values[f"{name}.{key}" + (f".{measure}" if measure in ("low", "high") else "")] = value
+    return values
 
 
-def named(value: Any) -> Any:
-    """The same with mappings for lists, by `name` or index; a long list of numbers is left to its file."""
-    if isinstance(value, list):
-        pairs = [(str(v.get("name", i)) if isinstance(v, dict) else str(i), v) for i, v in enumerate(value)]
-        value = dict(pairs) if len(value) <= 16 or isinstance(value[0], dict) else {}
-    return {name: named(item) for name, item in value.items()} if isinstance(value, dict) else value
+def courses(arm: str, seed: int) -> list[Measure]:
+    """Return the courses of the trainings of one encoder by epoch, as in pretrain.loss and finetune.lr.
+
+    Raises MissingResult or StudyError if a history is not there or is no table.
+    """
+    points = []
+    for name, folder in (("pretrain", model_dir(arm, seed)), ("finetune", finetune_dir(arm, seed))):
+        table = read_table(folder / "history.csv", HISTORY, stage=f"{name}@{arm}").set_index("epoch")
+        for column in table.drop(columns="seed").select_dtypes("number"):
+            course = table[column].dropna()
+            points += [(f"{name}.{column}", float(value), int(epoch)) for epoch, value in course.items()]
+    return points
 
 
-def is_headline(name: str) -> bool:
-    """Whether a metric belongs beside those of all other arms."""
-    return not any(part.startswith(NOT_HEADLINE) for part in name.split("."))
+def headlines(results: Results) -> dict[str, float]:
+    """Return what to compare between two states of the study: accuracies of all arms, counts of verdicts.
+
+    Of several label sets the first counts.
+    """
+    values: dict[str, float] = {}
+    for arm in results.arms:
+        means = accuracies(results, arm)
+        for name in ("linear", "finetune", "knn"):
+            values |= {f"{arm}.{name}": v for key, v in reversed(means.items()) if key.startswith(f"{name}.")
+                       and not key.endswith((".low", ".high"))}  # fmt: skip
+    verdicts = Counter(claim["verdict"] for claim in results.claims()["claims"])
+    return values | {f"claims.{verdict}": float(count) for verdict, count in sorted(verdicts.items())}
+
+
+def machine(arm: str, seeds: list[int]) -> dict[str, str]:
+    """Return as tags what the pre-trainings of an arm ran on: device, precision, versions of libraries."""
+    seen: dict[str, dict[str, None]] = {}
+    for seed in seeds:
+        for key, value in read_json(model_dir(arm, seed) / "training.json").items():
+            if key not in ("files", "seed"):
+                seen.setdefault(key, {})[f"{value}"] = None
+    return {f"training.{key}": ", ".join(values) for key, values in seen.items()}
+
+
+def encoder_settings(arm: str, seed: int) -> dict[str, Any]:
+    """Return the architecture of an encoder; that of an imported one stands nowhere else."""
+    settings: dict[str, Any] = read_json(model_dir(arm, seed) / "encoder.json")["vit"]
+    return settings

@@ -120,7 +120,8 @@ def test_a_failure_lets_the_others_end_and_starts_nothing_more(tmp_path):
     done = repro(project)
     assert done.returncode == 1
     assert "train-a-0 failed" in done.stdout
-    assert ran(project) == {"prepare", "train-b-0"}  # which ran beside the one that failed
+    # The second ran beside the one that failed, the third may have begun before it failed.
+    assert {"prepare", "train-b-0"} <= ran(project) <= {"prepare", "train-b-0", "train-b-1"}
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

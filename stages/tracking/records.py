@@ -1,0 +1,125 @@
+"""What the runs of the study, of its arms and of their seeds show."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.objectives.contract import Objective
+from stages.results.study_results import Results
+from stages.study.documents import read_yaml
+from stages.study.lookup import find
+from stages.study.params import seeds_of
+from stages.study.paths import DATA, file_digest, read_json
+from stages.study.recipe import recipe_of
+from stages.study.study import Study
+from stages.tracking.measures import Measure, accuracies, courses, encoder_settings, headlines, machine
+
+FILES = ("reports/index.html", "results/claims.json", "results/specifications.csv")
+TABLES = Path("reports/plots")  # small tables of all arms
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run of MLflow shows."""
+
+    name: str
+    params: dict[str, Any]
+    metrics: list[Measure]
+    tags: dict[str, str] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    children: "list[Record]" = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Return what names the results: the same numbers, settings and files have one run, whenever made."""
+        files = {str(path): file_digest(path) for path in self.files}
+        return digest([self.params, self.metrics, files, [child.key for child in self.children]])
+
+
+def study_record(study: Study) -> Record:
+    """Return the record of the study as its results lie there, with those of its arms below it."""
+    results = Results(study)
+    arms = [arm_record(results, arm) for arm in study.arms]
+    settings = study.model_dump(include={"seed", "seeds", "data", "finetune"})
+    params = {"arms": ", ".join(study.arms)} | flat(settings)
+    files = [path for path in [*map(Path, FILES), *sorted(TABLES.glob("*.csv"))] if path.is_file()]
+    metrics = [(name, value, 0) for name, value in headlines(results).items()]
+    note = "Arms are nested below, seeds below their arms; the report and its tables are artifacts."
+    tags = {"study.kind": "study", "mlflow.note.content": note} | circumstances()
+    name = tags.get("dvc.exp") or f"study {tags.get('dvc.lock', '')[:8]}".strip()
+    return Record(name, params, metrics, tags, files, arms)
+
+
+def arm_record(results: Results, arm: str) -> Record:
+    """Return the record of one arm: the settings it uses, its means over seeds, and the seeds below it."""
+    seeds = results.seeds(arm)
+    params = {"arm": arm, "seeds": seeds} | settings_of(results.study, arm)
+    tags = {"study.kind": "arm", "study.arm": arm} | machine(arm, seeds)
+    children = [seed_record(results, arm, seed) for seed in seeds]
+    metrics = [(name, value, 0) for name, value in accuracies(results, arm).items()]
+    return Record(arm, params, metrics, tags, children=children)
+
+
+def seed_record(results: Results, arm: str, seed: int) -> Record:
+    """Return the record of one encoder: the courses of its trainings and its accuracies."""
+    params = {"arm": arm, "seed": seed} | settings_of(results.study, arm)
+    metrics = [(name, value, 0) for name, value in accuracies(results, arm, seed=seed).items()]
+    tags = {"study.kind": "seed", "study.arm": arm} | machine(arm, [seed])
+    return Record(f"{arm} {seed}", params, courses(arm, seed) + metrics, tags)
+
+
+def settings_of(study: Study, arm: str) -> dict[str, Any]:
+    """Return the settings that the pre-training of an arm depends on, dotted, with what the arm overrides."""
+    spec, objective = study.arms[arm], find(Objective, study.arms[arm].objective)
+    options = ("objective", "cl_weight", "mim_block", "stop_epoch", "weights", "format")
+    settings: dict[str, Any] = {key: v for key in options if (v := getattr(spec, key)) is not None}
+    vit, recipe = recipe_of(study, arm)
+    settings["vit"] = vit.model_dump(exclude_none=True)
+    if objective.opens:
+        settings["vit"] = encoder_settings(arm, seeds_of(study, arm)[0])
+    if objective.build:
+        settings["pretrain"] = recipe.model_dump(exclude_none=True)
+        for section in objective.settings:
+            settings[section] = getattr(study.objectives, section).model_dump(exclude_none=True)
+    return flat(settings)
+
+
+def circumstances() -> dict[str, str]:
+    """Return the tags of a state of the study: commit, experiment, data, dvc.lock, versions."""
+    lock, manifest = Path("dvc.lock"), DATA / "manifest.json"
+    stages = read_yaml(lock)["stages"] if lock.is_file() else {}
+    tags = {
+        "mlflow.source.git.commit": _git_commit(),
+        "dvc.exp": os.environ.get("DVC_EXP_NAME", ""),
+        "dvc.lock": digest({name: entry for name, entry in stages.items() if name != "track"}),
+        "data.digest": read_json(manifest)["digest"] if manifest.is_file() else "",
+        "version.dvc": importlib.metadata.version("dvc"),
+        "version.mlflow": importlib.metadata.version("mlflow"),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """Return nested values by dotted names; lists stay values."""
+    pairs: dict[str, Any] = {}
+    for name, value in values.items():
+        pairs |= flat(value, f"{at}{name}.") if isinstance(value, dict) else {f"{at}{name}": value}
+    return pairs
+
+
+def digest(value: Any) -> str:
+    """Return 32 hex digits that name a value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _git_commit() -> str:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20)
+    except OSError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()
