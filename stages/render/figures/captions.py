@@ -76,7 +76,7 @@ def bands(
     over = f" and {images}" if images else ""
     text = (
         f"{mean}: mean over {listed(map(str, several))} trainings{over} ({single}: each training); {spread}: "
-        "95 % t-intervals over trainings."
+        f"95 % t-intervals over trainings{', cut at the frame' if marks == LINES else ''}."
     )
     return text + (f" {listed(once)}: one training, {spread} are {alone}." if once else "")
 

@@ -36,19 +36,21 @@ def late_rows(rows: pd.DataFrame) -> pd.DataFrame:
              from the lowest to the highest of those epochs
     """
     last = rows.groupby("label", sort=False)["epoch"].transform("max")
-    return cosine_curves(rows[rows["epoch"] > last / 2], by="block")
+    return cosine_curves(rows[rows["epoch"] > last / 2], by="block", ranges=True)
 
 
-def cosine_curves(rows: pd.DataFrame, *, by: str) -> pd.DataFrame:
+def cosine_curves(rows: pd.DataFrame, *, by: str, ranges: bool = False) -> pd.DataFrame:
     """The mean cosine of every arm at each block or epoch, over whatever else the rows differ in.
 
+    ranges:  the interval of one training is from its lowest to its highest row; otherwise it has none
     returns: as `late_rows`
     """
     parts = []
     for label, own in rows.groupby("label", sort=False):
         values = own.pivot_table(index="seed", columns=by, values="cosine", sort=False).sort_index(axis=1)
         spread = own.groupby(by)["cosine"]
-        numbers = over_seeds(values.to_numpy(), alone=(spread.min().to_numpy(), spread.max().to_numpy()))
+        alone = (spread.min().to_numpy(), spread.max().to_numpy()) if ranges else None
+        numbers = over_seeds(values.to_numpy(), alone=alone)
         place = {"label": label, by: values.columns.to_numpy()}
         parts.append(pd.DataFrame(place | columns(numbers, seeds=list(values.index))))
     return pd.concat(parts, ignore_index=True)

@@ -1,5 +1,6 @@
 """Lines with a band and a thin line per training, dots with bars, and panels to draw them in."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,24 @@ DEPTH = "depth (block / number of blocks)"
 
 def draw_curves(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
     """Draw one line per label with its interval as a band, and a thin line per training."""
+    low, high = frame_of(curves)
     for label, curve in curves.groupby("label", sort=False):
         ink = inks[str(label)]
-        axis.fill_between(curve[x], curve["low"], curve["high"], color=ink.colour, alpha=0.18, linewidth=0)
+        ends = (curve[end].clip(low, high) for end in ("low", "high"))
+        axis.fill_between(curve[x], *ends, color=ink.colour, alpha=0.18, linewidth=0)
         draw_trainings(axis, curve, ink=ink, x=x)
         axis.plot(curve[x], curve["mean"], color=ink.colour, linestyle=ink.line, marker=ink.marker)
+
+
+def frame_of(curves: pd.DataFrame) -> tuple[float, float]:
+    """Return where bands are cut: as far beyond the lines as the lines are apart.
+
+    Two or three trainings have intervals many times as wide as the figure.
+    """
+    lines = curves[["mean", *single_trainings(curves)]]
+    low, high = float(lines.min(axis=None)), float(lines.max(axis=None))
+    reach = high - low
+    return (low - reach, high + reach) if reach > 0 else (-math.inf, math.inf)
 
 
 def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str) -> None:

@@ -33,6 +33,7 @@ def test_captions_follow_the_numbers() -> None:
     assert said.endswith(
         "A: 1.00 at block 1, lowest 0.500 at block 3, highest 2.00 at block 2, 1.50 at block 4."
     )
+    assert "bands: 95 % t-intervals over trainings, cut at the frame. A: one" in caption
     alone = bands(curves[curves["label"] == "A"])
     assert alone == ("One training an arm; 500 held-out images, bands: 95 % bootstrap intervals over images.")
     assert bands(curves[curves["label"] == "B"], marks=DOTS).endswith(

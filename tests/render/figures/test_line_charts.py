@@ -6,6 +6,7 @@ import pytest
 
 from stages.render.figures.depth import depth_figure
 from stages.render.figures.heads import head_figure
+from stages.render.figures.line_charts import frame_of
 from stages.render.figures.losses import loss_figure
 from stages.render.figures.paper import (
     log_amplitude,
@@ -22,6 +23,13 @@ def test_each_training_is_a_thin_line_where_there_are_several() -> None:
     for curves, thin in ((several, 2), (curves_of(["arm_0"]).assign(seed_0=1.0), 0)):
         axis = depth_figure(curves, inks=palette(arms("masked")), ylabel="y").axes[0]
         assert len([line for line in axis.lines if line.get_linewidth() < 1]) == thin
+
+
+def test_bands_are_cut_where_they_would_flatten_the_lines() -> None:
+    curves = curves_of(["arm_0"]).assign(low=-1000.0, high=1000.0)
+    low, high = depth_figure(curves, inks=palette(arms("masked")), ylabel="y").axes[0].get_ylim()
+    assert -0.5 < low < 0.1 and 2.9 < high < 3.5  # the line goes from 1 to 2
+    assert frame_of(curves.assign(mean=1.0)) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])
