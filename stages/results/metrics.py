@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-LEVEL = 0.05
+from stages.results.student import t_reach
+
 BOUNDED = ("accuracy", "miou")  # what `low` and `high` beside it are the interval of
 
 
@@ -39,6 +39,6 @@ def _mean(values: list[dict[str, Any]]) -> dict[str, Any]:
     bounded = next((key for key in BOUNDED if key in mean and "low" in mean), None)
     if bounded is not None:
         numbers = np.array([value[bounded] for value in values])
-        reach = stats.t.ppf(1 - LEVEL / 2, len(numbers) - 1) * numbers.std(ddof=1) / len(numbers) ** 0.5
+        reach = float(t_reach(numbers))
         mean |= {"low": float(numbers.mean() - reach), "high": float(numbers.mean() + reach)}
     return mean

@@ -5,17 +5,15 @@ One training says nothing of that: its interval is the bootstrap over images, an
 training's.
 """
 
-import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from stages.results.bootstrap import bootstrap_interval
+from stages.results.student import LEVEL, t_reach
 
-LEVEL = 0.95
 PREFIX = "seed_"  # of the columns that hold single trainings
 
 
@@ -60,38 +58,6 @@ def over_seeds(by_seed: np.ndarray, *, alone: tuple[np.ndarray, np.ndarray] | No
         return Estimate(mean, np.asarray(low, dtype=float), np.asarray(high, dtype=float), by_seed)
     reach = t_reach(by_seed)
     return Estimate(mean, mean - reach, mean + reach, by_seed)
-
-
-def t_reach(by_seed: np.ndarray) -> np.ndarray:
-    """Return half of Student's t-interval of the mean over seeds; by_seed (R, K), R from 2, gives (K,)."""
-    count = len(by_seed)
-    return t_quantile(count - 1) * by_seed.std(axis=0, ddof=1) / np.sqrt(count)
-
-
-@cache
-def t_quantile(degrees: int, *, level: float = LEVEL) -> float:
-    """Return the t that |T| exceeds with probability 1 - level, T of Student's distribution.
-
-    Written out because a report should not wait for the import of scipy.
-    Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4.
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        low, high = (angle, high) if _t_inside(angle, degrees) < level else (low, angle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _t_inside(angle: float, degrees: int) -> float:
-    """Probability that |T| is below sqrt(degrees) * tan(angle)."""
-    odd = degrees % 2
-    term = math.cos(angle) if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for power in range(2 + odd, degrees - 1, 2):
-        term *= math.cos(angle) ** 2 * (power - 1) / power
-        total += term
-    share = math.sin(angle) * total
-    return 2 / math.pi * (angle + share) if odd else share
 
 
 def columns(numbers: Estimate, *, seeds: Sequence[int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from stages.results.study_results import Results
+from stages.results.study_results import MANIFEST, Results
 from stages.study.params import seeds_of, validate
 from stages.study.study import Study
 from tests.render.synthetic_claims import claims, manifest, specifications
@@ -36,7 +36,7 @@ def make_project(folder: Path, *, images: int = 24, blocks: int = 3, heads: int 
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     study = validate(params)
     write_study(folder, study, images=images, blocks=blocks, heads=heads)
-    write_json(folder / "data/manifest.json", manifest())
+    write_json(folder / MANIFEST, manifest())
     write_json(folder / "results/claims.json", claims())
     write_csv(folder / "results/specifications.csv", specifications())
     return folder

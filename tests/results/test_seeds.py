@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from stages.results.bootstrap import bootstrap_interval, times_drawn
-from stages.results.seeds import columns, estimate, over_seeds, single_trainings, t_quantile
+from stages.results.seeds import columns, estimate, over_seeds, single_trainings
+from stages.results.student import t_quantile
 
 
 @given(degrees=st.integers(1, 60), level=st.floats(0.5, 0.999))

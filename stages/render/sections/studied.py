@@ -17,7 +17,7 @@ from stages.training.settings import Pretrain
 def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     """The data and the common recipe, one row per fact.
 
-    manifest: data/manifest.json
+    manifest: data/prepared/manifest.json
     """
     vit, pretrain, finetune = study.vit, study.pretrain, study.finetune
     size = manifest["image_size"]
