@@ -31,7 +31,9 @@ def python():
 def study(tmp_path_factory, python):
     """A finished study."""
     folder = tmp_path_factory.mktemp("study") / "project"
-    project = as_dvc_repository(copy_project(folder, leave_out=("random", *LEFT_OUT)))
+    project = as_dvc_repository(
+        copy_project(folder, changes={"arms": {"cl": {"seeds": [0, 1]}}}, leave_out=("random", *LEFT_OUT))
+    )
     done = run_in(project, "dvc", "repro", python=python)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return project
@@ -77,12 +79,12 @@ def test_everything_is_there(study):
         "reports/pages/attention.html",
         "results/claims.json",
         "results/probe/linear/hybrid.json",
-        "results/finetune/mim/predictions.csv",
+        "results/finetune/mim/0/predictions.csv",
         "results/segmentation/mim.csv",
         "results/robustness/cl.json",
         "results/analysis/fourier/cl.csv",
-        "features/cl/test.safetensors",
-        "features/cl/tokens-train.safetensors",
+        "features/cl/1/test.safetensors",
+        "features/cl/0/tokens-train.safetensors",
         "reports/figures/summary/layerwise-shape.svg",
         "mlruns/mlflow.db",
     ):
@@ -101,8 +103,8 @@ def test_a_second_run_runs_nothing(study):
 
 
 def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
-    found = with_edit(study, {"arms": {"hybrid": {"cl_weight": 0.5}}})
-    assert found == FAN_IN | {
+    concerned = with_edit(study, {"arms": {"hybrid": {"cl_weight": 0.5}}})
+    assert concerned == FAN_IN | {
         "pretrain@hybrid",
         "features@hybrid",
         *(f"probe@hybrid-{name}" for name in ("knn", "linear", "layerwise")),
@@ -119,7 +121,6 @@ def test_runtime_concerns_nothing(study):
         "threads": 2,
         "workers": 1,
         "eval_batch_size": 7,
-        "precision": "32-true",
         "accelerator": "auto",
     }
     assert with_edit(study, {"runtime": runtime}) == set()
@@ -127,6 +128,11 @@ def test_runtime_concerns_nothing(study):
 
 def test_the_seed_concerns_everything(study):
     assert {"prepare", "pretrain@cl", "finetune@mim", "track"} <= with_edit(study, {"seed": 1})
+
+
+def test_a_seed_more_concerns_the_trainings_and_not_the_data(study):
+    concerned = with_edit(study, {"seeds": [0, 4]})
+    assert {"pretrain@mim", "finetune@mim", "track"} <= concerned and "prepare" not in concerned
 
 
 def test_an_analysis_setting_concerns_that_analysis(study):
@@ -160,7 +166,7 @@ def test_a_comment_in_an_objective_trains_nothing_again(study, python, tmp_path)
     assert stages_run(done.stdout) == {"pretrain@mim"}
     assert "grad_norm" not in done.stdout  # the line that every epoch ends with
     for name in ("encoder.safetensors", "history.csv"):
-        assert (project / "models/mim" / name).read_bytes() == (study / "models/mim" / name).read_bytes()
+        assert (project / "models/mim/0" / name).read_bytes() == (study / "models/mim/0" / name).read_bytes()
 
 
 def test_the_same_study_has_the_same_bytes(study, tmp_path):
@@ -186,7 +192,9 @@ def test_the_same_study_has_the_same_bytes(study, tmp_path):
         "compare",
         "decide",
     )  # pages have tests of their own
-    for folder in ("data/prepared", "models/cl", "features/cl", "results/finetune/cl"):
+    for folder in (
+        *("data/prepared", "models/cl", "features/cl", "results/finetune/cl", "results/segmentation/cl"),
+    ):
         shutil.rmtree(project / folder)
     with forked_python(hash_seed=1) as python:
         for words in again:

@@ -144,7 +144,7 @@ def repro(project, caplog):
 
 
 def test_nothing_runs_when_nothing_changed_or_only_how_it_runs(project, repro):
-    edit(project, {"runtime": {"threads": 2, "precision": "32-true", "eval_batch_size": 7}})
+    edit(project, {"runtime": {"threads": 2, "eval_batch_size": 7}})
     assert foretold() == {} and repro() == (set(), set())
     assert summary(rows_of()) == "All 14 stages are done; `make study` runs nothing."
 
