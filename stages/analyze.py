@@ -18,6 +18,7 @@ from stages.data.arrays import (
     normalize,
     open_split,
     read_manifest,
+    unit_range,
 )
 from stages.data.evaluation import evaluation_subset
 from stages.encoders.decoder import Decoder, load_decoder
@@ -62,7 +63,8 @@ def analyze(*, arm: str, analysis: str) -> str:
                 table.insert(0, "seed", seed)
                 table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")
                 rows += len(table)
-    return f"{rows} values"
+    images = min(params.analyses[analysis].images, len(open_split("test").images))
+    return f"{rows} values of {images} images"
 
 
 def tables_of(
@@ -80,7 +82,7 @@ def tables_of(
 
     def traces(order: list[np.ndarray]) -> Iterator[tuple[Tensor, DeepTrace]]:
         for indices, images in zip(order, batches(split.images, order), strict=True):
-            normalized = normalize(images.to(device), mean=manifest.mean, std=manifest.std)
+            normalized = normalize(unit_range(images.to(device)), mean=manifest.mean, std=manifest.std)
             traced = trace_deeply(encoder, normalized, attention=analysis.reads_attention)
             if decoder is not None:
                 traced = traced._replace(decoded=decoded(decoder, encoder, traced.tokens[-1]))

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor
 
-from stages.data.arrays import SPLITS, batches, in_order, normalize, open_split, read_manifest
+from stages.data.arrays import SPLITS, batches, in_order, normalize, open_split, read_manifest, unit_range
 from stages.encoders.vit import add_positions, as_trained, embed, load_encoder, pooled
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
@@ -74,7 +74,7 @@ def extract_one(params: Study, source: Path, *, target: Path) -> list[int]:
         parts: dict[str, list[Features]] = {kind: [] for kind in kept}
         loaded = batches(images, order, workers=params.runtime.workers)
         for indices, batch in zip(order, loaded, strict=True):
-            normalized = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
+            normalized = normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
             for kind, features in frozen_features(encoder, normalized).items():
                 rows = torch.isin(torch.from_numpy(indices), kept[kind]).to(device)
                 parts[kind].append({key: values[rows].cpu() for key, values in features.items()})

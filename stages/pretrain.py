@@ -10,6 +10,7 @@ from stages.data.arrays import Manifest, read_manifest
 from stages.objectives.contract import Objective
 from stages.objectives.pretraining import train_encoder
 from stages.study.command import run
+from stages.study.errors import StudyError
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, seeds_of
@@ -79,7 +80,7 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     settings = {
         "objective": arm.objective,
         "arm": {key: getattr(arm, key) for key in ("cl_weight", "mim_block", "stop_epoch", "format")},
-        "weights": file_digest(arm.weights) if arm.weights else None,
+        "weights": weights_digest(name, arm.weights) if arm.weights else None,
         "heads": arm.heads if arm.weights else None,
         "recipe": recipe.model_dump(exclude_none=True, exclude=unread) | {"peak_lr": recipe.peak_lr},
         "vit": vit.model_dump(exclude_none=True),
@@ -93,6 +94,18 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
         ),
     }
     return {seed: Training(fingerprint(seed=seed, **settings)) for seed in seeds_of(params, name)}
+
+
+def weights_digest(name: str, path: str) -> str:
+    """The SHA-256 of the checkpoint of an imported arm.
+
+    Raises StudyError if it cannot be read.
+    """
+    try:
+        return file_digest(path)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise StudyError(f"params.yaml: arms.{name}.weights is {path!r}: {reason}") from None
 
 
 if __name__ == "__main__":

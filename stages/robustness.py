@@ -60,7 +60,7 @@ def robustness(name: str) -> str:
     logits: dict[int, list[Tensor]] = {seed: [] for seed in seeds}
     for trial in [*corrupted(params, manifest), *stimuli(params, manifest)]:
         for batch in trial.batches:
-            inputs = normalize(255 * batch.to(device), mean=manifest.mean, std=manifest.std)
+            inputs = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
             for seed, (frozen, tuned) in encoders.items():
                 head = heads[seed]
                 features[seed].append(pooled_features(frozen, inputs))

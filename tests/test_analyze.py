@@ -8,7 +8,8 @@ import yaml
 
 from stages.analyze import size_of
 from stages.check import check
-from stages.encoders.vit import build_encoder, trace_deeply
+from stages.encoders.architecture import build_encoder
+from stages.encoders.vit import trace_deeply
 from stages.study.params import load_params
 from tests.forked import forked
 from tests.project import as_dvc_repository, copy_project, run_in
@@ -34,19 +35,19 @@ ANALYSIS = Analysis(measure)
 '''
 LINE = "  token_length: {images: 12, scale: 0.5}\n"
 DRAWING = """
-from stages.render.figures.depth import depth_alt, depth_caption
-from stages.render.figures.depth import depth_figure
+from stages.render.figures.depth import depth_alt, depth_caption, depth_figure
+from stages.render.figures.style import palette
 from stages.render.page.figure_card import show
 from stages.render.page.notebook_output import heading
-from stages.render.figures.style import palette
-from stages.render.tables import block_curves
+from stages.results.analysis_curves import block_curves
+from stages.results.study_results import Results
 from stages.study.params import load_params
 
-arms = load_params(stage="report", analysis="token_length").arms
-curves = block_curves(arms, analysis="token_length", measure="length")
+results = Results(load_params(stage="report", analysis="token_length"))
+curves = block_curves(results, analysis="token_length", measure="length")
 heading("Length, block by block")
 show(
-    depth_figure(curves, inks=palette(arms), ylabel="length"),
+    depth_figure(curves, inks=palette(results.study), ylabel="length"),
     name="length",
     alt=depth_alt(curves, measure="length of the patch tokens"),
     caption=depth_caption(curves, measure="Length of the patch tokens."),

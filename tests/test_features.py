@@ -5,10 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.data.arrays import normalize, open_split, read_manifest
+from stages.data.arrays import normalize, open_split, read_manifest, unit_range
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.architecture import Architecture, build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import Architecture, build_encoder, save_encoder, trace
+from stages.encoders.vit import save_encoder, trace
 from stages.features import extract, frozen_features, subset
 from stages.study.paths import features_dir, features_name, model_dir
 from tests.project import copy_project
@@ -79,7 +80,9 @@ def test_files_hold_the_images_that_they_name(tmp_path, monkeypatch):
         assert set(files["pooled"]) == {"cls", "mean"} and set(files["blocks"]) == {"0", "1", "2"}
         images = torch.from_numpy(open_split(split).images[:].transpose(0, 3, 1, 2).copy())
         manifest = read_manifest()
-        expected = frozen_features(encoder, normalize(images, mean=manifest.mean, std=manifest.std))
+        expected = frozen_features(
+            encoder, normalize(unit_range(images), mean=manifest.mean, std=manifest.std)
+        )
         for kind, features in files.items():
             for key, values in features.items():
                 torch.testing.assert_close(values, expected[kind][key][numbers[kind]], rtol=1e-3, atol=1e-3)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from stages.data.randaugment import randaugmented
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.heads.classifier import Classifier, joint_labels
 from stages.study.params import load_params
 from stages.study.seeds import Draws

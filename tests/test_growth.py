@@ -22,7 +22,13 @@ MANIFEST = Manifest(
     unreadable=[],
     converted={},
 )
-OBJECTIVE = '"""Nothing new."""\n\nfrom stages.objectives.masked import SETTINGS, build  # noqa: F401\n'
+OBJECTIVE = '''"""Nothing new."""
+
+from stages.objectives.contract import Objective
+from stages.objectives.masked import build
+
+OBJECTIVE = Objective(build=build, settings=("masked",))
+'''
 
 
 @pytest.fixture
@@ -74,7 +80,8 @@ def new_analysis(project):
 
 
 def new_corruption(project):
-    (project / "stages/corruptions/newer.py").write_text('"""A corruption."""\n')
+    text = (project / "stages/corruptions/edges.py").read_text()
+    (project / "stages/corruptions/newer.py").write_text(text)
     edit(project, {"robustness": {"corruptions": {"newer": {"levels": [1.0]}}}})
 
 
@@ -289,9 +296,11 @@ def test_a_renamed_arm_is_found_again_and_a_fifth_seed_trains_itself_alone(copy,
     remove(copy, ("cl",))
     edit(
         copy,
-        {"arms": {"moco": {"objective": "contrastive", "seeds": [0, 1, 2]}}, "labels": {"hybrid": "Both"}},
+        {
+            "arms": {"moco": {"objective": "contrastive", "seeds": [0, 1, 2]}},
+            "labels": {"moco": "MoCo", "hybrid": "Both"},
+        },
     )
-    rewrite(copy, "params.yaml", ("  cl: CL (MoCo v3)\n", "  moco: CL (MoCo v3)\n"))
     said = repro(copy, python, *(name.replace("@cl", "@moco") for name in TARGETS))
     assert trained(said) == {f"{stage} moco seed 2" for stage in ("pretrain", "finetune", "segment")}
     assert (copy / "models/moco/1/encoder.safetensors").read_bytes() == (

@@ -8,8 +8,9 @@ import pytest
 
 from stages import linear_augmented as stage
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, save_encoder
+from stages.encoders.vit import save_encoder
 from stages.heads import augmenting
 from stages.probes.augmented import Heads
 from stages.study.errors import StudyError

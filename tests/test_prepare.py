@@ -14,7 +14,9 @@ from PIL import Image
 
 from stages.data import writer
 from stages.data.arrays import open_split, read_manifest
-from stages.prepare import decode_images, draw_images, main, prepare
+from stages.data.decoding import decode_images
+from stages.data.drawing import draw_images
+from stages.prepare import main, prepare
 from stages.study.errors import StudyError
 from stages.study.params import validate
 from tests.data.pictures import class_files, encoded, photo, png, write_folder, write_tar

@@ -95,7 +95,8 @@ def test_a_changed_weight_is_another_training(prepared, uninterrupted):
 def test_the_random_arm_is_the_initialisation_of_all(prepared):
     import torch
 
-    from stages.encoders.vit import build_encoder, load_encoder
+    from stages.encoders.architecture import build_encoder
+    from stages.encoders.vit import load_encoder
     from stages.study.params import load_params
     from stages.study.seeds import derive
 

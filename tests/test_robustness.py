@@ -8,8 +8,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, load_encoder, pooled_features, save_encoder
+from stages.encoders.vit import load_encoder, pooled_features, save_encoder
 from stages.heads.classifier import Classifier, save_classifier
 from stages.robustness import robustness
 from stages.study.errors import StudyError

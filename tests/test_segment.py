@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from stages.data.writer import SplitWriter, write_manifest
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, save_encoder
+from stages.encoders.vit import save_encoder
 from stages.features import frozen_features
 from stages.heads.segmenter import Segmenter
 from stages.probes.segmentation import IGNORED, LinearHead, upsampled

@@ -71,7 +71,7 @@ def project(tmp_path_factory):
 
 
 def test_of_an_objective(project):
-    history = pd.read_csv(project / "models/rotation/history.csv")
+    history = pd.read_csv(project / "models/rotation/0/history.csv")
     assert len(history) == 2 and 1.0 < history["loss"].iloc[-1] < 1.8  # log 4 is chance
 
 

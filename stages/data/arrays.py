@@ -142,12 +142,16 @@ def in_order(indices: np.ndarray, *, batch_size: int) -> list[np.ndarray]:
     return np.split(indices, range(batch_size, len(indices), batch_size))
 
 
-def normalize(images: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Images (B, 3, H, W) on the scale 0..255, integers or not, as float32 that is centred and scaled.
+def unit_range(images: Tensor) -> Tensor:
+    """Turn stored images, uint8, into float32 in [0, 1], which everything from here on is given."""
+    return images.float() / 255
 
-    mean, std: what each channel is given 0 and 1 for, on the scale 0..1
+
+def normalize(images: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Centre and scale images (B, 3, H, W) in [0, 1] channel by channel.
+
+    mean, std: of each channel, for images in [0, 1]
     """
-    images = images.float() / 255
     return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
 
 

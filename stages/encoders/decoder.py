@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from stages.encoders.vit import sincos_positions
+from stages.encoders.architecture import sincos_positions
 from stages.study.errors import StudyError
 from stages.study.paths import writing
 

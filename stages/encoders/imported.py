@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from stages.encoders.architecture import Architecture, build_encoder
 from stages.encoders.relative import RelativeAttention
-from stages.encoders.vit import Architecture, build_encoder
 from stages.study.errors import StudyError
 
 

@@ -1,9 +1,8 @@
-"""The encoder: a plain ViT, how it is built, run, looked into, saved and loaded."""
+"""The encoder: how a plain ViT is run, looked into, saved and loaded."""
 
 import json
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -11,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from timm.layers import Attention, LayerNorm, resample_abs_pos_embed
+from timm.layers import Attention, resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.data.arrays import Manifest
+from stages.encoders.architecture import Architecture, build_encoder
 from stages.encoders.relative import RelativeAttention
 from stages.encoders.settings import Vit
 from stages.study.errors import StudyError
@@ -51,102 +51,6 @@ class DeepTrace(NamedTuple):
     attended: list[Tensor]
     heads: list[Tensor]
     decoded: Sequence[Tensor] = ()
-
-
-class Architecture(Vit):
-    """A Vit and what published ones have besides; by default none of it, as in every arm trained here."""
-
-    class_token: bool = True
-    register_tokens: int = 0
-    prefix_positions: bool = True  # class and register tokens have absolute positions as the patches do
-    relative_positions: bool = False
-    qkv_bias: bool = True
-    qk_norm: bool = False
-    pre_norm: bool = False  # a norm in front of the blocks, and no bias in the patch projection
-    pooled_norm: bool = False  # the final norm comes after the mean over the patches, none before it
-    norm_eps: float = 1e-6
-
-
-def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.0) -> VisionTransformer:
-    """A randomly initialised ViT without a head, with a class token unless its Architecture says otherwise.
-
-    image_size: px; seed: of the initialisation, which depends on nothing else
-    drop_path: how often the last block is left out in training; linearly less often, the earlier the block
-    Initialisation and positions as in MoCo v3, for every arm: with timm's narrower one the attention of
-    small encoders stays uniform for most of a short training.
-    Source: Chen et al. 2021 (MoCo v3), §4 and its public configuration.
-    """
-    form = Architecture.model_validate(vit.model_dump())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoder = VisionTransformer(
-            img_size=image_size,
-            patch_size=vit.patch_size,
-            embed_dim=vit.width,
-            depth=vit.depth,
-            num_heads=vit.heads,
-            mlp_ratio=vit.mlp_ratio,
-            drop_path_rate=drop_path,
-            num_classes=0,
-            global_pool="avg" if form.pooled_norm else "",
-            fc_norm=form.pooled_norm,
-            pos_embed="none" if vit.position in ("relative", "none") else "learn",
-            class_token=form.class_token,
-            reg_tokens=form.register_tokens,
-            no_embed_class=not form.prefix_positions,
-            qkv_bias=form.qkv_bias,
-            qk_norm=form.qk_norm,
-            init_values=vit.layer_scale,
-            pre_norm=form.pre_norm,
-            norm_layer=partial(LayerNorm, eps=form.norm_eps),
-        )
-        if form.relative_positions or vit.position == "relative":
-            for block in encoder.blocks:
-                block.attn = RelativeAttention(
-                    vit.width,
-                    num_heads=vit.heads,
-                    grid=image_size // vit.patch_size,
-                    qkv_bias=form.qkv_bias,
-                )
-        _initialize(encoder)
-    if vit.position == "sincos" and encoder.pos_embed is not None:
-        grid = image_size // vit.patch_size
-        encoder.pos_embed.data[0, 0] = 0
-        encoder.pos_embed.data[0, 1:] = sincos_positions(grid, vit.width)
-        encoder.pos_embed.requires_grad = False
-    return encoder
-
-
-def _initialize(encoder: VisionTransformer) -> None:
-    for name, module in encoder.named_modules():
-        if isinstance(module, nn.Linear):
-            # Query, key and value are three matrices that share one tensor: Xavier over each of them.
-            rows = module.weight.shape[0] // (3 if name.endswith("qkv") else 1)
-            bound = math.sqrt(6 / (rows + module.weight.shape[1]))
-            nn.init.uniform_(module.weight, -bound, bound)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    projection = encoder.patch_embed.proj
-    bound = math.sqrt(6 / (projection.weight[0].numel() + projection.weight.shape[0]))
-    nn.init.uniform_(projection.weight, -bound, bound)
-    if projection.bias is not None:
-        nn.init.zeros_(projection.bias)
-    if encoder.cls_token is not None:
-        nn.init.normal_(encoder.cls_token, std=1e-6)
-
-
-def sincos_positions(grid: int, width: int) -> Tensor:
-    """Fixed two-dimensional sine-cosine position embedding.
-
-    returns: (grid·grid, width), rows in row-major order; a quarter of the width each for the sine and the
-             cosine of the column and the sine and the cosine of the row
-    Source: Vaswani et al. 2017 §3.5, in two dimensions as in MoCo v3.
-    """
-    frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    steps = torch.arange(grid, dtype=torch.float64)
-    row, column = torch.meshgrid(steps, steps, indexing="ij")
-    angles = [position.reshape(-1, 1) * frequency for position in (column, row)]
-    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1).float()
 
 
 def embed(encoder: VisionTransformer, images: Tensor, *, frozen_projection: bool = False) -> Tensor:
@@ -251,24 +155,6 @@ def pooled(encoder: VisionTransformer, tokens: Tensor) -> dict[str, Tensor]:
 def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
     """What a linear head may see of images (B, 3, S, S), normalised: `pooled` of their tokens."""
     return pooled(encoder, encode(encoder, embed(encoder, images)))
-
-
-def share_positions(encoder: VisionTransformer) -> None:
-    """Let all blocks learn one table of relative positions, where they have any.
-
-    An encoder that is loaded again has a copy for each block, which fine-tuning may move apart.
-    Source: Xie et al. 2022 (SimMIM), public configurations of pre-training and of fine-tuning.
-    """
-    layers = [layer for layer in encoder.modules() if isinstance(layer, RelativeAttention)]
-    for layer in layers:
-        layer.position = layers[0].position
-
-
-def without_drop_path(encoder: VisionTransformer) -> VisionTransformer:
-    """The same encoder, its blocks no longer left out at random: for a slow copy, which only answers."""
-    for block in encoder.blocks:
-        block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
-    return encoder
 
 
 def use_fused_attention(module: nn.Module, fused: bool) -> None:

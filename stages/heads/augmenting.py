@@ -9,7 +9,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from stages.data.arrays import Manifest, Split, batches, in_order, normalize, open_split, read_manifest
+from stages.data.arrays import (
+    Manifest,
+    Split,
+    batches,
+    in_order,
+    normalize,
+    open_split,
+    read_manifest,
+    unit_range,
+)
 from stages.encoders.vit import as_trained, load_encoder
 from stages.probes.accuracy import evaluated
 from stages.probes.augmented import VARIES, Heads, choose, chosen_predictions
@@ -49,10 +58,10 @@ def train_heads(params: Study, name: str, seed: int, training: Training, fabric:
     train(
         task,
         inputs=lambda images, indices, draws: task.views(
-            images.float() / 255,
+            unit_range(images),
             targets[fitting[indices]],
             scale_min=settings.crop_scale_min,
-            normalize=lambda view: normalize(255 * view, mean=manifest.mean, std=manifest.std),
+            normalize=lambda view: normalize(view, mean=manifest.mean, std=manifest.std),
             draws=draws,
         ),
         batches=lambda epoch, order: batches(
@@ -107,7 +116,9 @@ def predictions(
     parts = [
         [
             predicted.cpu()
-            for predicted in task.predict(normalize(batch.to(device), mean=manifest.mean, std=manifest.std))
+            for predicted in task.predict(
+                normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
+            )
         ]
         for batch in batches(split.images, order)
     ]

@@ -9,9 +9,10 @@ from timm.data.mixup import Mixup, mixup_target
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.data.arrays import Manifest, Split, batches, in_order, normalize
+from stages.data.arrays import Manifest, Split, batches, in_order, normalize, unit_range
 from stages.data.augment import random_resized_crop_flip
-from stages.encoders.vit import Architecture, save_encoder
+from stages.encoders.architecture import Architecture
+from stages.encoders.vit import save_encoder
 from stages.study.paths import read_json
 from stages.study.seeds import Draws
 from stages.training.settings import Finetune
@@ -62,9 +63,9 @@ class Classifier(Task):
         returns: (B, 3, S, S) and soft targets (B, sum of classes)
         """
         images = random_resized_crop_flip(
-            images.float() / 255, scale_min=self.settings.crop_scale_min, draws=draws
+            unit_range(images), scale_min=self.settings.crop_scale_min, draws=draws
         )
-        images = normalize(255 * images, mean=self.manifest.mean, std=self.manifest.std)
+        images = normalize(images, mean=self.manifest.mean, std=self.manifest.std)
         joint = joint.to(images.device)
         combinations = int(np.prod(self.classes))
         if self.mixup is None:
@@ -129,7 +130,7 @@ def predict(
     order = in_order(np.arange(len(split.images)), batch_size=batch_size)
     return torch.cat(
         [
-            task.encoder(normalize(batch.to(device), mean=manifest.mean, std=manifest.std)).cpu()
+            task.encoder(normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)).cpu()
             for batch in batches(split.images, order)
         ]
     )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from stages.data.arrays import Manifest, Split, batches, in_order, normalize
+from stages.data.arrays import Manifest, Split, batches, in_order, normalize, unit_range
 from stages.encoders.vit import embed, encode
 from stages.probes.segmentation import IGNORED, LinearHead, upsampled
 from stages.study.seeds import Draws
@@ -35,7 +35,7 @@ class Segmenter(Task):
         targets = targets.to(images.device)
         images = torch.where(flip[:, None], images.flip(-1), images)
         return (
-            normalize(images, mean=self.manifest.mean, std=self.manifest.std),
+            normalize(unit_range(images), mean=self.manifest.mean, std=self.manifest.std),
             torch.where(flip, targets.flip(-1), targets),
         )
 
@@ -68,7 +68,10 @@ def predict(
     manifest = task.manifest
     pixels = [
         scores_to_pixels(
-            task.scores(normalize(batch.to(device), mean=manifest.mean, std=manifest.std)).float(), like
+            task.scores(
+                normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
+            ).float(),
+            like,
         ).cpu()
         for batch in batches(split.images, order)
     ]

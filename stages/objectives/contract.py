@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from timm.models.vision_transformer import VisionTransformer
 
-from stages.encoders.vit import Architecture
+from stages.encoders.architecture import Architecture
 from stages.objectives.settings import Objectives
 from stages.study.errors import ParamsError
 from stages.study.settings import Arm

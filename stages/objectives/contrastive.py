@@ -18,7 +18,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
-from stages.encoders.vit import embed, encode_class_token, without_drop_path
+from stages.encoders.architecture import without_drop_path
+from stages.encoders.vit import embed, encode_class_token
 from stages.objectives.contract import Objective
 from stages.objectives.losses import info_nce
 from stages.objectives.settings import Contrastive, Objectives

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from stages.data.augment import Normalize, random_colors, random_resized_crop_flip
-from stages.encoders.vit import embed, encode_class_token, without_drop_path
+from stages.encoders.architecture import without_drop_path
+from stages.encoders.vit import embed, encode_class_token
 from stages.objectives.contract import Objective
 from stages.objectives.losses import dino_loss
 from stages.objectives.settings import Dino, Objectives

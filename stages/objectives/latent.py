@@ -22,8 +22,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.data.augment import Normalize, weak_view
+from stages.encoders.architecture import without_drop_path
 from stages.encoders.decoder import Decoder
-from stages.encoders.vit import embed, encode, encode_visible, without_drop_path
+from stages.encoders.vit import embed, encode, encode_visible
 from stages.objectives.contract import Objective
 from stages.objectives.losses import latent_smooth_l1, normalized_latents
 from stages.objectives.settings import Latent, Objectives

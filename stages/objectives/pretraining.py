@@ -9,8 +9,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from stages.data.arrays import batches, normalize, open_split, read_manifest
-from stages.encoders.vit import build_encoder, save_encoder, share_positions
+from stages.data.arrays import batches, normalize, open_split, read_manifest, unit_range
+from stages.encoders.architecture import build_encoder, share_positions
+from stages.encoders.vit import save_encoder
 from stages.objectives.contract import Objective
 from stages.study.lookup import find
 from stages.study.params import arm_of
@@ -61,8 +62,8 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
         def inputs(images: Tensor, indices: np.ndarray, draws: Draws) -> tuple[Tensor, ...]:
             known = {"labels": labels[indices].to(images.device)} if objective.needs_labels else {}
             return task.views(
-                images.float() / 255,
-                normalize=lambda view: normalize(255 * view, mean=manifest.mean, std=manifest.std),
+                unit_range(images),
+                normalize=lambda view: normalize(view, mean=manifest.mean, std=manifest.std),
                 draws=draws,
                 **known,
             )

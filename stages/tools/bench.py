@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.data.arrays import Split, batches, normalize, open_split, read_manifest
+from stages.data.arrays import Split, batches, normalize, open_split, read_manifest, unit_range
+from stages.data.decoding import decode_images
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, use_fused_attention
+from stages.encoders.vit import use_fused_attention
 from stages.objectives.contract import Objective
-from stages.prepare import decode_images
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.lookup import find
@@ -142,8 +143,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         def views_of(batch: Tensor) -> tuple[Tensor, ...]:
             return task.views(
-                fabric.to_device(batch).float() / 255,
-                normalize=lambda view: normalize(255 * view, mean=mean, std=std),
+                unit_range(fabric.to_device(batch)),
+                normalize=lambda view: normalize(view, mean=mean, std=std),
                 draws=Draws(generator, batch=options.batch_size),
             )
 

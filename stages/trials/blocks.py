@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from stages.encoders.vit import Architecture, build_encoder
+from stages.encoders.architecture import Architecture, build_encoder
 from stages.study.paths import read_json
 from stages.study.seeds import derive
 

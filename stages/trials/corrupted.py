@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.corruptions.contract import Corruption
-from stages.data.arrays import Manifest, Split, open_split
+from stages.data.arrays import Manifest, Split, open_split, unit_range
 from stages.data.evaluation import evaluation_subset
 from stages.study.errors import StudyError
 from stages.study.lookup import find
@@ -65,4 +65,4 @@ def pictures(split: Split, chosen: np.ndarray) -> Iterator[Tensor]:
     """Images of a split in batches (B, 3, S, S) in [0, 1]."""
     for start in range(0, len(chosen), BATCH):
         rows = np.ascontiguousarray(split.images[chosen[start : start + BATCH]].transpose(0, 3, 1, 2))
-        yield torch.from_numpy(rows).float() / 255
+        yield unit_range(torch.from_numpy(rows))

@@ -55,7 +55,7 @@ def without_blocks(
     trials, logits = [], []
     for block, encoder in reinitialised(tuned, initial):
         for batch in pictures(open_split("test"), clean.images):
-            inputs = normalize(255 * batch.to(device), mean=manifest.mean, std=manifest.std)
+            inputs = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
             logits.append(pooled_features(encoder, inputs)["mean"] @ head["weight"].T + head["bias"])
         trials.append(clean._replace(name="reinitialised", level=float(block), batches=iter(())))
     return rows(trials, tuned_classes(torch.cat(logits), manifest), head="fine-tuned")

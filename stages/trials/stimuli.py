@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from stages.corruptions.settings import Stimuli
-from stages.data.arrays import Manifest
+from stages.data.arrays import Manifest, unit_range
 from stages.data.listings import list_images
 from stages.data.readers import read_images, some
 from stages.study.errors import StudyError
@@ -48,7 +48,7 @@ def stimuli(params: Study, manifest: Manifest) -> Iterator[Trial]:
             np.arange(len(wanted)),
             {labels: truth},
             {labels: rival} if (rival >= 0).any() else {},
-            iter((pixels.float() / 255).split(BATCH)),
+            iter(unit_range(pixels).split(BATCH)),
         )
 
 

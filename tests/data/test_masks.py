@@ -11,9 +11,9 @@ from PIL import Image
 
 from stages.data.arrays import open_split, read_manifest
 from stages.data.decode import Unreadable, decode
+from stages.data.decoding import decode_images, write_masks
 from stages.data.masks import decode_mask, pair, read_masks
 from stages.data.settings import Masks
-from stages.prepare import decode_images, write_masks
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 

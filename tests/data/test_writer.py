@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data import writer as writer_module
-from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest
+from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest, unit_range
 from stages.data.writer import SplitWriter, write_manifest
 from stages.study.errors import StudyError
 from tests.data.stored import SIZE, images_of, write
@@ -67,7 +67,7 @@ def test_the_digest_is_that_of_the_content(tmp_path):
 def test_images_that_are_all_alike_can_be_normalized(tmp_path):
     manifest = write(tmp_path, train=images_of(4) * 0 + 7, test=images_of(2))
     pixels = torch.full((1, 3, SIZE, SIZE), 7, dtype=torch.uint8)
-    normalized = normalize(pixels, mean=manifest.mean, std=manifest.std)
+    normalized = normalize(unit_range(pixels), mean=manifest.mean, std=manifest.std)
     assert torch.allclose(normalized, torch.zeros(1), atol=1e-4)
 
 

@@ -7,9 +7,10 @@ from stages.analyses.fourier import measure, relative_log_amplitude
 from stages.analyses.settings import AnalysisSettings
 from stages.analyze import decoded
 from stages.data.arrays import Split
+from stages.encoders.architecture import build_encoder
 from stages.encoders.decoder import FILE, Decoder, load_decoder, save_decoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, embed, encode, trace_deeply
+from stages.encoders.vit import embed, encode, trace_deeply
 from stages.study.errors import StudyError
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")

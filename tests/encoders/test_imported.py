@@ -16,12 +16,11 @@ from timm.optim import param_groups_layer_decay
 
 from stages.analyze import analyze
 from stages.check import check
-from stages.data.arrays import normalize, open_split
+from stages.data.arrays import normalize, open_split, unit_range
+from stages.encoders.architecture import Architecture, build_encoder
 from stages.encoders.imported import load_checkpoint, open_checkpoint
 from stages.encoders.vit import (
-    Architecture,
     as_trained,
-    build_encoder,
     embed,
     encode,
     encode_class_token,
@@ -31,7 +30,7 @@ from stages.encoders.vit import (
     use_fused_attention,
 )
 from stages.features import extract, frozen_features
-from stages.finetune import Classifier
+from stages.heads.classifier import Classifier
 from stages.objectives.imported import channel_statistics, published
 from stages.prepare import prepare
 from stages.pretrain import pretrain
@@ -331,25 +330,25 @@ def test_an_imported_arm_goes_through_the_study(tmp_path, monkeypatch):
     path, _, _ = written(tmp_path, "simmim")
     shutil.copy(path, project / "published.pth")
     arm = {"objective": "imported", "weights": "published.pth", "format": "simmim"}
-    edit(project, {"arms": {"theirs": arm | {"heads": HEADS, "label": "Published"}}})
+    edit(project, {"arms": {"theirs": arm | {"heads": HEADS}}})
     monkeypatch.chdir(project)
     assert check() == ""
     prepare()
-    assert "not trained" in succeed(project, "pretrain", "--arm", "theirs").stdout
-    about = json.loads(Path("models/theirs/encoder.json").read_text())
+    assert "1 encoder" in succeed(project, "pretrain", "--arm", "theirs").stdout
+    about = json.loads(Path("models/theirs/0/encoder.json").read_text())
     assert about["vit"]["width"] == WIDTH and about["vit"]["patch_size"] == PATCH
     assert len(about["weights_sha256"]) == 64 and "published.pth" not in json.dumps(about)
     assert about["mean"] == [0.485, 0.456, 0.406]
     larger = torch.randn(1, 3, 40, 40)
-    encoder = load_encoder("models/theirs")
+    encoder = load_encoder("models/theirs/0")
     expected = trace(load_checkpoint(path, format="simmim", image_size=40), larger)
     for found, wanted in zip(trace(encoder, larger)[:2], expected[:2], strict=True):
         assert all(map(torch.equal, found, wanted))
-    extract("theirs")
+    extract("theirs", out=Path("features/theirs"))
     test_images = torch.from_numpy(open_split("test").images[:2].copy()).permute(0, 3, 1, 2)
-    normalized = normalize(test_images, mean=about["mean"], std=about["std"])
+    normalized = normalize(unit_range(test_images), mean=about["mean"], std=about["std"])
     close(
-        load_file("features/theirs/test.safetensors")["cls"][:2],
+        load_file("features/theirs/0/test.safetensors")["cls"][:2],
         frozen_features(encoder, normalized)["pooled"]["cls"],
     )
     analyze(arm="theirs", analysis="attention")

@@ -5,10 +5,10 @@ import torch
 from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 
+from stages.encoders.architecture import build_encoder, share_positions, sincos_positions, without_drop_path
 from stages.encoders.settings import Vit
 from stages.encoders.vit import (
     add_positions,
-    build_encoder,
     embed,
     encode,
     encode_class_token,
@@ -16,12 +16,9 @@ from stages.encoders.vit import (
     load_encoder,
     pooled_features,
     save_encoder,
-    share_positions,
-    sincos_positions,
     trace,
     trace_deeply,
     use_fused_attention,
-    without_drop_path,
 )
 from stages.study.errors import StudyError
 

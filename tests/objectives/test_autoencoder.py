@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder, sincos_positions
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, embed, encode_visible, sincos_positions
+from stages.encoders.vit import embed, encode_visible
 from stages.objectives import autoencoder
 from stages.study.params import load_params
 from stages.study.settings import Arm

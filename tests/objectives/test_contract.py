@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives.contract import Objective
 from stages.study.errors import ParamsError
 from stages.study.lookup import find, plugins

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import dino
 from stages.study.params import load_params
 from stages.study.seeds import Draws

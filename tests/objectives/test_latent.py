@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import latent
 from stages.objectives.losses import latent_smooth_l1, normalized_latents
 from stages.objectives.settings import Latent

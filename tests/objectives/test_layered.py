@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import layered
 from stages.objectives.layered import block_at
 from stages.study.params import load_params

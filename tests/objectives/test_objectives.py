@@ -8,8 +8,8 @@ from timm.layers import DropPath
 
 from stages.data.arrays import normalize
 from stages.data.augment import random_resized_crop_flip, rgb_to_grayscale
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import autoencoder, contrastive, dino, hybrid, masked, random
 from stages.objectives.masked import random_mask
 from stages.study.params import load_params
@@ -35,7 +35,7 @@ def draws(batch, seed=0):
 def views_of(task, images, seed=0):
     return task.views(
         images,
-        normalize=lambda view: normalize(255 * view, mean=[0.5] * 3, std=[0.25] * 3),
+        normalize=lambda view: normalize(view, mean=[0.5] * 3, std=[0.25] * 3),
         draws=draws(len(images), seed),
     )
 

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, use_fused_attention
+from stages.encoders.vit import use_fused_attention
 from stages.objectives import contrastive, hybrid, masked
 from stages.study.params import load_params
 from stages.study.settings import Arm

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import supervised
 from stages.objectives.contract import Objective
 from stages.study.lookup import find, plugins

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.encoders.vit import Architecture, build_encoder, pooled_features
+from stages.encoders.architecture import Architecture, build_encoder
+from stages.encoders.vit import pooled_features
 from stages.probes.augmented import Heads, choose, chosen_predictions, protocol
 from stages.study.seeds import Draws, derive
 from stages.study.settings import Runtime

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import hybrid, layered
 from stages.study.params import load_params
 from stages.study.settings import Arm

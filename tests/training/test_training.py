@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.objectives import contrastive, masked
 from stages.study.errors import StudyError
 from stages.study.params import load_params

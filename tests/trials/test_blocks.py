@@ -2,8 +2,9 @@
 
 import torch
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder, pooled_features, save_encoder
+from stages.encoders.vit import pooled_features, save_encoder
 from stages.study.seeds import derive
 from stages.trials.blocks import initial_encoder, reinitialised
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import build_encoder
 from stages.render.encoder_size import parameters
 from stages.render.figures.gradients import (
     gradient_alt,

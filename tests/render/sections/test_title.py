@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.encoders.vit import build_encoder, use_fused_attention
+from stages.encoders.architecture import build_encoder
+from stages.encoders.vit import use_fused_attention
 from stages.render.encoder_size import forward_flops
 from stages.render.figures.style import palette
 from stages.render.sections.title import title_block
