@@ -1,0 +1,55 @@
+"""Correction over the claims of a family: p-values, and the level at which each claim's interval is read."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.claims.inference import LEVEL
+
+
+class Corrected(NamedTuple):
+    """The adjusted p-value of a claim, and the level of the interval that decides it."""
+
+    p: float
+    level: float
+
+
+def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[Corrected]:
+    """Keep the chance of any false verdict in a family below a level.
+
+    The claim with the k-th smallest p-value of m is decided by its interval of level / (m - k + 1), as long as
+    all before it were decided; the others by the interval at which that ended.
+    Source: Holm 1979.
+    """
+    count = len(p_values)
+    adjusted = np.empty(count)
+    levels = np.empty(count)
+    running, previous, step = 0.0, 0.0, level / max(1, count)
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        running = max(running, min(1.0, (count - rank) * p_values[index]))
+        if previous < level:
+            step = level / (count - rank)
+        adjusted[index], levels[index], previous = running, step, running
+    return [Corrected(float(p), float(one)) for p, one in zip(adjusted, levels, strict=True)]
+
+
+def benjamini_hochberg(p_values: Sequence[float], *, level: float = LEVEL) -> list[Corrected]:
+    """Keep the expected share of false verdicts among the verdicts of a family below a level.
+
+    Intervals are read at the level of the last claim that is decided.
+    Source: Benjamini & Hochberg 1995; Benjamini & Yekutieli 2005 for the intervals.
+    """
+    count = len(p_values)
+    adjusted = np.empty(count)
+    running = 1.0
+    for rank, index in reversed([*enumerate(np.argsort(p_values, kind="stable"), start=1)]):
+        running = min(running, count / rank * p_values[index])
+        adjusted[index] = running
+    decided = max(1, int((adjusted < level).sum()))
+    return [Corrected(float(p), level * decided / max(1, count)) for p in adjusted]
+
+
+def is_fragile(agreement: float) -> bool:
+    """Return whether fewer than two thirds of the analysis choices share a verdict."""
+    return agreement < 2 / 3

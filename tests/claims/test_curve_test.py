@@ -1,0 +1,71 @@
+"""The joint test against plain enumeration, and its false alarms."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.claims.curve_test import MOST, joint_test, relabellings
+from stages.claims.inference import difference
+
+
+def curve(generator, *, seeds=(3, 4), images=12, effect=0.0, specifications=3):
+    """Specifications that share what trainings add, and have noise of their own."""
+    common = [generator.normal(0, 1, (count, 1)) for count in seeds]
+    found = []
+    for _ in range(specifications):
+        sides = [part + generator.normal(0, 0.5, (len(part), images)) for part in common]
+        found.append((sides[0] + effect, sides[1] if len(seeds) > 1 else None))
+    return found
+
+
+def test_it_is_the_plain_enumeration():
+    found = curve(np.random.default_rng(0), effect=1.5)
+    result = joint_test(found)
+    medians, shares = [], []
+    for chosen in itertools.combinations(range(7), 3):
+        rest = [place for place in range(7) if place not in chosen]
+        estimates = []
+        for first, second in found:
+            both = np.concatenate([first, second])
+            estimates.append(difference(both[list(chosen)], both[rest]))
+        medians.append(abs(np.median([item.effect for item in estimates])))
+        shares.append(np.mean([item.p < 0.05 for item in estimates]))
+    assert result.relabellings == 35 and result.share == pytest.approx(shares[0])
+    assert abs(result.median) == pytest.approx(medians[0])
+    assert result.p_median == pytest.approx(np.mean(np.array(medians) >= medians[0] - 1e-9))
+    assert result.p_share == pytest.approx(np.mean(np.array(shares) >= shares[0]))
+
+
+def test_one_side_changes_its_signs():
+    found = curve(np.random.default_rng(1), seeds=(5,), effect=3.0)
+    result = joint_test(found)
+    assert result.relabellings == 32 and result.p_median == pytest.approx(2 / 32)
+    medians = [
+        np.median([np.mean(np.array(signs) @ first / 5) for first, _ in found])
+        for signs in itertools.product([1, -1], repeat=5)
+    ]
+    assert result.median == pytest.approx(medians[0])
+    assert result.p_median == pytest.approx(np.mean(np.abs(medians) >= abs(medians[0]) - 1e-9))
+
+
+def test_four_seeds_a_side_that_lie_apart_give_the_smallest_p_value_there_is():
+    result = joint_test(curve(np.random.default_rng(2), seeds=(4, 4), effect=20.0))
+    assert (result.relabellings, result.share) == (70, 1.0)
+    assert result.p_median == pytest.approx(2 / 70)
+
+
+def test_many_relabellings_are_drawn():
+    drawn = [*relabellings(8, 8, seed=1)]
+    assert len(drawn) == MOST and all(sum(row) == 0 for row in drawn)
+    assert drawn[0].tolist() == [1] * 8 + [-1] * 8
+    assert [tuple(row) for row in relabellings(12, 0)][0] == (1,) * 12
+    assert joint_test(curve(np.random.default_rng(3), seeds=(1, 4))) is None
+
+
+def test_false_alarms_are_as_rare_as_the_level():
+    generator = np.random.default_rng(4)
+    p = [joint_test(curve(generator, seeds=(4, 4))).p_median for _ in range(300)]
+    alarms = sum(value <= 4 / 70 + 1e-9 for value in p)
+    assert stats.binomtest(alarms, 300, 4 / 70).pvalue > 0.001
