@@ -235,7 +235,7 @@ def test_imports_run_downwards_and_not_in_a_circle():
 @pytest.mark.parametrize(
     ("file", "line", "told"),
     [
-        ("results/seeds.py", "from stages.claims.decision import holm", "results imports claims"),
+        ("results/seeds.py", "from stages.claims.families import holm", "results imports claims"),
         ("probes/knn.py", "import stages.decide", "probes imports a stage"),
         ("results/seeds.py", "from stages.training import loop", "circle"),  # on one floor
         (

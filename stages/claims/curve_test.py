@@ -105,9 +105,7 @@ def _relabelled(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     spread += image**2 / max(1, images - 1)
     effect = weights @ means
     with np.errstate(invalid="ignore", divide="ignore"):
-        reach = np.where(
-            spread > 0, stats.t.ppf(1 - LEVEL / 2, variance**2 / spread) * variance**0.5, 0.0
-        )
+        reach = np.where(spread > 0, stats.t.ppf(1 - LEVEL / 2, variance**2 / spread) * variance**0.5, 0.0)
     return effect, np.abs(effect) > reach
 
 

@@ -18,8 +18,8 @@ class Corrected(NamedTuple):
 def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[Corrected]:
     """Keep the chance of any false verdict in a family below a level.
 
-    The claim with the k-th smallest p-value of m is decided by its interval of level / (m - k + 1), as long as
-    all before it were decided; the others by the interval at which that ended.
+    The claim with the k-th smallest p-value of m is decided by its interval of level / (m - k + 1), as long
+    as all before it were decided; the others by the interval at which that ended.
     Source: Holm 1979.
     """
     count = len(p_values)

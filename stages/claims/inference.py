@@ -147,7 +147,9 @@ class Joint(NamedTuple):
         """
         many = len(self.estimates)
         above = [max(item.p_above(end) for item in self.estimates) for end in (margin, -margin)]
-        below = [min(1.0, many * min(item.p_below(end) for item in self.estimates)) for end in (margin, -margin)]
+        below = [
+            min(1.0, many * min(item.p_below(end) for item in self.estimates)) for end in (margin, -margin)
+        ]
         one_sided = {SUPPORTED: above[0], CONTRADICTED: below[1], NEGLIGIBLE: max(above[1], below[0])}
         return {name: min(1.0, 2 * p) for name, p in one_sided.items()}
 

@@ -1,4 +1,4 @@
-"""What the claims compare: one value for every held-out image, read from the tables of one arm.
+"""What the claims compare of blocks: one value for every held-out image, read from the tables of one arm.
 
 A measure takes the tables, the name of an arm and the choices that it depends on, by keyword, and gives a
 series indexed by image. It raises MissingResult, with the reason in words, where this study cannot tell.
@@ -11,23 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.claims.tables import NOTHING, OtherArm, Tables
+from stages.claims.tables import NOTHING, Tables
 from stages.results.files import MissingResult
-from stages.study.recipe import recipe_of
 
-CHOSEN = "chosen on validation"
-ALL_SETS = "mean of all"
 VARIANTS = {  # what the column of a measure of attention is called, by what was counted
     "among patches": "",
     "among patches, epsilon 1e-4": "_epsilon",
     "with prefix tokens": "_prefix",
 }
-WIDTHS = {  # of the ViTs that Fig. 1 (middle) compares
-    "any": (0, math.inf),
-    "ViT-S or smaller": (0, 384),
-    "ViT-Ti or smaller": (0, 192),
-    "ViT-B or larger": (768, math.inf),
-}
+HIGHEST, ALL_BEFORE = "the highest before", "all before"
 
 
 def in_blocks(
@@ -73,132 +65,57 @@ def fall(
     heads: str = "",
     frequency: str = "",
 ) -> pd.Series:
-    """How much higher a column of an analysis is in the blocks before than in the late ones, per image."""
+    """How much higher a column of an analysis is before the late blocks than in them, per image.
+
+    before: the block whose mean over the images is the highest of those before, or all of them. The embedding
+            is none. A small encoder has reached its floor in its middle, from where there is nothing to lose
+    """
     column += VARIANTS[attention]
     profile = block_profile(tables, arm, analysis=analysis, column=column, heads=heads, frequency=frequency)
     last = late(int(max(profile.columns)), blocks)
-    return profile[earlier(last, before)].mean(axis=1) - profile[last].mean(axis=1)
-
-
-def probe_accuracy(tables: Tables, arm: str, *, probe: str, pooling: str, labels: str) -> pd.Series:
-    """Correctness per image of a probe on frozen features, mean over the label sets chosen."""
-    table = tables.probe(probe, arm)
-    if pooling != CHOSEN:
-        table = table[table["pooling"] == pooling] if "pooling" in table else table[:0]
-    elif "chosen" in table:
-        table = table[table["chosen"]]
-    if table.empty:
-        raise MissingResult(f"the {probe} probe of arm {arm} has no pooling {pooling}")
-    return _correct(table, labels)
-
-
-def finetuned_accuracy(tables: Tables, arm: str, *, labels: str, size: str = "any") -> pd.Series:
-    """Correctness per image after fine-tuning, mean over the label sets chosen.
-
-    Raises OtherArm if the encoder is not of the size.
-    """
-    narrowest, widest = WIDTHS[size]
-    if size != "any":
-        if tables.params.arms[arm].objective == "imported":
-            raise OtherArm(f"arm {arm} is imported, and how wide it is params.yaml does not say")
-        width = recipe_of(tables.params, arm)[0].width
-        if not narrowest <= width <= widest:
-            bound = f"at most {widest}" if width > widest else f"at least {narrowest}"
-            raise OtherArm(f"arm {arm} is {width} wide, and {size} means {bound}")
-    return _correct(tables.finetuned(arm), labels)
-
-
-def depth_accuracy(tables: Tables, arm: str, *, depth: str, labels: str) -> pd.Series:
-    """Correctness per image of the linear probes of some blocks, mean over blocks and label sets."""
-    table = tables.probe("layerwise", arm)
-    count = int(table["block"].max())
-    if depth.startswith("first"):
-        share = {"first block": count, "first third": 3, "first half": 2}[depth]
-        blocks = list(range(1, math.ceil(count / share) + 1))
+    earlier = profile[before_late(last)]
+    if before == HIGHEST:
+        earlier = earlier[[earlier.mean().idxmax()]]
     else:
-        blocks = late(count, depth)
-    return _correct(table[table["block"].isin(blocks)], labels)
+        assert before == ALL_BEFORE, before
+    return earlier.mean(axis=1) - profile[last].mean(axis=1)
 
 
-def fall_after_best(tables: Tables, arm: str, *, labels: str) -> pd.Series:
-    """How much better the linear probe of the block that validation chose is than that of the last block."""
-    table = tables.probe("layerwise", arm)
-    last = table[table["block"] == table["block"].max()]
-    return _correct(table[table["chosen"]], labels) - _correct(last, labels)
+def heads_alike(tables: Tables, arm: str, *, measure: str, blocks: str) -> pd.Series:
+    """How alike the heads of late blocks are, per image: 1 where they are the same.
 
-
-def gain_over_linear(tables: Tables, arm: str, *, probe: str, labels: str) -> pd.Series:
-    """How much better another probe is than the linear one, per image."""
-    better = probe_accuracy(tables, arm, probe=probe, pooling=CHOSEN, labels=labels)
-    linear = probe_accuracy(tables, arm, probe="linear", pooling=CHOSEN, labels=labels)
-    return (better - linear).dropna()
-
-
-def overlap(tables: Tables, arm: str, *, way: str, objects: str) -> pd.Series:
-    """Intersection over union of each image, mean over the classes that are in it or were seen in it.
-
-    way:     fine-tuned, linear or knn; objects: "and background" or "alone", without what is no object
+    measure: attention maps: 1 less the Jensen–Shannon divergence between two heads' attention in units of its
+             maximum, log 2; outputs, or outputs, centred: cosine between two heads' outputs
+    Paper: Fig. 5 (heads).
     """
-    table = tables.overlaps(arm)
-    table = table[(table["way"] == way) & ((table["class"] > 0) | (objects == "and background"))]
-    if table.empty:
-        raise MissingResult(
-            f"{way} has segmented no images, since the data do not know their objects' pixels"
+    if measure == "attention maps":
+        table = block_profile(
+            tables, arm, analysis="attention", column="diversity", heads="mean", frequency=""
         )
-    return (table["intersection"] / table["union"]).groupby(table["image"]).mean()
+        profile = 1 - table / math.log(2)
+    else:
+        where = {"measure": "heads", "variant": "centred" if measure.endswith("centred") else "raw"}
+        profile = _cosines(tables, arm, where=where)
+    return profile[late(int(max(profile.columns)), blocks)].mean(axis=1)
 
 
-def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
-    """Of images whose texture is of another class than their shape: 1 decided for shape, -1 for texture.
+def blocks_alike(tables: Tables, arm: str, *, measure: str, blocks: str) -> pd.Series:
+    """How alike late blocks are to the block before, per image: 1 where they are the same.
 
-    trials: "cue conflict", of the linear probe that was never told which to follow; or "all with a texture
-            that competes", of the linear probe of the classes
-    Source: Geirhos et al. 2019, whose shape bias leaves out what was decided for neither; 0 here.
+    measure: CKA of mean tokens, linear, by pseudo-values of the images; attention branches: cosine between
+             what the self-attention of the two blocks adds; tokens, or tokens, centred: cosine between their
+             tokens, which share what the residual stream carries past both
+    Paper: Fig. 5 (depths).
     """
-    table = tables.trials(arm)
-    table = table[(table["head"] == "linear") & (table["rival"] >= 0) & (table["rival"] != table["truth"])]
-    of_conflict = table["trial"] == "cue_conflict"
-    table = table[of_conflict if trials == "cue conflict" else ~of_conflict]
-    if table.empty:
-        raise MissingResult(f"arm {arm} saw no images whose shape and texture are of two classes")
-    decided = (table["predicted"] == table["truth"]).astype(float) - (table["predicted"] == table["rival"])
-    return decided.groupby(table["image"]).mean()
-
-
-def without_texture(tables: Tables, arm: str, *, trial: str, head: str) -> pd.Series:
-    """Correctness per image, for the shape where shapes have labels, at the strongest level of a trial."""
-    table = tables.trials(arm)
-    table = table[(table["trial"] == trial) & (table["head"] == head)]
-    if table.empty:
-        raise MissingResult(f"{trial} is not among the corruptions of this study")
-    table = table[table["level"] == table["level"].max()]
-    shapes = table["labels"] == "shape"
-    return _correct(table[shapes] if shapes.any() else table, ALL_SETS)
-
-
-def noise_loss(tables: Tables, arm: str, *, bands: str, head: str, labels: str) -> pd.Series:
-    """What noise in some frequency bands costs: correctness per image without less that with noise.
-
-    Of bands as wide as the smallest step between them, those that lie whole in the part of the frequencies.
-    """
-    table = tables.trials(arm)
-    table = table[table["head"] == head]
-    noisy = table[table["trial"] == "frequency_noise"]
-    if noisy.empty:
-        raise MissingResult("frequency_noise is not among the corruptions of this study")
-    upper = noisy["level"]  # end of the band, units of pi
-    lower = upper - np.diff(np.concatenate([[0.0], np.sort(upper.unique())])).min()
-    parts = {
-        "lowest third": upper <= 1 / 3 + 1e-6,
-        "lowest half": upper <= 1 / 2 + 1e-6,
-        "lowest band": upper == upper.min(),
-        "highest third": lower >= 2 / 3 - 1e-6,
-        "highest half": lower >= 1 / 2 - 1e-6,
-        "highest band": upper == upper.max(),
+    names = {
+        "CKA of mean tokens": ("cka_share", "centred"),
+        "attention branches": ("branches", "raw"),
+        "tokens": ("blocks", "raw"),
+        "tokens, centred": ("blocks", "centred"),
     }
-    if not parts[bands].any():
-        raise MissingResult(f"no band of noise lies in the {bands} of the frequencies")
-    return _correct(table[table["trial"] == "clean"], labels) - _correct(noisy[parts[bands]], labels)
+    name, variant = names[measure]
+    profile = _cosines(tables, arm, where={"measure": name, "variant": variant, "apart": 1})
+    return profile[late(int(max(profile.columns)), blocks)].mean(axis=1)
 
 
 def block_profile(
@@ -239,16 +156,20 @@ def late(depth: int, blocks: str) -> list[int]:
     return found
 
 
-def earlier(blocks: list[int], before: str) -> list[int]:
-    """The blocks that late ones are compared with; the embedding, block 0, is none.
+def before_late(blocks: list[int]) -> list[int]:
+    """The blocks before late ones; the embedding, block 0, is none.
 
     Raises MissingResult if there are none.
     """
-    count = {"as many before": len(blocks), "the one before": 1, "all before": blocks[0]}[before]
-    found = list(range(max(1, blocks[0] - count), blocks[0]))
-    if not found:
+    if blocks[0] == 1:
         raise MissingResult("no block comes before the late ones")
-    return found
+    return list(range(1, blocks[0]))
+
+
+def _cosines(tables: Tables, arm: str, *, where: Mapping[str, Any]) -> pd.DataFrame:
+    return block_profile(
+        tables, arm, analysis="similarity", column="value", heads="", frequency="", where=where
+    )
 
 
 def _put_together(values: np.ndarray, how: str) -> np.ndarray:
@@ -261,9 +182,3 @@ def _put_together(values: np.ndarray, how: str) -> np.ndarray:
         return values[..., values.shape[-1] // 2 :].mean(axis=-1)
     assert how == "mean", how
     return values.mean(axis=-1)
-
-
-def _correct(table: pd.DataFrame, labels: str) -> pd.Series:
-    if labels != ALL_SETS:
-        table = table[table["labels"] == labels]
-    return (table["truth"] == table["predicted"]).groupby(table["image"]).mean()

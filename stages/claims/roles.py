@@ -1,10 +1,10 @@
 """Which arm stands for a method, and what each of its trainings has of a measure."""
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import pandas as pd
 
-from stages.claims.decision import RESAMPLES, Mean, bootstrap
 from stages.claims.tables import OtherArm
 from stages.results.files import MissingResult
 from stages.study.params import seeds_of
@@ -59,10 +59,7 @@ def values_of(
     raise others or MissingResult(f"no arm has the objective {method}{after}")
 
 
-def bootstrapped(
-    sides: Mapping[str, pd.DataFrame], *, seed: int, resamples: int = RESAMPLES
-) -> dict[str, Mean]:
-    """The mean of each side over its trainings and the images that all sides have."""
-    shared = pd.concat(sides, axis=1, join="inner").sort_index()
-    means = bootstrap([shared[side].to_numpy().T for side in sides], seed=seed, resamples=resamples)
-    return dict(zip(sides, means, strict=True))
+def aligned(sides: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the values of each side for the images that all sides have, in the order of the images."""
+    shared = reduce(pd.Index.intersection, (table.index for table in sides.values())).sort_values()
+    return {side: table.loc[shared] for side, table in sides.items()}

@@ -1,4 +1,4 @@
-"""Parameters of an encoder, and operations of one image through it."""
+"""The encoder of an arm, and the operations of one image through it."""
 
 from stages.encoders.settings import Vit
 from stages.study.settings import Arm
@@ -9,18 +9,6 @@ def vit_of(study: Study, arm: Arm) -> Vit:
     """The encoder of an arm: that of the study with what the arm changes of it."""
     own = {key: value for key, value in arm if key in Vit.model_fields and value is not None}
     return study.vit.model_copy(update=own)
-
-
-def parameters(vit: Vit, *, image_size: int) -> int:
-    """How many numbers an encoder learns: projection, class token, learnt positions, blocks, final norm."""
-    width, patch = vit.width, vit.patch_size
-    hidden = int(vit.mlp_ratio * width)
-    patches = (image_size // patch) ** 2
-    positions = (patches + 1) * width if vit.position == "learned" else 0
-    attention = 4 * width * (width + 1)
-    mlp = 2 * width * hidden + hidden + width
-    block = attention + mlp + 4 * width  # and two norms
-    return (3 * patch**2 + 1) * width + width + positions + vit.depth * block + 2 * width
 
 
 def forward_flops(vit: Vit, *, image_size: int) -> int:

@@ -104,6 +104,16 @@ class Results:
             may_be_empty=True,
         )
 
+    def finetune_history(self, arm: str) -> pd.DataFrame:
+        """Loss of every epoch of fine-tuning, with what else was logged."""
+        return self._of_seeds(
+            arm,
+            lambda seed: finetune_dir(arm, seed) / "history.csv",
+            schemas.HISTORY,
+            stage=f"finetune@{arm}",
+            may_be_empty=True,
+        )
+
     def gradients(self, arm: str) -> pd.DataFrame:
         """Agreement of the two losses by epoch and block; no rows for an arm with one loss."""
         having = [seed for seed in self.seeds(arm) if (self.root / gradients_table(arm, seed)).is_file()]
@@ -153,7 +163,8 @@ class Results:
     def claims(self) -> dict[str, Any]:
         """What was decided about each claim of the paper, its words and its numbers put together.
 
-        Returns: {"claims": one mapping per claim, in the paper's order, "rules": how they were decided}
+        Returns: {"claims": one mapping per claim, in the paper's order, "rules": how they were decided,
+            "gates": what must hold for claims to be decided, and whether it does}
         """
         content = read_metrics(CLAIMS, stage="decide", root=self.root)
         numbers, entries = content.get("claims"), content.get("entries")
@@ -162,6 +173,7 @@ class Results:
         return {
             "claims": [words | numbers[words["name"]] for words in entries],
             "rules": content.get("rules", {}),
+            "gates": content.get("gates", []),
         }
 
     def _of_arm(

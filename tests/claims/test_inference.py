@@ -126,7 +126,9 @@ def test_four_verdicts_by_the_bounds():
                 assert joint.verdict(margin, level=p[name] * 1.001) == name
                 assert joint.verdict(margin, level=p[name] * 0.999) != name
         assert joint.p_decided(margin) == min(p.values())
-    assert in_words(SUPPORTED, scope=METHODS) == "supported" and in_words(SUPPORTED, scope=ENCODERS) == "higher"
+    assert (
+        in_words(SUPPORTED, scope=METHODS) == "supported" and in_words(SUPPORTED, scope=ENCODERS) == "higher"
+    )
     assert in_words(CONTRADICTED, scope=ENCODERS) == "lower"
     assert in_words(NEGLIGIBLE, scope=ENCODERS) == "no difference"
 
@@ -175,7 +177,7 @@ def test_the_interval_at_its_level_decides_as_the_adjusted_p_value_does(correct)
             assert (joint.verdict(0.3, level=item.level) != UNDECIDED) == (item.p < 0.05)
 
 
-# What follows is simulated by plain arrays over many studies at once, which the first test ties to `contrast`.
+# What follows is simulated by plain arrays over many studies at once; the first test ties it to `contrast`.
 
 
 def many(first, second):
@@ -202,7 +204,9 @@ def simulated(generator, *, count, seeds, spreads=(1.0, 1.0), share=0.3, images=
     """
     of_images = generator.normal(0, images**0.5, (count, 1, images))  # by how much a side has more of it
     first = studies(generator, count=count, seeds=seeds, images=of_images, spread=spreads[0], share=share)
-    return first, studies(generator, count=count, seeds=seeds, images=0 * of_images, spread=spreads[1], share=0)
+    return first, studies(
+        generator, count=count, seeds=seeds, images=0 * of_images, spread=spreads[1], share=0
+    )
 
 
 def test_the_simulations_compute_what_the_study_does():

@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import linregress
 
-from stages.claims.measures import earlier, fall, finetuned_accuracy, in_blocks, late, probe_accuracy
+from stages.claims.accuracy_measures import finetuned_accuracy, growth_with_size, probe_accuracy
+from stages.claims.measures import before_late, fall, heads_alike, in_blocks, late
 from stages.claims.roles import candidates, epochs_of, values_of
 from stages.claims.tables import OtherArm, Tables
+from stages.encoders.vit import build_encoder
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
 from stages.study.params import load_params
@@ -77,8 +80,8 @@ def test_attention_is_counted_as_the_choice_says(tables):
     for attention, more in (("with prefix tokens", 1), ("among patches, epsilon 1e-4", 2)):
         found = in_blocks(read_anew, "cl", **given, attention=attention)
         np.testing.assert_allclose(found, plain + more)
-        fallen = fall(read_anew, "cl", **given, before="the one before", attention=attention)
-        np.testing.assert_allclose(fallen, fall(read_anew, "cl", **given, before="the one before"))
+        fallen = fall(read_anew, "cl", **given, before="all before", attention=attention)
+        np.testing.assert_allclose(fallen, fall(read_anew, "cl", **given, before="all before"))
 
 
 def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
@@ -89,13 +92,19 @@ def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
     given = {"analysis": "fourier", "column": "log_amplitude"}
     highest = in_blocks(tables, "cl", **given, blocks="last block", frequency="highest bin")
     upper = in_blocks(tables, "cl", **given, blocks="last block", frequency="upper half of the bins")
-    fallen = fall(tables, "cl", **given, blocks="last third", before="all before", frequency="highest bin")
+    from_all, from_highest = (
+        fall(tables, "cl", **given, blocks="last third", before=before, frequency="highest bin")
+        for before in ("all before", "the highest before")
+    )
+    at_highest = amplitude.xs(0.75, level="frequency")
+    highest_block = max((1, 2, 3, 4), key=lambda block: at_highest.xs(block, level="block").mean())
     for image in IMAGES:
         assert highest[image] == pytest.approx(amplitude[image, 6, 0.75])
         assert upper[image] == pytest.approx((amplitude[image, 6, 0.5] + amplitude[image, 6, 0.75]) / 2)
         before = np.mean([amplitude[image, block, 0.75] for block in (1, 2, 3, 4)])
         after = np.mean([amplitude[image, block, 0.75] for block in (5, 6)])
-        assert fallen[image] == pytest.approx(before - after)
+        assert from_all[image] == pytest.approx(before - after)
+        assert from_highest[image] == pytest.approx(amplitude[image, highest_block, 0.75] - after)
     # A table without heads needs no choice of them; what it tells apart otherwise is averaged.
     whole = in_blocks(tables, "cl", **given, blocks="last block")
     assert whole[3] == pytest.approx(np.mean([amplitude[3, 6, f] for f in (0.25, 0.5, 0.75)]))
@@ -105,10 +114,8 @@ def test_which_blocks_are_late_and_which_come_before():
     assert late(12, "last third") == [9, 10, 11, 12] and late(12, "last quarter") == [10, 11, 12]
     assert late(12, "last half but the last block") == [7, 8, 9, 10, 11]
     assert late(1, "last third") == late(1, "last block") == [1]
-    assert earlier([9, 10, 11, 12], "as many before") == [5, 6, 7, 8]
-    assert earlier([9, 10], "the one before") == [8] and earlier([3, 4], "all before") == [1, 2]
-    assert earlier([2, 3], "as many before") == [1]  # not the embedding
-    for call in (lambda: late(2, "last half but the last block"), lambda: earlier([1], "all before")):
+    assert before_late([4, 5]) == [1, 2, 3]  # not the embedding
+    for call in (lambda: late(2, "last half but the last block"), lambda: before_late([1])):
         with pytest.raises(MissingResult, match="no"):
             call()
 
@@ -134,8 +141,8 @@ def test_what_is_missing_is_said(tables):
         MissingResult, match=r"finetune/mim/0/predictions\.csv: not found; `dvc repro finetune@mim`"
     ):
         finetuned_accuracy(tables, "mim", labels="shape")
-    with pytest.raises(OtherArm, match="64 wide, and ViT-B or larger means at least 768"):
-        finetuned_accuracy(tables, "cl", labels="shape", size="ViT-B or larger")
+    with pytest.raises(MissingResult, match="CL and MIM share 1 widths, and a slope needs 3"):
+        growth_with_size(tables, "cl", labels="shape")
 
 
 def test_the_probe_on_augmented_images_counts_for_the_arms_that_it_was_asked_for(tables):
@@ -202,3 +209,42 @@ def test_an_imported_arm_is_one_encoder(tables):
     study = tables.params.model_copy(update={"arms": arms, "seeds": [4, 5]})
     values = values_of("contrastive", measure=lambda arm, seed: pd.Series([seed]), params=study)
     assert values.columns.tolist() == [0]
+
+
+def test_growth_with_size_is_the_slope_of_a_regression(tables):
+    rng = np.random.default_rng(9)
+    arms = {
+        f"{method}_{width}": Arm(objective=objective, width=width, heads=2)
+        for method, objective in (("cl", "contrastive"), ("mim", "masked"))
+        for width in (16, 32, 64)
+    }
+    arms["cl_96"] = Arm(objective="contrastive", width=96, heads=2)  # MIM has no such width
+    accuracy = {}
+    for arm in arms:
+        path = tables.results.root / finetune_dir(arm, 0) / "predictions.csv"
+        path.parent.mkdir(parents=True)
+        rows = pd.DataFrame({"seed": 0, "image": range(20), "labels": "class", "truth": 1})
+        rows.assign(predicted=rng.integers(0, 2, 20)).to_csv(path, index=False)
+        accuracy[arm] = (pd.read_csv(path)["predicted"] == 1).mean()
+    study = tables.params.model_copy(update={"arms": arms})
+    slopes = growth_with_size(Tables(Results(study, tables.results.root)), "mim_16", labels="class")
+    image_size, vit = study.data.image_size, study.vit
+    sizes = []
+    for width in (16, 32, 64):  # counted anew: the weights of timm's own encoder
+        encoder = build_encoder(
+            vit=vit.model_copy(update={"width": width, "heads": 2}), image_size=image_size, seed=0
+        )
+        sizes.append(sum(weight.numel() for weight in encoder.parameters() if weight.requires_grad))
+    expected = linregress(np.log10(sizes), [accuracy[f"mim_{width}"] for width in (16, 32, 64)])
+    assert slopes.mean() == pytest.approx(expected.slope) and len(slopes) == 20
+
+
+def test_heads_are_alike_where_their_attention_does_not_diverge(tables):
+    path = tables.results.root / analysis_table("attention", "cl")
+    table = pd.read_csv(path)
+    table = table.assign(diversity=np.random.default_rng(3).uniform(0, np.log(2), len(table)))
+    table.to_csv(path, index=False)
+    values = heads_alike(tables, "cl", measure="attention maps", blocks="last block")
+    for image in IMAGES:
+        of_block = table[(table["image"] == image) & (table["block"] == BLOCKS)]["diversity"]
+        assert values[image] == pytest.approx(1 - of_block.mean() / np.log(2))

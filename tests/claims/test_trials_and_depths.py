@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.claims.measures import (
+from stages.claims.accuracy_measures import (
+    cue_accuracy,
     depth_accuracy,
     fall_after_best,
     gain_over_linear,
-    in_blocks,
-    noise_loss,
+    noise_contrast,
     probe_accuracy,
     shape_preference,
     without_texture,
 )
+from stages.claims.measures import blocks_alike, heads_alike, in_blocks
 from stages.claims.tables import Tables
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
@@ -61,10 +62,10 @@ def tables(tmp_path):
         [
             (image, measure, variant, block, other, rng.normal())
             for image in IMAGES
-            for measure in ("blocks", "positions")
+            for measure in ("blocks", "branches", "cka_share", "positions")
             for variant in ("raw", "centred")
             for block in range(7)
-            for other in (range(block) if measure == "blocks" else [block])
+            for other in ([block] if measure == "positions" else range(block))
         ],
         columns=["image", "measure", "variant", "block", "other_block", "value"],
     )
@@ -122,20 +123,32 @@ def test_the_fall_after_the_best_block_is_of_each_label_set(tables):
 
 
 @pytest.mark.parametrize(
-    ("bands", "levels"),
-    [("lowest third", [0.3]), ("lowest half", [0.3, 0.5]), ("lowest band", [0.3]),
-     ("highest third", [1.0]), ("highest half", [0.7, 1.0]), ("highest band", [1.0])],
-)  # fmt: skip
-def test_what_noise_costs(tables, bands, levels):
+    ("bands", "low", "high"),
+    [("outer thirds", [0.3], [1.0]), ("halves", [0.3, 0.5], [0.7, 1.0]), ("outer bands", [0.3], [1.0])],
+)
+def test_what_is_left_under_noise_is_relative_to_what_there_was(tables, bands, low, high):
     table = tables.trials("cl")
-    found = noise_loss(tables, "cl", bands=bands, head="linear", labels="mean of all")
-    for image in IMAGES:
-        with_noise = hits(table, image, trial="frequency_noise", head="linear", level=levels)
-        assert found[image] == pytest.approx(hits(table, image, trial="clean", head="linear") - with_noise)
+    values = noise_contrast(tables, "cl", bands=bands, head="linear", labels="mean of all")
+
+    parts = ({"trial": "clean"}, *({"trial": "frequency_noise", "level": part} for part in (high, low)))
+    right = [[hits(table, image, head="linear", **where) for image in IMAGES] for where in parts]
+
+    def kept(weights):
+        """Ratios of accuracies, of images that count by a weight."""
+        clean, of_high, of_low = (np.average(part, weights=weights) for part in right)
+        return of_high / clean - of_low / clean
+
+    whole = kept([1, 1, 1, 1])
+    assert values.mean() == pytest.approx(whole)
+    for place, image in enumerate(IMAGES):  # what an image makes of it: the slope by its share of the weight
+        more = kept(np.full(4, (1 - 1e-6) / 4) + 1e-6 * np.eye(4)[place])
+        assert values[image] - whole == pytest.approx((more - whole) / 1e-6, rel=1e-3, abs=1e-6)
 
 
 def test_decisions_for_shape_and_for_texture(tables):
     assert shape_preference(tables, "cl", trials="cue conflict").tolist() == [1, -1, 0, 1]
+    assert cue_accuracy(tables, "cl", cue="shape").tolist() == [1, 0, 0, 1]
+    assert cue_accuracy(tables, "cl", cue="texture").tolist() == [0, 1, 0, 0]
     with pytest.raises(MissingResult, match="no images whose shape and texture"):
         shape_preference(tables, "cl", trials="all with a texture that competes")
 
@@ -163,6 +176,15 @@ def test_rows_of_one_measure_among_several(tables):
         assert near[image] == pytest.approx(expected)
         expected = np.mean([own["positions", "raw", block, block] for block in (5, 6)])
         assert alike[image] == pytest.approx(expected)
+        for name, (column, variant) in {
+            "attention branches": ("branches", "raw"),
+            "CKA of mean tokens": ("cka_share", "centred"),
+            "tokens, centred": ("blocks", "centred"),
+        }.items():
+            values = blocks_alike(tables, "cl", measure=name, blocks="last block")
+            assert values[image] == own[column, variant, 6, 5]
+    with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
+        heads_alike(tables, "cl", measure="outputs", blocks="last block")
     with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
         in_blocks(tables, "cl", **given, where={"measure": "heads"}, variant="raw")
 

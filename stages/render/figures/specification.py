@@ -16,8 +16,12 @@ from stages.render.words import listed, number
 # The words of the claims table, in colours with 3:1 contrast on white, and in signs that need no colour.
 SIGNS = {
     "supported": ("#00805F", "o", "#00805F"),
+    "negligible": ("#3B6EA5", "D", "#3B6EA5"),
     "undecided": ("#8C6D00", "o", "white"),
     "contradicted": ("#B3261E", "s", "#B3261E"),
+    "higher": ("#00805F", "^", "white"),
+    "no difference": ("#3B6EA5", "D", "white"),
+    "lower": ("#B3261E", "v", "white"),
 }
 SIZE = 8.5  # points of small type
 # Inches: a line of the choice matrix; the other parts of the figure from its top to its foot.
@@ -41,7 +45,7 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
         for choice, taken in options.items()
         for option in taken
     ]
-    scale, unit = (100, "points") if claim["unit"] == "share of images" else (1, claim["unit"])
+    scale, unit = (100, "points") if claim["unit"].startswith("share of") else (1, claim["unit"])
     matrix = ROW * (len(names) + 0.6 * (len(options) - 1))
     place = int(ranked.index.get_loc(rows.index[0]))
     with styled():
@@ -71,21 +75,25 @@ def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     """Caption of a specification curve: what is drawn, what comes out, and on which choice it hangs."""
     ranked, found = ranked_rows(rows), claim["specifications"]
     fixed = f" The same in all: {listed(claim['fixed'])}." if claim.get("fixed") else ""
-    median = "" if found.get("median_d_z") is None else (
-        f" Median effect: {number(found['median_d_z'], digits=2)} standard deviations (d)."
-    )  # fmt: skip
+    size, test = found.get("median_d"), claim.get("joint_test")
+    median = "" if size is None else f" Median effect: {number(size, digits=2)} standard deviations (d)."
+    if test:
+        median += (
+            f" Joint test of all choices over {test['relabellings']} relabellings of trainings: "
+            f"p = {number(test['p_median'], digits=2)}."
+        )
     return (
         f"{claim['statement']} {claim['comparison'].capitalize()}, decided under {len(rows)} combinations of "
-        "choices, from the lowest difference to the highest, each with its 95 % interval; above 0 is as the "
-        "paper says. The band marks the main choice, which decides the claim. "
+        "choices at the claim's level, from the lowest difference to the highest, each with its 95 % "
+        "interval; above 0 is as the paper says. The band marks the main choice, which decides the claim. "
         f"{_outcome(ranked)}{median} {_weakest(rows, claim=claim)}{fixed}"
     )
 
 
 def specification_alt(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     """Alternative text of a specification curve: the range of the effects, the main one, and the verdicts."""
-    ranked, scale = ranked_rows(rows), 100 if claim["unit"] == "share of images" else 1
-    unit = "points" if claim["unit"] == "share of images" else claim["unit"]
+    ranked, scale = ranked_rows(rows), 100 if claim["unit"].startswith("share of") else 1
+    unit = "points" if scale == 100 else claim["unit"]
     low, main, high = (
         f"{number(scale * value)} {unit}".strip()
         for value in (ranked["effect"].iloc[0], rows["effect"].iloc[0], ranked["effect"].iloc[-1])
@@ -123,7 +131,7 @@ def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axis.tick_params(bottom=False)
     axis.margins(y=0.12)
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8.5, borderpad=0.3,
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=8.5, borderpad=0.3,
                 handletextpad=0.2, columnspacing=1.2)  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from stages.render.encoder_size import parameters, vit_of
+from stages.encoders.size import parameters
+from stages.render.encoder_size import vit_of
 from stages.study.params import label_of
 from stages.study.settings import Arm
 from stages.study.study import Study

@@ -4,7 +4,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.render.encoder_size import forward_flops, parameters, vit_of
+from stages.encoders.size import parameters
+from stages.render.encoder_size import forward_flops, vit_of
 from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
 from stages.render.words import listed, number, unbroken

@@ -11,7 +11,21 @@ from stages.render.words import interval, listed, nowrap, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 
-MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
+NOT_TESTABLE = "not testable at this budget"
+MARKS = {
+    "supported": "✓",
+    "contradicted": "✗",
+    "negligible": "≈",
+    "undecided": "?",
+    "higher": "↑",
+    "lower": "↓",
+    "no difference": "≈",
+    NOT_TESTABLE: "–",
+    "not tested": "–",
+}
+METHODS = "methods"
+# How a family of claims is called, and what its claims are marked with.
+FAMILIES = {"headline": "headline", "hybrid": "hybrid", "exploratory": "exploratory", "ours": "ours"}
 
 
 def claim_rows(claims: list[dict[str, Any]], *, curves: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -23,7 +37,7 @@ def claim_rows(claims: list[dict[str, Any]], *, curves: Mapping[str, str] | None
     rows = [
         {
             "claim": _with_basis(claim),
-            "verdict": verdict_mark(claim["verdict"]),
+            "verdict": verdict_of(claim),
             "difference": effect(claim),
             "robust": _linked(robust(claim), links.get(claim["name"])),
             "means": _means(claim),
@@ -53,7 +67,7 @@ def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
     """Each claim with the other methods of its families, where the study has arms of them."""
     rows = {
         f"{claim['statement']} ({pair})": {
-            "verdict": verdict_mark(again["verdict"]),
+            "verdict": verdict_of(again),
             "difference": effect(again | {"unit": claim["unit"]}),
             "d": number(again["d_z"]),
         }
@@ -65,8 +79,46 @@ def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
 
 def claims_caption(rules: dict[str, str]) -> str:
     """What stands below the tables of `claim_rows`: how the claims were decided."""
-    told = [rules[key] for key in ("interval", "correction", "effect_size", "specifications") if key in rules]
-    return f"How they were decided: {'. '.join(told)}."
+    keys = (
+        "interval",
+        "scope",
+        "margin",
+        "correction",
+        "effect_size",
+        "specifications",
+        "joint_test",
+    )
+    return f"How the claims were decided: {'. '.join(rules[key] for key in keys if key in rules)}."
+
+
+def gate_rows(gates: list[dict[str, Any]]) -> pd.DataFrame:
+    """Each gate of a study: what must hold before claims are decided, and whether it does."""
+    rows = [
+        {
+            "gate": f"{gate['arm']}: {gate['name']}",
+            "status": gate["status"],
+            "measured": unbroken(gate["words"]),
+        }
+        for gate in gates
+    ]
+    return pd.DataFrame(rows, columns=["gate", "status", "measured"], dtype=object).set_index("gate")
+
+
+def gates_in_words(gates: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
+    """Return which gates failed and how many claims that keeps undecided; nothing if all hold."""
+    failed = [gate["words"] for gate in gates if gate["status"] == "failed"]
+    if not failed:
+        return ""
+    count = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
+    return f"{_counted(count, 'claim')} cannot be tested at this budget: {'; '.join(failed)}."
+
+
+def verdict_of(claim: dict[str, Any]) -> Markup:
+    """The verdict of a claim: about methods, or about these encoders, with a mark where it is fragile."""
+    verdict = claim["verdict"]
+    of_encoders = claim.get("scope", METHODS) != METHODS and verdict not in ("not tested", NOT_TESTABLE)
+    marked = verdict_mark(verdict) + (" in these encoders" if of_encoders else "")
+    return marked + (Markup('<span class="basis">fragile</span>') if claim.get("fragile") else "")
 
 
 def verdict_mark(verdict: str) -> Markup:
@@ -83,9 +135,14 @@ def effect(claim: dict[str, Any]) -> str:
         return "–"
     numbers = [float(claim[key]) for key in ("effect", "low", "high")]
     unit = claim.get("unit") or ""
-    if unit == "share of images":
+    if is_share(unit):
         return nowrap(interval(*(100 * value for value in numbers), unit="points", decimals=1))
     return nowrap(interval(*numbers, unit=unit))
+
+
+def is_share(unit: str | None) -> bool:
+    """Return whether a unit is a share, which is shown as points or per cent."""
+    return str(unit or "").startswith("share of")
 
 
 def robust(claim: dict[str, Any]) -> str:
@@ -93,32 +150,35 @@ def robust(claim: dict[str, Any]) -> str:
     found = claim.get("specifications")
     if not found:
         return "–"
-    counts = {
-        verdict: round(found[verdict] * found["count"])
-        for verdict in ("supported", "contradicted", "undecided")
-    }
-    agree = counts.pop(claim["verdict"])
+    counts = {verdict: round(found[verdict] * found["count"]) for verdict in MARKS if found.get(verdict)}
+    agree = counts.pop(claim["verdict"], 0)
     others = [f"{count} {verdict}" for verdict, count in counts.items() if count]
     return f"{agree} of {found['count']} choices agree" + (f"; {listed(others)}" if others else "")
 
 
 def against_untrained(claim: dict[str, Any]) -> str:
-    """Whether each side of a claim is above the untrained control, below it or neither, by its interval.
+    """Whether each side of a claim is above the untrained control, below it, or neither.
 
     A difference between two trainings says little of either if one of them undid what chance had put there.
     """
-    sides = {
-        role: "above" if over["low"] > 0 else "below" if over["high"] < 0 else "not told apart"
-        for role, over in (claim.get("over_random") or {}).items()
-    }
-    return ", ".join(f"{role} {side}" for role, side in sides.items()) or "–"
+    sides = [f"{role} {over['verdict']}" for role, over in (claim.get("over_random") or {}).items()]
+    return ", ".join(sides) or "–"
 
 
 def tally(claims: list[dict[str, Any]]) -> str:
-    """How many claims have which verdict, in one sentence."""
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in MARKS}
-    said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{len(claims)} claims: {said}."
+    """How many claims about methods have which verdict, family by family; and how many are about encoders."""
+    told = []
+    for family, name in FAMILIES.items():
+        own = [claim for claim in claims if claim.get("family") == family]
+        decided = [claim["verdict"] for claim in own if claim.get("scope", METHODS) == METHODS]
+        counts = {verdict: decided.count(verdict) for verdict in MARKS}
+        if decided:
+            words = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
+            told.append(f"{_counted(len(decided), f'{name} claim')}: {words}.")
+    others = sum(claim.get("scope", METHODS) != METHODS for claim in claims)
+    if others:
+        told.append(f"About these encoders only: {_counted(others, 'comparison')}.")
+    return " ".join(told)
 
 
 def steadiness(claims: list[dict[str, Any]]) -> str:
@@ -136,12 +196,18 @@ def runs(study: Study) -> str:
     if not once:
         return ""
     who = "Every encoder was" if len(once) == len(counts) else f"{listed(once)}:"
-    return f"{who} trained once. Intervals over images do not say how much another seed would change."
+    return f"{who} trained once. Nothing here says how much another seed would change."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _with_basis(claim: dict[str, Any]) -> Markup:
     """What a claim says and, below it, where the paper says so and what it was decided by."""
-    basis = "; ".join(part for part in (claim.get("section"), claim.get("why") or _compared(claim)) if part)
+    kind = {"exploratory": "exploratory", "ours": "ours, not the paper's"}.get(claim.get("family", ""))
+    parts = (claim.get("section"), kind, claim.get("why") or _compared(claim))
+    basis = "; ".join(part for part in parts if part)
     return Markup('{}<span class="basis">{}</span>').format(unbroken(claim["statement"]), unbroken(basis))
 
 
@@ -150,14 +216,17 @@ def _compared(claim: dict[str, Any]) -> str:
     adjusted = claim.get("p_adjusted")
     if adjusted is not None:
         said.append("p\u00a0<\u00a00.001" if adjusted < 0.001 else f"p\u00a0=\u00a0{adjusted:.2g}")
-    if claim.get("d_z") is not None:
-        said.append(f"d\u00a0=\u00a0{number(claim['d_z'], digits=2)}")
+    if claim.get("d") is not None:
+        said.append(f"d\u00a0=\u00a0{number(claim['d'], digits=2)}")
+    if claim.get("margin") is not None:
+        scale, unit = (100, "points") if is_share(claim.get("unit")) else (1, claim.get("unit") or "")
+        said.append(f"margin {number(scale * claim['margin'], digits=2)} {unit}".strip())
     return "; ".join(part for part in said if part) or "–"
 
 
 def _means(claim: dict[str, Any]) -> str:
     """What each side of a claim, and the untrained control, have of the measure."""
-    scale, unit = (100, "\u00a0%") if claim.get("unit") == "share of images" else (1, "")
+    scale, unit = (100, "\u00a0%") if is_share(claim.get("unit")) else (1, "")
     arms, means = claim.get("arms") or {}, (claim.get("values") or {}).items()
     return (
         ", ".join(

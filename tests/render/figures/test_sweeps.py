@@ -9,7 +9,7 @@ import yaml
 
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.render.encoder_size import parameters
+from stages.encoders.size import parameters
 from stages.render.figures.gradients import (
     gradient_alt,
     gradient_caption,

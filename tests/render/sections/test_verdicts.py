@@ -5,6 +5,8 @@ from stages.render.sections.verdicts import (
     claim_rows,
     claims_by_question,
     claims_caption,
+    gate_rows,
+    gates_in_words,
     replication_rows,
     runs,
     steadiness,
@@ -17,23 +19,32 @@ from tests.render.synthetic_claims import claims
 def test_claims_keep_their_verdicts() -> None:
     told = claims()
     entries = [words | told["claims"][words["name"]] for words in told["entries"]]
-    assert tally(entries) == "4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested."
+    assert tally(entries) == (
+        "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget. "
+        "1 hybrid claim: 1 not tested. 1 exploratory claim: 1 undecided. "
+        "About these encoders only: 1 comparison."
+    )
     frame = claim_rows(entries)
     assert "4.31 [4.27, 4.35] px" in frame["difference"].iloc[0]
     assert "−6.1 [−8.0, −4.0] points" in frame["difference"].iloc[1]
     assert frame["difference"].iloc[3] == "–" and "no arm has the objective hybrid</span>" in frame.index[3]
     assert 'class="verdict not-tested"' in frame["verdict"].iloc[3]
-    assert frame["against untrained"].tolist() == ["contrastive not told apart, masked below", "–", "–", "–"]
+    assert frame["against untrained"].tolist() == ["contrastive no different, masked below", *"–––––"]
+    assert "fragile" in frame["verdict"].iloc[2] and "fragile" not in frame["verdict"].iloc[0]
+    assert frame["verdict"].iloc[4].endswith("</span> in these encoders") and "↑" in frame["verdict"].iloc[4]
+    assert "not testable at this budget</span>" in frame["verdict"].iloc[5]
+    assert frame["difference"].iloc[5] != "–"  # the numbers stand, without a verdict
+    assert "exploratory" in frame.index[2] and "exploratory" not in frame.index[0]
     assert frame["means"].iloc[0].startswith("cl\u00a016.2, mim\u00a011.9")
-    assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", "–", "–", "–"]
+    assert frame["robust"].tolist() == ["3 of 4 choices agree; 1 undecided", *"–––––"]
     linked = claim_rows(entries, curves={"claim_0": "fig-one"})["robust"]
     assert linked.iloc[0] == '<a href="#fig-one">3 of 4 choices agree; 1 undecided</a>'
     assert linked.iloc[1] == "–"
     assert frame.index[0].startswith('Claim &lt;0&gt; &amp; more.<span class="basis">§2, ')
-    assert frame.index[0].endswith("p\u00a0&lt;\u00a00.001; d\u00a0=\u00a02.1</span>")
+    assert frame.index[0].endswith("p\u00a0&lt;\u00a00.001; d\u00a0=\u00a02.1; margin 0.83\u00a0px</span>")
     grouped = claims_by_question([*entries, entries[0] | {"section": "beyond (us)"}])
     assert {heading: len(own) for heading, own in grouped.items()} == {
-        "How do self-attentions behave? (§2)": 4,
+        "How do self-attentions behave? (§2)": 6,
         "Beside the main text": 1,
     }
     assert steadiness(entries) == "0 of 1 verdicts are the same under every choice."
@@ -43,8 +54,21 @@ def test_claims_keep_their_verdicts() -> None:
     assert "undecided" in again["verdict"].iloc[0] and "0.2 [−0.1, 0.5] px" in again["difference"].iloc[0]
     assert len(replication_rows(entries[1:])) == 0
     assert claims_caption(told["rules"]) == (
-        "How they were decided: 95 % percentile interval. Holm over 3 tested claims."
+        "How the claims were decided: 95 % interval over trainings. Holm over 3 tested claims."
     )
+
+
+def test_gates_stand_at_the_top() -> None:
+    told = claims()
+    entries = [words | told["claims"][words["name"]] for words in told["entries"]]
+    rows = gate_rows(told["gates"])
+    assert rows.index.tolist() == ["cl: learnt", "mim: learnt"]
+    assert rows["status"].tolist() == ["passed", "failed"]
+    assert gates_in_words(told["gates"], entries) == (
+        "1 claim cannot be tested at this budget: linear probe of mim: +0.3 points over the untrained "
+        "encoder."
+    )
+    assert gates_in_words(told["gates"][:1], entries) == ""
 
 
 def test_how_often_encoders_were_trained() -> None:

@@ -1,0 +1,187 @@
+"""What must hold before a study decides a claim: declared before the run, checked here.
+
+A gate that fails turns the claims that rest on it into "not testable at this budget". A gate that this study
+did not measure is shown as such and keeps no claim from being decided.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from stages.claims.accuracy_measures import ALL_SETS, CHOSEN, probe_accuracy
+from stages.claims.inference import Estimate, difference
+from stages.claims.roles import aligned, candidates, method_of
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
+from stages.study.params import seeds_of
+from stages.study.settings import Arm
+
+PASSED, FAILED, NOT_MEASURED, REPORTED = "passed", "failed", "not measured", "reported"
+
+CONVERGED, LEARNT, BEYOND_MEAN, BALANCE = (
+    "fine-tuning converged",
+    "learnt",
+    "beyond the mean",
+    "gradient ratio",
+)
+LAST_SHARE, MOST_GAINED = 1 / 5, 0.005  # of the epochs of fine-tuning; accuracy gained over them
+LEAST_LEARNT, ERRORS = 0.02, 2.0  # accuracy of a probe beyond the untrained encoder's; and standard errors
+LEAST_BELOW = 0.05  # share of the loss of predicting the mean of the visible surroundings
+
+
+class Gate(NamedTuple):
+    """One condition on one arm, with what was measured."""
+
+    name: str
+    arm: str
+    status: str
+    value: float | None
+    words: str
+
+
+def check_gates(tables: Tables) -> list[Gate]:
+    """Check every gate of a study, in the order of its arms."""
+    study = tables.params
+    gates = [_converged(arm, tables=tables) for arm in candidates(study, "random")[:1]]
+    for name, arm in study.arms.items():
+        if arm.stop_epoch or method_of(arm) in ("random", "supervised"):
+            continue
+        gates.append(_learnt(name, tables=tables))
+        if arm.objective == "masked":
+            gates.append(_beyond_mean(name, tables=tables))
+        if arm.objective in ("hybrid", "layered"):
+            gates.append(_balance(name, arm, tables=tables))
+    return gates
+
+
+def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool) -> list[Gate]:
+    """Return the gates of the arms that a claim compares, and that of fine-tuning for what is fine-tuned."""
+    return [gate for gate in gates if (tuned if gate.name == CONVERGED else gate.arm in arms)]
+
+
+def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> float:
+    """Return what a curve gains over its last share, linear between the ends of its epochs.
+
+    accuracies: at the end of each epoch, from the first; before it the curve is flat
+    """
+    ends = np.arange(1, len(accuracies) + 1)
+    start = len(accuracies) * (1 - share)
+    return float(accuracies[-1] - np.interp(start, ends, accuracies))
+
+
+def has_converged(gain: float) -> bool:
+    """Return whether fine-tuning gained less than half a point over its last fifth."""
+    return gain < MOST_GAINED
+
+
+def has_learnt(over_untrained: Estimate) -> bool:
+    """Return whether a probe is better than the untrained encoder's by 2 points and 2 standard errors."""
+    return over_untrained.effect >= max(LEAST_LEARNT, ERRORS * over_untrained.se)
+
+
+def is_below(losses: np.ndarray, surroundings: np.ndarray) -> bool:
+    """Return whether the losses of trainings are clearly below those of predicting the mean.
+
+    losses, surroundings: (trainings,)
+    """
+    shares = losses / surroundings
+    error = shares.std(ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
+    return float(shares.mean() + ERRORS * error) < 1 - LEAST_BELOW
+
+
+def gradient_ratio(gradients: pd.DataFrame, *, cl_weight: float) -> float:
+    """Return how many times larger the weighted gradient of CL is than that of MIM, in the last epoch.
+
+    gradients: epoch, block, norm_cl, norm_mim, before the weights; empty where a loss does not reach a block
+    returns: geometric mean over blocks and trainings; infinite for a weight of 1
+    """
+    last = gradients[gradients["epoch"] == gradients["epoch"].max()].dropna(subset=["norm_cl", "norm_mim"])
+    last = last[(last["norm_cl"] > 0) & (last["norm_mim"] > 0)]
+    if last.empty:
+        raise MissingResult("no block has a gradient of both losses")
+    if cl_weight >= 1:
+        return float("inf")
+    return float(np.exp(np.log(last["norm_cl"] / last["norm_mim"]).mean()) * cl_weight / (1 - cl_weight))
+
+
+def _gate(name: str, arm: str, check: Callable[[], tuple[str, float, str]]) -> Gate:
+    """A gate, or why this study did not measure it."""
+    try:
+        status, value, words = check()
+    except MissingResult as missing:
+        return Gate(name, arm, NOT_MEASURED, None, f"{missing}")
+    return Gate(name, arm, status, value, words)
+
+
+def _converged(arm: str, *, tables: Tables) -> Gate:
+    def check() -> tuple[str, float, str]:
+        history = tables.results.finetune_history(arm)
+        _require(history, "accuracy", of=f"the fine-tuning of {arm}")
+        gain = last_gain(list(history.groupby("epoch")["accuracy"].mean()))
+        words = (
+            f"fine-tuning of {arm} gains {100 * gain:.1f} points over its last fifth; less than 0.5 needed"
+        )
+        return _status(has_converged(gain)), gain, words
+
+    return _gate(CONVERGED, arm, check)
+
+
+def _learnt(arm: str, *, tables: Tables) -> Gate:
+    def check() -> tuple[str, float, str]:
+        untrained = next(iter(candidates(tables.params, "random")), None)
+        if untrained is None:
+            raise MissingResult(f"no untrained arm to compare {arm} with")
+        both = aligned({name: _probed(name, tables=tables) for name in (arm, untrained)})
+        gain = difference(both[arm].to_numpy().T, both[untrained].to_numpy().T)
+        words = (
+            f"linear probe of {arm}: {100 * gain.effect:+.1f} points over the untrained encoder, standard "
+            f"error {100 * gain.se:.1f}; 2 points and 2 standard errors needed"
+        )
+        return _status(has_learnt(gain)), gain.effect, words
+
+    return _gate(LEARNT, arm, check)
+
+
+def _beyond_mean(arm: str, *, tables: Tables) -> Gate:
+    def check() -> tuple[str, float, str]:
+        history = tables.results.history(arm)
+        _require(history, "surroundings", of=f"the pre-training of {arm}")
+        last = history[history["epoch"] == history["epoch"].max()]
+        losses, means = last["loss"].to_numpy(dtype=float), last["surroundings"].to_numpy(dtype=float)
+        share = float((losses / means).mean())
+        words = (
+            f"loss of {arm} is {100 * share:.0f} % of that of predicting the mean of the visible "
+            f"surroundings; clearly below {100 * (1 - LEAST_BELOW):.0f} % needed"
+        )
+        return _status(is_below(losses, means)), share, words
+
+    return _gate(BEYOND_MEAN, arm, check)
+
+
+def _balance(arm: str, settings: Arm, *, tables: Tables) -> Gate:
+    def check() -> tuple[str, float, str]:
+        gradients = tables.results.gradients(arm)
+        if gradients.empty:
+            raise MissingResult(f"{arm} has no gradients.csv")
+        ratio = gradient_ratio(gradients, cl_weight=float(settings.cl_weight or 0.0))
+        words = f"weighted gradient of CL in {arm} is {ratio:.2g} times that of MIM, in the last epoch"
+        return REPORTED, ratio, words
+
+    return _gate(BALANCE, arm, check)
+
+
+def _probed(arm: str, *, tables: Tables) -> pd.DataFrame:
+    options = {"probe": "linear", "pooling": CHOSEN, "labels": ALL_SETS}
+    seeds = seeds_of(tables.params, arm)
+    return pd.DataFrame({seed: probe_accuracy(tables.of(seed), arm, **options) for seed in seeds}).dropna()
+
+
+def _status(holds: bool) -> str:
+    return PASSED if holds else FAILED
+
+
+def _require(history: pd.DataFrame, column: str, *, of: str) -> None:
+    if column not in history or history.empty:
+        raise MissingResult(f"the history of {of} has no column {column}")

@@ -1,0 +1,249 @@
+"""From the tables of a study to a verdict on every claim."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import product
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stages.claims.claim import ALTERNATIVES, ZERO, Claim
+from stages.claims.families import Corrected, benjamini_hochberg, holm, is_fragile
+from stages.claims.gates import FAILED, Gate, rests_on
+from stages.claims.inference import (
+    CONTRADICTED,
+    LEVEL,
+    METHODS,
+    NEGLIGIBLE,
+    SUPPORTED,
+    Joint,
+    correlation,
+    difference,
+    in_words,
+)
+from stages.claims.margins import margin_of
+from stages.claims.roles import aligned, epochs_of
+from stages.claims.specification import (
+    Sides,
+    Specification,
+    claim_values,
+    curve_test,
+    joint_of,
+    main_choices,
+    numbers_of,
+    robustness,
+    role_values,
+    specifications,
+)
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
+
+NOT_TESTED = "not tested"
+NOT_TESTABLE = "not testable at this budget"
+CORRECTIONS = {
+    "headline": holm,
+    "hybrid": holm,
+    "exploratory": benjamini_hochberg,
+    "ours": benjamini_hochberg,
+}
+# Whether one side of a claim differs from the untrained encoder.
+OVER_RANDOM = {SUPPORTED: "above", CONTRADICTED: "below", NEGLIGIBLE: "no different"}
+
+
+class Draft(NamedTuple):
+    """What decides a claim, before it is corrected over others.
+
+    sides: role -> (images, seeds), `random` among them where the study has it; of the same images
+    gates: that it rests on
+    why:   this study cannot tell, in words; empty if it can
+    """
+
+    claim: Claim
+    why: str = ""
+    sides: Sides = MappingProxyType({})
+    joint: Joint = Joint(())
+    margin: float = 0.0
+    reason: str = ""
+    gates: Sequence[Gate] = ()
+
+    @property
+    def failed(self) -> list[Gate]:
+        """Return the gates that keep the claim from being decided."""
+        return [gate for gate in self.gates if gate.status == FAILED]
+
+    @property
+    def decides(self) -> bool:
+        """Return whether the claim gets a verdict."""
+        return not self.why and not self.failed
+
+
+def draft(claim: Claim, *, tables: Tables, gates: Sequence[Gate] = ()) -> Draft:
+    """Estimate what decides a claim, under its main choices."""
+    chosen = main_choices(claim)
+    try:
+        sides = claim_values(claim, chosen, tables=tables)
+    except MissingResult as missing:
+        return Draft(claim, why=f"{missing}")
+    with suppress(MissingResult):
+        sides.setdefault("random", role_values(claim, "random", chosen, tables=tables))
+    sides = aligned(sides)
+    arms = [str(sides[role].columns.name) for role in claim.sides]
+    margin, reason = margin_of(claim, chosen, tables=tables)
+    joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
+    return Draft(claim, "", sides, joint, margin, reason, rests_on(gates, arms=arms, tuned=claim.tuned))
+
+
+def corrected(drafts: Iterable[Draft]) -> dict[str, Corrected]:
+    """Correct the claims of each family and scope that are decided; the others are left out."""
+    groups: dict[tuple[str, str], list[Draft]] = {}
+    for item in drafts:
+        if item.decides:
+            groups.setdefault((item.claim.family, item.joint.scope), []).append(item)
+    return {
+        item.claim.name: numbers
+        for (family, _), items in groups.items()
+        for item, numbers in zip(
+            items, CORRECTIONS[family]([one.joint.p_decided(one.margin) for one in items]), strict=True
+        )
+    }
+
+
+def decided(item: Draft, correction: Corrected | None, *, tables: Tables, seed: int) -> dict[str, Any]:
+    """Return the numbers of one claim, and the specifications behind them under `curve`."""
+    claim = item.claim
+    entry: dict[str, Any] = {"family": claim.family} | replications(claim, tables=tables)
+    if item.why:
+        return entry | {"verdict": NOT_TESTED, "curve": []}
+    entry |= estimates(item) | beside(claim, tables=tables) | trajectory(claim, tables=tables)
+    if correction is None:
+        return entry | {"verdict": NOT_TESTABLE, "curve": []}
+    verdict = in_words(item.joint.verdict(item.margin, level=correction.level), scope=item.joint.scope)
+    low, high = item.joint.bounds(correction.level)
+    curve = specifications(claim, tables=tables, margin=item.margin, level=correction.level)
+    entry |= {"p_adjusted": correction.p, "level": correction.level, "verdict": verdict}
+    entry |= {"corrected_low": low, "corrected_high": high} | agreement(claim, curve, verdict, seed=seed)
+    return entry | {"curve": curve}
+
+
+def agreement(claim: Claim, curve: Sequence[Specification], verdict: str, *, seed: int) -> dict[str, Any]:
+    """Return how far the other choices give the verdict, and the joint test of all of them."""
+    shares = robustness(curve, verdict=verdict)
+    entry: dict[str, Any] = {"specifications": shares, "fragile": is_fragile(shares["agree"])}
+    test = curve_test(claim, curve, seed=seed) if len(curve) > 1 else None
+    return entry | ({"joint_test": test._asdict()} if test else {})
+
+
+def estimates(item: Draft) -> dict[str, Any]:
+    """Return the effect of a claim with its standard error and scope, and what each side has."""
+    claim, weakest = item.claim, item.joint.weakest
+    deciding = claim.lower[item.joint.estimates.index(weakest)]
+    names = [claim.higher, *([] if deciding == ZERO else [deciding])]
+    parts = dict(zip(names, weakest.trainings, strict=True)) | {"images": weakest.images}
+    seeds = {role: [int(seed) for seed in table.columns] for role, table in item.sides.items()}
+    means = {role: table.mean() for role, table in item.sides.items()}
+    entry = numbers_of(item.joint) | {
+        "scope": item.joint.scope,
+        "margin": item.margin,
+        "se": weakest.se,
+        "se_parts": {name: part**0.5 for name, part in parts.items()},
+        "df": weakest.df,
+        "d": weakest.size,
+        "seeds": seeds,
+        "trainings": {role: len(numbers) for role, numbers in seeds.items()},
+        "values": {role: float(mean.mean()) for role, mean in means.items()},
+        "by_seed": {
+            role: {str(seed): float(value) for seed, value in mean.items()} for role, mean in means.items()
+        },
+    }
+    if deciding != ZERO:
+        shared = [seed for seed in seeds[claim.higher] if seed in seeds[deciding]]
+        first, second = (means[role].loc[shared].to_numpy() for role in (claim.higher, deciding))
+        entry["seed_correlation"] = correlation(first, second)
+    control = item.sides.get("random")
+    if control is not None and "random" not in claim.sides:
+        entry["over_random"] = {
+            role: against(table, control, margin=item.margin)
+            for role, table in item.sides.items()
+            if role != "random"
+        }
+    return entry
+
+
+def against(values: pd.DataFrame, control: pd.DataFrame, *, margin: float) -> dict[str, Any]:
+    """Return the difference of one side to the untrained encoder, and whether that is one."""
+    joint = Joint((difference(values.to_numpy().T, control.to_numpy().T),))
+    verdict = OVER_RANDOM.get(joint.verdict(margin), "not told apart")
+    return numbers_of(joint) | {"scope": joint.scope, "verdict": verdict}
+
+
+def beside(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+    """Return the measures that stand beside that of a claim: name -> role -> mean, low, high."""
+    parts: dict[str, dict[str, Any]] = {}
+    for part in claim.beside:
+        own = replace(claim, measure=part.measure, given=part.given, choices=())
+        with suppress(MissingResult):
+            for role, table in claim_values(own, {}, tables=tables).items():
+                one = difference(table.to_numpy().T)
+                low, high = one.bounds()
+                parts.setdefault(part.name, {})[role] = {"mean": one.effect, "low": low, "high": high}
+    return {"beside": parts} if parts else {}
+
+
+def trajectory(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+    """Return the effect at every epoch that arms stop at, the last one last; nothing if none stops."""
+    points = []
+    for epoch in [*(epochs := epochs_of(tables.params))[1:], epochs[0]]:
+        with suppress(MissingResult):
+            sides = aligned(claim_values(claim, main_choices(claim), tables=tables, epoch=epoch))
+            joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
+            points.append({"epoch": epoch} | numbers_of(joint) | {"scope": joint.scope})
+    return {"trajectory": points} if len(points) > 1 else {}
+
+
+def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+    """The same comparison with the other methods of its kind, where the study has arms of them.
+
+    returns: {"replications": {"dino over masked": effect, low, high, p, d_z, scope, verdict}}, or nothing.
+    A hybrid is one of its own parents, so a claim about it has none.
+    """
+    roles = (claim.higher, *claim.lower)
+    if "hybrid" in roles or not claim.general:
+        return {}
+    again: dict[str, Any] = {}
+    chosen = main_choices(claim)
+    for methods in list(product(*(ALTERNATIVES.get(role, (role,)) for role in roles)))[1:]:
+        if len(set(methods)) < len(methods):
+            continue
+        with suppress(MissingResult):
+            compared = [name for name in methods if name != ZERO]
+            sides = aligned({name: role_values(claim, name, chosen, tables=tables) for name in compared})
+            joint = joint_of(sides, higher=methods[0], lower=methods[1:])
+            verdict = joint.verdict(margin_of(claim, chosen, tables=tables)[0], level=LEVEL)
+            again[f"{methods[0]} over {' and '.join(methods[1:])}"] = numbers_of(joint) | {
+                "scope": joint.scope,
+                "verdict": in_words(verdict, scope=joint.scope),
+            }
+    return {"replications": again} if again else {}
+
+
+def counts(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return how many claims about methods have which verdict, family by family, and how many others are.
+
+    verdicts: name of a claim -> its numbers
+    """
+    told = []
+    for family in CORRECTIONS:
+        names = [
+            entry["verdict"]
+            for entry in verdicts.values()
+            if entry["family"] == family and entry.get("scope", METHODS) == METHODS
+        ]
+        if names:
+            shares = pd.Series(names).value_counts()
+            told.append(f"{family}: " + ", ".join(f"{number} {name}" for name, number in shares.items()))
+    others = sum(entry.get("scope", METHODS) != METHODS for entry in verdicts.values())
+    if others:
+        told.append(f"{others} about these encoders only")
+    return "; ".join(told)
