@@ -34,8 +34,11 @@ def measure(
                        the patches of the image is removed
             positions  of two patches of the image; centred: the mean over all patches of all images is
                        removed, see `centred_position_cosine`. No rows if an image has one patch
+            branches   of what the self-attentions of a block and of the one before add, at the same patch:
+                       without what the residual stream carries past both
             cka        `linear_cka` of two blocks' mean patch tokens, every pair, centred over images. It is
                        one number for all images together, so its image is empty
+            cka_share  what each image makes of the cka of a block and the one before, see `cka_shares`
     Paper: §3, Fig. 5; which tensors it compares is not published.
     """
     indices: list[Tensor] = []
@@ -62,6 +65,8 @@ def measure(
                 if patches > 1 and variant != "centred":  # which needs all images, below
                     found.append(("positions", variant, block, block, mean_cosine(vectors)))
         yield _table(found, images)
+        if branches := _branches(trace):
+            yield _table(branches, images)
         indices.append(images)
         means.append(torch.stack([vectors.mean(dim=1).cpu() for vectors in tokens], dim=1).double())
         variances.append(torch.stack([_spread(vectors).cpu() for vectors in tokens], dim=1).double())
@@ -87,6 +92,13 @@ def measure(
         for block, other in _pairs(mean.shape[1])
     ]
     yield _table(aligned, None)
+    yield _table(
+        [
+            ("cka_share", "centred", block, block - 1, cka_shares(mean[:, block], mean[:, block - 1]))
+            for block in range(1, mean.shape[1])
+        ],
+        images,
+    )
 
 
 def mean_cosine(vectors: Tensor) -> Tensor:
@@ -177,6 +189,40 @@ def linear_cka(features: Tensor, others: Tensor) -> Tensor:
     norms = torch.linalg.matrix_norm(x.T @ x) * torch.linalg.matrix_norm(y.T @ y)
     alike = (y.T @ x).square().sum()
     return torch.where(norms > 0, alike / norms.clamp(min=1e-300), 0.0)
+
+
+def cka_shares(features: Tensor, others: Tensor) -> Tensor:
+    """What each image makes of `linear_cka`: the value plus the image's influence on it.
+
+    features, others: (n, D) and (n, E) of the same n images, one vector each
+    returns: (n,), float64, whose mean is the CKA, and whose standard deviation / √n is its standard error; so
+             a number of all images together can be compared image by image between two encoders
+    Source: Jaeckel 1972, the infinitesimal jackknife; Efron & Tibshirani 1993, §11 and §22.
+    """
+    x, y = (part.double() - part.double().mean(dim=0) for part in (features, others))
+    cka = linear_cka(features, others)
+
+    def share(first: Tensor, second: Tensor) -> Tensor:
+        """The derivative of log ‖firstᵀ second‖² along more weight for one image, divided by 2."""
+        product = first.T @ second
+        each = len(first) * ((first @ product) * second).sum(dim=1)  # (n,), of mean ‖firstᵀ second‖²
+        return each / product.square().sum().clamp(min=1e-300) - 1
+
+    influence = 2 * share(x, y) - share(x, x) - share(y, y)
+    return cka + torch.where(cka > 0, cka * influence, 0.0)
+
+
+def _branches(trace: DeepTrace) -> list[Place]:
+    """Cosine between what the self-attentions of neighbouring blocks add, over the patches of an image."""
+    prefix = trace.num_prefix_tokens
+    added = [
+        _wide(after[:, prefix:]) - _wide(before[:, prefix:])
+        for before, after in zip(trace.tokens, trace.attended, strict=False)
+    ]
+    return [
+        ("branches", "raw", block + 1, block, block_cosine(added[block - 1 : block + 1])[:, 0, 1])
+        for block in range(1, len(added))
+    ]
 
 
 def _wide(values: Tensor) -> Tensor:

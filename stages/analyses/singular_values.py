@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ Columns = dict[str, np.ndarray]
 SCALARS = ("rankme", "participation_ratio", "alpha")
 # What float32 tokens cannot tell from 0, as a share of the largest singular value.
 ROUNDING = torch.finfo(torch.float32).eps
+SURELY = 10  # times the rounding: a direction that the embedding surely has
 
 
 def measure(
@@ -29,18 +31,21 @@ def measure(
 
     traces: image indices (B,) and what passes through the encoder
     yields: tables of one long layout, one value a row, with the columns
-        measure  unison, rankme, participation_ratio, alpha, log_sigma (log σ_i − log σ_1), coordinate_1 to 3
+        measure  unison, rankme, participation_ratio, alpha, log_sigma (log σ_i − log σ_1), coordinate_1 to 3;
+                 log_covariance (log of the singular values of the covariance), log_spread (their mean over
+                 indices less that of the embedding, see `log_spread`)
         level    token (the patch tokens of one image) or image (their mean, one vector per image);
                  image_share: what each image makes of a rank at image level, see `pseudo_values`
         place    before or after the self-attention is added to its input; across: from one to the other
         block    from 1
         image    its index; -1 where the value is of all images
-        index    from 1: i of log_sigma, the patch of coordinates; 0 elsewhere
+        index    from 1: i of log_sigma and log_covariance, the patch of coordinates; 0 elsewhere
         value
         error    standard error over images of what is of all images, else 0
     Of every image: unison. Of `spectrum_images`, evenly spread: the other measures at token level; of their
     spectra the mean is kept. Of `shown_images`: the coordinates in the first, middle and last block.
     Of all images together: the image level, its error by a jackknife, and its shares after the attention.
+    Paper: Fig. 7 plots log_covariance at token and image level, as its authors say in issue 2 of their code.
     Raises StudyError if a setting is missing or no whole number from 1.
     Memory does not grow with the number of images but by one mean token per image, block and place.
     """
@@ -49,6 +54,7 @@ def measure(
         for name in ("spectrum_images", "shown_images")
     }
     spectra: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
+    variances: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
     pooled: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
     indices: list[Tensor] = []
     seen = 0
@@ -66,8 +72,17 @@ def measure(
                 pooled[block, place].append(_wide(tokens).mean(dim=1).cpu().double())
                 if not spectral.any():
                     continue
-                sigma = singular_values(tokens.cpu()[spectral])
+                cloud = tokens.cpu()[spectral]
+                sigma = singular_values(cloud)
                 spectra[block, place].add(relative_log(sigma))
+                variances[block, place].add(log_covariance(cloud, sigma=sigma))
+                if (block, place) == (1, "before"):
+                    embedded, embedding = cloud, sigma
+                if place == "after":
+                    spread = log_spread(cloud, embedded, sigma=sigma, reference=embedding)
+                    parts.append(
+                        _rows("log_spread", spread, place=place, block=block, image=images[spectral])
+                    )
                 for name, value in scalars(sigma).items():
                     parts.append(_rows(name, value, place=place, block=block, image=images[spectral]))
             if block in drawn and shown.any():
@@ -75,18 +90,24 @@ def measure(
                 parts += _coordinate_rows(coordinates, images=images[shown], block=block)
         yield _table(parts)
     parts = []
-    for (block, place), mean in spectra.items():
-        parts.append(_spectrum_rows(*mean.result(), level="token", place=place, block=block))
+    for name, means in (("log_sigma", spectra), ("log_covariance", variances)):
+        for (block, place), mean in means.items():
+            parts.append(_spectrum_rows(name, *mean.result(), level="token", place=place, block=block))
     for (block, place), vectors in pooled.items():
         value, error = jackknife(torch.cat(vectors), _image_level)
         for name, *one in zip(SCALARS, value.split(1), error.split(1), strict=False):
             parts.append(_rows(name, one[0], level="image", place=place, block=block, error=one[1]))
-        for name, statistic in RANKS.items() if place == "after" else ():
-            share = pseudo_values(torch.cat(vectors), statistic)
+        shares = {name: pseudo_values(torch.cat(vectors), rank) for name, rank in RANKS.items()}
+        shares["log_spread"] = spread_shares(torch.cat(vectors), torch.cat(pooled[1, "before"]))
+        for name, share in shares.items() if place == "after" else ():
             every = torch.cat(indices)
             parts.append(_rows(name, share, level="image_share", place=place, block=block, image=every))
-        spectrum = (value[len(SCALARS) :], error[len(SCALARS) :])
-        parts.append(_spectrum_rows(*spectrum, level="image", place=place, block=block))
+        variance = jackknife(torch.cat(vectors), _image_covariance)
+        for name, spectrum in (
+            ("log_sigma", (value[len(SCALARS) :], error[len(SCALARS) :])),
+            ("log_covariance", variance),
+        ):
+            parts.append(_spectrum_rows(name, *spectrum, level="image", place=place, block=block))
     yield _table(parts)
 
 
@@ -120,6 +141,60 @@ def relative_log(sigma: Tensor) -> Tensor:
     largest = sigma[..., :1].clamp(min=torch.finfo(sigma.dtype).tiny)
     relative = (sigma / largest).clamp(min=ROUNDING).log()
     return torch.cat([torch.zeros_like(relative[..., :1]), relative[..., 1:]], dim=-1)
+
+
+def log_covariance(vectors: Tensor, *, sigma: Tensor) -> Tensor:
+    """Natural logarithm of the singular values of the covariance of a cloud of vectors, largest first.
+
+    vectors: (..., N, D); sigma: (..., K), their `singular_values`
+    returns: (..., K), log(σ²/(N - 1)), nothing below what float32 cannot tell from 0 in the vectors
+    Paper: Fig. 7, as its authors define it: issue 2 of their code.
+    """
+    return 2 * sigma.clamp(min=_rounding(vectors)).log() - math.log(max(1, vectors.shape[-2] - 1))
+
+
+def log_spread(vectors: Tensor, embedded: Tensor, *, sigma: Tensor, reference: Tensor) -> Tensor:
+    """How far a cloud spreads beyond its embedding: mean difference of `log_covariance` over the indices.
+
+    vectors, embedded: (..., N, D) and (..., N, D'), the same tokens later and at first
+    sigma, reference:  (..., K), the `singular_values` of each
+    returns: (...), 0 where nothing changed, log of the factor by which the variances grow
+    The indices are those in which the embedding spreads above rounding: what has no direction at first tells
+    of rounding alone, and directions that a block loses count as lost.
+    """
+    there = _above_rounding(embedded, reference)
+    grown = log_covariance(vectors, sigma=sigma) - log_covariance(embedded, sigma=reference)
+    return torch.where(there, grown, 0.0).sum(dim=-1) / there.sum(dim=-1)
+
+
+def spread_shares(vectors: Tensor, embedded: Tensor) -> Tensor:
+    """What each vector makes of `log_spread` of all of them: `pseudo_values` later less those at first.
+
+    vectors, embedded: (N, D)
+    returns: (N,), float64, whose mean is the log spread
+    """
+    there = _above_rounding(embedded, singular_values(embedded))
+
+    def mean_log(sigma: Tensor, *, least: Tensor) -> Tensor:
+        return torch.where(there, 2 * sigma.clamp(min=least).log(), 0.0).sum() / there.sum()
+
+    late, early = (
+        pseudo_values(cloud, partial(mean_log, least=_rounding(cloud)[..., 0]))
+        for cloud in (vectors, embedded)
+    )
+    return late - early
+
+
+def _rounding(vectors: Tensor) -> Tensor:
+    """The singular value (..., 1) that float32 cannot tell from 0 in vectors (..., N, D)."""
+    size = vectors.double().square().sum(dim=(-2, -1)).sqrt().unsqueeze(-1)
+    return (ROUNDING * size).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _above_rounding(vectors: Tensor, sigma: Tensor) -> Tensor:
+    """Which singular values (..., K) of vectors tell more than rounding; the first always."""
+    there = sigma > SURELY * _rounding(vectors)
+    return torch.cat([torch.ones_like(there[..., :1]), there[..., 1:]], dim=-1)
 
 
 def rankme(sigma: Tensor, eps: float = 1e-7) -> Tensor:
@@ -302,6 +377,10 @@ def _image_level(vectors: Tensor) -> Tensor:
     return torch.cat([torch.stack(list(scalars(sigma).values())), relative_log(sigma)])
 
 
+def _image_covariance(vectors: Tensor) -> Tensor:
+    return log_covariance(vectors, sigma=singular_values(vectors))
+
+
 def _wide(tokens: Tensor) -> Tensor:
     return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
 
@@ -328,9 +407,9 @@ def _table(parts: list[Columns]) -> pd.DataFrame:
     return pd.DataFrame({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
-def _spectrum_rows(mean: Tensor, error: Tensor, *, level: str, place: str, block: int) -> Columns:
+def _spectrum_rows(name: str, mean: Tensor, error: Tensor, *, level: str, place: str, block: int) -> Columns:
     index = torch.arange(1, len(mean) + 1)
-    return _rows("log_sigma", mean, level=level, place=place, block=block, index=index, error=error)
+    return _rows(name, mean, level=level, place=place, block=block, index=index, error=error)
 
 
 def _coordinate_rows(coordinates: Tensor, *, images: Tensor, block: int) -> list[Columns]:

@@ -193,8 +193,9 @@ def beside(claim: Claim, *, tables: Tables) -> dict[str, Any]:
 
 def trajectory(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     """Return the effect at every epoch that arms stop at, the last one last; nothing if none stops."""
+    last, *earlier = epochs_of(tables.params)
     points = []
-    for epoch in [*(epochs := epochs_of(tables.params))[1:], epochs[0]]:
+    for epoch in [*earlier, last] if earlier else []:
         with suppress(MissingResult):
             sides = aligned(claim_values(claim, main_choices(claim), tables=tables, epoch=epoch))
             joint = joint_of(sides, higher=claim.higher, lower=claim.lower)

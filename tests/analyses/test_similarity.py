@@ -14,6 +14,7 @@ from stages.analyses.settings import AnalysisSettings
 from stages.analyses.similarity import (
     block_cosine,
     centred_position_cosine,
+    cka_shares,
     head_cosine,
     linear_cka,
     mean_cosine,
@@ -43,7 +44,8 @@ def trace_of(*, batch=3, patches=4, width=6, blocks=2, heads=2, prefix=1, seed=0
     outputs = [
         normal(batch, prefix + patches, heads, width // heads, seed=seed + 50 + k) for k in range(blocks)
     ]
-    return DeepTrace(tokens, [], prefix, [], outputs)
+    attended = [normal(batch, prefix + patches, width, seed=seed + 90 + k) for k in range(blocks)]
+    return DeepTrace(tokens, [], prefix, attended, outputs)
 
 
 def table_of(*traces):
@@ -188,7 +190,7 @@ def test_the_table_is_whole_and_says_what_the_functions_say():
         ("positions", "raw"): 3 * 3, ("positions", "centred"): 3 * 3,
         ("heads", "with prefix tokens"): 3 * 2, ("blocks", "with prefix tokens"): 3 * 3,
         ("positions", "with prefix tokens"): 3 * 3,
-        ("cka", "centred"): 3,
+        ("cka", "centred"): 3, ("cka_share", "centred"): 3 * 2, ("branches", "raw"): 3 * 1,
     }  # fmt: skip
     assert (table["image"].isna() == (table["measure"] == "cka")).all()
     assert not table.duplicated(["image", "measure", "variant", "block", "other_block"]).any()
@@ -218,12 +220,45 @@ def test_the_table_is_whole_and_says_what_the_functions_say():
     assert value(measure="cka", block=2, other_block=1) == pytest.approx(
         linear_cka(patches[2].mean(1), patches[1].mean(1)).item()
     )
+    shares = table[(table["measure"] == "cka_share") & (table["block"] == 2)]
+    assert shares["value"].mean() == pytest.approx(value(measure="cka", block=2, other_block=1))
+    added = [
+        after[1, 1:] - before[1, 1:] for before, after in zip(trace.tokens, trace.attended, strict=False)
+    ]
+    expected = np.mean([cosine_similarity(a[None], b[None])[0, 0] for a, b in zip(*added, strict=True)])
+    assert value(image=11, measure="branches", block=2, other_block=1) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cka_shares_are_the_value_and_its_derivative_by_weight():
+    x, y = normal(12, 4, seed=1) + 2, normal(12, 3, seed=2)
+    y[:, 0] += x[:, 0]
+
+    def weighted(weights):
+        """CKA of images that count by a weight, from weighted covariances."""
+        a, b = (part.double() - weights @ part.double() for part in (x, y))
+        cross, first, second = ((weights[:, None] * u).T @ v for u, v in ((a, b), (a, a), (b, b)))
+        return cross.square().sum() / (first.square().sum() * second.square().sum()).sqrt()
+
+    shares = cka_shares(x, y)
+    assert shares.mean().item() == pytest.approx(linear_cka(x, y).item())
+    even, step = torch.full((12,), 1 / 12).double(), 1e-5
+    for image in (0, 5, 11):
+        to_one = torch.eye(12).double()[image] - even
+        slope = (weighted(even + step * to_one) - weighted(even - step * to_one)) / (2 * step)
+        assert (shares[image] - shares.mean()).item() == pytest.approx(slope.item(), rel=1e-4)
+    assert cka_shares(x, torch.ones(12, 2)).tolist() == [0.0] * 12
 
 
 def test_how_images_are_batched_does_not_matter():
     whole = trace_of(batch=5, mean=0.5)
     parts = [
-        DeepTrace([t[cut] for t in whole.tokens], [], 1, [], [h[cut] for h in whole.heads])
+        DeepTrace(
+            [t[cut] for t in whole.tokens],
+            [],
+            1,
+            [t[cut] for t in whole.attended],
+            [h[cut] for h in whole.heads],
+        )
         for cut in (slice(0, 2), slice(2, 5))
     ]
     places = ["measure", "variant", "block", "other_block", "image"]
@@ -240,7 +275,9 @@ def test_how_images_are_batched_does_not_matter():
 def test_what_has_no_pair_has_no_rows_and_nothing_is_not_a_number(shape, left_out):
     table = table_of(trace_of(**shape))
     assert np.isfinite(table["value"]).all()
-    assert set(table["measure"]) == {"heads", "blocks", "positions", "cka"} - {left_out}
+    assert set(table["measure"]) == {
+        "heads", "blocks", "positions", "cka", "cka_share", "branches"
+    } - {left_out}  # fmt: skip
 
 
 def test_constant_tokens_are_finite():
@@ -248,5 +285,5 @@ def test_constant_tokens_are_finite():
     table = table_of(DeepTrace(tokens, [], 1, [], [torch.zeros(2, 5, 2, 3)] * 2))
     means = table.groupby(["measure", "variant"])["value"].mean()
     assert means["positions", "raw"] == pytest.approx(1) and means["blocks", "raw"] == pytest.approx(1)
-    assert means[["cka", "heads"]].abs().max() == 0
+    assert means[["cka", "cka_share", "heads"]].abs().max() == 0
     assert means["positions", "centred"] == means["blocks", "centred"] == 0

@@ -16,6 +16,8 @@ from stages.analyses.singular_values import (
     alpha_req,
     evenly,
     jackknife,
+    log_covariance,
+    log_spread,
     measure,
     participation_ratio,
     principal_coordinates,
@@ -24,6 +26,7 @@ from stages.analyses.singular_values import (
     relative_log,
     scalars,
     singular_values,
+    spread_shares,
     unison,
 )
 from stages.data.arrays import Split
@@ -198,6 +201,61 @@ def test_narrow_input_keeps_the_meaning(dtype):
     torch.testing.assert_close(singular_values(narrow[0]), singular_values(before), **close)
 
 
+def covariance_spectrum(vectors):
+    """Singular values of a covariance matrix, by numpy."""
+    return np.linalg.svd(np.cov(vectors.T.reshape(vectors.shape[1], -1), ddof=1), compute_uv=False)
+
+
+@pytest.mark.parametrize(("count", "width"), [(30, 6), (5, 9)])
+def test_the_spectrum_of_fig_7_is_that_of_the_covariance(count, width):
+    """The author's definition: covariance over tokens, its singular values, logarithm."""
+    tokens = cloud(2, count, width) + 3
+    logs = log_covariance(tokens, sigma=singular_values(tokens))
+    for image in range(2):
+        expected = np.log(covariance_spectrum(tokens[image].numpy()))[: logs.shape[1]]
+        np.testing.assert_allclose(logs[image].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_log_spread_is_the_mean_growth_of_the_directions_of_the_embedding():
+    embedded = cloud(3, 20, 4)
+    flat = torch.cat([embedded, torch.zeros(3, 20, 2)], dim=-1)  # two directions that it does not have
+    scale = torch.tensor([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])
+    grown = torch.cat([embedded, 1e-9 * cloud(3, 20, 2, seed=1)], dim=-1) * 2
+    sigma, reference = singular_values(grown), singular_values(flat)
+    spread = log_spread(grown, flat, sigma=sigma, reference=reference)
+    assert spread.tolist() == pytest.approx([2 * math.log(2)] * 3)
+    turned = cloud(3, 20, 6, seed=2) * scale
+    found = log_spread(turned, flat, sigma=singular_values(turned), reference=reference)
+    for image in range(3):
+        late, early = (np.log(covariance_spectrum(part[image].numpy())[:4]) for part in (turned, embedded))
+        assert found[image].item() == pytest.approx((late - early).mean(), rel=1e-5)
+    # A direction that is lost counts as lost, down to rounding.
+    lost = torch.cat([embedded[..., :3], torch.zeros(3, 20, 3)], dim=-1)
+    assert (log_spread(lost, flat, sigma=singular_values(lost), reference=reference) < -3).all()
+    same = torch.ones(1, 5, 3)
+    zero = singular_values(same)
+    assert log_spread(same, same, sigma=zero, reference=zero).tolist() == [0.0]
+
+
+def test_shares_of_the_log_spread_are_the_value_and_its_derivative_by_weight():
+    embedded, late = cloud(25, 4), cloud(25, 4, seed=1) * torch.tensor([1.0, 2, 3, 4])
+
+    def weighted(weights):
+        logs = []
+        for vectors in (late, embedded):
+            centred = vectors - weights @ vectors
+            logs.append(torch.linalg.eigvalsh((weights[:, None] * centred).T @ centred).log().mean())
+        return logs[0] - logs[1]
+
+    shares = spread_shares(late, embedded)
+    even, step = torch.full((25,), 1 / 25).double(), 1e-5
+    assert shares.mean().item() == pytest.approx(weighted(even).item())
+    for image in (0, 7, 24):
+        to_one = torch.eye(25).double()[image] - even
+        slope = (weighted(even + step * to_one) - weighted(even - step * to_one)) / (2 * step)
+        assert (shares[image] - shares.mean()).item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-5)
+
+
 def test_a_common_shift_is_unison_and_opposite_pairs_are_none():
     tokens = cloud(3, 16, 8).float()
     assert unison(tokens, tokens + cloud(3, 1, 8, seed=1)).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
@@ -331,6 +389,9 @@ def test_the_table_holds_every_measure(prefix):
     assert counts["rankme", "image"] == 2 * 4
     assert counts["log_sigma", "token"] == 4 * 2 * 8
     assert counts["log_sigma", "image"] == 4 * 2 * 5  # seven images less one, centred
+    assert counts["log_covariance", "token"] == counts["log_sigma", "token"]
+    assert counts["log_covariance", "image"] == counts["log_sigma", "image"]
+    assert counts["log_spread", "token"] == 4 * 4 and counts["log_spread", "image_share"] == 7 * 4
     assert counts["coordinate_1", "token"] == 2 * 3 * 2 * 9
     assert sorted(table[table.measure == "coordinate_3"].block.unique()) == [1, 2, 4]
     assert sorted(table[table.measure == "alpha"].image.unique()) == [-1, 0, 20, 40, 60]
@@ -358,6 +419,12 @@ def test_the_table_holds_every_measure(prefix):
         shares = rows("participation_ratio", 3, place=place, level="image_share")
         assert len(shares) == (7 if place == "after" else 0)
         assert place == "before" or shares.value.mean() == pytest.approx(row.value.item(), rel=1e-5)
+    embedded = tokens[0][[0, 2, 4, 6], prefix:]
+    late = attended[2][[0, 2, 4, 6], prefix:]
+    spread = log_spread(late, embedded, sigma=singular_values(late), reference=singular_values(embedded))
+    assert rows("log_spread", 3, level="token", image=40).value.item() == pytest.approx(spread[2].item())
+    shares = spread_shares(*(part[:, prefix:].mean(dim=1).double() for part in (attended[2], tokens[0])))
+    np.testing.assert_allclose(rows("log_spread", 3, level="image_share").value, shares, rtol=1e-6)
     drawn = rows("coordinate_2", 4, place="after", image=40)
     expected = principal_coordinates(tokens[3][4, prefix:], attended[3][4, prefix:])[1, :, 1]
     np.testing.assert_allclose(drawn.value, expected)
