@@ -9,7 +9,7 @@ from stages.claims.accuracy_measures import finetuned_accuracy, growth_with_size
 from stages.claims.measures import before_late, fall, heads_alike, in_blocks, late
 from stages.claims.roles import candidates, epochs_of, values_of
 from stages.claims.tables import OtherArm, Tables
-from stages.encoders.vit import build_encoder
+from stages.encoders.architecture import build_encoder
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
 from stages.study.params import load_params
