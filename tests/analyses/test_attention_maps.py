@@ -27,14 +27,14 @@ def random_attention(batch, heads, tokens, seed=0):
     return torch.randn(batch, heads, tokens, tokens, generator=generator).softmax(-1)
 
 
-def table_of(attention, *, prefix=1, batch=2, **settings):
+def table_of(attention, *, prefix=1, batch=2, split=SPLIT, **settings):
     chosen = {"images": 5, "shown_images": 3, "shown_pixels": 12, "depths": [0, 0.5, 1]} | settings
     images = 2 * torch.arange(len(attention[0]))
     traces = [
         (images[start : start + batch], Trace([], [one[start : start + batch] for one in attention], prefix))
         for start in range(0, len(images), batch)
     ]
-    tables = measure(traces, settings=AnalysisSettings(**chosen), patch_size=4, split=SPLIT)
+    tables = measure(traces, settings=AnalysisSettings(**chosen), patch_size=4, split=split)
     return pd.concat(list(tables), ignore_index=True)
 
 
@@ -137,6 +137,19 @@ def test_large_images_are_averaged_over_squares(wanted, side):
     block = PIXELS[0, :step, step : 2 * step, 0]
     found = red[(red["row"] == 1) & (red["column"] == 2)]["value"].item()
     assert found == pytest.approx(block.mean(), abs=0.5)
+
+
+def test_squares_that_reach_over_the_edge_are_averaged_inside_the_image():
+    images = np.random.default_rng(1).integers(0, 256, (1, 7, 10, 3), dtype=np.uint8)
+    table = table_of([random_attention(1, 1, 10)], split=Split(images, {}, None), shown_pixels=4)
+    blue = table[table["measure"] == "blue"].set_index(["row", "column"])["value"]
+    expected = {
+        (1 + row // 3, 1 + column // 3): images[0, row : row + 3, column : column + 3, 2].mean()
+        for row in range(0, 7, 3)
+        for column in range(0, 10, 3)
+    }
+    assert len(expected) == 12 and sorted(blue.index) == sorted(expected)
+    assert all(abs(blue[place] - mean) <= 0.5 and blue[place] % 1 == 0 for place, mean in expected.items())
 
 
 def test_settings_that_do_not_fit_are_one_line():
