@@ -82,6 +82,27 @@ def test_masked_l1_counts_hidden_pixels_only():
     assert masked_l1(reconstruction, images, torch.zeros(1, 2, 2)).item() == 0
 
 
+def test_patches_need_not_be_square():
+    generator = torch.Generator().manual_seed(0)
+    images, other = torch.rand(2, 2, 3, 8, 8, generator=generator)
+    mask = torch.tensor([[[1.0, 0, 0, 0], [0, 0, 1, 0]], [[0, 0, 0, 1], [0, 1, 0, 0]]])  # patches of 4 × 2
+    patches, targets, errors = [], [], []
+    for b in range(2):
+        for n in range(8):
+            rows, columns = slice(4 * (n // 4), 4 * (n // 4) + 4), slice(2 * (n % 4), 2 * (n % 4) + 2)
+            patches.append(other[b, :, rows, columns].permute(1, 2, 0).flatten())
+            targets.append(images[b, :, rows, columns].permute(1, 2, 0).flatten())
+            if mask[b].flatten()[n]:
+                errors.append(patches[-1] - targets[-1])
+    apart = torch.stack(errors)
+    assert masked_l1(other, images, mask).item() == pytest.approx(apart.abs().mean().item())
+    predicted = torch.stack(patches).view(2, 8, 24)
+    assert masked_mse(predicted, images, mask, normalize=False).item() == pytest.approx(
+        apart.square().mean().item()
+    )
+    assert masked_mse(predicted, images, torch.zeros(2, 2, 4)).item() == 0
+
+
 @pytest.mark.parametrize("window", [3, 5, 21])
 def test_normalized_in_windows_is_a_loop_over_pixels(window):
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
