@@ -136,6 +136,7 @@ def test_an_isotropic_cloud_fills_all_directions():
     assert rankme(sigma).item() == pytest.approx(32, abs=1e-3)
     assert participation_ratio(sigma).item() == pytest.approx(32)
     assert alpha_req(sigma).item() == pytest.approx(0, abs=1e-6)
+    assert f"{alpha_req(torch.ones(32))}" == "0.0"  # not -0.0
 
 
 def test_a_line_is_one_direction():
@@ -299,6 +300,15 @@ def test_coordinates_are_a_principal_projection(count, width, seed):
         atol=1e-6,
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_coordinates_are_in_units_of_the_tokens(scale):
+    plane = cloud(2, 9, 2) @ cloud(2, 6, seed=1)
+    before, after = plane.split(1)
+    found = principal_coordinates(scale * before, scale * after)
+    assert (found[..., 2] == 0).all() and (found[..., :2] != 0).all()
+    torch.testing.assert_close(found, scale * principal_coordinates(before, after), atol=0, rtol=1e-6)
 
 
 def test_directions_point_to_their_largest_component():

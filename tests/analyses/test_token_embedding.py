@@ -65,6 +65,17 @@ def test_images_far_apart_have_1_and_alike_tokens_0(dtype):
     assert (cosine_silhouette(torch.zeros(5, 4, 3, dtype=dtype), torch.arange(5)) == 0).all()
 
 
+def test_rounding_leaves_no_silhouette_beyond_1():
+    images = cloud(40, 7)[:, None].expand(40, 5, 7)
+    found = cosine_silhouette(images, torch.arange(40))
+    assert found.max() == 1 and found.min() > 0.9
+    # A token of image 0 in the very middle of another image, and the others of its image far from it.
+    inside = images.clone()
+    inside[::2, 0] = images[1::2, 0]
+    found = cosine_silhouette(inside, torch.arange(40))[::2, 0]
+    assert found.min() == -1 and found.max() < -0.9
+
+
 def test_two_groups_at_right_angles_and_a_mixed_one():
     # Image 0: e1 and e2; image 1: e1 twice. Of e1 in image 0: a = 1, b = 0; of e2: a = b = 1; of image 1:
     # a = 0, b = 1/2.
