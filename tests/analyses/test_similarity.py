@@ -169,7 +169,13 @@ def test_cka_knows_no_rotation_scale_and_shift_and_is_zero_for_what_does_not_var
 
 
 @pytest.mark.parametrize(
-    "fn", [mean_cosine, lambda x: block_cosine([x, x.flip(1)]), lambda x: head_cosine(x[None])]
+    "fn",
+    [
+        mean_cosine,
+        lambda x: block_cosine([x, x.flip(1)]),
+        lambda x: head_cosine(x[None]),
+        lambda x: head_cosine(x[None], centred=True),
+    ],
 )
 def test_bfloat16_keeps_the_meaning(fn):
     narrow = (normal(3, 20, 16) + 1).bfloat16()
