@@ -149,6 +149,12 @@ def test_bfloat16_keeps_the_meaning():
         torch.testing.assert_close(fn(narrow), fn(attention), rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.parametrize("fn", [normalized_mutual_information, attention_entropy, head_diversity])
+def test_sums_of_narrow_attention_are_those_of_the_same_numbers_in_float32(fn):
+    narrow = random_attention(1, 2, 64).bfloat16()
+    torch.testing.assert_close(fn(narrow), fn(narrow.float()), rtol=0, atol=0)
+
+
 def test_the_table_has_one_row_for_every_image_block_and_head():
     attention = [random_attention(3, 2, 17, seed=block) for block in range(4)]
     tables = list(

@@ -1,6 +1,7 @@
 """The Fourier measure against closed forms and numpy."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -87,3 +88,23 @@ def test_the_table_names_frequencies_in_units_of_pi():
     assert table["frequency"].tolist()[:6] == pytest.approx([i / 7 for i in range(1, 7)], abs=1e-6)
     assert table["block"].unique().tolist() == [0]
     assert len(table) == 2 * 6
+
+
+def test_the_table_holds_encoder_and_decoder_block_by_block():
+    generator = torch.Generator().manual_seed(3)
+    tokens = [torch.randn(2, 2 + 16, 4, generator=generator) for _ in range(3)]
+    decoded = [torch.randn(2, 1 + 25, 6, generator=generator) for _ in range(2)]  # its one class token
+    trace = DeepTrace(tokens, [], 2, [], [], decoded)
+    settings = AnalysisSettings(images=2)
+    table = pd.concat(measure([(torch.tensor([4, 8]), trace)], settings=settings, patch_size=4, split=SPLIT))
+    assert list(table.columns) == ["image", "part", "block", "frequency", "log_amplitude"]
+    for part, blocks, prefix in (("encoder", tokens, 2), ("decoder", decoded, 1)):
+        for block, of_block in enumerate(blocks):
+            rows = table[(table["part"] == part) & (table["block"] == block)]
+            expected = relative_log_amplitude(of_block[:, prefix:])[:, 1:]
+            bins = expected.shape[1]
+            assert rows["image"].tolist() == [4] * bins + [8] * bins
+            np.testing.assert_allclose(rows["log_amplitude"], expected.flatten())
+            grid = {"encoder": 4, "decoder": 5}[part]
+            np.testing.assert_allclose(rows["frequency"], [2 * k / grid for k in range(1, bins + 1)] * 2)
+    assert len(table) == 2 * (3 * 1 + 2 * 2)

@@ -217,6 +217,8 @@ def test_the_table_is_whole_and_says_what_the_functions_say():
     assert value(image=10, measure="positions", variant="raw", block=0) == pytest.approx(
         mean_cosine(patches[0])[0].item()
     )
+    within = centred_position_cosine(patches[1].mean(1), spread(patches[1]), 4)
+    assert value(image=12, measure="positions", variant="centred", block=1) == pytest.approx(within[2].item())
     everywhere = {"image": 12, "variant": "with prefix tokens", "block": 2}
     assert value(**everywhere, measure="heads") == pytest.approx(head_cosine(trace.heads[1])[2].item())
     assert value(**everywhere, measure="positions") == pytest.approx(mean_cosine(trace.tokens[2])[2].item())

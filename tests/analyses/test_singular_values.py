@@ -174,6 +174,20 @@ def test_a_power_law_has_its_exponent(alpha, count):
     assert alpha_req(variance.sqrt()).item() == pytest.approx(alpha, abs=1e-9)
 
 
+def test_ranks_4_to_50_are_fitted_and_no_others():
+    sigma = cloud(60).abs().sort(descending=True).values + 0.1
+    ranks = np.arange(4, 51)
+    slope = np.polyfit(np.log(ranks), np.log(sigma.numpy()[3:50] ** 2), 1, w=ranks**-0.5)[0]
+    assert alpha_req(sigma).item() == pytest.approx(-slope, rel=1e-9)
+    # Two of them make a line already.
+    steep = torch.tensor([9.0, 5.0, 4.0, 3.0, 1.0]).double()
+    assert alpha_req(steep).item() == pytest.approx(math.log(9) / math.log(5 / 4))
+    # One does not, so that all ranks are fitted.
+    ranks = np.arange(1, 5)
+    slope = np.polyfit(np.log(ranks), np.log(steep.numpy()[:4] ** 2), 1, w=ranks**-0.5)[0]
+    assert alpha_req(steep[:4]).item() == pytest.approx(-slope, rel=1e-9)
+
+
 def test_the_line_is_numpys_weighted_fit_and_leaves_out_what_is_rounding():
     sigma = singular_values(cloud(64, 40) * torch.linspace(2, 0.1, 40))
     ranks = np.arange(4, 41)
@@ -349,6 +363,9 @@ def test_few_vectors_keep_what_every_part_has():
     value, error = jackknife(cloud(6, 20), singular_values)
     assert len(value) == len(error) == 4  # five vectors, centred
     assert (error > 0).all()
+    # Of eleven vectors in ten groups, one part lacks two and the others one.
+    value, error = jackknife(cloud(11, 20), singular_values)
+    assert len(value) == len(error) == 8
 
 
 @given(st.integers(1, 60), st.integers(1, 80))
@@ -435,6 +452,8 @@ def test_the_table_holds_every_measure(prefix):
     assert rows("log_spread", 3, level="token", image=40).value.item() == pytest.approx(spread[2].item())
     shares = spread_shares(*(part[:, prefix:].mean(dim=1).double() for part in (attended[2], tokens[0])))
     np.testing.assert_allclose(rows("log_spread", 3, level="image_share").value, shares, rtol=1e-6)
+    assert set(table[(table.level == "token") & (table.measure != "log_sigma")].error) == {0}
+    assert set(table[table.level == "image_share"].error) == {0}
     drawn = rows("coordinate_2", 4, place="after", image=40)
     expected = principal_coordinates(tokens[3][4, prefix:], attended[3][4, prefix:])[1, :, 1]
     np.testing.assert_allclose(drawn.value, expected)
@@ -455,6 +474,15 @@ def test_one_image_and_one_block(dtype):
     assert np.isfinite(table[["value", "error"]]).all(axis=None)
     assert (table[table.level == "image"].error == 0).all()
     assert len(table[(table.measure == "log_sigma") & (table.level == "image")]) == 2
+
+
+def test_spectra_that_do_not_differ_have_no_error():
+    (_, trace), *_ = traces(images=1)[0]
+    same = [one.expand(7, -1, -1) for one in trace.tokens]
+    again = trace._replace(tokens=same, attended=[one.expand(7, -1, -1) for one in trace.attended])
+    table = table_of([(torch.arange(7), again)], spectrum_images=7)
+    spectra = table[(table.measure == "log_sigma") & (table.level == "token")]
+    np.testing.assert_allclose(spectra["error"], 0, atol=1e-6)
 
 
 def test_a_collapsed_encoder_has_a_table_of_finite_numbers():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
+from stages.analyses import token_embedding
 from stages.analyses.settings import AnalysisSettings
 from stages.analyses.token_embedding import cosine_silhouette, embed, first_of_each, measure
 from stages.data.arrays import Split
@@ -116,6 +117,30 @@ def test_separate_groups_stay_separate_in_the_plane_whatever_the_threads():
     assert constant.isfinite().all()
 
 
+class Start:
+    """In place of t-SNE: where it would start."""
+
+    def __init__(self, *, init, **_):
+        self.init = init
+
+    def fit_transform(self, _):
+        return self.init
+
+
+def test_the_plane_starts_from_the_two_principal_components(monkeypatch):
+    monkeypatch.setattr(token_embedding, "TSNE", Start)
+    tokens = cloud(40, 5, seed=1) * torch.tensor([0.3, 2.0, 0.1, 4.0, 0.2]) + 7
+    centred = tokens.double().numpy() - tokens.double().numpy().mean(axis=0)
+    _, _, right = np.linalg.svd(centred, full_matrices=False)
+    # Each direction points to where its largest component is positive.
+    signs = np.array([row[np.abs(row).argmax()] for row in right[:2]]) > 0
+    expected = centred @ np.where(signs[:, None], right[:2], -right[:2]).T
+    found = embed(tokens, perplexity=5).numpy()
+    assert found.dtype == np.float32 and found[:, 0].std() == pytest.approx(1e-4, rel=1e-4)
+    np.testing.assert_allclose(found, 1e-4 * expected / expected[:, 0].std(), rtol=1e-3, atol=1e-9)
+    assert (embed(torch.full((6, 3), 2.0), perplexity=5) == 0).all()
+
+
 def test_the_table_measures_all_images_and_places_some():
     tokens = cloud(8, 1 + 9, 6)
     tokens[:, 0] = torch.nan  # the class token is not looked at
@@ -149,6 +174,9 @@ def test_one_image_or_one_class_is_left_out():
     assert set(alone["measure"]) == {"x", "y"}
     same = table_of(cloud(3, 10, 6), images=torch.tensor([1, 3, 6]))
     assert set(same["measure"]) == {"silhouette_image", "plane_image", "x", "y"}
+    # Images of one patch are lone tokens, which have no silhouette in the plane.
+    lone = table_of(cloud(8, 2, 6))
+    assert set(lone["measure"]) == {"silhouette_image", "silhouette_class", "plane_class", "x", "y"}
 
 
 def test_settings_that_do_not_fit_are_one_line():
