@@ -10,6 +10,7 @@ from stages.claims.accuracy_measures import (
     fall_after_best,
     gain_over_linear,
     noise_contrast,
+    overlap,
     probe_accuracy,
     shape_preference,
     without_texture,
@@ -19,7 +20,7 @@ from stages.claims.tables import Tables
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
 from stages.study.params import load_params
-from stages.study.paths import analysis_table, probe_predictions, robustness_table
+from stages.study.paths import analysis_table, probe_predictions, robustness_table, segmentation_table
 
 IMAGES = (2, 3, 7, 9)
 
@@ -198,3 +199,56 @@ def test_a_probe_that_has_no_pooling_is_taken_as_it_chose(tables):
     linear, better = (tables.probe(name, "cl") for name in ("linear", "attentive"))
     gain = gain_over_linear(tables, "cl", probe="attentive", labels="mean of all")
     assert gain.tolist() == [hits(better, image) - hits(linear, image) for image in IMAGES]
+
+
+def written(tables, path, rows):
+    """The same study with one table written anew, of seed 0."""
+    (tables.results.root / path).parent.mkdir(parents=True, exist_ok=True)
+    rows.assign(seed=0).to_csv(tables.results.root / path, index=False)
+    return Tables(Results(tables.params, tables.results.root))
+
+
+def test_competing_textures_count_but_for_those_of_the_same_class_and_other_heads(tables):
+    rows = [
+        ("clean", "linear", 2, 0, 1, 0),
+        ("silhouette", "linear", 2, 0, 1, 1),
+        ("clean", "linear", 3, 0, 1, 1),
+        ("clean", "linear", 7, 4, 0, 4),  # the first class may compete
+        ("clean", "linear", 9, 1, 1, 1),  # the texture is of the class of the shape
+        ("clean", "linear", 9, 1, -1, 1),  # or of none
+        ("clean", "fine-tuned", 3, 0, 1, 0),
+        ("cue_conflict", "linear", 3, 0, 1, 0),
+    ]
+    columns = ["trial", "head", "image", "truth", "rival", "predicted"]
+    trials = pd.DataFrame(rows, columns=columns).assign(level=0.0, labels="shape")
+    found = shape_preference(
+        written(tables, robustness_table("cl"), trials), "cl", trials="all with a texture that competes"
+    )
+    assert found.to_dict() == {2: 0, 3: -1, 7: 1}
+
+
+def test_without_texture_and_shapes_every_label_set_counts(tables):
+    path = robustness_table("cl")
+    table = pd.read_csv(tables.results.root / path).query("trial == 'silhouette'")
+    table["labels"] = table["labels"].replace("shape", "class")
+    found = without_texture(written(tables, path, table), "cl", trial="silhouette", head="linear")
+    for image in IMAGES:
+        assert found[image] == hits(table, image, head="linear", level=1.0)
+
+
+@pytest.mark.parametrize("objects", ["alone", "and background"])
+def test_overlap_is_the_mean_over_the_classes_of_an_image(tables, objects):
+    rows = [
+        ("knn", 2, 0, 8, 10), ("knn", 2, 1, 1, 4), ("knn", 2, 3, 0, 2), ("knn", 5, 0, 9, 10),
+        ("knn", 5, 1, 3, 4), ("linear", 2, 1, 4, 4),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["way", "image", "class", "intersection", "union"])
+    segmented = written(tables, segmentation_table("cl"), table)
+    found = overlap(segmented, "cl", way="knn", objects=objects)
+    expected = {
+        "alone": [(1 / 4 + 0) / 2, 3 / 4],
+        "and background": [(8 / 10 + 1 / 4 + 0) / 3, (9 / 10 + 3 / 4) / 2],
+    }
+    assert found.index.tolist() == [2, 5] and found.tolist() == pytest.approx(expected[objects])
+    with pytest.raises(MissingResult, match="fine-tuned has segmented no images"):
+        overlap(segmented, "cl", way="fine-tuned", objects=objects)
