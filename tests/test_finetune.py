@@ -80,17 +80,20 @@ def test_it_learns():
     task = classifier([2, 2], drop_path=0.0)
     optimizer = torch.optim.AdamW(task.parameters(), lr=2e-3)
     joint = torch.from_numpy(2 * upper + lower)
-    losses = []
+    losses, accuracies = [], []
     for step in range(60):
         inputs = task.views(
             images, joint, draws=Draws(torch.Generator().manual_seed(step), batch=len(images))
         )
-        loss = task(*inputs)["loss"]
+        numbers = task(*inputs)
+        loss = numbers["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+        accuracies.append(numbers["accuracy"].item())
     assert np.mean(losses[:3]) > 0.6 and np.mean(losses[-5:]) < 0.5
+    assert accuracies[0] < 0.6 and np.mean(accuracies[-5:]) > 0.9
 
 
 def test_randaugment_is_reproducible_and_changes_pictures():

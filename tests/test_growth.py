@@ -124,7 +124,8 @@ def moved_code(project):
     for name in ("losses", "contrastive"):
         text = (project / f"stages/objectives/{name}.py").read_text()
         (project / f"stages/objectives/{name}_moved.py").write_text(text)
-    everything = "from stages.objectives.losses_moved import info_nce, masked_l1, normalized_in_windows\n"
+    names = "info_nce, masked_l1, mean_of_surroundings, normalized_in_windows"
+    everything = f"from stages.objectives.losses_moved import {names}\n"
     (project / "stages/objectives/losses.py").write_text(everything)
     old, new = (f"stages.objectives.{name} import" for name in ("contrastive", "contrastive_moved"))
     rewrite(project, "stages/objectives/hybrid.py", (old, new))

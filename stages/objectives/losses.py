@@ -65,6 +65,29 @@ def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:
     return error.sum() / (hidden.sum() * images.shape[1]).clamp(min=1)
 
 
+@torch.no_grad()
+def mean_of_surroundings(images: Tensor, mask: Tensor, patches: int = 5) -> Tensor:
+    """Predict every pixel from the visible ones around it: their mean, which needs no encoder.
+
+    images:  (B, 3, S, S)
+    mask:    (B, h, w) of patches, 1 = hidden, h and w divide S; some are visible in every image
+    patches: of a side of the square around a pixel; if nothing is visible there, the mean of all that is
+    returns: (B, 3, S, S) float32
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        images = images.float()
+        rows, columns = (size // cells for size, cells in zip(images.shape[2:], mask.shape[1:], strict=True))
+        visible = 1 - mask.float().repeat_interleave(rows, dim=1).repeat_interleave(columns, dim=2)[:, None]
+        down, across = (
+            _window_means(size, patches * step).to(images)
+            for size, step in zip(images.shape[2:], (rows, columns), strict=True)
+        )
+        count = down @ visible @ across.T  # share of the window, (B, 1, S, S)
+        near = down @ (images * visible) @ across.T / count.clamp(min=1e-12)
+        everywhere = (images * visible).sum(dim=(2, 3)) / visible.sum(dim=(2, 3)).clamp(min=1)
+        return torch.where(count > 0, near, everywhere[:, :, None, None])
+
+
 def normalized_in_windows(images: Tensor, window: int) -> Tensor:
     """Each value less the mean of the square window around it, over the standard deviation there.
 

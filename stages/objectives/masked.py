@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stages.data.augment import Normalize, weak_view
 from stages.encoders.vit import embed, encode
 from stages.objectives.contract import Objective
-from stages.objectives.losses import masked_l1, normalized_in_windows
+from stages.objectives.losses import masked_l1, mean_of_surroundings, normalized_in_windows
 from stages.objectives.settings import Masked, Objectives
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
@@ -56,7 +56,11 @@ class MaskedImageModeling(Task):
         return normalize(view), mask
 
     def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """The loss of masked images. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""
+        """The loss of masked images, and that of predicting the mean of the visible surroundings.
+
+        images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden
+        An encoder that does no better than its surroundings has learnt nothing that a mean does not know.
+        """
         patches = embed(self.encoder, images)
         hidden = mask.flatten(1)[:, :, None].bool()
         patches = torch.where(hidden, self.mask_token.to(patches.dtype), patches)
@@ -64,7 +68,10 @@ class MaskedImageModeling(Task):
         pixels = self.decoder(tokens[:, self.encoder.num_prefix_tokens :])  # (B, N, p·p·3)
         window = self.settings.target_window
         target = images if window is None else normalized_in_windows(images, window)
-        return {"loss": masked_l1(self.unpatchify(pixels), target, mask)}
+        return {
+            "loss": masked_l1(self.unpatchify(pixels), target, mask),
+            "surroundings": masked_l1(mean_of_surroundings(target, mask), target, mask),
+        }
 
     def tokens(self, patches: Tensor) -> Tensor:
         """What the decoder reads, (B, prefix+N, D), of embedded patches (B, N, D)."""

@@ -7,7 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stages.objectives.losses import dino_loss, info_nce, masked_l1, masked_mse, normalized_in_windows
+from stages.objectives.losses import (
+    dino_loss,
+    info_nce,
+    masked_l1,
+    masked_mse,
+    mean_of_surroundings,
+    normalized_in_windows,
+)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.2, 1.0])
@@ -152,3 +159,25 @@ def test_losses_are_taken_in_float32():
         masked_l1(torch.ones(1, 3, 4, 4).bfloat16(), torch.zeros(1, 3, 4, 4), torch.ones(1, 2, 2)).dtype
         == torch.float32
     )
+
+
+def test_the_mean_of_the_surroundings_is_that_of_a_loop_over_pixels():
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 4, 4)
+    mask[0, :, :2] = 1  # the left half: its first column sees nothing visible in a window of 3 patches
+    mask[1, 1, 2] = 1
+    predicted = mean_of_surroundings(images, mask, patches=3)
+    reach = 3 * 2 // 2
+    for image in range(2):
+        visible = mask[image].repeat_interleave(2, 0).repeat_interleave(2, 1) == 0
+        for row, column in ((0, 0), (3, 3), (5, 7), (2, 5)):
+            near = torch.zeros(8, 8, dtype=torch.bool)
+            near[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = True
+            chosen = near & visible if (near & visible).any() else visible
+            expected = images[image][:, chosen].mean(dim=1)
+            torch.testing.assert_close(predicted[image, :, row, column], expected)
+    assert (mean_of_surroundings(torch.full((1, 3, 8, 8), 0.7), mask[:1]) - 0.7).abs().max() < 1e-6
+    # Of a constant image it predicts everything, of noise no more than the mean does.
+    noise = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    hidden = mask[1:].repeat(20, 1, 1)
+    assert masked_l1(mean_of_surroundings(noise, hidden), noise, hidden).item() == pytest.approx(0.8, abs=0.1)
