@@ -127,9 +127,11 @@ class Start:
         return self.init
 
 
-def test_the_plane_starts_from_the_two_principal_components(monkeypatch):
+@pytest.mark.parametrize("seed", range(4))  # whichever way the directions point at first
+@pytest.mark.parametrize("scale", [0.01, 1.0])
+def test_the_plane_starts_from_the_two_principal_components(monkeypatch, scale, seed):
     monkeypatch.setattr(token_embedding, "TSNE", Start)
-    tokens = cloud(40, 5, seed=1) * torch.tensor([0.3, 2.0, 0.1, 4.0, 0.2]) + 7
+    tokens = scale * (cloud(40, 5, seed=seed) * torch.tensor([0.3, 2.0, 0.1, 4.0, 0.2]) + 7)
     centred = tokens.double().numpy() - tokens.double().numpy().mean(axis=0)
     _, _, right = np.linalg.svd(centred, full_matrices=False)
     # Each direction points to where its largest component is positive.
