@@ -101,7 +101,8 @@ def test_verdicts_open_it_and_what_is_in_sight_is_numbered_first(made: Path) -> 
 def test_says_what_the_tables_say(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     text = soup.get_text().replace("\u00a0", " ")
-    assert "4 claims: 1 supported, 1 contradicted, 1 undecided and 1 not tested." in text
+    assert "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget." in text
+    assert "1 claim cannot be tested at this budget: linear probe of mim: +0.3 points" in text
     assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
     assert "2 image files that could not be read" in text and "Claim <0> & more." in text
     assert "few-shot, 1 % of labels (%)" in text
@@ -109,7 +110,8 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "change the probe on shape by, in points: CL (MoCo v3) +18.7." in text
     assert "59.0 [46.3, 71.7]" in text and "reaches 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
-    assert marks == ["✓ supported", "✗ contradicted", "? undecided", "– not tested", "? undecided"]
+    verdicts = ["✓ supported", "✗ contradicted", "? undecided", "– not tested"]
+    assert marks == [*verdicts, "↑ higher", "– not testable at this budget", "? undecided"]
     folded = soup.select_one("details:has(figure) > summary")
     assert folded is not None and folded.get_text() == "Claim <0> & more. 3 of 4 choices agree; 1 undecided"
 

@@ -105,12 +105,18 @@ def gate_rows(gates: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def gates_in_words(gates: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
-    """Return which gates failed and how many claims that keeps undecided; nothing if all hold."""
+    """Which conditions fail and how many claims that leaves open, and how many were not measured."""
     failed = [gate["words"] for gate in gates if gate["status"] == "failed"]
-    if not failed:
-        return ""
-    count = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
-    return f"{_counted(count, 'claim')} cannot be tested at this budget: {'; '.join(failed)}."
+    unknown = sum(gate["status"] == "not measured" for gate in gates)
+    told = []
+    if failed:
+        count = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
+        told.append(f"{_counted(count, 'claim')} cannot be tested at this budget: {'; '.join(failed)}.")
+    if unknown:
+        told.append(f"{_counted(unknown, 'condition')} for testing claims not measured.")
+    if gates and not told:
+        told.append("All conditions for testing claims hold.")
+    return " ".join(told)
 
 
 def verdict_of(claim: dict[str, Any]) -> Markup:

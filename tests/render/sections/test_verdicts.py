@@ -68,7 +68,10 @@ def test_gates_stand_at_the_top() -> None:
         "1 claim cannot be tested at this budget: linear probe of mim: +0.3 points over the untrained "
         "encoder."
     )
-    assert gates_in_words(told["gates"][:1], entries) == ""
+    assert gates_in_words(told["gates"][:1], entries) == "All conditions for testing claims hold."
+    unknown = [gate | {"status": "not measured"} for gate in told["gates"]]
+    assert gates_in_words(unknown, entries) == "2 conditions for testing claims not measured."
+    assert gates_in_words([], entries) == ""
 
 
 def test_how_often_encoders_were_trained() -> None:
