@@ -47,9 +47,8 @@ def extract(name: str, *, out: Path) -> str:
     with writing(out) as temporary:
         for seed in seeds:
             counts = extract_one(params, model_dir(name, seed), target=temporary / f"{seed}")
-    return f"{counts[0]} train and {counts[1]} test images" + (
-        f", {len(seeds)} encoders" if seeds[1:] else ""
-    )
+    encoders = f", {len(seeds)} encoders" if seeds[1:] else ""
+    return f"{counts[0]} train and {counts[1]} test images{encoders}"
 
 
 def extract_one(params: Study, source: Path, *, target: Path) -> list[int]:
