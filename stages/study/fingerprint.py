@@ -1,6 +1,7 @@
 """What a result depends on: the code behind it, and a short name for a set of dependencies."""
 
 import ast
+import builtins
 import hashlib
 import json
 from collections.abc import Container, Iterator
@@ -39,6 +40,7 @@ class Module(NamedTuple):
 
     definitions: dict[str, list[ast.stmt]]
     imports: dict[str, str]  # local name -> dotted name below `stages`
+    shared: set[str]  # every name that means something outside functions, those of other packages included
 
 
 def fingerprint(**dependencies: Any) -> str:
@@ -52,8 +54,9 @@ def code_digest(*entries: str, root: Path = Path(".")) -> str:
 
     entries: dotted names, stages.room.module.name
 
-    Comments, docstrings, layout, annotations, error texts and progress lines do not count, nor do the files
-    that definitions lie in, nor definitions that the entries do not use: code may move and grow.
+    Comments, docstrings, layout, annotations, names of local variables, error texts and progress lines do
+    not count, nor do the files that definitions lie in, nor definitions that the entries do not use: code may
+    move and grow.
     Raises FileNotFoundError or KeyError if an entry does not exist.
     """
     texts = {f"{name}\n{text}" for name, text in _reachable(entries, root=root)}
@@ -93,12 +96,12 @@ def closure(*modules: str, root: Path = Path("."), without: Container[str] = ())
 def _reachable(entries: tuple[str, ...], *, root: Path) -> Iterator[tuple[str, str]]:
     """Give the name of each definition, and what it computes as text."""
     for module, name in _visit(entries, root=root):
-        for node in _parse(_file(module, root)).definitions[name]:
+        content = _parse(_file(module, root))
+        for node in content.definitions[name]:
+            tree = _Computing().visit(ast.parse(ast.unparse(node)))
+            _number_locals(tree, shared=content.shared)
             # Source text, because the dump of a tree differs between versions of Python.
-            yield (
-                name,
-                ast.unparse(ast.fix_missing_locations(_Computing().visit(ast.parse(ast.unparse(node))))),
-            )
+            yield name, ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
@@ -167,8 +170,12 @@ def _parse(path: Path) -> Module:
 
 @lru_cache(maxsize=256)
 def _parsed(path: Path, modified: int) -> Module:
-    content = Module({}, {})
-    for node in _top_level(ast.parse(path.read_text(encoding="utf-8")).body):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    content = Module({}, {}, set(dir(builtins)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            content.shared.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+    for node in _top_level(tree.body):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             content.definitions.setdefault(node.name, []).append(node)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
@@ -180,6 +187,7 @@ def _parsed(path: Path, modified: int) -> Module:
                 part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)
             ]:
                 content.definitions.setdefault(name, []).append(node)
+    content.shared.update(content.definitions)
     return content
 
 
@@ -223,6 +231,34 @@ class _Computing(ast.NodeTransformer):
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
             node.body = node.body[1:] or [ast.Pass()]
         return self.generic_visit(node)
+
+
+def _number_locals(tree: ast.AST, *, shared: Container[str]) -> None:
+    """Replace the names of local variables by numbers, in the order of their appearance.
+
+    Names of parameters stay, because calls use them, and so do names that mean something outside functions.
+    """
+    for function in _outermost_functions(tree):
+        nodes = list(ast.walk(function))
+        fixed = {node.arg for node in nodes if isinstance(node, ast.arg)}
+        for node in nodes:
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                fixed.update(node.names)
+        stored = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        local = [name for name in dict.fromkeys(stored) if name not in fixed and name not in shared]
+        numbers = {name: f"local_{number}" for number, name in enumerate(local)}
+        for node in nodes:
+            if isinstance(node, ast.Name):
+                node.id = numbers.get(node.id, node.id)
+
+
+def _outermost_functions(tree: ast.AST) -> Iterator[ast.AST]:
+    """Give functions and methods that lie in no other function."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+        else:
+            yield from _outermost_functions(node)
 
 
 def _file(name: str, root: Path) -> Path:

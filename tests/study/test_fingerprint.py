@@ -20,6 +20,8 @@ def g(x: int) -> int:
     if x < 0:
         raise StudyError(f"x is {x}")
     print("working")
+    total = sum(part for part in range(x))
+    np.add(total, x)
     return FACTOR * twice(x) + c.h(x) + Shape(x).area()
 
 
@@ -90,6 +92,8 @@ def test_definitions_are_followed_through_names_attributes_and_bases(project):
         ("c.py", "def other", "class New:\n    pass\n\n\ndef other"),
         ("b.py", "return 2 * x", "return 2  *  x"),
         ("a.py", "import numpy as np\n", "import numpy as np\nimport torch\n"),
+        ("a.py", "total", "result"),  # a local variable
+        ("a.py", "part", "number"),  # of a comprehension
     ],
 )
 def test_what_computes_nothing_does_not_count(project, name, old, new):
@@ -104,6 +108,10 @@ def test_what_computes_nothing_does_not_count(project, name, old, new):
         ("a.py", "FACTOR = 3", "FACTOR = 4"),
         ("a.py", "x < 0", "x < 1"),
         ("a.py", "c.h(x)", "c.other(x)"),
+        ("a.py", "np.add(total, x)", "np.add(x, total)"),
+        ("a.py", "sum(part for", "max(part for"),  # a builtin is no local variable
+        ("a.py", "np.add(", "np.subtract("),
+        ("a.py", "total", "part"),  # one name for two variables: counted, to be on the safe side
         ("b.py", "2 * x", "3 * x"),
         ("b.py", "side: int = 1", "side: int = 2"),
         ("b.py", "self.side**2", "self.side**3"),
