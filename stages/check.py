@@ -7,8 +7,8 @@ whose out costs nothing. The out never changes, so no stage runs because of this
 import argparse
 from pathlib import Path
 
-from stages.data.listings import located
 from stages.data.named import is_name
+from stages.data.sources import located
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError

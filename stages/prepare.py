@@ -5,6 +5,8 @@ import os
 from stages.data.arrays import SPLITS
 from stages.data.decoding import decode_images
 from stages.data.drawing import draw_images
+from stages.data.record import read_record
+from stages.data.sources import NO_IMAGE
 from stages.study.command import run
 from stages.study.params import load_params
 from stages.study.paths import DATA, writing
@@ -16,7 +18,7 @@ def main() -> None:
 
 
 def prepare() -> str:
-    """Write data/prepared/ and say what it holds.
+    """Write data/prepared/ and return in words what it holds and what of the source is not used.
 
     Raises StudyError if the source is missing, broken, or has too many unreadable images.
     """
@@ -29,9 +31,12 @@ def prepare() -> str:
         else:
             manifest = decode_images(directory, data=data, seed=params.seed, threads=threads)
     train, test = (manifest.splits[split].images for split in SPLITS)
-    said = f"{train} train and {test} test images of {manifest.source}, {manifest.image_size} px"
-    unreadable = len(manifest.unreadable)
-    return f"{said}; {unreadable} unreadable (listed in {DATA}/manifest.json)" if unreadable else said
+    facts = [f"{train} train and {test} test images of {manifest.source}, {manifest.image_size} px"]
+    if manifest.unreadable:
+        facts.append(f"{len(manifest.unreadable)} unreadable (listed in {DATA}/manifest.json)")
+    record = read_record()
+    skipped = [f"{count} {kind}" for kind, count in record.skipped.items() if not kind.endswith(NO_IMAGE)]
+    return "; ".join([*facts, *(["not read: " + ", ".join(skipped)] if skipped else []), *record.notes])
 
 
 if __name__ == "__main__":

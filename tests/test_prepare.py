@@ -16,6 +16,7 @@ from stages.data import writer
 from stages.data.arrays import open_split, read_manifest
 from stages.data.decoding import decode_images
 from stages.data.drawing import draw_images
+from stages.data.record import read_record
 from stages.prepare import main, prepare
 from stages.study.errors import StudyError
 from stages.study.params import validate
@@ -140,7 +141,8 @@ def test_unreadable_images_are_left_out_and_listed(study):
     write_folder(Path("images"), class_files(prefix="train/") | class_files(prefix="val/", count=2) | ODD)
     study(source="images", max_unreadable=0.2)
     assert prepare() == (
-        "14 train and 4 test images of images, 16 px; 3 unreadable (listed in data/prepared/manifest.json)"
+        "14 train and 4 test images of images, 16 px; 3 unreadable (listed in data/prepared/manifest.json); "
+        "0 is black and 65535 white in 1 image of whole numbers (data.value_range)"
     )
     manifest = read_manifest()
     assert manifest.unreadable == ["train/cat/cut.jpg", "train/cat/empty.png", "train/cat/text.png"]
@@ -209,6 +211,59 @@ def test_as_dvc_runs_it(study):
     assert ended.endswith(" s · 8 train and 2 test images of images, 16 px · data/prepared")
     assert done.stderr == ""  # no progress bar where nobody watches, no warnings
     assert read_manifest().labels == {"class": ["cat", "dog"]}
+
+
+def deep(level):
+    return encoded(Image.fromarray(np.full((16, 16), level, np.uint16)), format="PNG")
+
+
+def test_all_deep_images_of_a_source_are_read_in_one_range(study):
+    files = {f"{split}/{label}/{level}.png": deep(level + (label == "b"))
+             for split in ("train", "test") for label in "ab" for level in (400, 4000)}  # fmt: skip
+    write_folder(Path("images"), files)
+    study(source="images")
+    assert prepare() == (
+        "4 train and 4 test images of images, 16 px; "
+        "0 is black and 4095 white in 8 images of whole numbers (data.value_range)"
+    )
+    assert sorted({int(image.mean()) for image in open_split("train").images}) == [25, 249]
+    assert read_record().ranges == {"whole numbers": (0, 4095)}
+    study(value_range=[0, 8190])
+    assert prepare() == "4 train and 4 test images of images, 16 px"
+    assert sorted({int(image.mean()) for image in open_split("train").images}) == [12, 125]
+
+
+def test_what_is_not_used_is_said_and_recorded_with_reasons(study):
+    files = {}
+    for split, count in (("train", 30), ("valid", 2), ("test", 3)):
+        files |= class_files(prefix=f"{split}/", count=count)
+    values = np.full((16, 16), np.nan, np.float32)
+    files |= {"train/cat/a.svg": b"", "train/cat/a.txt": b"", "train/cat/empty.png": b""}
+    files |= {"train/dog/nan.tif": encoded(Image.fromarray(values), format="TIFF")}
+    write_folder(Path("images"), files)
+    study(source="images", max_unreadable=0.1)
+    assert prepare() == (
+        "60 train and 6 test images of images, 16 px; 2 unreadable (listed in data/prepared/manifest.json); "
+        "not read: 1 .svg: vector graphics; draw it as PNG; 4 images of valid/ are not used"
+    )
+    record = read_record()
+    assert record.unreadable == {
+        "train/cat/empty.png": "an empty file, or no permission to read it",
+        "train/dog/nan.tif": "pixels that are no numbers (NaN or infinity)",
+    }
+    assert record.skipped == {".svg: vector graphics; draw it as PNG": 1, ".txt: no image": 1}
+    assert record.notes == ["4 images of valid/ are not used"]
+
+
+def test_a_class_of_which_no_image_can_be_read_stops_the_stage(study):
+    write_folder(Path("images"), class_files(count=300) | {f"owl/{number}.png": b"x" for number in range(4)})
+    study(source="images", max_unreadable=0.01)
+    with pytest.raises(StudyError) as error:
+        prepare()
+    assert str(error.value) == (
+        "data.source images: 1 of 3 classes have no train image that can be read: owl "
+        "(4 cannot identify image file)"
+    )
 
 
 def peak_memory(work):

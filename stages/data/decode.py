@@ -1,52 +1,133 @@
 """One image file of any kind, as a square of RGB bytes."""
 
+import threading
+from collections.abc import Mapping
+from contextlib import nullcontext
 from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+
+from stages.data.deep import (
+    ORIENTATION,
+    TIFF,
+    Deep,
+    Extremes,
+    Range,
+    Unreadable,
+    deep_mode,
+    deep_png,
+    deep_tiff,
+)
 
 NEUTRAL = (128, 128, 128)  # mid grey, behind what is transparent
 UPRIGHT = 1  # value of the EXIF orientation tag
-ORIENTATION = 0x0112
-
-
-class Unreadable(Exception):
-    """A file that is not a whole image."""
+SIDEWAYS = range(5, 9)  # values with which width and height change places
+MANY = 2**26  # pixels; larger images are decoded one at a time
+MOST = 2**28  # pixels of an image that is read at all: 0.8 GB
+BOMB = 300  # pixels to a byte, in a large file; photographs have ten
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ALONE = threading.Lock()  # held while a large image is in memory
+Image.MAX_IMAGE_PIXELS = MOST  # PIL itself gives up at 179 megapixels
 
 
 class Decoded(NamedTuple):
     """An image of the size that is stored."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3)
-    converted: tuple[str, ...]  # its PIL mode unless that was RGB; EXIF if it was turned upright
+    converted: tuple[str, ...]  # its mode unless that was RGB; EXIF if it was turned upright
     size: tuple[int, int]  # (W, H) of the upright image before it was cut and scaled
+    orientation: int = UPRIGHT  # of the file, as EXIF numbers them
 
 
-def decode(content: bytes | Image.Image, *, image_size: int) -> Decoded:
+def decode(
+    content: bytes | Image.Image, *, image_size: int, ranges: Mapping[str, Range] | None = None
+) -> Decoded | Extremes:
     """Read an image, make it upright and RGB, scale its shorter side to image_size and cut out the centre.
 
     content: a file, or an image that somebody opened
-    Transparent pixels are laid on mid grey; 16 and 32 bits are scaled to 8, not cut off.
-    Raises Unreadable if the file is empty, cut short, no image, or larger than PIL holds to be safe.
+    ranges:  what is black and what is white in images of more than 8 bits, see `common_ranges`
+    Transparent pixels are laid on mid grey. Returns the extremes of an image whose range is not among ranges.
+    Raises Unreadable if the file is empty, cut short, no image, too large, or has pixels that are no numbers.
     """
+    if content == b"":
+        raise Unreadable("an empty file, or no permission to read it")
     try:
-        image = content if isinstance(content, Image.Image) else Image.open(BytesIO(content))
-        # Here PIL would only warn.
-        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-            raise Unreadable(f"{image.width} x {image.height} pixels")
-        image.load()
-        mode = image.mode
-        image, turned = upright(image)
-        image = rgb(image)
+        deep = deep_tiff(content, most=MOST) if isinstance(content, bytes) and content[:4] in TIFF else None
+        if deep is None:
+            image = content if isinstance(content, Image.Image) else opened(content, image_size=image_size)
+            many = image.width * image.height > MANY
+            with ALONE if many else nullcontext():
+                return _decoded(image, content, image_size=image_size, ranges=ranges)
+        return _square(deep, image_size=image_size, ranges=ranges)
+    except Unreadable:
+        raise
     # Decoders meet broken files with exceptions of every kind: OSError, SyntaxError, ValueError, EOFError.
     except Exception as error:
-        raise Unreadable(str(error)) from error
+        raise Unreadable(f"{error}".partition("\n")[0].partition(" <")[0] or type(error).__name__) from error
+
+
+def opened(content: bytes, *, image_size: int) -> Image.Image:
+    """Open an image file; a large JPEG is to be decoded at a part of its size.
+
+    Raises Unreadable if it is too large, or small for its pixels: a decompression bomb.
+    """
+    if content[8:12] in HEIF:
+        from pillow_heif import register_heif_opener  # sources.py lists such files only with it
+
+        register_heif_opener()
+    image = Image.open(BytesIO(content))
+    pixels = image.width * image.height
+    if pixels > MOST or (pixels > MANY and pixels > BOMB * len(content)):
+        raise Unreadable(f"{image.width} x {image.height} pixels in {len(content)} bytes are too many")
+    if pixels > MANY and image.format == "JPEG":
+        image.draft(image.mode, (2 * image_size, 2 * image_size))
+    return image
+
+
+def _decoded(
+    image: Image.Image,
+    content: bytes | Image.Image,
+    *,
+    image_size: int,
+    ranges: Mapping[str, Range] | None,
+) -> Decoded | Extremes:
+    orientation = orientation_of(image)
+    turned = image.format == "TIFF"  # by PIL, while it loads
+    deep = deep_png(content, image) if isinstance(content, bytes) else None
+    image.load()
+    if deep := deep or deep_mode(image, orientation=UPRIGHT if turned else orientation):
+        return _square(deep, image_size=image_size, ranges=ranges)
+    image, mode = (image if turned else turn(image, orientation)), image.mode
+    return _scaled(image, mode=mode, orientation=orientation, image_size=image_size)
+
+
+def _square(deep: Deep, *, image_size: int, ranges: Mapping[str, Range] | None) -> Decoded | Extremes:
+    extremes = deep.extremes()
+    if extremes.kind not in (ranges or {}):
+        return extremes
+    image = turn(deep.eight_bits(ranges or {}), deep.orientation)
+    return _scaled(image, mode=deep.mode, orientation=deep.orientation, image_size=image_size)
+
+
+def _scaled(image: Image.Image, *, mode: str, orientation: int, image_size: int) -> Decoded:
     # The same as scaling first and cutting then, without the memory for the ends of a long strip.
-    square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=central_square(*image.size))
-    converted = (() if mode == "RGB" else (mode,)) + (("EXIF",) if turned else ())
-    return Decoded(np.asarray(square), converted, image.size)
+    square = rgb(image).resize(
+        (image_size, image_size), Image.Resampling.BICUBIC, box=central_square(*image.size)
+    )
+    converted = (() if mode == "RGB" else (mode,)) + (("EXIF",) if orientation != UPRIGHT else ())
+    return Decoded(np.asarray(square), converted, image.size, orientation)
 
 
 def central_square(width: int, height: int) -> tuple[int, int, int, int]:
@@ -56,35 +137,26 @@ def central_square(width: int, height: int) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-def upright(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Turn an image as its EXIF tag says; and whether there was anything to turn."""
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF tag that says how an image is to be turned; a broken tag says nothing."""
     try:
-        turned = image.getexif().get(ORIENTATION, UPRIGHT) in range(UPRIGHT + 1, 9)
-        return (ImageOps.exif_transpose(image) if turned else image), turned
-    except Exception:  # a broken tag does not make the pixels unreadable
-        return image, False
+        value = image.getexif().get(ORIENTATION, UPRIGHT)
+    except Exception:  # it does not make the pixels unreadable
+        return UPRIGHT
+    return value if value in TURNS else UPRIGHT
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image, or its mask, from the orientation of its file upright."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB."""
+    """Convert a loaded image of 8 bits and any mode to RGB."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (*NEUTRAL, 255))
         return Image.alpha_composite(ground, layer).convert("RGB")
     return image.convert("RGB")
-
-
-def eight_bits(values: NDArray) -> NDArray[np.uint8]:
-    """Scale integers of 16 or 32 bits, or floats, to 0..255.
-
-    values: (H, W); their full range is that of the smallest type which holds them: 16 bits, else 31;
-            for floats 0..1, else 8, 16 or 31 bits
-    """
-    ranges = (2**16 - 1, 2**31 - 1) if values.dtype.kind in "iu" else (1, 2**8 - 1, 2**16 - 1, 2**31 - 1)
-    values = np.nan_to_num(values.astype(np.float64))
-    full = next((limit for limit in ranges if values.max() <= limit), values.max())
-    return (values.clip(0, full) * (255 / full)).round().astype(np.uint8)

@@ -1,26 +1,28 @@
-"""What images a folder or tar holds, and of which class: one folder per class, under whatever prefix."""
+"""What images a source holds, and of which class: one folder per class, under whatever prefix."""
 
-import lzma
-import os
-import tarfile
-import zlib
+import csv
+import io
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from PIL import Image
 
+from stages.data.sources import ARCHIVE, NO_IMAGE, Source, open_source
 from stages.study.errors import StudyError
 
-# fmt: off
-SUFFIXES = frozenset((
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga",
-    ".tif", ".tiff", ".webp",
-))
-# fmt: on
-HELD_OUT = ("test", "val", "validation")  # folders that may lie beside train/; the first that is there counts
+# Folders that hold a split, in the order in which the held-out one is chosen: test/ before val/.
+AROUND = r"(?:seg[_-])?(?:{})(?:[_-]?(?:set|data|images|\d{{4}}))?"
+TRAIN = re.compile(AROUND.format("train|training|trn"))
+HELD_OUT = [
+    re.compile(AROUND.format(words))
+    for words in ("test|testing|tst", "val|valid|validation", "dev|eval|evaluation|hold[_-]?out|held[_-]?out")
+]
+ANNOTATIONS = ("val_annotations.txt", "LOC_val_solution.csv")  # of Tiny ImageNet, of Kaggle's ImageNet
 
 Content = bytes | Image.Image
 
@@ -32,142 +34,160 @@ class Listing(NamedTuple):
     read: Callable[[Collection[str]], Iterator[tuple[str, Content]]]  # those of the names, in any order
 
 
-def list_splits(source: str) -> tuple[Listing, Listing | None]:
-    """The images of a folder or tar under train/, and those under test/, val/ or validation/.
+class Splits(NamedTuple):
+    """The images of a source."""
 
-    Unless it has both, all images are of the first listing, and there is no second.
-    Raises StudyError as list_images does.
+    train: Listing
+    test: Listing | None  # None: the source has no labelled images to hold out
+    notes: tuple[str, ...] = ()  # what the source has and nobody uses, in words
+    skipped: tuple[tuple[str, int], ...] = ()  # how many files are not read, by suffix and reason
+
+
+def list_splits(source: str) -> Splits:
+    """Return the images of a source under train/, and those under test/, val/ and the like.
+
+    Unless it has both, all images are of the first listing. A split without classes is not used.
+    Raises StudyError as list_images does, or if folders look like splits of which none is for training.
     """
-    names, read = open_source(source)
-    rests = _without_prefix(names)
-    heads = {name: rest.parts[0].lower() for name, rest in rests.items()}
-    second = next((head for head in HELD_OUT if head in heads.values()), None)
-    if second is None or "train" not in heads.values():
-        return Listing(_classes(names, source), read), None
-    first, other = ([name for name in names if heads[name] == head] for head in ("train", second))
-    return Listing(_classes(first, source), read), Listing(_classes(other, source), read)
+    files = open_source(source)
+    heads = _heads(files)
+    train = next((head for head in heads if TRAIN.fullmatch(head.lower())), None)
+    held = [head for words in HELD_OUT for head in heads if words.fullmatch(head.lower())]
+    if train is None or not held:
+        refuse_splits(heads, source=source)
+        return Splits(_listing(files, files, source=source), None, (), skipped(files))
+    first = _listing(_under(files, heads[train]), files, source=source)
+    known, test, notes = set(first.classes.values()), None, []
+    for head in [*held, *(head for head in heads if head not in (train, *held))]:
+        part = _under(files, heads[head])
+        labels = _classes(part, files, source=source, strict=False)
+        labelled = len(set(labels.values())) > 1 or bool(known & set(labels.values()))
+        if test is None and head in held and labelled:
+            test = _listing(part, files, source=source)
+            continue
+        why = "" if labelled else ", which are in no folders of classes"
+        notes.append(f"{len(part.images)} images of {head}/ are not used{why}")
+    return Splits(first, test, tuple(notes), skipped(files))
 
 
 def list_images(source: str) -> Listing:
-    """All images of a folder or tar.
+    """Return all images of a source.
 
-    Raises StudyError if there is no such folder or tar, it is broken, or an image is in no folder of a class.
+    Raises StudyError if there is no such source, it is broken, an image is in no folder of a class, or no
+    image of a class can be read.
     """
-    names, read = open_source(source)
-    return Listing(_classes(names, source), read)
+    files = open_source(source)
+    return _listing(files, files, source=source)
 
 
-def located(source: str) -> Path | None:
-    """Where a source lies, or None; relative paths start from the root of the project."""
-    path = Path(source).expanduser()
-    # DVC's temporary runs have no copy of what Git ignores.
-    places = (path, Path(os.environ.get("DVC_ROOT", ".")) / path)
-    return next((place for place in places if place.exists()), None)
+def skipped(files: Source) -> tuple[tuple[str, int], ...]:
+    """Return how many files are not read, by suffix and reason, such as `.heic: needs pillow-heif`."""
+    kinds = Counter(f"{_suffix(name)}: {reason}" for name, reason in files.others.items())
+    return tuple(sorted(kinds.items()))
 
 
-def open_source(source: str) -> tuple[list[str], Callable[[Collection[str]], Iterator[tuple[str, bytes]]]]:
-    """The names of the image files of a folder or tar, and what reads those of the names that it is given.
+def refuse_splits(heads: dict[str, set[str]], *, source: str) -> None:
+    """Refuse folders that look like splits, where they would count as classes.
 
-    Raises StudyError if there is no such folder or tar, it is broken, or holds none.
+    heads: names of files by the first folder that not all share
+    Raises StudyError with the settings that name them.
     """
-    path = located(source)
-    if path is None:
-        raise StudyError(f"params.yaml: {source}: no such folder or tar archive")
-    if path.is_dir():
-        names = sorted(_walk(path))
-    else:
-        with _tar(path) as archive:
-            names = sorted({name for name, _ in _members(archive)})
-    if not names:
-        raise StudyError(f"{source}: holds no images ({' '.join(sorted(SUFFIXES))})")
-
-    def read(wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        return _read_folder(path, wanted) if path.is_dir() else _read_tar(path, wanted)
-
-    return names, read
+    inside = {head: {_folder_below(name, head) for name in names} - {""} for head, names in heads.items()}
+    for head in heads:
+        others = {folder for other in heads if other != head for folder in {other, *inside[other]}}
+        named = any(words.fullmatch(head.lower()) for words in (TRAIN, *HELD_OUT))
+        if named and len(inside[head] & others) > 1:
+            listed = ", ".join(f"{name}/" for name in sorted(heads)[:5])
+            raise StudyError(
+                f"{source}: {listed} look like splits, not classes: {head}/ has the classes of the others; "
+                "name one in data.source and one in data.test_source"
+            )
 
 
-def _walk(root: Path) -> Iterator[str]:
-    seen = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        if os.path.realpath(folder) in seen:  # a link that leads back up
-            subfolders.clear()
-            continue
-        seen.add(os.path.realpath(folder))
-        for file in files:
-            name = (Path(folder) / file).relative_to(root).as_posix()
-            if _is_image(name):
-                yield name
+def _heads(files: Source) -> dict[str, set[str]]:
+    """Return names of pictures by the first folder that not all share; of no folder: by ''."""
+    heads: dict[str, set[str]] = {}
+    for name, rest in _without_prefix(_pictures(files)).items():
+        heads.setdefault(rest.parts[0] if len(rest.parts) > 1 else "", set()).add(name)
+    return dict(sorted(heads.items()))
 
 
-def _read_folder(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    for name in sorted(wanted):
-        try:
-            yield name, (root / name).read_bytes()
-        except OSError:  # no right to read it, a dead link
-            yield name, b""
+def _folder_below(name: str, head: str) -> str:
+    parts = PurePosixPath(name).parts[:-1]
+    below = parts[parts.index(head) + 1 :] if head in parts else ()
+    return below[0] if below else ""
 
 
-def _read_tar(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    wanted = set(wanted)
-    with _tar(path) as archive:
-        for name, member in _members(archive):
-            if name in wanted and (file := archive.extractfile(member)):
-                yield name, file.read()
+def _under(files: Source, names: set[str]) -> Source:
+    """Return the part of a source that has these names."""
+    others = {name: reason for name, reason in files.others.items() if name in names}
+    return Source([name for name in files.images if name in names], others, files.read)
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    while (member := archive.next()) is not None:
-        archive.members = []  # type: ignore[attr-defined]  # else it keeps the header of every file
-        name = PurePosixPath(member.name).as_posix()
-        if member.isreg() and _is_image(name):
-            yield name, member
+def _pictures(files: Source) -> list[str]:
+    """Return the names of all pictures, of those too that nothing reads."""
+    return files.images + [name for name, why in files.others.items() if why not in (NO_IMAGE, ARCHIVE)]
 
 
-class _Member(tarfile.TarInfo):
-    """A member of a tar; where there is neither one nor the mark of the end, the tar is broken."""
+def _listing(files: Source, whole: Source, *, source: str) -> Listing:
+    """Return the images of a part of a source.
 
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.HeaderError as error:
-            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
-                raise
-            # Here tarfile would end without a word.
-            raise tarfile.ReadError(str(error)) from None
-
-
-@contextmanager
-def _tar(path: Path) -> Iterator[tarfile.TarFile]:
-    try:
-        with tarfile.open(path, tarinfo=_Member) as archive:
-            yield archive
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise StudyError(f"{path}: not a whole tar archive: {error}") from None
+    Raises StudyError if an image is in no folder of a class, or a class has no image that is read.
+    """
+    classes = _classes(files, whole, source=source)
+    kept = {name: classes[name] for name in files.images}
+    if lost := sorted(set(classes.values()) - set(kept.values())):
+        kinds = Counter(
+            f"{_suffix(name)} ({files.others[name]})" for name, label in classes.items() if label == lost[0]
+        )
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        raise StudyError(
+            f"{source}: {len(lost)} of {len(set(classes.values()))} classes have no image that can be read: "
+            f"{', '.join(lost[:5])}; {lost[0]} has {listed}"
+        )
+    return Listing(kept, files.read)
 
 
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+def _classes(files: Source, whole: Source, *, source: str, strict: bool = True) -> dict[str, str]:
+    """Return the class of each picture, its name in Unicode's NFC.
+
+    That is the first folder that not all share, or if they share all, the last; what a file of annotations
+    says about a split without folders comes first.
+    strict: raise StudyError for a picture in no folder
+    """
+    names = _pictures(files)
+    classes = {}
+    for name, rest in _without_prefix(names).items():
+        folders = rest.parts[:-1] or PurePosixPath(name).parts[-2:-1]
+        if not folders and strict:
+            raise StudyError(f"{source}: {name} lies in no folder of a class; one folder per class is needed")
+        classes[name] = unicodedata.normalize("NFC", folders[0]) if folders else ""
+    if len(set(classes.values())) == 1:
+        classes |= _annotated(names, whole)
+    return classes
 
 
-def _without_prefix(names: list[str]) -> dict[str, PurePosixPath]:
-    """Each name without the folders that all of them share."""
+def _annotated(names: list[str], files: Source) -> dict[str, str]:
+    """Return the classes that a file of annotations gives these images, if it knows them all."""
+    for wanted in (name for name in files.others if PurePosixPath(name).name in ANNOTATIONS):
+        text = next(content for _, content in files.read([wanted])).decode("utf-8", errors="replace")
+        lines = csv.reader(io.StringIO(text), delimiter="," if wanted.endswith(".csv") else "\t")
+        # The class is the first word of the second column, in which boxes may follow.
+        labels = {PurePosixPath(line[0]).stem: line[1].split()[0] for line in lines if len(line) > 1}
+        found = {name: labels.get(PurePosixPath(name).stem) for name in names}
+        if all(found.values()):
+            return {name: label for name, label in found.items() if label}
+    return {}
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower() or "no suffix"
+
+
+def _without_prefix(names: Collection[str]) -> dict[str, PurePosixPath]:
+    """Return each name without the folders that all of them share."""
     folders = [PurePosixPath(name).parts[:-1] for name in names]
     # What the first and the last have in common, all between them have.
     pairs = zip(min(folders), max(folders), strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return {name: PurePosixPath(*PurePosixPath(name).parts[shared:]) for name in names}
-
-
-def _classes(names: list[str], source: str) -> dict[str, str]:
-    """The class of each name: the first folder that not all share, or if they share all, the last."""
-    classes = {}
-    for name, rest in _without_prefix(names).items():
-        folders = rest.parts[:-1] or PurePosixPath(name).parts[-2:-1]
-        if not folders:
-            raise StudyError(f"{source}: {name} lies in no folder of a class; one folder per class is needed")
-        classes[name] = folders[0]
-    return classes

@@ -1,6 +1,7 @@
 """Masks of the objects in real images: which belongs to which image, and its pixels."""
 
-from collections.abc import Collection, Iterator
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.data.decode import Unreadable, central_square
-from stages.data.listings import open_source
+from stages.data.decode import UPRIGHT, central_square, turn
+from stages.data.deep import Unreadable
 from stages.data.settings import Masks
+from stages.data.sources import open_source
 from stages.study.errors import StudyError
 
 
@@ -24,23 +26,25 @@ class Mask(NamedTuple):
 
 
 def read_masks(
-    wanted: Collection[str], *, images: Collection[str], source: str, settings: Masks, image_size: int
+    wanted: Mapping[str, int], *, images: Collection[str], source: str, settings: Masks, image_size: int
 ) -> Iterator[tuple[str, Mask]]:
-    """The masks of images, each with the name of its image; none where it is missing or not whole.
+    """Give the masks of images, each with the name of its image; none where it is missing or not whole.
 
-    wanted:     names of the images, relative to their own source
+    wanted:     names of the images, relative to their own source; from which orientation to turn each mask
     images:     names of all images whose masks may be in this source
     source:     folder or tar of the masks; image_size: px of a side of what is returned
     Raises StudyError if the source is missing or broken, or two masks could be that of one image.
     """
-    names, read = open_source(source)
-    pairs = pair(images, names, source=source)
+    files = open_source(source)
+    pairs = pair(images, files.images, source=source)
     image_of = {pairs[image]: image for image in wanted if image in pairs}
-    for name, content in read(image_of.keys()):
+    for name, content in files.read(image_of.keys()):
+        image = image_of[name]
         try:
-            yield image_of[name], decode_mask(content, settings=settings, image_size=image_size)
+            mask = decode_mask(content, settings=settings, image_size=image_size, orientation=wanted[image])
         except Unreadable:
             continue
+        yield image, mask
 
 
 def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dict[str, str]:
@@ -50,7 +54,7 @@ def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dic
     one, else with the last folder, and so on.
     Raises StudyError if two masks have one such name, or two images one name with all their folders.
     """
-    whole = {name: PurePosixPath(name).with_suffix("").parts for name in images}
+    whole = {name: _parts(name) for name in images}
     for depth in range(1, 1 + max(map(len, whole.values()), default=1)):
         named = {parts[-depth:]: name for name, parts in whole.items()}
         if len(named) == len(whole):
@@ -59,7 +63,7 @@ def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dic
         raise StudyError(f"data.masks: images differ in nothing but their suffix; {source} cannot tell")
     found: dict[str, str] = {}
     for mask in sorted(masks):
-        image = named.get(PurePosixPath(mask).with_suffix("").parts[-depth:])
+        image = named.get(_parts(mask)[-depth:])
         if image is None:
             continue
         if image in found:
@@ -69,16 +73,22 @@ def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dic
     return found
 
 
-def decode_mask(content: bytes, *, settings: Masks, image_size: int) -> Mask:
-    """Read a mask, cut out its central square and scale that, as is done with its image.
+def _parts(name: str) -> tuple[str, ...]:
+    """Return folders and name without the suffix, accents in Unicode's NFC."""
+    return PurePosixPath(unicodedata.normalize("NFC", name)).with_suffix("").parts
 
+
+def decode_mask(content: bytes, *, settings: Masks, image_size: int, orientation: int = UPRIGHT) -> Mask:
+    """Read a mask, turn it, cut out its central square and scale that, as is done with its image.
+
+    orientation: from which it is turned, as EXIF numbers them
     A stored pixel is what most of its area is: nothing, object or ignored.
     Raises Unreadable if the file is no whole image, or has colours for values.
     """
     try:
         with Image.open(BytesIO(content)) as image:
             image.load()
-            values, size = np.asarray(image), image.size  # of a palette, the numbers of its colours
+            values, size = np.asarray(turn(image, orientation)), image.size  # of a palette, its numbers
     except Exception as error:  # of every kind, as those of decode
         raise Unreadable(str(error)) from error
     if values.ndim != 2:
@@ -86,7 +96,7 @@ def decode_mask(content: bytes, *, settings: Masks, image_size: int) -> Mask:
     ignored = np.isin(values, settings.ignored)
     nothing = values == 0 if settings.object is None else ~np.isin(values, settings.object)
     kinds = (nothing & ~ignored, ~nothing & ~ignored, ignored)
-    box, target = central_square(*size), (image_size, image_size)
+    box, target = central_square(*values.shape[::-1]), (image_size, image_size)
     shares = [
         np.asarray(Image.fromarray(kind.astype(np.float32)).resize(target, Image.Resampling.BOX, box=box))
         for kind in kinds

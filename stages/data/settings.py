@@ -31,6 +31,7 @@ class Masks(Section):
     test_source: str | None = None
     object: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     ignored: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    turned: bool | None = None  # whether EXIF of an image turns its mask too; null: as their sizes say
 
     @model_validator(mode="after")
     def _apart(self) -> "Masks":
@@ -48,8 +49,15 @@ class Data(Section):
     max_train_images: Count | None
     max_test_images: Count | None
     max_unreadable: Fraction
+    value_range: tuple[float, float] | None = None  # black and white of more than 8 bits; null: see deep.py
     masks: Masks | None
     shapes_textures: ShapesTextures
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Data":
+        if self.value_range and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range {list(self.value_range)} must rise: black first, then white")
+        return self
 
 
 class WeakView(Section):

@@ -8,8 +8,10 @@ import torch
 
 from stages.corruptions.settings import Stimuli
 from stages.data.arrays import Manifest, unit_range
+from stages.data.deep import Unreadable
 from stages.data.listings import list_images
-from stages.data.readers import read_images, some
+from stages.data.readers import read_in_range, some
+from stages.data.record import read_record
 from stages.study.errors import StudyError
 from stages.study.study import Study
 from stages.trials.corrupted import BATCH, Trial
@@ -33,8 +35,10 @@ def stimuli(params: Study, manifest: Manifest) -> Iterator[Trial]:
             raise StudyError(f"{where}: {asked.source} has no folder named {some(list(classes))}")
         read = {
             file: decoded.pixels
-            for file, decoded in read_images(listing, wanted, image_size=manifest.image_size, threads=1)
-            if decoded
+            for file, decoded in read_in_range(
+                listing, wanted, image_size=manifest.image_size, threads=1, ranges=read_record().ranges
+            )
+            if not isinstance(decoded, Unreadable)
         }
         if broken := [file for file in wanted if file not in read]:
             raise StudyError(f"{where}: cannot read {some(broken)}")

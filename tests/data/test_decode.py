@@ -8,12 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.data.decode import Unreadable, decode
+from stages.data.decode import decode
+from stages.data.deep import Extremes, Unreadable, common_ranges
 from tests.data.pictures import GRADIENT, encoded, photo, png
 
 
 def decoded(image, size=12, **options):
-    return decode(encoded(image, **options), image_size=size)
+    return in_range(encoded(image, **options), size=size)
+
+
+def in_range(content, size=12):
+    """The image in the range that fits it alone."""
+    found = decode(content, image_size=size)
+    if isinstance(found, Extremes):
+        found = decode(content, image_size=size, ranges=common_ranges([found]))
+    return found
 
 
 def test_an_rgb_image_of_the_right_size_is_not_touched():
@@ -38,11 +47,15 @@ GREY = np.round(255 * GRADIENT).astype(np.uint8)
     [
         (Image.fromarray(GREY), {"format": "PNG"}, "L"),
         (Image.fromarray(np.round(65535 * GRADIENT).astype(np.uint16)), {"format": "PNG"}, "I;16"),
-        (Image.fromarray(np.round(65535 * GRADIENT).astype(np.uint16)), {"format": "TIFF"}, "I;16"),
-        (Image.fromarray(np.round(65535 * GRADIENT).astype(np.int32)), {"format": "TIFF"}, "I"),
-        (Image.fromarray(np.round((2**31 - 1) * GRADIENT).astype(np.int32)), {"format": "TIFF"}, "I"),
-        (Image.fromarray(GRADIENT.astype(np.float32)), {"format": "TIFF"}, "F"),
-        (Image.fromarray(255 * GRADIENT.astype(np.float32)), {"format": "TIFF"}, "F"),
+        (Image.fromarray(np.round(65535 * GRADIENT).astype(np.uint16)), {"format": "TIFF"}, "TIFF uint16"),
+        (Image.fromarray(np.round(65535 * GRADIENT).astype(np.int32)), {"format": "TIFF"}, "TIFF int32"),
+        (
+            Image.fromarray(np.round((2**31 - 1) * GRADIENT).astype(np.int32)),
+            {"format": "TIFF"},
+            "TIFF int32",
+        ),
+        (Image.fromarray(GRADIENT.astype(np.float32)), {"format": "TIFF"}, "TIFF float32"),
+        (Image.fromarray(255 * GRADIENT.astype(np.float32)), {"format": "TIFF"}, "TIFF float32"),
         (Image.fromarray(GREY).convert("P"), {"format": "PNG"}, "P"),
         (Image.fromarray(GREY).convert("LA"), {"format": "PNG"}, "LA"),
         (Image.fromarray(GREY).convert("RGBA"), {"format": "PNG"}, "RGBA"),
@@ -147,8 +160,18 @@ def test_a_broken_byte_never_breaks_more_than_the_image(place, value, form):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_image_too_large_to_be_safe_is_unreadable(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(Unreadable):  # 144 pixels, of which PIL only warns
+    monkeypatch.setattr("stages.data.decode.MOST", 100)
+    with pytest.raises(Unreadable, match=r"12 x 12 pixels in [0-9]+ bytes are too many"):
         decode(png(), image_size=8)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(Unreadable):  # more than twice as many, which PIL refuses
         decode(png(size=(20, 20)), image_size=8)
+
+
+def test_an_image_of_a_phone_is_read_where_its_library_is():
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    content = encoded(photo(size=(64, 64)).resize((256, 256)), format="HEIF", quality=90)
+    found = decode(content, image_size=64)
+    assert abs(found.pixels.astype(float) - np.asarray(photo(size=(64, 64)))).mean() < 40
+    assert found.converted == ()

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from stages.data.listings import list_images, list_splits, located
+from stages.data.listings import list_images, list_splits
+from stages.data.sources import located
 from stages.study.errors import StudyError
 from tests.data.pictures import class_files, png, write_folder, write_tar
 
@@ -65,7 +66,7 @@ def test_folders_within_a_class_are_of_the_class(store):
 @pytest.mark.parametrize("name", ["test", "val", "validation"])
 def test_train_and_held_out_folders_are_used(store, prefix, name):
     files = class_files(prefix=f"{prefix}train/", count=3) | class_files(prefix=f"{prefix}{name}/", count=2)
-    train, test = list_splits(store(files))
+    train, test, *_ = list_splits(store(files))
     assert len(train.classes) == 6 and set(train.classes.values()) == {"cat", "dog"}
     assert test is not None and set(test.classes.values()) == {"cat", "dog"}
     assert sorted(test.classes) == sorted(class_files(prefix=f"{prefix}{name}/", count=2))
@@ -74,12 +75,12 @@ def test_train_and_held_out_folders_are_used(store, prefix, name):
 
 def test_test_counts_before_val(store):
     parts = [class_files(prefix=f"{part}/", count=1) for part in ("train", "val", "test")]
-    _, test = list_splits(store(parts[0] | parts[1] | parts[2]))
+    _, test, *_ = list_splits(store(parts[0] | parts[1] | parts[2]))
     assert test is not None and test.classes.keys() == parts[2].keys()
 
 
 def test_without_both_folders_all_images_are_together(store):
-    train, test = list_splits(store(class_files(("train", "car"))))
+    train, test, *_ = list_splits(store(class_files(("train", "car"))))
     assert test is None and set(train.classes.values()) == {"train", "car"}
 
 
@@ -94,7 +95,7 @@ def test_nothing_to_see_says_so(store):
 
 
 def test_no_such_source(tmp_path):
-    with pytest.raises(StudyError, match="no such folder or tar"):
+    with pytest.raises(StudyError, match="no such folder, tar or zip"):
         list_images(str(tmp_path / "nowhere"))
 
 
@@ -102,7 +103,7 @@ def test_no_such_source(tmp_path):
 def test_a_file_that_is_no_tar_says_so(tmp_path, content):
     path = tmp_path / "images.tar"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match=r"images\.tar: not a whole tar archive|holds no images"):
+    with pytest.raises(StudyError, match=r"images\.tar: not a whole (tar|zip) archive|holds no images"):
         list_images(str(path))
 
 

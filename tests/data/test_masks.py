@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.data.arrays import open_split, read_manifest
-from stages.data.decode import Unreadable, decode
-from stages.data.decoding import decode_images, write_masks
+from stages.data.decode import decode
+from stages.data.decoding import decode_images, refuse_numbers
+from stages.data.deep import Unreadable
 from stages.data.masks import decode_mask, pair, read_masks
 from stages.data.settings import Masks
 from stages.study.errors import StudyError
@@ -140,11 +141,11 @@ def test_prepare_stores_them_beside_their_images(tmp_path, kind):
 
 
 def test_an_image_without_a_mask_of_its_size_is_left_out_and_named(tmp_path):
-    write_images(tmp_path)
+    write_images(tmp_path, count=24)
     (tmp_path / "masks/cat/0.png").unlink()
     (tmp_path / "masks/dog/1.png").write_bytes(png(np.ones((20, 29))))
     (tmp_path / "masks/cat/2.png").write_bytes(b"no image")
-    with pytest.raises(StudyError, match="3 of 12 images cannot be read, or have no mask of their size"):
+    with pytest.raises(StudyError, match="3 of 24 images cannot be read, or have no mask of their size"):
         prepared(tmp_path)
     for path in sorted((tmp_path / "data").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -152,7 +153,7 @@ def test_an_image_without_a_mask_of_its_size_is_left_out_and_named(tmp_path):
     prepared(tmp_path, max_unreadable=0.5)
     manifest = read_manifest(tmp_path / "data")
     assert manifest.unreadable == ["cat/0.png", "cat/2.png", "dog/1.png"]
-    assert sum(split.images for split in manifest.splits.values()) == 9
+    assert sum(split.images for split in manifest.splits.values()) == 21
 
 
 def test_masks_without_any_object_are_refused(tmp_path):
@@ -165,7 +166,7 @@ def test_masks_without_any_object_are_refused(tmp_path):
 def test_images_without_names_have_no_masks():
     data = load_params().data.model_copy(update={"source": "torch/cifar10", "masks": ANY})
     with pytest.raises(StudyError, match="no names that masks could share"):
-        write_masks(None, {}, images=[], source="m", data=data)
+        refuse_numbers(data)
 
 
 def test_values_cannot_be_object_and_ignored():
@@ -174,5 +175,57 @@ def test_values_cannot_be_object_and_ignored():
 
 
 def test_missing_masks_are_said_to_be_missing(tmp_path):
-    with pytest.raises(StudyError, match="nowhere: no such folder or tar"):
-        list(read_masks(["a"], images=["a"], source=str(tmp_path / "nowhere"), settings=ANY, image_size=8))
+    with pytest.raises(StudyError, match="nowhere: no such folder, tar or zip"):
+        list(read_masks({"a": 1}, images=["a"], source=str(tmp_path / "nowhere"), settings=ANY, image_size=8))
+
+
+def turned_image(folder, name, size, *, mask):
+    """An image that EXIF turns by a quarter, with its mask: as it is stored, a bright object on the left."""
+    values = np.zeros(size)
+    values[:, : size[1] // 2] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(np.stack([values] * 3, axis=-1).astype(np.uint8)).save(file, "png", exif=exif)
+    seen = np.rot90(values, -1)
+    for part, content in (("images", file.getvalue()), ("masks", png({"raw": values, "seen": seen}[mask]))):
+        path = folder / part / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("drawn", ["raw", "seen"])
+@pytest.mark.parametrize("turned", [None, True, False])
+def test_a_mask_is_turned_with_its_image_where_sizes_tell_or_the_setting_says(tmp_path, drawn, turned):
+    for number in range(8):
+        turned_image(tmp_path, f"{('cat', 'dog')[number % 2]}/{number}", (20, 30), mask=drawn)
+    masks = Masks(source=str(tmp_path / "masks"), turned=turned)
+    if turned is not None and turned != (drawn == "raw"):
+        with pytest.raises(StudyError, match=r"8 a mask of [0-9x ]+ pixels, not"):
+            prepared(tmp_path, masks=masks)
+        return
+    prepared(tmp_path, masks=masks)
+    for name in ("train", "test"):
+        split = open_split(name, tmp_path / "data")
+        assert np.array_equal(split.masks, split.images[..., 0] > 127) and split.masks.any()
+
+
+def test_a_mask_that_could_be_turned_or_not_is_refused_unless_the_setting_says(tmp_path):
+    for number in range(8):
+        turned_image(tmp_path, f"{('cat', 'dog')[number % 2]}/{number}", (20, 20), mask="raw")
+    with pytest.raises(
+        StudyError, match=r"EXIF turns the image (cat|dog)/\d\.png.* say which in data\.masks\.turned"
+    ):
+        prepared(tmp_path)
+    for path in sorted((tmp_path / "data").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (tmp_path / "data").rmdir()
+    prepared(tmp_path, masks=Masks(source=str(tmp_path / "masks"), turned=True))
+    split = open_split("train", tmp_path / "data")
+    assert np.array_equal(split.masks, split.images[..., 0] > 127)
+
+
+def test_masks_are_found_whatever_the_spelling_of_accents():
+    assert pair(["caf\u00e9/1.jpg", "th/1.jpg"], ["cafe\u0301/1.png"], source="m") == {
+        "caf\u00e9/1.jpg": "cafe\u0301/1.png"
+    }

@@ -1,0 +1,156 @@
+"""Images of more than 8 bits or of floats: their values, and the one range that a whole source is read in."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a file begins; + of BigTIFF
+PNG = b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112
+WHITE, UNSIGNED = 0, 1  # in a TIFF: the lowest value is white; whole numbers without a sign
+WHOLE, REAL = "whole numbers", "real numbers"
+LIMITS = (2**8 - 1, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # of what cameras count
+SLACK = 0.01  # by which processing may overshoot a range
+
+Range = tuple[float, float]
+
+
+class Unreadable(Exception):
+    """A file that is not a whole image."""
+
+
+class Extremes(NamedTuple):
+    """The lowest and the highest value of one image whose range is not known yet."""
+
+    kind: str  # WHOLE or REAL
+    low: float
+    high: float
+
+
+class Deep(NamedTuple):
+    """The values of an image as its file has them."""
+
+    values: NDArray  # (H, W, C) with 1 or 3 colours, of any type
+    opaque: NDArray[np.uint8] | None  # (H, W), 0 where nothing is
+    inverted: bool  # the lowest value is white
+    orientation: int  # as in EXIF, if nobody has turned the values yet
+    mode: str  # what the manifest calls the kind of image
+
+    def extremes(self) -> Extremes:
+        """Return the extremes of its colours."""
+        kind = WHOLE if self.values.dtype.kind in "iu" else REAL
+        return Extremes(kind, float(self.values.min()), float(self.values.max()))
+
+    def eight_bits(self, ranges: Mapping[str, Range]) -> Image.Image:
+        """Return an image of 8 bits whose black and white are the ends of the range of its kind."""
+        low, high = ranges[self.extremes().kind]
+        values = (self.values.astype(np.float64).clip(low, high) - low) * (255 / (high - low))
+        if self.inverted:
+            values = 255 - values
+        bands = [values.round().astype(np.uint8)]
+        bands += [] if self.opaque is None else [self.opaque[..., None]]
+        return Image.fromarray(np.concatenate(bands, axis=2).squeeze())
+
+
+def common_ranges(images: Iterable[Extremes]) -> dict[str, Range]:
+    """Return the range of each kind of values, for all images of a source.
+
+    Whole numbers: from 0 to the most that the fewest usual bits hold. Real numbers: 0 to 1, −1 to 1, or as
+    whole numbers. Where the values fill a quarter of none of these, and where some are negative, the range
+    is that of the values.
+    """
+    ranges = {}
+    for kind, group in itertools.groupby(sorted(images), key=lambda image: image.kind):
+        members = list(group)
+        low, high = min(image.low for image in members), max(image.high for image in members)
+        limits: list[Range] = [(0, limit) for limit in LIMITS]
+        if kind == REAL:
+            limits = [(0, 1), (-1, 1), *limits]
+        slack = SLACK if kind == REAL else 0
+        usual = next((r for r in limits if r[0] - slack * r[1] <= low and high <= (1 + slack) * r[1]), None)
+        filled = usual is not None and (usual[1] == limits[0][1] or high >= usual[1] / 5)
+        ranges[kind] = usual if usual and filled else (low, high if high > low else low + 1)
+    return ranges
+
+
+def deep_tiff(content: bytes, *, most: int) -> Deep | None:
+    """Read a TIFF of more than 8 bits or of signed or real numbers; None if its 8 bits are PIL's business.
+
+    most: pixels of an image that is read
+    Raises Unreadable if the file is cut short or has no pixels of one or three colours.
+    """
+    from tifffile import TiffFile, TiffFileError
+
+    try:
+        with TiffFile(BytesIO(content)) as file:
+            page = file.pages.first
+            if page.bitspersample <= 8 and page.sampleformat == UNSIGNED:
+                return None
+            if page.imagewidth * page.imagelength > most:
+                raise Unreadable(f"{page.imagewidth} x {page.imagelength} pixels are too many")
+            # tifffile would fill up with zeros what is not there.
+            ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
+            if max(ends) > len(content):
+                raise Unreadable("the file is cut short")
+            try:
+                values = page.asarray()
+            except ValueError as error:
+                # PIL reads one colour of most compressions itself.
+                if "imagecodecs" in str(error) and page.samplesperpixel == 1 and page.photometric != WHITE:
+                    return None
+                raise
+            if page.axes.startswith("S"):  # one plane for each colour
+                values = np.moveaxis(values, 0, -1)
+            inverted = page.photometric == WHITE
+            orientation = int(page.tags[ORIENTATION].value) if ORIENTATION in page.tags else 1
+    except (TiffFileError, ValueError, KeyError, IndexError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if "imagecodecs" in reason:
+            reason = "its compression needs imagecodecs: `pip install '.[pictures]'`"
+        raise Unreadable(reason) from error
+    return _deep(values, mode=f"TIFF {values.dtype}", inverted=inverted, orientation=orientation)
+
+
+def deep_png(content: bytes, image: Image.Image) -> Deep | None:
+    """Read a PNG of 16 bits whose low bits PIL drops; None if PIL keeps what there is."""
+    if not content.startswith(PNG) or content[24] != 16 or image.mode.startswith("I"):
+        return None
+    import torch  # takes seconds, and only such files need it
+    from torchvision.io import ImageReadMode, decode_image
+
+    try:
+        encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        values = decode_image(encoded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    except RuntimeError as error:
+        raise Unreadable(str(error).partition("\n")[0]) from error
+    return _deep(values, mode=f"{image.mode};16", orientation=image.getexif().get(ORIENTATION, 1))
+
+
+def deep_mode(image: Image.Image, *, orientation: int) -> Deep | None:
+    """Return the values of a loaded image whose PIL mode has more than 8 bits; None if it has not.
+
+    orientation: to which it is still to be turned
+    """
+    if not image.mode.startswith(("I", "F")):
+        return None
+    return _deep(np.asarray(image), mode=image.mode, orientation=orientation)
+
+
+def _deep(values: NDArray, *, mode: str, orientation: int, inverted: bool = False) -> Deep:
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim != 3 or values.shape[2] > 4 or values.dtype.kind not in "iuf":
+        raise Unreadable(f"{values.shape} {values.dtype} are no pixels of one or three colours")
+    colours, opaque = values, None
+    if values.shape[2] in (2, 4):
+        colours, last = values[..., :-1], values[..., -1].astype(np.float64)
+        full = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+        opaque = (last.clip(0, full) * (255 / full)).round().astype(np.uint8)
+    if not np.isfinite(colours).all():
+        raise Unreadable("pixels that are no numbers (NaN or infinity)")
+    return Deep(colours, opaque, inverted, orientation, mode)

@@ -1,0 +1,141 @@
+"""Folders as people have them: which are splits, which are classes, and what is left out is named."""
+
+import unicodedata
+
+import pytest
+
+from stages.data.listings import list_images, list_splits
+from stages.study.errors import StudyError
+from tests.data.pictures import class_files, png, write_folder
+
+
+def splits(tmp_path, *prefixes, more=None, count=2):
+    files = {}
+    for prefix in prefixes:
+        files |= class_files(prefix=prefix, count=count)
+    return list_splits(str(write_folder(tmp_path, files | (more or {}))))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "valid"),
+        ("training", "testing"),
+        ("train", "dev"),
+        ("train", "eval"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("Train", "Validation"),
+        ("train2017", "val2017"),
+    ],
+)
+def test_known_names_of_splits(tmp_path, train, test):
+    found = splits(tmp_path, f"{train}/", f"{test}/")
+    assert set(found.train.classes) == set(class_files(prefix=f"{train}/", count=2))
+    assert found.test is not None and set(found.test.classes) == set(class_files(prefix=f"{test}/", count=2))
+    assert set(found.test.classes.values()) == {"cat", "dog"}
+
+
+def test_of_three_splits_the_one_that_nobody_uses_is_named(tmp_path):
+    found = splits(tmp_path, "train/", "valid/", "test/", "extra/")
+    assert found.test is not None and all(name.startswith("test/") for name in found.test.classes)
+    assert found.notes == ("4 images of valid/ are not used", "4 images of extra/ are not used")
+
+
+@pytest.mark.parametrize(
+    "prefixes", [("dev/", "eval/"), ("train/", "query/"), ("", "test/"), ("fold/", "val/")]
+)
+def test_folders_that_look_like_splits_are_no_classes(tmp_path, prefixes):
+    with pytest.raises(
+        StudyError, match=r"look like splits, not classes: .*/ has the classes of the others; name"
+    ):
+        splits(tmp_path, *prefixes)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    files = class_files(("train", "plane", "car"))
+    assert set(list_splits(str(write_folder(tmp_path, files))).train.classes.values()) == {
+        "train",
+        "plane",
+        "car",
+    }
+
+
+FLAT = {f"test/{number}.png": png(number) for number in range(3)}
+
+
+def test_a_split_without_classes_is_left_out_for_one_that_has_them(tmp_path):
+    found = splits(tmp_path, "train/", "val/", more=FLAT)
+    assert found.test is not None and all(name.startswith("val/") for name in found.test.classes)
+    assert found.notes == ("3 images of test/ are not used, which are in no folders of classes",)
+    found = splits(tmp_path / "alone", "train/", more=FLAT)
+    assert found.test is None and len(found.notes) == 1
+
+
+def test_imagenet_as_kaggle_has_it(tmp_path):
+    root = "ILSVRC/Data/CLS-LOC"
+    files = class_files(("n01", "n02"), prefix=f"{root}/train/")
+    files |= {f"{root}/val/ILSVRC2012_val_{number}.JPEG": png(number) for number in range(4)}
+    files |= {f"{root}/test/ILSVRC2012_test_{number}.JPEG": png(number) for number in range(4)}
+    files["ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_0.xml"] = b"<annotation/>"
+    rows = [f"ILSVRC2012_val_{number},n0{1 + number % 2} 85 1 499 272 " for number in range(4)]
+    files["LOC_val_solution.csv"] = "\n".join(["ImageId,PredictionString", *rows]).encode()
+    found = list_splits(str(write_folder(tmp_path, files)))
+    assert set(found.train.classes.values()) == {"n01", "n02"} and len(found.train.classes) == 10
+    assert found.test is not None
+    assert [found.test.classes[f"{root}/val/ILSVRC2012_val_{n}.JPEG"] for n in range(4)] == ["n01", "n02"] * 2
+    assert found.notes == ("4 images of test/ are not used, which are in no folders of classes",)
+
+
+def test_tiny_imagenet_as_distributed(tmp_path):
+    files = {f"tiny/train/n0{n % 2}/images/n0{n % 2}_{n}.JPEG": png(n) for n in range(6)}
+    files |= {f"tiny/train/n0{n}/n0{n}_boxes.txt": b"x" for n in range(2)}
+    files |= {f"tiny/val/images/val_{n}.JPEG": png(n) for n in range(4)}
+    files |= {f"tiny/test/images/test_{n}.JPEG": png(n) for n in range(4)}
+    rows = [f"val_{n}.JPEG\tn0{n // 2}\t0\t32\t44\t62" for n in range(4)]
+    files |= {"tiny/val/val_annotations.txt": "\n".join(rows).encode(), "tiny/wnids.txt": b"n00\nn01\n"}
+    found = list_splits(str(write_folder(tmp_path, files)))
+    assert found.test is not None
+    assert [found.test.classes[f"tiny/val/images/val_{n}.JPEG"] for n in range(4)] == [
+        "n00",
+        "n00",
+        "n01",
+        "n01",
+    ]
+    assert dict(found.skipped) == {".txt: no image": 4}
+
+
+def test_names_with_accents_are_compared_whatever_their_spelling(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    files = class_files((composed, "thé"), prefix="train/") | class_files((apart, "thé"), prefix="test/")
+    found = list_splits(str(write_folder(tmp_path, files)))
+    assert found.test is not None
+    assert set(found.train.classes.values()) == set(found.test.classes.values()) == {composed, "thé"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "reason"), [("svg", "vector graphics"), ("dng", "raw camera file"), ("jxl", "not a format")]
+)
+def test_a_class_of_pictures_that_nothing_reads_does_not_vanish(tmp_path, suffix, reason):
+    files = class_files() | {f"owl/{number}.{suffix}": b"x" for number in range(3)}
+    with pytest.raises(StudyError) as error:
+        list_images(str(write_folder(tmp_path, files)))
+    line = str(error.value)
+    assert f"1 of 3 classes have no image that can be read: owl; owl has 3 .{suffix} ({reason}" in line
+    assert "\n" not in line
+
+
+def test_files_left_out_are_counted_by_suffix_and_reason(tmp_path):
+    files = class_files() | {
+        "cat/x.svg": b"",
+        "cat/y.SVG": b"",
+        "dog/z.txt": b"",
+        "dog/README": b"",
+        "a.zip": b"",
+    }
+    assert list_splits(str(write_folder(tmp_path, files))).skipped == (
+        (".svg: vector graphics; draw it as PNG", 2),
+        (".txt: no image", 1),
+        (".zip: an archive; unpack it", 1),
+        ("no suffix: no image", 1),
+    )
