@@ -77,6 +77,9 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     objective = find(Objective, arm.objective)
     objective.check(arm=name, objective=arm.objective, position=vit.position)
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
+    # A list of snapshots is part of the name, because what is kept on the way cannot be made afterwards.
+    if not recipe.snapshots or objective.build is None:
+        unread.add("snapshots")
     settings = {
         "objective": arm.objective,
         "arm": {key: getattr(arm, key) for key in ("cl_weight", "mim_block", "stop_epoch", "format")},

@@ -1,5 +1,6 @@
 """What pre-training writes, and when it trains again; tests/training/test_resume.py stops it."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,9 @@ import time
 
 import pytest
 
+from stages.data.arrays import read_manifest
+from stages.pretrain import pretrainings
+from stages.study.params import load_params
 from tests.forked import forked, succeed
 from tests.project import as_dvc_repository, copy_project, edit, environment, run_in
 
@@ -24,12 +28,19 @@ def uninterrupted(prepared):
     done = succeed(prepared, "pretrain", "--arm", "hybrid")
     assert "resumed" not in done.stdout
     assert done.stdout.count("epoch ") >= 4
-    return {path.name: path.read_bytes() for path in (prepared / "models/hybrid/0").iterdir()}
+    return files(prepared)
+
+
+def files(project, arm="hybrid"):
+    """The bytes of what pre-training left of seed 0, by name."""
+    folder = project / "models" / arm / "0"
+    return {f"{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_encoder_and_its_history_are_written(uninterrupted):
     assert set(uninterrupted) == {
-        *("encoder.safetensors", "encoder.json", "history.csv", "gradients.csv", "training.json")
+        *("encoder.safetensors", "encoder.json", "history.csv", "gradients.csv", "training.json"),
+        *(f"snapshots/{share}/encoder.{kind}" for share in (0.1, 0.33) for kind in ("safetensors", "json")),
     }
     header, *rows = uninterrupted["history.csv"].decode().splitlines()
     assert header.split(",")[:5] == ["seed", "epoch", "loss", "contrastive", "masked"]
@@ -38,6 +49,38 @@ def test_the_encoder_and_its_history_are_written(uninterrupted):
     assert header == "seed,epoch,block,cosine,norm_cl,norm_mim"
     assert [row.split(",")[:3] for row in rows] == [["0", e, b] for e in "1234" for b in "12"]
     assert all(-1 <= float(row.split(",")[3]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize("arm", [{"objective": "hybrid", "cl_weight": 0.2}, {"objective": "dino"}])
+def test_a_snapshot_is_the_encoder_that_a_training_stopped_there_ends_with(prepared, tmp_path, arm):
+    project = tmp_path / "stopped"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    # A quarter of four epochs, and half of the first of them.
+    changes = {"pretrain": {"snapshots": [0.25, 0.5]}}
+    edit(project, changes | {"arms": {"whole": arm, "stopped": arm | {"stop_epoch": 1}}})
+    for name in ("whole", "stopped"):
+        succeed(project, "pretrain", "--arm", name)
+    whole, stopped = files(project, "whole"), files(project, "stopped")
+    quarter = whole["snapshots/0.25/encoder.safetensors"]
+    assert quarter == stopped["encoder.safetensors"] != whole["encoder.safetensors"]
+    seen = {
+        name: json.loads(content)["images_seen"] for name, content in whole.items() if "encoder.json" in name
+    }
+    assert seen == {"encoder.json": 384, "snapshots/0.25/encoder.json": 96, "snapshots/0.5/encoder.json": 192}
+    assert json.loads(stopped["snapshots/0.5/encoder.json"])["images_seen"] == 64  # 2 of 3 steps of 32
+
+
+def test_only_a_training_that_keeps_them_is_named_by_its_snapshots(prepared, monkeypatch):
+    monkeypatch.chdir(prepared)
+    params, manifest = load_params(), read_manifest()
+
+    def names(snapshots):
+        recipe = params.pretrain.model_copy(update={"snapshots": snapshots})
+        changed = params.model_copy(update={"pretrain": recipe})
+        return [pretrainings(changed, arm, manifest=manifest)[0].fingerprint for arm in ("hybrid", "random")]
+
+    none, one, two = names([]), names([0.1]), names([0.1, 0.33])
+    assert len({none[0], one[0], two[0]}) == 3 and len({none[1], one[1], two[1]}) == 1
 
 
 def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterrupted, tmp_path):
@@ -59,7 +102,7 @@ def test_killed_dvc_repro_goes_on_and_ends_in_the_same_bytes(prepared, uninterru
     done = run_in(project, *repro)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resumed at epoch" in done.stdout
-    assert {path.name: path.read_bytes() for path in (project / "models/hybrid/0").iterdir()} == uninterrupted
+    assert files(project) == uninterrupted
 
 
 def test_the_supervised_arm_is_given_the_labels(prepared, tmp_path):
@@ -78,9 +121,7 @@ def test_run_again_unchanged_it_only_collects_what_the_store_has(prepared, unint
     edit(prepared, {"labels": {"hybrid": "Both"}})
     done = forked(prepared, "pretrain", "--arm", "hybrid")
     assert "epoch" not in done.stdout
-    assert {
-        path.name: path.read_bytes() for path in (prepared / "models/hybrid/0").iterdir()
-    } == uninterrupted
+    assert files(prepared) == uninterrupted
 
 
 def test_a_changed_weight_is_another_training(prepared, uninterrupted):

@@ -23,6 +23,7 @@ from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import History, train
+from stages.training.snapshots import Snapshots, snapshot_steps
 from stages.training.task import Artifacts
 
 
@@ -54,9 +55,19 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
         )
     history: History = []
     epochs = (arm.stop_epoch or recipe.epochs) if task else 0
+    about: dict[str, Any] = {"objective": arm.objective, "seed": seed}
+    split = open_split("train")
+    steps = epochs * (len(split.images) // recipe.batch_size)
+
+    def save_snapshot(folder: Path, share: float) -> None:
+        seen = {"share": share, "images_seen": snapshots.steps[share] * recipe.batch_size}
+        save_encoder(folder, encoder, vit=vit, image_size=image_size, about=about | seen)
+
+    snapshots = Snapshots(
+        training.directory, snapshot_steps(recipe.snapshots, steps=steps), save=save_snapshot
+    )
     if task is not None:
         fit_to_device(task, runtime=params.runtime, fabric=fabric)
-        split = open_split("train")
         labels = torch.from_numpy(np.stack(list(split.labels.values()), axis=1))  # (n, label sets)
 
         def inputs(images: Tensor, indices: np.ndarray, draws: Draws) -> tuple[Tensor, ...]:
@@ -80,6 +91,7 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
             layer_decay=None,
             decay_all=recipe.decay_all,
             stop_epoch=arm.stop_epoch,
+            after_step=snapshots.after_step,
             min_lr=recipe.min_lr,
             milestone=recipe.milestone if recipe.schedule == "multistep" else None,
             weight_decay_end=recipe.weight_decay_end,
@@ -91,8 +103,9 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
         return
 
     def write(directory: Path) -> None:
-        about = {"objective": arm.objective, "seed": seed, "epochs": epochs}
-        save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | origin)
+        end = {"epochs": epochs, "images_seen": steps * recipe.batch_size} | origin
+        save_encoder(directory, encoder, vit=vit, image_size=image_size, about=about | end)
+        snapshots.copy_to(directory)
         columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
         table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
         write_table(directory / "history.csv", table, seed=seed)

@@ -26,8 +26,17 @@ def model_dir(arm: str, seed: int) -> Path:
     """Return the folder of one encoder: encoder.safetensors, encoder.json, history.csv, training.json.
 
     models/<arm> is the out of pretrain. An autoencoder leaves its decoder too, a hybrid gradients.csv.
+    Encoders kept on the way lie in snapshots/<share>.
     """
     return Path("models") / arm / f"{seed}"
+
+
+def snapshot_dir(model: Path, share: float) -> Path:
+    """Return the folder of an encoder kept after a share of its training: encoder.safetensors, encoder.json.
+
+    model: folder of the trained encoder, see `model_dir`
+    """
+    return model / "snapshots" / f"{share:g}"
 
 
 def encoder_digest(arm: str, seed: int) -> list[str]:

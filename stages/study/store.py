@@ -78,8 +78,12 @@ class Training:
 
 
 def seal(folder: Path, fingerprint: str, **about: Any) -> None:
-    """Write training.json: the fingerprint, and the SHA-256 of every file of the folder."""
-    files = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name != SEAL}
+    """Write training.json: the fingerprint, and the SHA-256 of every file in the folder and below it."""
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / SEAL
+    }
     write_json(folder / SEAL, {"fingerprint": fingerprint, "files": files} | about)
 
 

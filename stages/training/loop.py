@@ -61,6 +61,7 @@ def train(
     weight_decay_end: float | None = None,
     decay_all: bool = False,
     stop_epoch: int | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> History:
     """Train a task in place and give its history, one row an epoch.
 
@@ -71,6 +72,8 @@ def train(
              `parameter_groups` has them. The rate of a group is that of the schedule times its lr_scale
     min_lr, milestone, weight_decay_end: how rate and decay end, see `learning_rate`, `rising_weight_decay`
     stop_epoch: after how many epochs to end, of as many as the schedules are for; None: after all
+    after_step: what the first process does after each step, given how many are done; it changes nothing of
+             the task, and is done again for steps that a killed run has lost
     Everything random is derived from the seed and the epoch, so a run that goes on from a checkpoint ends in
     the same bytes as one that was never stopped. Several processes share each batch, and each image is
     augmented as if there were one.
@@ -146,6 +149,8 @@ def train(
                     model, fabric_optimizer, views, task=task, clip_grad=recipe.clip_grad, fabric=fabric
                 )
             )
+            if after_step is not None and fabric.is_global_zero:
+                after_step(step + 1)
             if step % 50 == 0 or index == steps_per_epoch - 1:
                 refuse_nonfinite(
                     mean_over_processes(torch.stack([record["loss"] for record in records]), fabric=fabric),

@@ -24,6 +24,7 @@ class Pretrain(Section):
     clip_grad: Positive | None
     drop_path: DropPath
     precision: Precision
+    snapshots: list[Share]  # after which the encoder is kept as well
 
     @property
     def peak_lr(self) -> float:
@@ -38,6 +39,8 @@ class Pretrain(Section):
             raise ValueError(
                 "weight_decay_end needs a weight_decay above 0 to start from; leave weight_decay_end empty"
             )
+        if self.snapshots != sorted(set(self.snapshots)):
+            raise ValueError(f"snapshots {self.snapshots} must rise from one to the next")
         return self
 
 

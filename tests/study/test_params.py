@@ -105,6 +105,8 @@ def values():
         ("pretrain.lr_scaling_batch", 1024, ["pretrain.lr_scaling_batch", "1024", "256 or 512"]),
         ("pretrain.schedule", "linear", ["pretrain.schedule", "'linear'", "'cosine' or 'multistep'"]),
         ("pretrain.milestone", 700, ["pretrain.milestone", "700", "less than 1"]),
+        ("pretrain.snapshots", [0.1, 1.0], ["pretrain.snapshots.1", "1.0", "less than 1"]),
+        ("pretrain.snapshots", [0.3, 0.1], ["pretrain", "snapshots [0.3, 0.1]", "rise"]),
         ("pretrain.min_lr", 0.1, ["pretrain", "min_lr 0.1", "peak rate 0.002"]),
         ("pretrain.clip_grad", 0, ["pretrain.clip_grad", "0", "greater than 0"]),
         ("pretrain.drop_path", 1.0, ["pretrain.drop_path", "1.0", "less than 1"]),

@@ -48,6 +48,20 @@ def test_a_file_that_was_changed_lost_or_copied_from_another_training_is_not_who
     assert not is_whole(Path("nowhere"), "a" * 16) and sealed(Path("nowhere")) is None
 
 
+def test_files_in_folders_of_a_result_are_sealed_and_collected_too():
+    def write(folder):
+        (folder / "snapshots/0.1").mkdir(parents=True)
+        (folder / "snapshots/0.1/encoder.json").write_text("{}")
+
+    training = Training("a" * 16)
+    with training.alone():
+        training.keep(write)
+    collect({0: training}, Path("models/cl"))
+    assert is_whole(Path("models/cl/0"), "a" * 16)
+    Path("models/cl/0/snapshots/0.1/encoder.json").write_text("[]")
+    assert not is_whole(Path("models/cl/0"), "a" * 16) and training.ended()
+
+
 def test_a_failed_write_leaves_no_result():
     training = Training("a" * 16)
 

@@ -40,12 +40,28 @@ def kill_in_the_middle_of_a_save() -> None:
 
 def kill_between_the_files_of_a_save() -> None:
     """SIGKILL between putting the first checksum and the first checkpoint in their places."""
-    os.replace = _at_call(2, of=os.replace, do=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    _kill_before_replacing(".pt")
+
+
+def kill_in_the_middle_of_a_snapshot() -> None:
+    """SIGKILL between the two files of the first snapshot."""
+    _kill_before_replacing("encoder.json")
 
 
 def limit_file_size(size: int) -> None:
     """Let no file grow beyond so many bytes from here on, see tests/full_disk.py."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def _kill_before_replacing(ending: str) -> None:
+    real = os.replace
+
+    def replace(source: Any, target: Any) -> None:
+        if str(target).endswith(ending):
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(source, target)
+
+    os.replace = replace
 
 
 def _at_call(number: int, *, of: Callable[..., Any], do: Callable[[], None]) -> Callable[..., Any]:

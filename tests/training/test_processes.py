@@ -55,6 +55,12 @@ def test_two_processes_train_as_one(prepared, alone, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("epoch 3/3") == 1  # one of them speaks
     assert_same(results(project, "hybrid"), alone)
+    for share in ("0.1", "0.33"):
+        ours, theirs = (
+            load_file(folder / f"models/hybrid/0/snapshots/{share}/encoder.safetensors")
+            for folder in (project, prepared)
+        )
+        assert_same((alone[0], ours), (alone[0], theirs))
     gradients = [pd.read_csv(folder / "models/hybrid/0/gradients.csv") for folder in (project, prepared)]
     pd.testing.assert_frame_equal(*gradients, rtol=5e-3, atol=2e-3)
 

@@ -13,6 +13,7 @@ from tests.project import copy_project
 from tests.training.interruptions import (
     kill_between_the_files_of_a_save,
     kill_in_the_middle_of_a_save,
+    kill_in_the_middle_of_a_snapshot,
     limit_file_size,
     signal_at_step,
 )
@@ -22,7 +23,8 @@ for untrained in ("imported", "random"):
     OBJECTIVES.remove(untrained)
 CHANGES = {
     "data": {"shapes_textures": {"train_images": 32, "test_images": 20}},
-    "pretrain": {"epochs": 3, "batch_size": 16},  # two steps to an epoch
+    # Two steps to an epoch; snapshots after the first one and after the third, the first of the second epoch.
+    "pretrain": {"epochs": 3, "batch_size": 16, "snapshots": [0.2, 0.5]},
     # With all that draws random numbers.
     "finetune": {"epochs": 3, "batch_size": 16, "mixup": 0.8, "cutmix": 1.0, "drop_path": 0.2},
     "arms": {name: {"objective": name} for name in OBJECTIVES}
@@ -43,8 +45,13 @@ def project(tmp_path_factory):
 def outs(project, stage, arm):
     """Every file that a training leaves as a result, and its bytes."""
     folder = project / ("models" if stage == "pretrain" else "results/finetune")
-    paths = [*folder.glob(f"{arm}/0/*"), *folder.glob(f"{arm}.json")]
-    return {path.name: path.read_bytes() for path in paths}
+    metrics = files(folder, folder.glob(f"{arm}.json"))
+    return files(folder / arm / "0", (folder / arm / "0").rglob("*")) | metrics
+
+
+def files(folder, paths):
+    """The bytes of files, by their place in a folder."""
+    return {f"{path.relative_to(folder)}": path.read_bytes() for path in paths if path.is_file()}
 
 
 def start_anew(project, stage, arm):
@@ -77,6 +84,8 @@ def test_killed_between_saves_and_in_a_save_it_ends_in_the_same_bytes(project, s
     said, whole = succeed(project, stage, arm)
     assert "resumed" not in said and "history.csv" in whole and "encoder.safetensors" in whole
     assert ("gradients.csv" in whole) == (arm in ("hybrid", "layered"))
+    kept = {whole[name] for name in whole if name.endswith("encoder.safetensors")}
+    assert len(kept) == (3 if stage == "pretrain" else 1)  # two snapshots and the end, all different
     start_anew(project, stage, arm)
     # At the last step of the second epoch, whose first one is lost; then in the save after that epoch.
     for kill in (partial(signal_at_step, 4, number=signal.SIGKILL), kill_in_the_middle_of_a_save):
@@ -109,6 +118,27 @@ def test_killed_between_a_checksum_and_its_checkpoint_it_takes_neither(project, 
     assert "resumed at epoch 1/3" in said and "aside" not in said and resumed == masked
 
 
+def test_killed_in_the_middle_of_a_snapshot_it_keeps_no_half_of_one(project, masked):
+    start_anew(project, "pretrain", "masked")
+    assert interrupt(project, kill_in_the_middle_of_a_snapshot).returncode == -signal.SIGKILL
+    snapshots = state(project, "pretrain", "masked") / "snapshots"
+    assert [path.suffix for path in snapshots.iterdir()] == [".part"]
+    assert succeed(project, "pretrain", "masked")[1] == masked
+
+
+def test_a_snapshot_that_somebody_removed_is_one_line_and_no_result(project, masked):
+    start_anew(project, "pretrain", "masked")
+    assert interrupt(project, partial(signal_at_step, 6, number=signal.SIGKILL)).returncode < 0
+    folder = state(project, "pretrain", "masked")
+    shutil.rmtree(folder / "snapshots/0.2")
+    done = forked(project, "pretrain", "--arm", "masked")
+    assert done.returncode == 2 and not (folder / "result").exists()
+    assert done.stderr == (
+        f"pretrain@masked: scratch/trainings/{folder.name}/snapshots/0.2 is gone and cannot be made "
+        f"afterwards; remove scratch/trainings/{folder.name} to train anew\n"
+    )
+
+
 def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project, masked):
     start_anew(project, "pretrain", "masked")
     saved = "saved up to epoch {} of 3; `dvc repro` goes on from there"
@@ -129,7 +159,7 @@ def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_i
     start_anew(project, "pretrain", "masked")
     assert interrupt(project, partial(signal_at_step, 4, number=signal.SIGKILL)).returncode < 0
     folder = state(project, "pretrain", "masked")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = files(folder, folder.rglob("*"))
     size = len(before["epoch-00001.pt"])
     done = interrupt(project, partial(limit_file_size, size // 2))
     assert done.returncode == 2
@@ -138,7 +168,7 @@ def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_i
     )
     assert f" {size / 1e6:.1f} MB needed" in done.stderr and "free; make room" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert files(folder, folder.rglob("*")) == before
     said, resumed = succeed(project, "pretrain", "masked")
     assert "resumed at epoch 1/3" in said and resumed == masked
 
