@@ -7,6 +7,7 @@ import argparse
 from functools import partial
 
 from stages.data.arrays import Manifest, read_manifest
+from stages.encoders.sources import fetch, weights_digest
 from stages.objectives.contract import Objective
 from stages.objectives.pretraining import train_encoder
 from stages.study.command import run
@@ -14,8 +15,9 @@ from stages.study.errors import StudyError
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, seeds_of
-from stages.study.paths import file_digest, model_dir
+from stages.study.paths import model_dir
 from stages.study.recipe import recipe_of
+from stages.study.settings import Arm
 from stages.study.store import Training, collect
 from stages.study.study import Study
 from stages.training.complete import chosen, complete
@@ -49,6 +51,8 @@ def pretrain(name: str, *, seed: int | None = None) -> str:
     Raises StudyError if the arm or its objective does not exist, or if the loss stops being finite.
     """
     params = load_params(stage="pretrain", arm=name)
+    if (arm := arm_of(params, name)).weights:
+        fetch(arm)  # before its digest names the training
     trainings = pretrainings(params, name, manifest=read_manifest())
     out = model_dir(name, 0).parent
     first = complete(
@@ -83,7 +87,7 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     settings = {
         "objective": arm.objective,
         "arm": {key: getattr(arm, key) for key in ("cl_weight", "mim_block", "stop_epoch", "format")},
-        "weights": weights_digest(name, arm.weights) if arm.weights else None,
+        "weights": weights_of(name, arm) if arm.weights else None,
         "heads": arm.heads if arm.weights else None,
         "recipe": recipe.model_dump(exclude_none=True, exclude=unread) | {"peak_lr": recipe.peak_lr},
         "vit": vit.model_dump(exclude_none=True),
@@ -99,16 +103,15 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     return {seed: Training(fingerprint(seed=seed, **settings)) for seed in seeds_of(params, name)}
 
 
-def weights_digest(name: str, path: str) -> str:
-    """The SHA-256 of the checkpoint of an imported arm.
+def weights_of(name: str, arm: Arm) -> str:
+    """What names the checkpoint of an imported arm.
 
     Raises StudyError if it cannot be read.
     """
     try:
-        return file_digest(path)
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise StudyError(f"params.yaml: arms.{name}.weights is {path!r}: {reason}") from None
+        return weights_digest(arm)
+    except StudyError as error:
+        raise StudyError(f"params.yaml: arms.{name}.weights: {error}") from None
 
 
 if __name__ == "__main__":

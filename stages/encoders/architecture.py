@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Literal
 
 import torch
 from timm.layers import LayerNorm
@@ -24,6 +25,7 @@ class Architecture(Vit):
     pre_norm: bool = False  # a norm in front of the blocks, and no bias in the patch projection
     pooled_norm: bool = False  # the final norm comes after the mean over the patches, none before it
     norm_eps: float = 1e-6
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"  # of the MLPs, by timm's names
 
 
 def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.0) -> VisionTransformer:
@@ -58,6 +60,7 @@ def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.
             init_values=vit.layer_scale,
             pre_norm=form.pre_norm,
             norm_layer=partial(LayerNorm, eps=form.norm_eps),
+            act_layer=form.activation,
         )
         if form.relative_positions or vit.position == "relative":
             for block in encoder.blocks:

@@ -1,4 +1,4 @@
-"""Published checkpoints: the files of MoCo v3, SimMIM, MAE, DINO and timm as encoders of this study.
+"""Published checkpoints as encoders of this study: which encoder a file holds, built and filled.
 
 Sources, for what the files hold and how the encoders compute: facebookresearch/moco-v3 (vits.py,
 moco/builder.py), microsoft/SimMIM (models/vision_transformer.py, models/simmim.py), facebookresearch/mae
@@ -7,47 +7,42 @@ vision_transformer.py.
 """
 
 import math
-import pickle
 import re
-import warnings
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.encoders.architecture import Architecture, build_encoder
+from stages.encoders.checkpoint_file import read_content
+from stages.encoders.declared import Declared, declared, refuse_unlike, with_declared
 from stages.encoders.relative import RelativeAttention
+from stages.encoders.spelling import timm_names
+from stages.encoders.weights_file import weights_file
+from stages.encoders.wrappers import choose, encoders_in, inside, listed, project_of
 from stages.study.errors import StudyError
 
 
 class Format(NamedTuple):
-    """Where in the files of one project the encoder is."""
+    """What is known of the encoders of one project."""
 
-    entry: str | None  # what the file calls the weights; a file of the weights alone is read as well
-    prefixes: tuple[str, ...]  # before the names of the encoder; the first that the file has is taken
-    left_out: tuple[str, ...]  # how the names of everything else begin, with the prefix or without it
+    online: bool = False  # evaluated is the trained encoder, not an average of it
+    varied: bool = False  # tensors may be there or not: what is there decides the architecture
 
 
 FORMATS = {
-    # A pre-training file, then that of a linear probe.
-    "moco_v3": Format(
-        "state_dict",
-        ("module.base_encoder.", "module."),
-        ("head.", "module.momentum_encoder.", "module.predictor."),
-    ),
-    # A pre-training file, then a fine-tuned one.
-    "simmim": Format("model", ("encoder.", ""), ("head.", "mask_token", "decoder.")),
-    "mae": Format("model", ("",), ("head.", "mask_token", "decoder_")),
-    # The teacher of a whole training, distributed or not, then the backbone alone.
-    "dino": Format("teacher", ("backbone.", "module.backbone.", "module.", ""), ("head.", "module.head.")),
-    "timm": Format(None, ("",), ("head.", "attn_pool.")),
+    "moco_v3": Format(online=True),
+    "simmim": Format(),
+    "mae": Format(),
+    "dino": Format(),  # iBOT's too
+    "timm": Format(varied=True),  # DeiT, DINOv2, I-JEPA and MSN too, all under timm's names
+    "transformers": Format(varied=True),
 }
+# Parts that no encoder of this study has: heads, projectors, what stands for masked patches, decoders.
+LEFT_OUT = ("head.", "fc.", "attn_pool.", "mask_token", "masked_embed", "decoder", "pooler.", "pre_logits.")
 
 # Everywhere else heads are 64 wide; these widths have 16 of them: SigLIP's two, ViT-H, -g and -G.
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1536: 16, 1664: 16}
@@ -62,6 +57,15 @@ class Weights(NamedTuple):
     path: Path
     prefix: str
     tensors: dict[str, Tensor]
+    notes: tuple[str, ...] = ()  # what people should know of how the file was read
+
+
+class Imported(NamedTuple):
+    """An encoder from a file."""
+
+    encoder: VisionTransformer
+    architecture: Architecture
+    notes: tuple[str, ...]
 
 
 def load_checkpoint(
@@ -69,109 +73,70 @@ def load_checkpoint(
 ) -> nn.Module:
     """The encoder in a published file, in evaluation mode: the online one, of DINO the teacher.
 
-    format:     moco_v3, simmim, mae, dino or timm
+    format:     one of FORMATS
     num_heads:  None: what the file or its project says, else heads of 64
     image_size: px, to which positions are resampled; None: as trained
-    The MLPs are taken to have the exact GELU and the norms to stand before attention and MLP: no file shows
-    it, and a few of timm's (SigLIP with tanh, CLIP with quickgelu, *_rpn) differ.
     Raises StudyError if the file cannot be read as weights alone, or naming the keys that do not fit.
     """
-    return open_checkpoint(path, format=format, num_heads=num_heads, image_size=image_size)[0]
+    return open_checkpoint(path, format=format, num_heads=num_heads, image_size=image_size).encoder
 
 
 def open_checkpoint(
     path: Path | str, *, format: str, num_heads: int | None = None, image_size: int | None = None
-) -> tuple[VisionTransformer, Architecture]:
-    """The same, with the architecture that the file turned out to have."""
+) -> Imported:
+    """Return the same, with the architecture that the file turned out to have, and notes for people.
+
+    What no tensor shows (activation, heads, eps of the norms) is as the config.json beside the file says, and
+    otherwise as in the project that the format names.
+    """
     if format not in FORMATS:
         raise StudyError(f"format {format!r} is unknown; there are: {', '.join(FORMATS)}")
-    weights = _encoder_in(Path(path), format)
-    architecture = _architecture(weights, format, num_heads)
+    path = weights_file(Path(path))
+    weights = _encoder_in(path, format)
+    said = declared(path) if FORMATS[format].varied else None
+    architecture = _architecture(weights, format, num_heads, said)
     patch_size = architecture.patch_size
     if image_size is not None and (image_size < patch_size or image_size % patch_size):
         raise StudyError(f"{path}: its patches of {patch_size} px do not divide images of {image_size} px")
     trained_size = _trained_size(weights, architecture)
     encoder = build_encoder(vit=architecture, image_size=trained_size, seed=0)
+    if said is not None:
+        refuse_unlike(encoder, said)
     encoder.load_state_dict(_fitted(weights, encoder.state_dict(), format))
     if image_size is not None and image_size != trained_size:
         _resize(encoder, image_size)
-    return encoder.eval(), architecture
-
-
-class Unread:
-    """Stands in for the settings and numbers beside the weights, which nothing here looks at."""
-
-    def __init__(self, *_: Any) -> None: ...
-
-    def __setstate__(self, _: Any) -> None: ...
-
-
-# What the projects' own files hold besides tensors: argparse.Namespace (MoCo v3, MAE, DINO), the scheduled
-# rates of DINO, which are numpy numbers, and the configuration of SimMIM, a dictionary of yacs.
-STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (Unread, "argparse.Namespace"),
-    (Unread, "numpy.dtype"),
-    (Unread, "numpy.core.multiarray.scalar"),
-    (Unread, "numpy._core.multiarray.scalar"),
-    (OrderedDict, "yacs.config.CfgNode"),
-]
-
-
-def _read(path: Path) -> Any:
-    """What the file holds; of a pickle only tensors and plain values, and nothing in it is called."""
-    if not path.is_file():
-        raise StudyError(f"{path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the age of the pickle
-            # Mapped, so that the state of the optimiser, two thirds of many files, is not read.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if wanted := re.search(r"GLOBAL (\S+)", str(error)):
-            raise StudyError(
-                f"{path}: refused, because reading it would run {wanted[1]}; where you trust it, load it and "
-                "save its weights alone with torch.save or safetensors"
-            ) from None
-        raise StudyError(f"{path}: not a file of torch.save with nothing but weights") from None
-    except Exception as error:  # torch and safetensors raise many kinds for what is not theirs
-        reason = " ".join(str(error).split())[:120]
-        raise StudyError(f"{path}: cannot be read as weights ({type(error).__name__}: {reason})") from None
-
-
-def read_entries(path: Path, format: str) -> dict[str, Any]:
-    """What a published file holds where its project keeps the weights, by the names that it has there.
-
-    Raises StudyError if the file cannot be read as weights alone.
-    """
-    content = _read(path)
-    found = content.get(FORMATS[format].entry, content) if isinstance(content, dict) else {}
-    return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
+    notes = weights.notes
+    if FORMATS[format].varied and said is None:
+        notes += (
+            f"no config.json beside it names the architecture: GELU, eps {architecture.norm_eps:g} and "
+            f"{architecture.heads} heads are assumed",
+        )
+    return Imported(encoder.eval(), architecture, notes)
 
 
 def _encoder_in(path: Path, format: str) -> Weights:
-    _, prefixes, left_out = FORMATS[format]
-    found = read_entries(path, format)
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    prefix = next((prefix for prefix in prefixes if f"{prefix}patch_embed.proj.weight" in tensors), None)
-    if prefix is None:
-        raise StudyError(
-            f"{path}: not a {format} checkpoint: {prefixes[0]}patch_embed.proj.weight is missing; "
-            f"there are: {listed(found) or 'no names'}"
-        )
-    own = {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if not name.startswith(left_out) and not name.removeprefix(prefix).startswith(left_out)
-    }
+    content = read_content(path)
+    encoders = encoders_in(content)
+    if not encoders:
+        raise StudyError(f"{path}: not a {format} checkpoint: {inside(content)}")
+    chosen = choose(encoders, online=FORMATS[format].online)
+    if (project := project_of(chosen)) not in (None, format):
+        raise StudyError(f"{path}: not a {format} checkpoint but one of {project}: set format: {project}")
+    names = timm_names(chosen.tensors)
+    tensors = {name: value for name, value in names.items() if not name.startswith(LEFT_OUT)}
     if format == "simmim":  # the index of displacements is computed, not learned
-        own = {name: value for name, value in own.items() if not name.endswith("relative_position_index")}
-    return Weights(path, prefix, own)
+        tensors = {
+            name: value for name, value in tensors.items() if not name.endswith("relative_position_index")
+        }
+    others = [other.name for other in encoders if other is not chosen]
+    notes = (f"takes {chosen.name}, not {' or '.join(map(repr, others))}",) if others else ()
+    return Weights(path, chosen.prefix, tensors, notes)
 
 
-def _architecture(weights: Weights, format: str, num_heads: int | None) -> Architecture:
-    """What the names and shapes of the tensors say of the encoder."""
+def _architecture(
+    weights: Weights, format: str, num_heads: int | None, said: Declared | None
+) -> Architecture:
+    """Return what the names and shapes of the tensors say of the encoder, and what its config.json says."""
     tensors = weights.tensors
     width, _, patch_size, across = _shape(weights, "patch_embed.proj.weight", 4)
     hidden = _shape(weights, "blocks.0.mlp.fc1.weight", 2)[0]
@@ -183,17 +148,19 @@ def _architecture(weights: Weights, format: str, num_heads: int | None) -> Archi
         return any(name.endswith(endings) for name in tensors)
 
     # What only some files of a project have is looked for; the rest must be there.
-    varied = format == "timm"
+    varied = FORMATS[format].varied
     class_token = not varied or "cls_token" in tensors
     register_tokens = tensors["reg_token"].shape[1] if varied and "reg_token" in tensors else 0
     positions = tensors["pos_embed"].shape[1] if "pos_embed" in tensors else 0
     # As many positions as patches is what timm calls no_embed_class.
     bare_prefix = varied and class_token + register_tokens > 0 and _is_square(positions)
     scaled = has("gamma_1", "gamma_2") if format == "simmim" else varied and has("ls1.gamma")
-    return Architecture(
+    if said and num_heads not in (None, said.heads):
+        raise StudyError(f"{said.source} has {said.heads} heads, not {num_heads}; leave heads out")
+    architecture = Architecture(
         width=width,
         depth=max(blocks) + 1,
-        heads=_heads(weights, format, width, num_heads),
+        heads=_heads(weights, format, width, said.heads if said else num_heads),
         patch_size=patch_size,
         # timm cuts the product with the width down to a whole number.
         mlp_ratio=hidden / width if hidden % width == 0 else (hidden + 0.5) / width,
@@ -202,14 +169,15 @@ def _architecture(weights: Weights, format: str, num_heads: int | None) -> Archi
         register_tokens=register_tokens,
         prefix_positions=not bare_prefix,
         relative_positions=format == "simmim" and (not positions or has("relative_position_bias_table")),
-        qkv_bias=format not in ("simmim", "timm") or has("qkv.bias", "q_bias", "v_bias"),
+        qkv_bias=not (varied or format == "simmim") or has("qkv.bias", "q_bias", "v_bias"),
         qk_norm=varied and has("attn.q_norm.weight", "attn.k_norm.weight"),
         layer_scale=1.0 if scaled else None,  # what it starts from, before the file's own values
         pre_norm=varied and has("norm_pre.weight"),
-        pooled_norm=format in ("simmim", "mae", "timm") and "fc_norm.weight" in tensors,
+        pooled_norm=(varied or format in ("simmim", "mae")) and "fc_norm.weight" in tensors,
         # Those with a norm in front are CLIP's, with PyTorch's own; all others, in every project, have 1e-6.
         norm_eps=1e-5 if varied and has("norm_pre.weight") else 1e-6,
     )
+    return with_declared(architecture, said) if said else architecture
 
 
 def _heads(weights: Weights, format: str, width: int, num_heads: int | None) -> int:
@@ -279,6 +247,7 @@ def _fitted(weights: Weights, expected: dict[str, Tensor], format: str) -> dict[
         "missing": dict.fromkeys(missing),
         "unknown": [name for name in weights.tensors if name not in used],
         "of another shape": wrong,
+        "not finite": [name for name, value in found.items() if not bool(torch.isfinite(value).all())],
     }
     said = [
         f"{what}: {listed(weights.prefix + name for name in names)}"
@@ -319,10 +288,3 @@ def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
 
 def _is_square(number: int) -> bool:
     return math.isqrt(number) ** 2 == number
-
-
-def listed(names: Iterable[str], most: int = 8) -> str:
-    """The first names for people, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

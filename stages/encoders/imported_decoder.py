@@ -11,8 +11,9 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
+from stages.encoders.checkpoint_file import read_content
 from stages.encoders.decoder import Decoder
-from stages.encoders.imported import listed, read_entries
+from stages.encoders.wrappers import choose, encoders_in, listed
 from stages.study.errors import StudyError
 
 HEADS = 16  # of every published decoder, 512 wide; no file shows it
@@ -33,11 +34,11 @@ def open_decoder(path: Path | str, *, image_size: int | None = None) -> Decoder 
     Raises StudyError if the file cannot be read as weights alone, or naming the keys that do not fit.
     """
     path = Path(path)
-    entries = read_entries(path, "mae")
+    chosen = choose(encoders_in(read_content(path)), online=False)
     theirs = {
         name: value.float()
-        for name, value in entries.items()
-        if isinstance(value, Tensor) and name.startswith(tuple(NAMES.values()))
+        for name, value in chosen.tensors.items()
+        if name.startswith(tuple(NAMES.values()))
     }
     if not any(name.startswith("decoder_") for name in theirs):
         return None

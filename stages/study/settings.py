@@ -29,7 +29,8 @@ class Arm(Section):
     cl_weight: Fraction | None = None
     mim_block: Positive | None = None  # a whole number: that block, from 1; else a share of the depth
     weights: str | None = None
-    format: Literal["moco_v3", "simmim", "mae", "dino", "timm"] | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None  # of the file of weights
+    format: Literal["moco_v3", "simmim", "mae", "dino", "timm", "transformers"] | None = None
     epochs: Annotated[int, Field(ge=0)] | None = None
     stop_epoch: Count | None = None  # the checkpoint after this epoch; schedules are of the whole training
     batch_size: Annotated[int, Field(ge=2)] | None = None
@@ -62,8 +63,10 @@ class Arm(Section):
             )
         if self.objective == "imported" and not (self.weights and self.format):
             raise ValueError("objective imported needs weights, the path of a checkpoint, and its format")
-        if self.objective != "imported" and (self.weights is not None or self.format is not None):
-            raise ValueError("weights and format are for objective imported; every other arm is trained here")
+        if self.objective != "imported" and any((self.weights, self.format, self.sha256)):
+            raise ValueError(
+                "weights, format and sha256 are for objective imported; every other arm is trained here"
+            )
         if self.seeds is not None and self.objective == "imported":
             raise ValueError("seeds are for arms that are trained here; an imported arm has one encoder")
         if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):

@@ -302,6 +302,35 @@ def alone(encoder):
     return prefixed(encoder, "")
 
 
+TRANSFORMERS = (
+    ("cls_token", "embeddings.cls_token"),
+    ("pos_embed", "embeddings.position_embeddings"),
+    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
+    (".attn.proj.", ".attention.output.dense."),
+    (".norm1.", ".layernorm_before."),
+    (".norm2.", ".layernorm_after."),
+    (".mlp.fc1.", ".intermediate.dense."),
+    (".mlp.fc2.", ".output.dense."),
+    ("blocks.", "encoder.layer."),
+)
+
+
+def transformers(encoder, *, prefix="", kind="vit"):
+    """The names of Hugging Face's transformers: query, key and value lie apart; Dinov2 renames less."""
+    kept = (".norm1.", ".norm2.", ".mlp.fc1.", ".mlp.fc2.") if kind == "dinov2" else ()
+    tensors = {"embeddings.mask_token": torch.zeros(1, 1, WIDTH)}
+    for name, value in encoder.state_dict().items():
+        name = f"layernorm.{name.removeprefix('norm.')}" if name.startswith("norm.") else name
+        for ours, theirs in TRANSFORMERS:
+            name = name if ours in kept else name.replace(ours, theirs)
+        if ".attn.qkv." in name:
+            for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                tensors[name.replace(".attn.qkv.", f".attention.attention.{part}.")] = third.contiguous()
+        else:
+            tensors[name] = value
+    return {prefix + name: value for name, value in tensors.items()}
+
+
 def timm_with_head(encoder):
     return prefixed(encoder, "") | {"head.weight": torch.ones(10, WIDTH), "head.bias": torch.ones(10)}
 

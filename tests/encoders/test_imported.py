@@ -18,6 +18,7 @@ from stages.analyze import analyze
 from stages.check import check
 from stages.data.arrays import normalize, open_split, unit_range
 from stages.encoders.architecture import Architecture, build_encoder
+from stages.encoders.declared import channel_statistics
 from stages.encoders.imported import load_checkpoint, open_checkpoint
 from stages.encoders.vit import (
     as_trained,
@@ -31,7 +32,7 @@ from stages.encoders.vit import (
 )
 from stages.features import extract, frozen_features
 from stages.heads.classifier import Classifier
-from stages.objectives.imported import channel_statistics, published
+from stages.objectives.imported import published
 from stages.prepare import prepare
 from stages.pretrain import pretrain
 from stages.study.errors import StudyError
@@ -111,7 +112,7 @@ def test_of_timm_every_kind_of_vit_is_read(tmp_path, images):
         )  # fmt: skip
         path = tmp_path / f"{kind.replace(' ', '_')}.safetensors"
         save_file(original.state_dict(), path)
-        encoder, architecture = open_checkpoint(path, format="timm", num_heads=HEADS)
+        encoder, architecture, _ = open_checkpoint(path, format="timm", num_heads=HEADS)
         close(encode(encoder, embed(encoder, images)), original.forward_features(images))
         close(encode_class_token(encoder, embed(encoder, images)), original.forward_features(images)[:, 0])
         pooled = frozen_features(encoder, images)["pooled"]
@@ -151,7 +152,7 @@ def test_positions_are_resampled_to_another_size(tmp_path):
     larger = torch.randn(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
     for name in ("mae", "simmim", "simmim fine-tuned"):
         path, format, original = written(tmp_path, name)
-        encoder, architecture = open_checkpoint(path, format=format, num_heads=HEADS, image_size=48)
+        encoder, architecture, _ = open_checkpoint(path, format=format, num_heads=HEADS, image_size=48)
         seen = trace(encoder, larger)
         assert seen.attention[0].shape == (1, HEADS, 37, 37)
         if name == "mae":
@@ -175,7 +176,7 @@ def test_positions_are_resampled_to_another_size(tmp_path):
 @pytest.mark.parametrize("name", ["moco_v3", "simmim", "mae", "dino", "timm"])
 def test_saved_and_loaded_it_is_the_same(name, tmp_path, images):
     path, format, _ = written(tmp_path, name)
-    encoder, architecture = open_checkpoint(path, format=format, num_heads=HEADS)
+    encoder, architecture, _ = open_checkpoint(path, format=format, num_heads=HEADS)
     save_encoder(tmp_path / "out", encoder, vit=architecture, image_size=SIZE, about={})
     ours, theirs = trace(encoder, images), trace(load_encoder(tmp_path / "out"), images)
     for found, expected in zip(ours.tokens + ours.attention, theirs.tokens + theirs.attention, strict=True):
@@ -220,7 +221,7 @@ def refusal(directory, content, format):
 
 def test_another_projects_file_and_none_at_all_are_one_line(tmp_path):
     file = originals.moco_v3(Encoder())
-    assert "there are: epoch, arch, state_dict" in refusal(tmp_path, file, "mae")
+    assert "set format: moco_v3" in refusal(tmp_path, file, "mae")
     assert "not a dino checkpoint" in refusal(tmp_path, {"student": {}}, "dino")
     assert "not a mae checkpoint" in refusal(tmp_path, [torch.ones(2)], "mae")
     for content in (b"", b"not weights at all", b"PK\x03\x04 nor this"):
@@ -232,7 +233,7 @@ def test_another_projects_file_and_none_at_all_are_one_line(tmp_path):
             assert "\n" not in str(error.value)
     with pytest.raises(StudyError, match="no such file"):
         load_checkpoint(tmp_path / "nowhere.pth", format="timm")
-    with pytest.raises(StudyError, match="there are: moco_v3, simmim, mae, dino, timm"):
+    with pytest.raises(StudyError, match="there are: moco_v3, simmim, mae, dino, timm, transformers"):
         load_checkpoint(tmp_path / "file.pth", format="beit")
     path = originals.save(originals.alone(Encoder()), tmp_path / "narrow.pth")
     with pytest.raises(StudyError, match="number of heads is not known"):
@@ -281,7 +282,7 @@ def test_it_is_fine_tuned_like_every_arm(tmp_path, images):
     manifest = write(tmp_path / "data", train=images_of(4), test=images_of(2))
     for name in ("simmim", "mae"):
         path, format, _ = written(tmp_path, name)
-        encoder, architecture = open_checkpoint(path, format=format, num_heads=HEADS)
+        encoder, architecture, _ = open_checkpoint(path, format=format, num_heads=HEADS)
         save_encoder(tmp_path / "out", encoder, vit=architecture, image_size=SIZE, about={})
         encoder = load_encoder(tmp_path / "out", drop_path=0.1)
         task = Classifier(encoder, classes=[3], settings=settings, manifest=manifest, seed=0).train()

@@ -1,0 +1,183 @@
+"""Files over HTTP: resumed, verified, from the named host alone, whole or not there."""
+
+import fcntl
+import hashlib
+import http.client
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from stages.encoders.weights_file import refuse_other_kinds
+from stages.study.errors import StudyError
+from stages.study.paths import file_digest, scratch, write_text
+
+CHUNK = 2**20  # bytes
+DRIVES = ("drive.google.com", "docs.google.com", "1drv.ms", "onedrive.live.com", "pan.baidu.com")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def download(url: str, *, sha256: str | None, timeout: float = 30.0, attempts: int = 3) -> Path:
+    """Return the file of an address, downloaded to scratch/downloads/ unless it is there.
+
+    sha256:  64 hex digits; None: what the first download had, kept in a file beside it
+    timeout: seconds that a server may be silent; attempts: how often a broken connection is taken up again
+    Raises StudyError in one line; what has come is kept, and the next call goes on from there.
+    """
+    refuse_address(url, sha256=sha256)
+    target = place(url)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target):
+        record = target.with_name(target.name + ".sha256")
+        expected = sha256 or (record.read_text(encoding="utf-8").strip() if record.is_file() else None)
+        if not target.is_file():
+            partial = target.with_name(target.name + ".partial")
+            for attempt in range(attempts):
+                try:
+                    _fetch(url, partial, timeout=timeout)
+                    break
+                except (OSError, http.client.HTTPException) as error:
+                    if attempt + 1 == attempts or isinstance(error, urllib.error.HTTPError):
+                        raise StudyError(_reason(url, error, partial, timeout=timeout)) from None
+            try:
+                refuse_other_kinds(partial)
+            except StudyError as error:
+                partial.unlink()
+                raise StudyError(f"{url}: {str(error).partition(': ')[2]}") from None
+            _verify(partial, expected, url=url)
+            os.replace(partial, target)
+        digest = _verify(target, expected, url=url)
+        if expected is None:
+            write_text(record, f"{digest}\n")
+            print(f"{url}: sha256: {digest}, recorded; put it beside weights: in params.yaml", flush=True)
+    return target
+
+
+def place(url: str) -> Path:
+    """Return where the file of an address lies once it is downloaded; other addresses have other places."""
+    address = urllib.parse.urlsplit(url)
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", address.path.rpartition("/")[2])[-100:].lstrip(".") or "file"
+    digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return scratch() / "downloads" / "checkpoints" / digest / name
+
+
+def refuse_address(url: str, *, sha256: str | None) -> None:
+    """Refuse an address that no file can safely come from; nothing is asked of the network.
+
+    Raises StudyError with the way out.
+    """
+    try:
+        address = urllib.parse.urlsplit(url)
+        host = address.hostname
+    except ValueError:
+        host = None
+    if not host or address.username or re.search(r"[\s\x00-\x1f]", url):
+        raise StudyError(f"{url!r}: not an address of a file; give https://host/path")
+    if host in DRIVES:
+        raise StudyError(
+            f"{url}: a drive gives its files to people alone; download it in a browser and name the file "
+            "in weights"
+        )
+    if address.scheme != "https" and sha256 is None and host not in LOOPBACK:
+        raise StudyError(f"{url}: without TLS anybody on the way can change the file; give its sha256 too")
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows redirects within one host alone, and never from https to http."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        before, after = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if (after.hostname, after.port) != (before.hostname, before.port) or after.scheme != before.scheme:
+            place = f"{after.scheme}://{after.netloc}"[:100]
+            raise StudyError(
+                f"{req.full_url}: leads to another host, {place!r}; if you trust it, name that address "
+                "in weights"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fetch(url: str, partial: Path, *, timeout: float) -> None:
+    """Download what a partial file still lacks.
+
+    Raises OSError or HTTPException when the connection breaks.
+    """
+    validator = _validator(partial)
+    known = validator.read_text(encoding="utf-8") if validator.is_file() else ""
+    done = partial.stat().st_size if partial.is_file() and known else 0
+    headers = {"User-Agent": "what-do-ssl-vits-learn", "Accept-Encoding": "identity"}
+    if done:
+        headers |= {"Range": f"bytes={done}-", "If-Range": known}
+    opener = urllib.request.build_opener(_SameHost)
+    try:
+        answer = opener.open(urllib.request.Request(url, headers=headers), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not done:
+            raise
+        answer = opener.open(
+            urllib.request.Request(url, headers={"Accept-Encoding": "identity"}), timeout=timeout
+        )
+    with answer:
+        resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        done = done if resumed else 0
+        # Only what names one version of the file lets a later call go on from the middle.
+        tag = answer.headers.get("ETag", "")
+        write_text(
+            validator, tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
+        )
+        length = answer.headers.get("Content-Length")
+        total = int(length) + done if length else None
+        bar = tqdm(total=total, initial=done, desc=place(url).name, unit="B", unit_scale=True, disable=None)
+        with bar, partial.open("ab" if resumed else "wb") as file:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and partial.stat().st_size != total:
+        raise ConnectionError(f"{partial.stat().st_size} of {total} bytes came")
+    validator.unlink()
+
+
+def _validator(partial: Path) -> Path:
+    """Return the file that names the version of the file which is being downloaded."""
+    return partial.with_name(partial.name + ".validator")
+
+
+def _verify(path: Path, expected: str | None, *, url: str) -> str:
+    """Return the SHA-256 of a file. Raises StudyError if it is another than expected; the file then goes."""
+    digest = file_digest(path)
+    if expected is not None and digest != expected.lower():
+        path.unlink()
+        raise StudyError(
+            f"{url}: its sha256 is {digest}, not {expected}: not kept; correct sha256 if the authors changed "
+            "the file, else do not use it"
+        )
+    return digest
+
+
+def _reason(url: str, error: BaseException, partial: Path, *, timeout: float) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return (
+            f"{url}: the server answers {error.code} {http.HTTPStatus(error.code).phrase}; check the address"
+        )
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    silent = isinstance(cause, TimeoutError)
+    words = f"silent for {timeout:g} s" if silent else " ".join(f"{cause}".split())[:100]
+    resumable = partial.is_file() and _validator(partial).is_file() and _validator(partial).read_text("utf-8")
+    done = partial.stat().st_size if resumable else 0
+    kept = f"; {done / 1e6:.1f} MB are kept, and the next run goes on from there" if done else ""
+    return f"{url}: download broke off ({words}){kept or '; run it again, or download it elsewhere'}"
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Let one process at a time download a file in the block; others wait for it."""
+    with target.with_name(target.name + ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
