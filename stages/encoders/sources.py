@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.encoders.downloads import download, place
 from stages.encoders.weights_file import BESIDE, FILES, shards_of, weights_file, weights_files
 from stages.study.errors import StudyError
 from stages.study.paths import file_digest, scratch
@@ -45,8 +46,6 @@ def fetch(arm: Arm) -> Path:
         # What is here stays, so that a study does not change with a repository of the Hub.
         path = _downloaded(weights) or _from_hub(hub_name(weights))
     elif is_remote(weights):
-        from stages.encoders.downloads import download
-
         return download(weights, sha256=arm.sha256)
     else:
         path = weights_file(local_path(weights))
@@ -90,8 +89,6 @@ def hub_name(weights: str) -> HubName:
 def _downloaded(weights: str) -> Path | None:
     """Return the file of remote weights if it is on this disk."""
     if not weights.startswith(HUB):
-        from stages.encoders.downloads import place
-
         return place(weights) if place(weights).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
