@@ -1,47 +1,51 @@
 """Fine-tune the encoders of one arm end to end: `python -m stages.finetune --arm NAME [--seed N]`.
 
+Where `finetune.poolings` names two, each encoder is fine-tuned with both; validation chooses that of the arm.
 With --seed, one training goes into the store and no out is written, so that any scheduler can fill the store.
 """
 
-import argparse
 from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from lightning_fabric import Fabric
 
 from stages.data.arrays import Manifest, read_manifest
 from stages.heads.finetuning import train_classifier
 from stages.results.metrics import over_seeds
-from stages.study.command import run
-from stages.study.fingerprint import code_digest, fingerprint
+from stages.study.fingerprint import code_digest
 from stages.study.params import load_params
-from stages.study.paths import (
-    encoder_digest,
-    finetune_dir,
-    finetune_metrics,
-    read_json,
-    trained_seeds,
-    write_json,
-)
+from stages.study.paths import finetune_dir, finetune_metrics, read_json, write_json
 from stages.study.store import Training, collect
 from stages.study.study import Study
-from stages.training.complete import chosen, complete
+from stages.training.complete import chosen, complete, run_training_stage, trainings_from
 from stages.training.devices import circumstances
-from stages.training.settings import Finetune
+from stages.training.settings import Finetune, Pooling
+
+
+class Variant(NamedTuple):
+    """What tells the fine-tunings of one arm apart."""
+
+    seed: int
+    pooling: Pooling
+
+    def folder(self, best: Pooling) -> str:
+        """Return the name of its folder in the out: the seed alone is of the pooling that was chosen."""
+        return f"{self.seed}" if self.pooling == best else f"{self.seed}-{self.pooling}"
 
 
 def main() -> None:
     """Read the command line and fine-tune."""
-    parser = argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__)
-    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
-    parser.add_argument("--seed", type=int, help="train this one alone into the store; the stage collects it")
-    words = parser.parse_args()
-    run(
-        f"finetune@{words.arm}" + ("" if words.seed is None else f"-{words.seed}"),
-        lambda: finetune(words.arm, seed=words.seed),
+    run_training_stage(
+        "finetune",
+        finetune,
+        description=__doc__,
         about=begin,
-        writes=finetune_dir(words.arm, 0).parent if words.seed is None else None,
+        writes=lambda name: finetune_dir(name, 0).parent,
     )
 
 
-def begin() -> list[str]:
+def begin(name: str) -> list[str]:
     """The device and the precision, in words."""
     params = load_params()
     return circumstances(params.runtime, precision=params.finetune.precision)
@@ -50,53 +54,86 @@ def begin() -> list[str]:
 def finetune(name: str, *, seed: int | None = None) -> str:
     """Train the classifiers of one arm that the store lacks, and write all of them with their test accuracy.
 
-    Raises StudyError if the loss stops being finite.
+    Raises StudyError if the loss stops being finite, or if an encoder has no class token to pool.
     """
     params = load_params(stage="finetune", arm=name)
     trainings = finetunings(params, name, manifest=read_manifest())
     out = finetune_dir(name, 0).parent
-    first = complete(
-        chosen(trainings, seed),
+    seeds = chosen({key.seed: training for key, training in trainings.items()}, seed)
+    ended = complete(
+        {key: training for key, training in trainings.items() if key.seed in seeds},
+        alone=seed is not None,
         out=out,
         runtime=params.runtime,
         precision=params.finetune.precision,
-        train=partial(train_classifier, params, name),
+        train=partial(train_one, params, name),
     )
-    if not first:
-        return ""
-    if seed is not None:
-        return f"{trainings[seed].result}"
-    collect(trainings, out)
-    metrics = over_seeds({seed: read_json(finetune_dir(name, seed) / "metrics.json") for seed in trainings})
-    write_json(finetune_metrics(name), metrics | {"protocol": protocol(params.finetune)})
-    return ", ".join(f"{labels} {value['accuracy']:.1%}" for labels, value in metrics["labels"].items())
+    if ended is not None:
+        return ended
+    results = {key: read_json(training.result / "metrics.json") for key, training in trainings.items()}
+    metrics = {
+        pooling: over_seeds({seed: results[Variant(seed, pooling)] for seed in seeds})
+        for pooling in params.finetune.poolings
+    }
+    best = best_pooling(metrics)
+    collect({key.folder(best): training for key, training in trainings.items()}, out)
+    several = len(metrics) > 1
+    written = metrics[best] | {"protocol": protocol(params.finetune, pooling=best)}
+    write_json(finetune_metrics(name), written | ({"by_pooling": metrics} if several else {}))
+    accuracies = [f"{labels} {value['accuracy']:.1%}" for labels, value in metrics[best]["labels"].items()]
+    return ", ".join([*accuracies, *([f"pooling {best}"] if several else [])])
 
 
-def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Training]:
-    """The fine-tunings of one arm by seed, named by all that their numbers depend on."""
-    settings = params.finetune.model_dump(exclude_none=True) | {"peak_lr": params.finetune.peak_lr}
+def train_one(params: Study, name: str, key: Variant, training: Training, fabric: Fabric) -> None:
+    """Fine-tune one encoder with one pooling, see `train_classifier`."""
+    train_classifier(params, name, key.seed, training, fabric, pooling=key.pooling)
+
+
+def best_pooling(metrics: dict[Pooling, dict[str, Any]]) -> Pooling:
+    """Return the pooling with the highest validation accuracy, the mean over seeds and label sets.
+
+    metrics: by pooling, from `over_seeds`; `validation` has the accuracy of each label set
+    """
+    if len(metrics) == 1:
+        return next(iter(metrics))
+    return max(metrics, key=lambda pooling: float(np.mean(list(metrics[pooling]["validation"].values()))))
+
+
+def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[Variant, Training]:
+    """The fine-tunings of one arm by seed and pooling, named by all that their numbers depend on."""
+    recipe = params.finetune
+    settings = recipe.model_dump(exclude_none=True, exclude={"poolings", "validation_fraction"})
+    settings["peak_lr"] = recipe.peak_lr
+    if len(recipe.poolings) > 1:  # else no image chooses
+        settings["validation_fraction"] = recipe.validation_fraction
     code = code_digest("stages.heads.finetuning.train_classifier")
-    return {
-        seed: Training(
-            fingerprint(
-                encoder=encoder_digest(name, seed),
-                settings=settings,
-                seed=seed,
-                data=manifest.digest,
-                code=code,
-            )
+    by_pooling = {
+        pooling: trainings_from(
+            name, settings=settings | {"pooling": pooling}, data=manifest.digest, code=code
         )
-        for seed in trained_seeds(name)
+        for pooling in recipe.poolings
+    }
+    return {
+        Variant(seed, pooling): training
+        for pooling, trainings in by_pooling.items()
+        for seed, training in trainings.items()
     }
 
 
-def protocol(settings: Finetune) -> str:
+def protocol(settings: Finetune, *, pooling: Pooling) -> str:
     """The protocol in words, to stand beside every number."""
+    images = f"{settings.train_images} training images" if settings.train_images else "all training images"
+    token = {"mean": "mean-pooled patch tokens", "token": "class token"}[pooling]
+    choice = (
+        f", pooling chosen on {settings.validation_fraction:.0%} of the training set"
+        if len(settings.poolings) > 1
+        else ""
+    )
     return (
-        f"all weights, {settings.epochs} epochs, AdamW lr {settings.lr:g}, "
+        f"all weights, {images}, {settings.epochs} epochs, AdamW lr {settings.lr:g}, "
         f"layer decay {settings.layer_decay:g}, "
         f"mixup {settings.mixup:g}, cutmix {settings.cutmix:g}, {settings.randaugment}, "
-        f"drop path {settings.drop_path:g}, mean-pooled patch tokens, last epoch"
+        f"drop path {settings.drop_path:g}, {token}, last epoch{choice}"
     )
 
 

@@ -3,14 +3,13 @@
 With --seed, one training goes into the store and no out is written, so that any scheduler can fill the store.
 """
 
-import argparse
 from functools import partial
+from typing import Any
 
 from stages.data.arrays import Manifest, read_manifest
 from stages.encoders.sources import fetch, weights_digest
 from stages.objectives.contract import Objective
 from stages.objectives.pretraining import train_encoder
-from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
@@ -20,21 +19,18 @@ from stages.study.recipe import recipe_of
 from stages.study.settings import Arm
 from stages.study.store import Training, collect
 from stages.study.study import Study
-from stages.training.complete import chosen, complete
+from stages.training.complete import chosen, complete, run_training_stage
 from stages.training.devices import circumstances
 
 
 def main() -> None:
     """Read the command line and pre-train."""
-    parser = argparse.ArgumentParser(prog="python -m stages.pretrain", description=__doc__)
-    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
-    parser.add_argument("--seed", type=int, help="train this one alone into the store; the stage collects it")
-    words = parser.parse_args()
-    run(
-        f"pretrain@{words.arm}" + ("" if words.seed is None else f"-{words.seed}"),
-        lambda: pretrain(words.arm, seed=words.seed),
-        about=lambda: begin(words.arm),
-        writes=model_dir(words.arm, 0).parent if words.seed is None else None,
+    run_training_stage(
+        "pretrain",
+        pretrain,
+        description=__doc__,
+        about=begin,
+        writes=lambda name: model_dir(name, 0).parent,
     )
 
 
@@ -55,17 +51,16 @@ def pretrain(name: str, *, seed: int | None = None) -> str:
         fetch(arm)  # before its digest names the training
     trainings = pretrainings(params, name, manifest=read_manifest())
     out = model_dir(name, 0).parent
-    first = complete(
+    ended = complete(
         chosen(trainings, seed),
+        alone=seed is not None,
         out=out,
         runtime=params.runtime,
         precision=recipe_of(params, name)[1].precision,
         train=partial(train_encoder, params, name),
     )
-    if not first:
-        return ""
-    if seed is not None:
-        return f"{trainings[seed].result}"
+    if ended is not None:
+        return ended
     collect(trainings, out)
     return f"{len(trainings)} encoders" if len(trainings) > 1 else "1 encoder"
 
@@ -74,7 +69,7 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     """The trainings of one arm by seed, named by all that their numbers depend on.
 
     An option that is off counts no more than one that does not exist, and neither does a setting that the
-    schedule or the objective does not read.
+    schedule or the objective does not read. What is not trained depends on no recipe and no images.
     """
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
@@ -82,25 +77,28 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     objective.check(arm=name, objective=arm.objective, position=vit.position)
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
     # A list of snapshots is part of the name, because what is kept on the way cannot be made afterwards.
-    if not recipe.snapshots or objective.build is None:
+    if not recipe.snapshots:
         unread.add("snapshots")
-    settings = {
+    learnt = {
+        "recipe": recipe.model_dump(exclude_none=True, exclude=unread) | {"peak_lr": recipe.peak_lr},
+        "data": manifest.digest,
+    }
+    settings: dict[str, Any] = {
         "objective": arm.objective,
         "arm": {key: getattr(arm, key) for key in ("cl_weight", "mim_block", "stop_epoch", "format")},
         "weights": weights_of(name, arm) if arm.weights else None,
         "heads": arm.heads if arm.weights else None,
-        "recipe": recipe.model_dump(exclude_none=True, exclude=unread) | {"peak_lr": recipe.peak_lr},
         "vit": vit.model_dump(exclude_none=True),
         "settings": {
             key: getattr(params.objectives, key).model_dump(exclude_none=True) for key in objective.settings
         },
         "image_size": params.data.image_size,
-        "data": manifest.digest,
         "code": code_digest(
             "stages.objectives.pretraining.train_encoder", f"stages.objectives.{arm.objective}.OBJECTIVE"
         ),
     }
-    return {seed: Training(fingerprint(seed=seed, **settings)) for seed in seeds_of(params, name)}
+    read = settings | learnt if objective.build is not None else settings
+    return {seed: Training(fingerprint(seed=seed, **read)) for seed in seeds_of(params, name)}
 
 
 def weights_of(name: str, arm: Arm) -> str:

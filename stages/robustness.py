@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stages.data.arrays import Manifest, normalize, read_manifest
 from stages.encoders.vit import as_trained, load_encoder, pooled_features
+from stages.heads.tuned_head import load_head
 from stages.results.metrics import over_seeds
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
@@ -52,9 +53,7 @@ def robustness(name: str) -> str:
         seed: tuple(load_encoder(place(name, seed)).to(device) for place in (model_dir, finetune_dir))
         for seed in seeds
     }
-    heads = {
-        seed: load_file(finetune_dir(name, seed) / "head.safetensors", device=str(device)) for seed in seeds
-    }
+    heads = {seed: load_head(finetune_dir(name, seed), device=device) for seed in seeds}
     trials: list[Trial] = []
     features: dict[int, list[dict[str, Tensor]]] = {seed: [] for seed in seeds}
     logits: dict[int, list[Tensor]] = {seed: [] for seed in seeds}
@@ -62,9 +61,8 @@ def robustness(name: str) -> str:
         for batch in trial.batches:
             inputs = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
             for seed, (frozen, tuned) in encoders.items():
-                head = heads[seed]
                 features[seed].append(pooled_features(frozen, inputs))
-                logits[seed].append(pooled_features(tuned, inputs)["mean"] @ head["weight"].T + head["bias"])
+                logits[seed].append(heads[seed](pooled_features(tuned, inputs)))
         trials.append(trial)
     tables = {}
     for seed in seeds:

@@ -1,18 +1,27 @@
-"""Fine-tuning: targets of several label sets, and that it learns."""
+"""Fine-tuning: targets of several label sets, that it learns, and which pooling is chosen."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from stages.data.arrays import read_manifest
 from stages.data.randaugment import randaugmented
+from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
+from stages.encoders.vit import save_encoder
+from stages.finetune import best_pooling, finetune, finetunings
 from stages.heads.classifier import Classifier, joint_labels
+from stages.heads.finetuning import divided
+from stages.study.errors import ParamsError
 from stages.study.params import load_params
+from stages.study.paths import finetune_dir, finetune_metrics, model_dir
 from stages.study.seeds import Draws
-from tests.project import ROOT
+from tests.project import ROOT, copy_project, edit
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 
@@ -114,3 +123,96 @@ def test_randaugment_is_reproducible_and_changes_pictures():
     assert not torch.equal(augmented(0), images) and not torch.equal(augmented(0), augmented(1))
     # whatever else is in the batch
     assert torch.equal(augmented(0, rows=slice(4, 8)), augmented(0)[4:])
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A study whose arm cl has two encoders, with random weights."""
+    project = copy_project(tmp_path / "study", changes={"seeds": [0, 1]})
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 80), ("test", 30)):
+        writer = SplitWriter(project / "data/prepared" / split, rows=count, image_size=16, labels=["class"])
+        images = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+        writer.put(np.arange(count), images=images, **{"class": rng.integers(3, size=count)})
+        writer.close()
+    write_manifest(project / "data/prepared", source="here", image_size=16, labels={"class": ["a", "b", "c"]})
+    for seed in (0, 1):
+        encoder = build_encoder(vit=VIT, image_size=16, seed=seed)
+        save_encoder(model_dir("cl", seed), encoder, vit=VIT, image_size=16, about={"seed": seed})
+    return project
+
+
+def test_validation_chooses_one_pooling_for_all_seeds_and_both_are_reported(study):
+    edit(study, {"finetune": {"poolings": ["token", "mean"]}})
+    said = finetune("cl")
+    found = json.loads(finetune_metrics("cl").read_text())
+    best, other = found["pooling"], ({"mean", "token"} - {found["pooling"]}).pop()
+    assert said.endswith(f"pooling {best}") and found["protocol"].endswith(
+        "chosen on 10% of the training set"
+    )
+    assert set(found["by_pooling"]) == {"mean", "token"}
+    assert {key: found[key] for key in ("labels", "seeds")} == {
+        key: found["by_pooling"][best][key] for key in ("labels", "seeds")
+    }
+    chosen, left = (found["by_pooling"][pooling]["validation"]["class"] for pooling in (best, other))
+    assert chosen >= left
+    assert {path.name for path in finetune_dir("cl", 0).parent.iterdir()} == {
+        *("0", "1", f"0-{other}", f"1-{other}")
+    }
+    for folder, pooling in (
+        (finetune_dir("cl", 1), best),
+        (finetune_dir("cl", 1).with_name(f"1-{other}"), other),
+    ):
+        assert set(pd.read_csv(folder / "predictions.csv")["pooling"]) == {pooling}
+
+    # Nothing trains again, neither from the store nor from the out alone.
+    trained = finetune_dir("cl", 1).joinpath("encoder.safetensors").stat().st_mtime_ns
+    before = {path: path.read_bytes() for path in finetune_dir("cl", 0).parent.rglob("*.*")}
+    study.joinpath("scratch/trainings").rename(study / "scratch/away")
+    finetune("cl")
+    assert before == {path: path.read_bytes() for path in finetune_dir("cl", 0).parent.rglob("*.*")}
+    assert finetune_dir("cl", 1).joinpath("encoder.safetensors").stat().st_mtime_ns == trained
+    assert not list(study.glob("scratch/trainings/*/lock"))  # none was trained
+
+
+def test_one_pooling_trains_on_all_images_and_there_is_no_choice(study):
+    names = {key: each.fingerprint for key, each in all_finetunings().items()}
+    assert {key.pooling for key in names} == {"mean"}
+    edit(study, {"finetune": {"validation_fraction": 0.3}})
+    assert {key: each.fingerprint for key, each in all_finetunings().items()} == names
+    edit(study, {"finetune": {"poolings": ["mean", "token"]}})
+    assert not set(names.values()) & {each.fingerprint for each in all_finetunings().values()}
+
+
+def all_finetunings():
+    return finetunings(load_params(stage="finetune", arm="cl"), "cl", manifest=read_manifest())
+
+
+def test_the_images_that_choose_do_not_train():
+    settings = load_params(ROOT / "params.yaml").finetune
+    several = settings.model_copy(update={"poolings": ["mean", "token"], "validation_fraction": 0.2})
+    validation, fitting = divided(50, settings=several, seed=3)
+    assert len(validation) == 10 and sorted([*validation, *fitting]) == list(range(50))
+    few = several.model_copy(update={"train_images": 7})
+    assert [len(part) for part in divided(50, settings=few, seed=3)] == [10, 7]
+    assert np.array_equal(divided(50, settings=few, seed=3)[0], validation)
+    alone = settings.model_copy(update={"train_images": 500})
+    assert [len(part) for part in divided(50, settings=alone, seed=3)] == [0, 50]
+    assert not np.array_equal(divided(50, settings=alone, seed=3)[1], divided(50, settings=alone, seed=4)[1])
+
+
+def test_the_best_pooling_is_that_of_validation_over_label_sets():
+    def of(shape, texture):
+        return {"labels": {}, "validation": {"shape": shape, "texture": texture}}
+
+    assert best_pooling({"mean": of(0.5, 0.5), "token": of(0.9, 0.2)}) == "token"
+    assert best_pooling({"mean": of(0.6, 0.5), "token": of(0.9, 0.1)}) == "mean"
+    assert best_pooling({"token": {"labels": {}}}) == "token"
+
+
+def test_a_pooling_is_named_once(study):
+    edit(study, {"finetune": {"poolings": ["mean", "mean"]}})
+    with pytest.raises(ParamsError, match=r"finetune.poolings.*named once"):
+        load_params()

@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
 from stages.encoders.vit import load_encoder, pooled_features, save_encoder
 from stages.heads.classifier import Classifier, save_classifier
+from stages.heads.tuned_head import load_head
 from stages.robustness import robustness
 from stages.study.errors import StudyError
 from stages.study.params import load_params
@@ -64,23 +65,23 @@ def study(tmp_path, monkeypatch):
     return project
 
 
-def test_a_fine_tuned_encoder_and_its_head_are_the_classifier(study):
+@pytest.mark.parametrize("pooling", ["mean", "token"])
+def test_a_fine_tuned_encoder_and_its_head_are_the_classifier(study, pooling):
     images = torch.randn(5, 3, 16, 16)
-    settings, manifest = load_params().finetune, None
     task = Classifier(
         build_encoder(vit=VIT, image_size=16, seed=1),
         classes=[2, 4],
-        settings=settings,
-        manifest=manifest,
+        settings=load_params().finetune,
+        manifest=None,
         seed=3,
+        pooling=pooling,
     ).eval()
     with torch.no_grad():
         expected = task.encoder(images)
-    save_classifier(finetune_dir("cl", 0), task, source=model_dir("cl", 0))
-    head = load_file(finetune_dir("cl", 0) / "head.safetensors")
-    found = (
-        pooled_features(load_encoder(finetune_dir("cl", 0)), images)["mean"] @ head["weight"].T + head["bias"]
-    )
+    folder = finetune_dir("cl", 0)
+    save_classifier(folder, task, source=model_dir("cl", 0))
+    head = load_head(folder, device=torch.device("cpu"))
+    found = head(pooled_features(load_encoder(folder), images))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 

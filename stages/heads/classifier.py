@@ -1,4 +1,4 @@
-"""An encoder with one linear layer on its mean patch token, which is fine-tuned end to end."""
+"""An encoder with one linear layer on its pooled tokens, which is fine-tuned end to end."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from stages.encoders.architecture import Architecture
 from stages.encoders.vit import save_encoder
 from stages.study.paths import read_json
 from stages.study.seeds import Draws
-from stages.training.settings import Finetune
+from stages.training.settings import Finetune, Pooling
 from stages.training.task import Task
 
 
 class Classifier(Task):
-    """An encoder with one linear layer on its mean patch token, for all label sets at once.
+    """An encoder with one linear layer on its mean patch token or class token, for all label sets at once.
 
     Several label sets of the same images (shape and texture) are trained as one problem over their
     combinations, because mixup and label smoothing need one target; the combination's target is then summed
@@ -35,9 +35,10 @@ class Classifier(Task):
         settings: Finetune,
         manifest: Manifest,
         seed: int,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
-        encoder.reset_classifier(sum(classes), global_pool="avg")
+        encoder.reset_classifier(sum(classes), global_pool="avg" if pooling == "mean" else "token")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder.head = nn.Linear(encoder.embed_dim, sum(classes))
@@ -45,6 +46,7 @@ class Classifier(Task):
             nn.init.zeros_(encoder.head.bias)
         self.encoder = encoder
         self.classes = classes
+        self.pooling = pooling
         self.settings = settings
         self.manifest = manifest
         self.mixup = None
@@ -114,7 +116,7 @@ def save_classifier(directory: Path, task: Classifier, *, source: Path) -> None:
     source: directory of the encoder that was fine-tuned
     """
     head = {name: value.detach().cpu().contiguous() for name, value in task.encoder.head.state_dict().items()}
-    save_file(head, directory / "head.safetensors")
+    save_file(head, directory / "head.safetensors", metadata={"pooling": task.pooling})
     about = read_json(source / "encoder.json")
     vit, image_size = Architecture.model_validate(about.pop("vit")), about.pop("image_size")
     task.encoder.reset_classifier(0, global_pool="avg" if vit.pooled_norm else "")
@@ -123,14 +125,19 @@ def save_classifier(directory: Path, task: Classifier, *, source: Path) -> None:
 
 @torch.no_grad()
 def predict(
-    task: Classifier, split: Split, manifest: Manifest, *, batch_size: int, device: torch.device
+    task: Classifier,
+    split: Split,
+    images: np.ndarray,
+    manifest: Manifest,
+    *,
+    batch_size: int,
+    device: torch.device,
 ) -> Tensor:
-    """Logits of all images of a split, in order, in float32. returns: (n, sum of classes)"""
+    """Logits of some images of a split, in float32. images: (n,), returns: (n, sum of classes)"""
     task.to(device).eval()
-    order = in_order(np.arange(len(split.images)), batch_size=batch_size)
     return torch.cat(
         [
             task.encoder(normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)).cpu()
-            for batch in batches(split.images, order)
+            for batch in batches(split.images, in_order(images, batch_size=batch_size))
         ]
     )

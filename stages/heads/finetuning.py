@@ -1,54 +1,71 @@
 """One fine-tuning: an encoder with its head, and what both leave in the store."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 from lightning_fabric import Fabric
 
-from stages.data.arrays import batches, open_split, read_manifest
+from stages.data.arrays import Split, batches, open_split, read_manifest
 from stages.data.randaugment import randaugmented
 from stages.encoders.vit import as_trained, load_encoder
 from stages.heads.classifier import Classifier, joint_labels, predict, save_classifier
 from stages.probes.accuracy import prediction_table, summarize
+from stages.study.errors import StudyError
 from stages.study.paths import model_dir, write_json, write_table
-from stages.study.seeds import derive
+from stages.study.seeds import derive, generator
 from stages.study.store import Training
 from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
 from stages.training.loop import train
+from stages.training.settings import Finetune, Pooling
 
 
-def train_classifier(params: Study, name: str, seed: int, training: Training, fabric: Fabric) -> None:
+def train_classifier(
+    params: Study, name: str, seed: int, training: Training, fabric: Fabric, *, pooling: Pooling
+) -> None:
     """Fine-tune one encoder with a linear head for each label set, and keep it with its predictions.
 
-    Raises StudyError if the loss stops being finite.
+    Raises StudyError if the loss stops being finite, or if the encoder has no class token to pool.
     """
     settings, source = params.finetune, model_dir(name, seed)
     manifest = as_trained(source, read_manifest())
     train_split, test_split = open_split("train"), open_split("test")
     classes = [len(names) for names in manifest.labels.values()]
     start = derive(seed, "finetune")
+    encoder = load_encoder(source, drop_path=settings.drop_path)
+    if pooling == "token" and not encoder.has_class_token:
+        raise StudyError(f"finetune.poolings: token: the encoder of {name} has no class token; use mean")
     task = Classifier(
-        load_encoder(source, drop_path=settings.drop_path),
+        encoder,
         classes=classes,
         settings=settings,
         manifest=manifest,
         seed=derive(start, "head"),
+        pooling=pooling,
     )
     fit_to_device(task, runtime=params.runtime, fabric=fabric)
     targets = joint_labels(train_split, manifest)
+    validation, fitting = divided(len(train_split.images), settings=settings, seed=seed)
+
     history = train(
         task,
-        inputs=lambda images, indices, draws: task.views(images, targets[indices], draws=draws),
+        inputs=lambda images, indices, draws: task.views(images, targets[fitting[indices]], draws=draws),
         batches=lambda epoch, order: randaugmented(
-            batches(train_split.images, order, workers=params.runtime.workers),
-            order=order,
+            batches(
+                train_split.images,
+                [fitting[indices] for indices in order],
+                workers=params.runtime.workers,
+            ),
+            order=[fitting[indices] for indices in order],
             policy=settings.randaugment,
             manifest=manifest,
             seed=derive(start, "randaugment", epoch),
         ),
-        images=len(train_split.images),
+        images=len(fitting),
         recipe=settings,
         betas=(0.9, 0.999),
         layer_decay=settings.layer_decay,
@@ -58,19 +75,48 @@ def train_classifier(params: Study, name: str, seed: int, training: Training, fa
     )
     if not fabric.is_global_zero:
         return
-    logits = predict(
-        task, test_split, manifest, batch_size=params.runtime.eval_batch_size, device=fabric.device
-    )
-    metrics, tables = {}, []
-    for labels, scores in zip(manifest.labels, logits.split(classes, dim=1), strict=True):
-        predicted, truth = scores.argmax(dim=1).numpy(), test_split.labels[labels]
-        metrics[labels] = summarize(predicted, truth, classes=scores.shape[1])
-        tables.append(prediction_table(predicted, truth, labels=labels, pooling="mean"))
+
+    def predicted(split: Split, images: np.ndarray) -> list[np.ndarray]:
+        """The class of some images in each label set, (n,) each."""
+        scores = predict(
+            task,
+            split,
+            images,
+            manifest,
+            batch_size=params.runtime.eval_batch_size,
+            device=fabric.device,
+        )
+        return [of_set.argmax(dim=1).numpy() for of_set in scores.split(classes, dim=1)]
+
+    metrics: dict[str, Any] = {"pooling": pooling, "labels": {}}
+    tables = []
+    for labels, answers, count in zip(
+        manifest.labels, predicted(test_split, np.arange(len(test_split.images))), classes, strict=True
+    ):
+        truth = test_split.labels[labels]
+        metrics["labels"][labels] = summarize(answers, truth, classes=count)
+        tables.append(prediction_table(answers, truth, labels=labels, pooling=pooling))
+    if len(validation):
+        metrics["validation"] = {
+            labels: float((answers == train_split.labels[labels][validation]).mean())
+            for labels, answers in zip(manifest.labels, predicted(train_split, validation), strict=True)
+        }
 
     def write(directory: Path) -> None:
         write_table(directory / "predictions.csv", pd.concat(tables), seed=seed)
         write_table(directory / "history.csv", pd.DataFrame(history).astype({"epoch": int}), seed=seed)
-        write_json(directory / "metrics.json", {"labels": metrics})
+        write_json(directory / "metrics.json", metrics)
         save_classifier(directory, task, source=source)
 
     training.keep(write, seed=seed, **machine(fabric, precision=settings.precision))
+
+
+def divided(images: int, *, settings: Finetune, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which training images choose the pooling, none if there is no choice, and which train.
+
+    images: of the training split
+    seed:   draws both, the same for every arm and pooling
+    """
+    order = torch.randperm(images, generator=generator(seed, "finetune", "images"))
+    count = max(1, round(settings.validation_fraction * images)) if len(settings.poolings) > 1 else 0
+    return order[:count].numpy(), order[count:][: settings.train_images].numpy()

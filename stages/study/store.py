@@ -13,15 +13,16 @@ with an empty store finds its trainings there.
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stages.study.paths import file_digest, read_json, scratch, write_json, writing
 
 SEAL = "training.json"
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -105,29 +106,30 @@ def is_whole(folder: Path, fingerprint: str) -> bool:
     return False
 
 
-def recover(trainings: Mapping[int, Training], out: Path) -> list[int]:
-    """Return the seeds whose training is neither in the store nor in an out; what an out has is adopted.
+def recover(trainings: Mapping[Key, Training], out: Path) -> list[Key]:
+    """Return the keys of trainings that are neither in the store nor in an out; what an out has is adopted.
 
-    trainings: by seed
+    trainings: by seed, or by whatever tells them apart
     out:       folder of the arm; those of other arms lie beside it, and one of them may have been renamed
     """
     lacking = []
-    for seed, training in trainings.items():
+    for key, training in trainings.items():
         if training.ended():
             continue
-        folders = [out / f"{seed}", *out.parent.glob("*/[0-9]*")]
+        folders = sorted(out.parent.glob("*/[0-9]*"), key=lambda folder: folder.parent != out)
         wanted = (folder for folder in folders if sealed(folder) == training.fingerprint)
         whole = next((folder for folder in wanted if is_whole(folder, training.fingerprint)), None)
         if whole is None:
-            lacking.append(seed)
+            lacking.append(key)
         else:
             training.adopt(whole)
     return lacking
 
 
-def collect(trainings: Mapping[int, Training], out: Path) -> None:
-    """Make the out of an arm what the store has of it: a folder for each seed, and no other.
+def collect(trainings: Mapping[Any, Training], out: Path) -> None:
+    """Make the out of an arm what the store has of it: a folder for each training, and no other.
 
+    trainings: by the name of the folder, which starts with the seed
     What the out held before is adopted by the store first, so that no training is lost.
     """
     for folder in out.glob("[0-9]*"):
@@ -136,8 +138,8 @@ def collect(trainings: Mapping[int, Training], out: Path) -> None:
             Training(earlier).adopt(folder)
     with writing(out) as temporary:
         temporary.mkdir(parents=True)
-        for seed, training in trainings.items():
-            shutil.copytree(training.result, temporary / f"{seed}")
+        for name, training in trainings.items():
+            shutil.copytree(training.result, temporary / f"{name}")
 
 
 def stored() -> dict[str, dict[str, Any]]:

@@ -7,9 +7,9 @@ named, all that can be known is listed: fine-tuning, say, has no training before
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stages.data.arrays import open_split, read_manifest
 from stages.study.command import exit_with
@@ -70,21 +70,24 @@ def _lacking(stage: str) -> Iterator[Lacking]:
     from stages.pretrain import pretrainings
     from stages.segment import segmentings
 
-    trainings_of, folder = {
+    ways: dict[str, tuple[Callable[..., Any], Callable[[str, int], Path]]] = {
         "pretrain": (pretrainings, model_dir),
         "finetune": (finetunings, finetune_dir),
         "linear_augmented": (head_trainings, augmented_dir),
         "segment": (segmentings, segmenter_dir),
-    }[stage]
+    }
+    trainings_of, folder = ways[stage]
     manifest, params = read_manifest(), load_params()
     if stage == "segment" and any(open_split(split).masks is None for split in ("train", "test")):
         return
     for arm in params.linear_augmented.arms if stage == "linear_augmented" else params.arms:
         declared = load_params(stage=stage, arm=arm)
         if stage == "pretrain" or trained_seeds(arm):
-            for seed, training in trainings_of(declared, arm, manifest=manifest).items():
-                if not is_there(training, folder(arm, seed)):
-                    yield Lacking(stage, arm, seed)
+            trainings: dict[Any, Training] = trainings_of(declared, arm, manifest=manifest)
+            missing = [key for key, each in trainings.items() if not is_there(each, folder(arm, 0))]
+            # Fine-tunings are told apart by seed and pooling; a command trains all poolings of a seed.
+            seeds = [key if isinstance(key, int) else key.seed for key in missing]
+            yield from (Lacking(stage, arm, seed) for seed in dict.fromkeys(seeds))
 
 
 def is_there(training: Training, out: Path) -> bool:

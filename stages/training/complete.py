@@ -1,42 +1,99 @@
-"""Training whatever the store lacks, alone or as one of several processes."""
+"""The frame of a stage that trains: its command line, and the trainings that the store lacks."""
 
-from collections.abc import Callable, Mapping
+import argparse
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, TypeVar, cast
 
 from lightning_fabric import Fabric
 
-from stages.study.command import first_process
+from stages.study.command import first_process, run
 from stages.study.errors import StudyError
+from stages.study.fingerprint import fingerprint
+from stages.study.paths import encoder_digest, trained_seeds
 from stages.study.section import Precision
 from stages.study.settings import Runtime
 from stages.study.store import Training, recover
 from stages.training.devices import launched, make_fabric
 
-Train = Callable[[int, Training, Fabric], None]
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Work(Protocol):
+    def __call__(self, name: str, *, seed: int | None) -> str:
+        """Do the stage for one arm, or one of its trainings alone; return a line with the key result."""
+
+
+def run_training_stage(
+    stage: str,
+    work: Work,
+    *,
+    description: str | None,
+    about: Callable[[str], list[str]],
+    writes: Callable[[str], Path],
+) -> None:
+    """Read --arm and --seed from the command line and run a stage that trains.
+
+    stage:  its name in dvc.yaml
+    about:  what an arm is trained with, in words
+    writes: where the result of an arm lies
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=description)
+    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
+    parser.add_argument("--seed", type=int, help="train this one alone into the store; the stage collects it")
+    words = parser.parse_args()
+    arm, seed = words.arm, words.seed
+    run(
+        f"{stage}@{arm}" + ("" if seed is None else f"-{seed}"),
+        lambda: work(arm, seed=seed),
+        about=lambda: about(arm),
+        writes=writes(arm) if seed is None else None,
+    )
+
+
+def trainings_from(name: str, **dependencies: Any) -> dict[int, Training]:
+    """Return a training from each encoder of an arm, by seed.
+
+    dependencies: all that their numbers depend on besides the encoder and the seed
+    """
+    return {
+        seed: Training(fingerprint(encoder=encoder_digest(name, seed), seed=seed, **dependencies))
+        for seed in trained_seeds(name)
+    }
 
 
 def complete(
-    trainings: Mapping[int, Training], *, out: Path, runtime: Runtime, precision: Precision, train: Train
-) -> bool:
+    trainings: Mapping[Key, Training],
+    *,
+    alone: bool,
+    out: Path,
+    runtime: Runtime,
+    precision: Precision,
+    train: Callable[[Key, Training, Fabric], None],
+) -> str | None:
     """Run every training whose result is neither in the store nor in an out.
 
-    trainings: by seed; out: folder of the arm, see `store.recover`
-    train:     trains one from its seed, and keeps its result in the store
-    returns:   whether this is the first of the processes that train together, which alone writes outs
+    trainings: by seed, or by whatever tells them apart
+    alone:     whether no out is written, see `chosen`
+    out:       folder of the arm, see `store.recover`
+    train:     trains one, and keeps its result in the store
+    returns:   the last line of a process that writes no out; None: the caller writes it
     """
     lacking = recover(trainings, out) if first_process() else []
-    if not lacking and not launched():
-        return True
-    fabric = make_fabric(runtime, precision=precision)
-    for seed in cast(list[int], fabric.broadcast(lacking)):
-        training = trainings[seed]
-        with training.alone() if fabric.is_global_zero else nullcontext():
-            if fabric.broadcast(not training.ended()):
-                train(seed, training, fabric)
-        fabric.barrier()
-    return fabric.is_global_zero
+    first = True
+    if lacking or launched():
+        fabric = make_fabric(runtime, precision=precision)
+        for key in cast(list[Key], fabric.broadcast(lacking)):
+            training = trainings[key]
+            with training.alone() if fabric.is_global_zero else nullcontext():
+                if fabric.broadcast(not training.ended()):
+                    train(key, training, fabric)
+            fabric.barrier()
+        first = fabric.is_global_zero
+    if not first:
+        return ""
+    return ", ".join(f"{training.result}" for training in trainings.values()) if alone else None
 
 
 def chosen(trainings: Mapping[int, Training], seed: int | None) -> Mapping[int, Training]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.study.names import Name
 from stages.study.section import Count, DropPath, NonNegative, Positive, Precision, Section, Share
@@ -66,7 +66,13 @@ class LinearAugmented(Section):
     clip_grad: ClassVar[float | None] = None
 
 
+Pooling = Literal["mean", "token"]  # of the patch tokens; the class token
+
+
 class Finetune(Section):
+    poolings: Annotated[list[Pooling], Field(min_length=1)]
+    validation_fraction: Share
+    train_images: Count | None
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
@@ -86,3 +92,10 @@ class Finetune(Section):
     def peak_lr(self) -> float:
         """The highest learning rate of the training, at its batch size."""
         return self.lr
+
+    @field_validator("poolings")
+    @classmethod
+    def _differ(cls, poolings: list[Pooling]) -> list[Pooling]:
+        if len(set(poolings)) < len(poolings):
+            raise ValueError("every pooling may be named once")
+        return poolings

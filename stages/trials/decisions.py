@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stages.data.arrays import Manifest, normalize, open_split
 from stages.encoders.vit import pooled_features
+from stages.heads.tuned_head import TunedHead
 from stages.probes import linear, shape_bias
 from stages.probes.settings import Linear
 from stages.study.paths import model_dir
@@ -40,7 +41,7 @@ def probed(
 def without_blocks(
     clean: Trial,
     tuned: VisionTransformer,
-    head: dict[str, Tensor],
+    head: TunedHead,
     manifest: Manifest,
     *,
     arm: str,
@@ -50,13 +51,13 @@ def without_blocks(
 
     The level of such a trial is the number of the block, from 1.
     """
-    device = head["weight"].device
+    device = head.weight.device
     initial = initial_encoder(model_dir(arm, seed)).to(device)
     trials, logits = [], []
     for block, encoder in reinitialised(tuned, initial):
         for batch in pictures(open_split("test"), clean.images):
             inputs = normalize(batch.to(device), mean=manifest.mean, std=manifest.std)
-            logits.append(pooled_features(encoder, inputs)["mean"] @ head["weight"].T + head["bias"])
+            logits.append(head(pooled_features(encoder, inputs)))
         trials.append(clean._replace(name="reinitialised", level=float(block), batches=iter(())))
     return rows(trials, tuned_classes(torch.cat(logits), manifest), head="fine-tuned")
 
