@@ -85,7 +85,9 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     }
     settings: dict[str, Any] = {
         "objective": arm.objective,
-        "arm": {key: getattr(arm, key) for key in ("cl_weight", "mim_block", "stop_epoch", "format")},
+        "arm": arm.model_dump(
+            include={"cl_weight", "gradient_ratio", "mim_block", "stop_epoch", "format"}, exclude_none=True
+        ),
         "weights": weights_of(name, arm) if arm.weights else None,
         "heads": arm.heads if arm.weights else None,
         "vit": vit.model_dump(exclude_none=True),

@@ -46,9 +46,8 @@ def test_the_encoder_and_its_history_are_written(uninterrupted):
     assert header.split(",")[:5] == ["seed", "epoch", "loss", "contrastive", "masked"]
     assert len(rows) == 4
     header, *rows = uninterrupted["gradients.csv"].decode().splitlines()
-    assert header == "seed,epoch,block,cosine,norm_cl,norm_mim"
+    assert header.split(",")[:5] == ["seed", "epoch", "block", "cl_weight", "dot"]
     assert [row.split(",")[:3] for row in rows] == [["0", e, b] for e in "1234" for b in "12"]
-    assert all(-1 <= float(row.split(",")[3]) <= 1 for row in rows)
 
 
 @pytest.mark.parametrize("arm", [{"objective": "hybrid", "cl_weight": 0.2}, {"objective": "dino"}])

@@ -15,8 +15,8 @@ from stages.claims.inference import Estimate, difference
 from stages.claims.roles import aligned, candidates, method_of
 from stages.claims.tables import Tables
 from stages.results.files import MissingResult
+from stages.results.gradients import gradient_ratio
 from stages.study.params import seeds_of
-from stages.study.settings import Arm
 
 PASSED, FAILED, NOT_MEASURED, REPORTED = "passed", "failed", "not measured", "reported"
 
@@ -52,7 +52,7 @@ def check_gates(tables: Tables) -> list[Gate]:
         if arm.objective == "masked":
             gates.append(_beyond_mean(name, tables=tables))
         if arm.objective in ("hybrid", "layered"):
-            gates.append(_balance(name, arm, tables=tables))
+            gates.append(_balance(name, tables=tables))
     return gates
 
 
@@ -89,21 +89,6 @@ def is_below(losses: np.ndarray, surroundings: np.ndarray) -> bool:
     shares = losses / surroundings
     error = shares.std(ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
     return float(shares.mean() + ERRORS * error) < 1 - LEAST_BELOW
-
-
-def gradient_ratio(gradients: pd.DataFrame, *, cl_weight: float) -> float:
-    """Return how many times larger the weighted gradient of CL is than that of MIM, in the last epoch.
-
-    gradients: epoch, block, norm_cl, norm_mim, before the weights; empty where a loss does not reach a block
-    returns: geometric mean over blocks and trainings; infinite for a weight of 1
-    """
-    last = gradients[gradients["epoch"] == gradients["epoch"].max()].dropna(subset=["norm_cl", "norm_mim"])
-    last = last[(last["norm_cl"] > 0) & (last["norm_mim"] > 0)]
-    if last.empty:
-        raise MissingResult("no block has a gradient of both losses")
-    if cl_weight >= 1:
-        return float("inf")
-    return float(np.exp(np.log(last["norm_cl"] / last["norm_mim"]).mean()) * cl_weight / (1 - cl_weight))
 
 
 def _gate(name: str, arm: str, check: Callable[[], tuple[str, float, str]]) -> Gate:
@@ -160,13 +145,13 @@ def _beyond_mean(arm: str, *, tables: Tables) -> Gate:
     return _gate(BEYOND_MEAN, arm, check)
 
 
-def _balance(arm: str, settings: Arm, *, tables: Tables) -> Gate:
+def _balance(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
         gradients = tables.results.gradients(arm)
         if gradients.empty:
             raise MissingResult(f"{arm} has no gradients.csv")
-        ratio = gradient_ratio(gradients, cl_weight=float(settings.cl_weight or 0.0))
-        words = f"weighted gradient of CL in {arm} is {ratio:.2g} times that of MIM, in the last epoch"
+        ratio = gradient_ratio(gradients)
+        words = f"weighted gradient of CL in {arm} is {ratio:.2g} times that of MIM"
         return REPORTED, ratio, words
 
     return _gate(BALANCE, arm, check)

@@ -28,9 +28,15 @@ from stages.study.settings import Arm
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "Layered":
-    """The objective around an encoder, with the arm's cl_weight as λ and its mim_block as k."""
-    block = block_at(float(arm.mim_block or 1), depth=len(encoder.blocks))
-    return Layered(encoder, cl_weight=float(arm.cl_weight or 0.0), block=block, settings=settings, seed=seed)
+    """The objective around an encoder, with λ as for a hybrid and the arm's mim_block as k."""
+    return Layered(
+        encoder,
+        cl_weight=arm.cl_weight,
+        gradient_ratio=arm.gradient_ratio,
+        block=block_at(float(arm.mim_block or 1), depth=len(encoder.blocks)),
+        settings=settings,
+        seed=seed,
+    )
 
 
 def block_at(place: float, *, depth: int) -> int:
@@ -45,9 +51,18 @@ class Layered(Hybrid):
     """A hybrid whose masked part ends at an early block."""
 
     def __init__(
-        self, encoder: VisionTransformer, *, cl_weight: float, block: int, settings: Objectives, seed: int
+        self,
+        encoder: VisionTransformer,
+        *,
+        cl_weight: float | None,
+        gradient_ratio: float | None = None,
+        block: int,
+        settings: Objectives,
+        seed: int,
     ) -> None:
-        super().__init__(encoder, cl_weight=cl_weight, settings=settings, seed=seed)
+        super().__init__(
+            encoder, cl_weight=cl_weight, gradient_ratio=gradient_ratio, settings=settings, seed=seed
+        )
         self.masked = EarlyMasking(
             encoder, settings=settings.masked, seed=derive(seed, "masked"), block=block
         )

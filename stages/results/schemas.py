@@ -16,7 +16,13 @@ GRADIENTS: Schema = {
     **SEED,
     "epoch": "whole",
     "block": "whole",
-    "cosine": "optional",  # empty where a loss does not reach the block
+    "cl_weight": "number",
+    "batches": "whole",  # each tells of one of the two losses
+    "dot": "optional",  # this and all below: empty in an epoch of too few steps
+    "square_cl": "optional",
+    "square_mim": "optional",
+    "half_cl": "optional",  # empty where a loss does not reach the block
+    "half_mim": "optional",
     "norm_cl": "optional",
     "norm_mim": "optional",
 }

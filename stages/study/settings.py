@@ -27,6 +27,7 @@ class Arm(Section):
     objective: Name
     seeds: Seeds | None = None  # of its trainings; null: those of the study
     cl_weight: Fraction | None = None
+    gradient_ratio: Positive | None = None  # of the weighted gradients, CL to MIM, instead of cl_weight
     mim_block: Positive | None = None  # a whole number: that block, from 1; else a share of the depth
     weights: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None  # of the file of weights
@@ -55,8 +56,15 @@ class Arm(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "Arm":
-        if self.objective in ("hybrid", "layered") and self.cl_weight is None:
-            raise ValueError(f"objective {self.objective} needs cl_weight, a number from 0 to 1")
+        mixed = self.objective in ("hybrid", "layered")
+        if mixed and self.cl_weight is None and self.gradient_ratio is None:
+            raise ValueError(
+                f"objective {self.objective} needs cl_weight, a number from 0 to 1, or gradient_ratio"
+            )
+        if self.gradient_ratio is not None and not mixed:
+            raise ValueError("gradient_ratio is for objectives hybrid and layered, which have two losses")
+        if self.gradient_ratio is not None and self.cl_weight is not None:
+            raise ValueError("cl_weight and gradient_ratio both set the weight of CL; leave one out")
         if (self.objective == "layered") != (self.mim_block is not None):
             raise ValueError(
                 "mim_block, the block that the MIM loss reads, is for objective layered, which needs it"

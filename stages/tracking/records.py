@@ -76,7 +76,7 @@ def seed_record(results: Results, arm: str, seed: int) -> Record:
 def settings_of(study: Study, arm: str) -> dict[str, Any]:
     """Return the settings that the pre-training of an arm depends on, dotted, with what the arm overrides."""
     spec, objective = study.arms[arm], find(Objective, study.arms[arm].objective)
-    options = ("objective", "cl_weight", "mim_block", "stop_epoch", "weights", "format")
+    options = ("objective", "cl_weight", "gradient_ratio", "mim_block", "stop_epoch", "weights", "format")
     settings: dict[str, Any] = {key: v for key in options if (v := getattr(spec, key)) is not None}
     vit, recipe = recipe_of(study, arm)
     settings["vit"] = vit.model_dump(exclude_none=True)

@@ -160,8 +160,7 @@ def train(
                 )
 
         # Record, save, tell
-        with fabric.autocast():
-            task.after_epoch(epoch + 1, views)
+        task.after_epoch(epoch + 1)
         row = {"epoch": float(epoch + 1)}
         for key in records[0]:
             values = torch.stack([record[key] for record in records])

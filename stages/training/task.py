@@ -31,10 +31,10 @@ class Task(nn.Module):
     def before_step(self, progress: float) -> None:
         """Prepare for the next step; progress is the share of the training done, 0 to 1."""
 
-    def after_epoch(self, epoch: int, views: tuple[Tensor, ...]) -> None:
-        """Look at what an epoch ends with, and change nothing of it.
+    def after_epoch(self, epoch: int) -> None:
+        """Look at what an epoch ends with; what is kept of it belongs into the task's extra state.
 
-        epoch: from 1; views: the last batch of it. What is kept of it belongs into the task's extra state.
+        epoch: from 1
         """
 
     def artifacts(self) -> Artifacts:

@@ -10,7 +10,6 @@ from stages.claims.gates import (
     CONVERGED,
     Gate,
     check_gates,
-    gradient_ratio,
     has_converged,
     has_learnt,
     is_below,
@@ -19,7 +18,6 @@ from stages.claims.gates import (
 )
 from stages.claims.inference import Estimate
 from stages.claims.tables import Tables
-from stages.results.files import MissingResult
 from stages.results.study_results import Results
 from stages.study.params import load_params
 from stages.study.paths import finetune_dir, gradients_table, model_dir
@@ -46,15 +44,6 @@ def test_a_loss_must_be_clearly_below_that_of_the_mean():
     assert is_below(np.array([0.9]), np.array([1.0]))
 
 
-def test_the_ratio_of_the_weighted_gradients():
-    rows = [(1, 1, 9.0, 1.0), (2, 1, 2.0, 1.0), (2, 2, 8.0, 1.0), (2, 3, np.nan, 1.0)]
-    gradients = pd.DataFrame(rows, columns=["epoch", "block", "norm_cl", "norm_mim"])
-    assert gradient_ratio(gradients, cl_weight=0.2) == pytest.approx(4 * 0.2 / 0.8)  # √(2 · 8) = 4
-    assert gradient_ratio(gradients, cl_weight=1.0) == np.inf
-    with pytest.raises(MissingResult, match="no block"):
-        gradient_ratio(gradients.assign(norm_mim=0.0), cl_weight=0.5)
-
-
 def test_a_claim_rests_on_the_gates_of_its_arms():
     gates = [Gate(CONVERGED, "random", "failed", 0.1, ""), Gate("learnt", "cl", "passed", 0.3, "")]
     assert rests_on(gates, arms=["mim"], tuned=False) == []
@@ -77,7 +66,8 @@ def test_what_a_study_measured_decides_and_what_it_did_not_is_said(tmp_path):
     for seed in (0, 1):
         write(finetune_path(tmp_path, seed), seed=seed, **epochs, accuracy=[0.2, 0.3, 0.4])
         write(tmp_path / model_dir("mim", seed) / "history.csv", seed=seed, **epochs, surroundings=[1.0] * 3)
-        norms = {"block": [1, 1, 1], "cosine": 0.0, "norm_cl": 2.0, "norm_mim": 1.0}
+        norms = {"block": 1, "norm_cl": 2.0, "norm_mim": 1.0, "cl_weight": 0.2, "batches": 4}
+        norms |= dict.fromkeys(("dot", "square_cl", "square_mim", "half_cl", "half_mim"), 0.5)
         write(tmp_path / gradients_table("hybrid", seed), seed=seed, epoch=[1, 2, 3], **norms)
     gates = {gate.name: gate for gate in check_gates(Tables(Results(study, tmp_path)))}
     assert gates[CONVERGED].status == "failed" and gates[CONVERGED].value == pytest.approx(0.06)

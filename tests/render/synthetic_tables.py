@@ -158,7 +158,11 @@ def write_training(
         cosine = 0.2 - 0.1 * place["block"] + generator.normal(0, 0.02, len(place))
         if objective == "layered":  # the MIM loss reaches the first block alone
             cosine = cosine.where(place["block"] == 1)
-        training.tables["gradients"] = place.assign(cosine=cosine, norm_cl=0.5, norm_mim=0.2)
+        half = 0.5 + 0 * cosine
+        training.tables["gradients"] = place.assign(
+            cl_weight=0.2, batches=12, dot=0.03 * cosine, square_cl=0.09, square_mim=0.01,
+            half_cl=half, half_mim=half, norm_cl=0.5, norm_mim=0.2,
+        )  # fmt: skip
 
 
 def comparison(seeds: Mapping[str, Sequence[int]], *, blocks: int) -> pd.DataFrame:

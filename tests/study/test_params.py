@@ -63,6 +63,13 @@ def values():
         ("arms.mae", {"objective": "imported", "weights": "a", "format": "beit"}, ["mae.format", "'simmim'"]),
         ("arms.mae", {"objective": "masked", "weights": "mae.pth"}, ["arms.mae", "objective imported"]),
         ("arms.both", {"objective": "layered", "cl_weight": 0.2}, ["arms.both", "mim_block", "layered"]),
+        ("arms.hybrid.gradient_ratio", 1.0, ["arms.hybrid", "cl_weight", "gradient_ratio", "leave one out"]),
+        ("arms.cl.gradient_ratio", 1.0, ["arms.cl", "gradient_ratio", "hybrid"]),
+        (
+            "arms.both",
+            {"objective": "hybrid", "gradient_ratio": 0.0},
+            ["gradient_ratio", "greater than 0"],
+        ),
         ("arms.both", {"objective": "layered", "mim_block": 2}, ["arms.both", "layered needs cl_weight"]),
         ("arms.cl", {"objective": "contrastive", "mim_block": 2}, ["arms.cl", "mim_block", "layered"]),
         (

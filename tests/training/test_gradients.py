@@ -1,6 +1,5 @@
-"""How two gradients agree: closed forms of quadratic losses, and a training that does not notice."""
+"""How the gradients of two losses agree: closed forms, simulations, and a training that does not notice."""
 
-import copy
 import math
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from stages.study.params import load_params
 from stages.study.settings import Arm
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import make_fabric
-from stages.training.gradients import agreement, gradients
+from stages.training.gradients import GradientSums, agreement, balancing_weight, gradients
 from stages.training.loop import train
 from tests.objectives.test_objectives import views_of
 from tests.project import ROOT
@@ -25,10 +24,17 @@ PARAMS = load_params(ROOT / "params.yaml")
 MODULES = {"hybrid": hybrid, "layered": layered}
 
 
-def make(objective="hybrid"):
-    arm = Arm(objective=objective, cl_weight=0.3, mim_block=2 if objective == "layered" else None)
+def make(objective="hybrid", **weight):
+    arm = Arm(
+        objective=objective, mim_block=2 if objective == "layered" else None, **weight or {"cl_weight": 0.3}
+    )
     encoder = build_encoder(vit=VIT, image_size=16, seed=0)
     return MODULES[objective].build(encoder, arm=arm, settings=PARAMS.objectives, seed=0)
+
+
+def batches_of(task, count):
+    images = torch.rand(count, 8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return [views_of(task, batch) for batch in images]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -42,27 +48,11 @@ def test_two_quadratic_losses_have_gradients_of_closed_form(dtype):
     second = (weights[0] - 2).square().sum() / 2 - 5 * weights[1].sum()  # (-1, 0) and (-5)
     groups = [[weights[0]], [weights[1]]]
     of_first, of_second = gradients(first, groups), gradients(second, groups)
-    assert [g.tolist() for g in of_first] == [[3, 2], [2]] and [g.tolist() for g in of_second] == [
-        [-1, 0],
-        [-5],
-    ]
-    assert agreement(of_first[0], of_second[0]) == pytest.approx((-3 / math.sqrt(13), math.sqrt(13), 1))
-    assert agreement(of_first[1], of_second[1]) == pytest.approx((-1, 2, 5))
-    # A group of several tensors is one vector.
-    both = [
-        gradients(loss, [weights])[0] for loss in (weights[0].prod() + weights[1].sum(), weights[1].sum())
-    ]
-    assert agreement(*both).cosine == pytest.approx(1 / math.sqrt(6))
+    assert [g.tolist() for g in of_first] == [[3, 2], [2]]
+    assert [g.tolist() for g in of_second] == [[-1, 0], [-5]]
+    # A group of several tensors is one vector, and the graph of the loss is still there.
+    assert [g.tolist() for g in gradients(first, [weights])] == [[3, 2, 2]]
     assert all(weight.grad is None for weight in weights)
-
-
-def test_identical_opposite_and_vanishing_gradients():
-    gradient = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 1e-12
-    assert agreement(gradient, 3 * gradient).cosine == pytest.approx(1)
-    assert agreement(gradient, -gradient).cosine == pytest.approx(-1)
-    assert math.isnan(agreement(gradient, 0 * gradient).cosine)
-    with pytest.raises(ValueError, match="other weights"):
-        agreement(gradient, gradient[:1])
 
 
 def test_weights_that_a_loss_does_not_reach_have_a_gradient_of_zero():
@@ -74,62 +64,182 @@ def test_weights_that_a_loss_does_not_reach_have_a_gradient_of_zero():
     assert [g.tolist() for g in gradients(reached.sum(), [[reached], [apart, still]])] == [[1, 1], [0] * 4]
 
 
+def test_halves_without_noise_agree_as_their_cosine():
+    first, second = torch.tensor([3.0, 4.0]) * 1e-12, torch.tensor([-3.0, 0.0])
+    parts = agreement((first, first), (second, second))
+    assert parts == pytest.approx((-9e-12, 25e-24, 9, 1, 1))
+    assert parts.dot / math.sqrt(parts.square_first * parts.square_second) == pytest.approx(-0.6)
+    nothing = agreement((first, first), (0 * first, 0 * first))
+    assert nothing.dot == 0 and nothing.half_first == pytest.approx(1) and math.isnan(nothing.half_second)
+    with pytest.raises(ValueError, match="other weights"):
+        agreement((first, first[:1]), (second, second))
+
+
+def test_noise_does_not_pull_the_agreement_to_zero():
+    # Two gradients with a cosine of -.6, seen in batches whose noise is five times as long.
+    generator = torch.Generator().manual_seed(0)
+    size, means = 2000, torch.zeros(2, 2000)
+    means[0, 0], means[1, 0], means[1, 1] = 1.0, -0.6, 0.8
+    totals, plain = np.zeros(3), []
+    for _ in range(100):
+        sums = GradientSums()
+        seen = [torch.zeros(size), torch.zeros(size)]
+        for _ in range(16):
+            loss = sums.due
+            batch = means[loss] + 5 * torch.randn(size, generator=generator) / size**0.5
+            seen[loss] += batch
+            sums.add([batch])
+        (parts,) = sums.agreements()
+        totals += parts[:3]
+        plain.append(torch.cosine_similarity(*seen, dim=0).item())
+    assert np.mean(plain) == pytest.approx(-0.6 / (1 + 25 / 8), abs=0.02)  # eight batches of each loss
+    assert totals[0] / math.sqrt(totals[1] * totals[2]) == pytest.approx(-0.6, abs=0.06)
+    first, second = sums.norms()
+    assert [*first, *second] == pytest.approx([math.sqrt(26)] * 2, rel=0.05)  # what one batch has
+
+
+def test_sums_take_the_losses_in_turn_and_need_every_half():
+    sums = GradientSums()
+    assert sums.norms() is None and sums.agreements() is None
+    rows = [torch.tensor([float(number)]) for number in (1, 10, 2, 20, 3)]
+    for row, loss in zip(rows, (0, 1, 0, 1, 0), strict=True):
+        assert sums.due == loss and (sums.agreements() is None) == (sums.batches < 4)
+        sums.add([row])
+    (parts,) = sums.agreements()
+    # halves of the first: (1 + 3) / 2 and 2; of the second: 10 and 20
+    assert parts[:3] == pytest.approx((2 * 15, 2 * 2, 10 * 20))
+    assert sums.norms() == (pytest.approx([math.sqrt(14 / 3)]), pytest.approx([math.sqrt(250)]))
+
+
+@pytest.mark.parametrize("ratio", [0.25, 1.0, 4.0])
+def test_the_balancing_weight_gives_the_ratio(ratio):
+    norms = ([3.0, 4.0, 7.0], [5.0, 12.0, 0.0])  # the last group has a gradient of one loss only
+    weight = balancing_weight(ratio, norms)
+    assert weight * 5 == pytest.approx(ratio * (1 - weight) * 13)
+
+
 @pytest.mark.parametrize("objective", MODULES)
 def test_a_hybrid_keeps_the_agreement_of_its_two_losses_by_block(objective):
     task = make(objective)
-    views = views_of(task, torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
-    task.after_epoch(5, views)
-    assert [(row["epoch"], row["block"]) for row in task.gradients] == [(5, 1), (5, 2), (5, 3)]
-    plain = []
-    for loss in (task.contrastive(*views[:2]), task.masked(*views[2:])):
-        task.zero_grad()
-        loss["loss"].backward()
-        block = task.encoder.blocks[1].parameters()
-        plain.append(np.concatenate([p.grad.numpy().ravel() for p in block]).astype(float))
+    plain = {}
+    for number, views in enumerate(batches_of(task, 4)):
+        copy = make(objective)
+        part = copy.contrastive(*views[:2]) if number % 2 == 0 else copy.masked(*views[2:])
+        part["loss"].backward()
+        block = copy.encoder.blocks[1].parameters()
+        plain[number] = np.concatenate([p.grad.numpy().ravel() for p in block]).astype(float)
+        task.step += 1
+        task(*views)
+    task.after_epoch(5)
+    assert [(row["epoch"], row["block"], row["batches"]) for row in task.gradients] == [
+        (5, 1, 4), (5, 2, 4), (5, 3, 4)
+    ]  # fmt: skip
     row = task.gradients[1]
-    expected = plain[0] @ plain[1] / np.linalg.norm(plain[0]) / np.linalg.norm(plain[1])
-    assert row["cosine"] == pytest.approx(expected, abs=1e-5)
-    assert row["norm_cl"] == pytest.approx(np.linalg.norm(plain[0]), rel=1e-5)
-    assert row["norm_mim"] == pytest.approx(np.linalg.norm(plain[1]), rel=1e-5)
+    assert row["dot"] == pytest.approx((plain[0] + plain[2]) @ (plain[1] + plain[3]) / 4, rel=1e-3)
+    assert row["square_cl"] == pytest.approx(plain[0] @ plain[2], rel=1e-3)
+    assert row["square_mim"] == pytest.approx(plain[1] @ plain[3], rel=1e-3)
+    lengths = {number: np.linalg.norm(gradient) for number, gradient in plain.items()}
+    assert row["half_mim"] == pytest.approx(plain[1] @ plain[3] / lengths[1] / lengths[3], rel=1e-3)
+    assert row["norm_cl"] == pytest.approx(math.hypot(lengths[0], lengths[2]) / math.sqrt(2), rel=1e-4)
     last = task.gradients[2]
-    assert (last["norm_mim"] == 0 and math.isnan(last["cosine"])) == (objective == "layered")
+    assert (last["norm_mim"] == 0 and math.isnan(last["half_mim"])) == (objective == "layered")
     again = make(objective)
-    again.load_state_dict(copy.deepcopy(task.state_dict()))
-    assert str(again.gradients) == str(task.gradients)
+    again.load_state_dict(task.state_dict())
+    assert str(again.gradients) == str(task.gradients) and again.cl_weight == task.cl_weight == 0.3
+    assert task.sums.batches == 0 and task.step == -1  # the next epoch begins anew
+
+
+@pytest.mark.parametrize("objective", MODULES)
+def test_a_gradient_ratio_sets_the_weight_from_the_first_batch_and_after_every_epoch(objective):
+    task = make(objective, gradient_ratio=2.0)
+    first, *others = batches_of(task, 4)
+    weights = []
+    for views in (first, *others):
+        task.step += 1
+        losses = task(*views)
+        weights.append(task.cl_weight)
+        expected = task.cl_weight * losses["contrastive"] + (1 - task.cl_weight) * losses["masked"]
+        torch.testing.assert_close(losses["loss"].detach(), expected)
+    assert len(set(weights)) == 1  # within an epoch
+    # The weighted gradients of the first batch, by the blocks that both losses reach.
+    lengths = []
+    for number, part in enumerate((task.contrastive(*first[:2]), task.masked(*first[2:]))):
+        task.zero_grad()
+        part["loss"].backward()
+        reached = [*task.encoder.blocks[: 2 if objective == "layered" else 3].parameters()]
+        lengths.append(
+            (weights[0], 1 - weights[0])[number] * torch.cat([p.grad.ravel() for p in reached]).norm()
+        )
+    assert lengths[0].item() == pytest.approx(2 * lengths[1].item(), rel=1e-4)
+    norms = task.sums.norms()
+    task.after_epoch(1)
+    assert task.cl_weight == balancing_weight(2.0, norms) != weights[0]
+    assert {row["cl_weight"] for row in task.gradients} == {weights[0]}
+
+
+def trained(task, *, place="scratch/one", stop_epoch=None, **recipe):
+    """The task after 3 epochs of 5 steps of 8 images, checkpoints in a folder."""
+    images = torch.randint(
+        256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    train(
+        task,
+        inputs=lambda batch, indices, draws: task.views(
+            batch.float() / 255, normalize=lambda v: v, draws=draws
+        ),
+        batches=lambda epoch, order: (images[indices] for indices in order),
+        images=len(images),
+        recipe=PARAMS.pretrain.model_copy(update={"epochs": 3, "batch_size": 8}),
+        betas=(0.9, 0.95),
+        layer_decay=None,
+        seed=0,
+        stop_epoch=stop_epoch,
+        fabric=make_fabric(
+            PARAMS.runtime.model_copy(update={"accelerator": "cpu", "threads": 1}), precision="32-true"
+        ),
+        checkpoints=Checkpoints("pretrain", Path(place)),
+    )
+    return task
+
+
+def same_weights(one, other):
+    states = one.encoder.state_dict(), other.encoder.state_dict()
+    return all(torch.equal(weight, states[1][name]) for name, weight in states[0].items())
 
 
 @pytest.mark.parametrize("objective", MODULES)
 def test_the_training_does_not_notice_that_it_is_watched(objective, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    images = torch.randint(
-        256, (32, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-
-    def trained(name):
-        task = make(objective)
-        train(
-            task,
-            inputs=lambda batch, indices, draws: task.views(
-                batch.float() / 255, normalize=lambda v: v, draws=draws
-            ),
-            batches=lambda epoch, order: (images[indices] for indices in order),
-            images=len(images),
-            recipe=PARAMS.pretrain.model_copy(update={"epochs": 3, "batch_size": 8}),
-            betas=(0.9, 0.95),
-            layer_decay=None,
-            seed=0,
-            fabric=make_fabric(
-                PARAMS.runtime.model_copy(update={"accelerator": "cpu", "threads": 1}), precision="32-true"
-            ),
-            checkpoints=Checkpoints(f"pretrain-{name}", Path("scratch") / name),
-        )
-        return task
-
-    watched = trained("watched")
+    watched = trained(make(objective))
     assert len(watched.gradients) == 3 * VIT.depth
-    monkeypatch.setattr(MODULES[objective].Hybrid, "after_epoch", lambda task, epoch, views: None)
-    alone = trained("alone")
-    assert alone.gradients == []
-    for name, weight in watched.encoder.state_dict().items():
-        assert weight.numpy().tobytes() == alone.encoder.state_dict()[name].numpy().tobytes(), name
+    assert {row["batches"] for row in watched.gradients} == {hybrid.FIRST}
+    monkeypatch.setattr(hybrid, "FIRST", 0)
+    monkeypatch.setattr(hybrid, "EVERY", 100)
+    alone = trained(make(objective), place="scratch/other")
+    assert {row["batches"] for row in alone.gradients} == {0} and math.isnan(alone.gradients[0]["dot"])
+    assert same_weights(watched, alone)
+
+
+def test_a_balanced_training_goes_on_from_a_checkpoint_as_if_never_stopped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    whole = trained(make(gradient_ratio=1.0))
+    trained(make(gradient_ratio=1.0), place="scratch/other", stop_epoch=2)
+    rest = trained(make(gradient_ratio=1.0), place="scratch/other")
+    assert len({row["cl_weight"] for row in whole.gradients}) == 3
+    assert rest.gradients == whole.gradients and same_weights(rest, whole)
+
+
+def test_measuring_works_where_activations_are_computed_again(tmp_path):
+    plain, small = make(), make()
+    for task in (small, small.contrastive, small.masked):
+        task.micro_batch = 3
+    for views in batches_of(plain, 4):
+        for task in (plain, small):
+            task.step += 1
+            task(*views)["loss"].backward()
+    for task in (plain, small):
+        task.after_epoch(1)
+    for one, other in zip(plain.gradients, small.gradients, strict=True):
+        assert other == pytest.approx(one, rel=1e-3, abs=1e-7)

@@ -278,7 +278,7 @@ def test_a_checkpoint_is_what_the_whole_training_passes_through(tmp_path, monkey
     passed, states, histories = [], [], []
 
     class Watched(Regression):
-        def after_epoch(self, epoch, views):
+        def after_epoch(self, epoch):
             passed.append({name: value.clone() for name, value in self.state_dict().items()})
 
     for stop_epoch in (None, 3):

@@ -8,56 +8,51 @@ from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import CONTROL, new_figure, styled
 from stages.render.words import fixed, number
+from stages.results.gradients import cosines, gradient_ratio, late
 from stages.results.schemas import GRADIENTS
 from stages.results.seeds import columns, over_seeds
 from stages.results.study_results import Results
 
-RANGE = "ranges of these epochs"
+NOTHING = "not known"
 
 
 def gradient_rows(results: Results) -> pd.DataFrame:
     """What was measured of the two gradients of every arm that has two losses.
 
-    returns: label, seed, epoch, block, cosine, norm_cl, norm_mim; no rows if no arm has two losses. A block
-             that a loss does not reach has no cosine, and no row
+    returns: label, and the columns of schemas.GRADIENTS; no rows if no arm has two losses. A block that a
+             loss does not reach, and an epoch of too few steps, have no row
     Raises StudyError if a table cannot be read.
     """
     parts = [results.gradients(arm).assign(label=results.label(arm)) for arm in results.arms]
     filled = [part for part in parts if len(part)]
     rows = pd.concat(filled or parts[:1], ignore_index=True)
-    return rows.dropna(subset=["cosine"])[["label", *GRADIENTS]].reset_index(drop=True)
+    return rows.dropna(subset=["half_cl", "half_mim"])[["label", *GRADIENTS]].reset_index(drop=True)
 
 
 def late_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean cosine of each block over the second half of the epochs; one batch says little.
+    """The cosine of each block in the second half of the epochs.
 
     rows:    as `gradient_rows` gives them
-    returns: label, block, mean, low, high, trainings, seed_0 and so on; with one training the interval is
-             from the lowest to the highest of those epochs
+    returns: label, block, mean, low, high, trainings, seed_0 and so on; one training has no interval
     """
-    last = rows.groupby("label", sort=False)["epoch"].transform("max")
-    return cosine_curves(rows[rows["epoch"] > last / 2], by="block", ranges=True)
+    return cosine_curves(pd.concat([late(own) for _, own in rows.groupby("label", sort=False)]), by="block")
 
 
-def cosine_curves(rows: pd.DataFrame, *, by: str, ranges: bool = False) -> pd.DataFrame:
-    """The mean cosine of every arm at each block or epoch, over whatever else the rows differ in.
+def cosine_curves(rows: pd.DataFrame, *, by: str) -> pd.DataFrame:
+    """The cosine of every arm at each block or epoch, of all its batches there put together.
 
-    ranges:  the interval of one training is from its lowest to its highest row; otherwise it has none
-    returns: as `late_rows`
+    returns: as `late_rows`; none where the gradient of a training is lost in noise
     """
     parts = []
     for label, own in rows.groupby("label", sort=False):
-        values = own.pivot_table(index="seed", columns=by, values="cosine", sort=False).sort_index(axis=1)
-        spread = own.groupby(by)["cosine"]
-        alone = (spread.min().to_numpy(), spread.max().to_numpy()) if ranges else None
-        numbers = over_seeds(values.to_numpy(), alone=alone)
+        values = cosines(own, by=by).dropna(axis=1)
         place = {"label": label, by: values.columns.to_numpy()}
-        parts.append(pd.DataFrame(place | columns(numbers, seeds=list(values.index))))
+        parts.append(pd.DataFrame(place | columns(over_seeds(values.to_numpy()), seeds=list(values.index))))
     return pd.concat(parts, ignore_index=True)
 
 
 def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
-    """The cosine of the two gradients by block late in training, and over training as the mean of the blocks.
+    """The cosine of the two gradients by block late in training, and over training of all blocks together.
 
     rows: as `gradient_rows` gives them
     """
@@ -73,7 +68,7 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
             axis.tick_params(labelleft=True)
             whole_ticks(axis)
         left.set(title="By block, late in training", ylabel="cosine of the CL and MIM gradients")
-        right.set_title("Over training, mean of the blocks")
+        right.set_title("Over training, all blocks")
         settle(figure)
         for axis, curves, x in panels:
             label_line_ends(axis, curves, inks=inks, x=x)
@@ -89,23 +84,21 @@ def gradient_caption(rows: pd.DataFrame) -> str:
             for _, row in blocks.iloc[[0, -1] if len(blocks) > 1 else [0]].iterrows()
         ]
         own = rows[rows["label"] == label]
-        ratio = number((own["norm_mim"] / own["norm_cl"]).median(), digits=2)
-        said.append(f"{label}: {', '.join(ends)}; the MIM gradient is {ratio} times as long as that of CL.")
+        ratio = number(gradient_ratio(own), digits=2)
+        said.append(f"{label}: {', '.join(ends)}; weighted, CL's is {ratio} times as long as MIM's.")
     return (
-        "Cosine between the gradients of the CL and of the MIM loss, before their weights, on the last batch "
-        "of every epoch: below 0 they pull the weights of a block apart, near 0 they do not mind each other. "
-        f"Left: mean over the second half of the epochs. {bands(late_rows(rows), alone=RANGE)} "
-        f"{' '.join(said)} Layer Grafted (Jiang et al., ICLR 2023) reports conflict, the more the deeper the "
-        "block."
+        "Cosine between the gradients of the CL and MIM losses, divided by the split-half cosine of each "
+        "loss: below 0 they pull a block apart, near 0 they are nearly orthogonal. Left: second half of the "
+        f"epochs. {bands(late_rows(rows), alone=NOTHING)} {' '.join(said)} Layer Grafted (Jiang et al., ICLR "
+        "2023) reports conflict that grows with depth."
     )
 
 
 def gradient_alt(rows: pd.DataFrame) -> str:
     """Alternative text of `gradient_figure`: the cosine of every block of every label."""
-    late = late_rows(rows).groupby("label", sort=False)["mean"].mean()
     said = [
         f"The gradients of {label} have a mean cosine of {fixed(value, decimals=2)}."
-        for label, value in late.items()
+        for label, value in late_rows(rows).groupby("label", sort=False)["mean"].mean().items()
     ]
     said.append("Two line charts of the cosine between the CL and the MIM gradient, one line per arm.")
     for label, blocks in late_rows(rows).groupby("label", sort=False):

@@ -5,11 +5,12 @@ from collections.abc import Container
 import pandas as pd
 
 from stages.render.figures.captions import extremes
-from stages.render.figures.gradients import gradient_rows, late_rows
+from stages.render.figures.gradients import gradient_rows
 from stages.render.figures.layerwise import declines
 from stages.render.figures.singular_values import unison_curves
 from stages.render.words import fixed, interval, listed, on_set
 from stages.results.analysis_curves import block_curves, last_block, uniform_distance
+from stages.results.gradients import whole_cosine
 from stages.results.study_results import FINE_TUNED, Results
 
 MIXED = ("hybrid", "layered")  # objectives that combine CL and MIM
@@ -107,19 +108,23 @@ def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "
 
 
 def _agreement(results: Results) -> str:
+    """Whether the losses of the first arm that has two pull its weights apart, over its trainings."""
     rows = gradient_rows(results)
     if rows.empty:
         return ""
-    late = late_rows(rows)
-    label = str(late["label"].iloc[0])
-    own = late[late["label"] == label].set_index("block")["mean"]
-    if len(own) == 1:
-        return (
-            f"Where both losses reach it, their gradients have a cosine of {fixed(own.iloc[0], decimals=2)}."
-        )
+    label = str(rows["label"].iloc[0])
+    cosine = whole_cosine(rows[rows["label"] == label])
+    if cosine is None:
+        return f"The gradients of the two losses of {label} are lost in the noise of their batches."
+    mean, low, high = (float(values[0]) for values in cosine[:3])
+    numbers = interval(mean, low, high, decimals=2)
+    if len(cosine.by_seed) == 1:
+        numbers, verdict = fixed(mean, decimals=2), "one training does not tell whether they pull apart"
+    elif high < 0:
+        verdict = "they pull apart"
+    else:
+        verdict = "they pull the same way" if low > 0 else "they do not clearly pull apart"
     return (
-        f"Late in the training of {label}, the gradients of its two losses have a cosine of "
-        f"{fixed(own.iloc[0], decimals=2)} in block {own.index[0]:.0f} and "
-        f"{fixed(own.iloc[-1], decimals=2)} in block {own.index[-1]:.0f}: "
-        f"{'they pull apart' if own.mean() < 0 else 'on the whole they do not pull apart'}."
+        f"Late in the training of {label}, the gradients of its two losses have a cosine of {numbers}: "
+        f"{verdict}."
     )

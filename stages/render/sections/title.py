@@ -63,6 +63,7 @@ def _arms(study: Study, *, inks: dict[str, Ink]) -> str:
     for name, arm in study.arms.items():
         label, seeds = label_of(study, name), seeds_of(study, name)
         told = arm.objective + (f", λ = {arm.cl_weight:g}" if arm.cl_weight is not None else "")
+        told += f", gradients {arm.gradient_ratio:g} : 1" if arm.gradient_ratio is not None else ""
         told += f", {len(seeds)} seeds" if len(seeds) > 1 else ", one training"
         items.append(Markup("<li>{}{} ({})</li>").format(_swatch(inks[label]), label, unbroken(told)))
     return Markup("<ul>{}</ul>").format(Markup("\n").join(items))

@@ -146,8 +146,11 @@ def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pyte
 
 
 def write_gradients(arm: str, seed: int, cosines: list[list[float]]) -> None:
+    same = {"cl_weight": 0.2, "batches": 12, "square_cl": 4.0, "square_mim": 1.0, "half_cl": 0.5}
     rows = [
-        {"seed": seed, "epoch": epoch, "block": block, "cosine": cosine, "norm_cl": 2.0, "norm_mim": 1.0}
+        {"seed": seed, "epoch": epoch, "block": block, "dot": 2 * cosine, "half_mim": cosine}
+        | {"norm_cl": 2.0, "norm_mim": 1.0}
+        | same
         for epoch, blocks in enumerate(cosines, start=1)
         for block, cosine in enumerate(blocks, start=1)
     ]
@@ -176,13 +179,15 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     assert late["seed_0"].tolist()[:2] == pytest.approx([0.5, -0.2])
     assert late["high"].tolist() == pytest.approx([0.5, -0.2, 0.1])  # both trainings have the same mean
     caption = gradient_caption(rows)
-    assert "Both: 0.50 in block 1, −0.20 in block 2; the MIM gradient is 0.50 times" in caption
-    assert "k: 0.10 in block 1; the" in caption and "Both, blocks 1 to 2: 0.50, −0.20." in gradient_alt(rows)
+    assert "Both: 0.50 in block 1, −0.20 in block 2; weighted, CL's is 0.50 times" in caption
+    assert "k: 0.10 in block 1; weighted" in caption and "Both, blocks 1 to 2: 0.50, −0.20." in gradient_alt(
+        rows
+    )
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
     assert len(images) == 1
 
-    short = pd.DataFrame({"seed": [0], "epoch": [1], "block": [1], "cosine": [0.5]})
+    short = pd.read_csv("models/both/0/gradients.csv").drop(columns=["norm_cl", "norm_mim"])
     write_csv(Path("models/both/0/gradients.csv"), short)
     with pytest.raises(StudyError, match=r"models/both/0/gradients\.csv: no column norm_cl, norm_mim"):
         gradient_rows(Results(params))

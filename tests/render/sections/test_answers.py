@@ -14,9 +14,9 @@ ARMS = {"cl": "contrastive", "mim": "masked", "both": {"objective": "hybrid", "c
 LABELS = {"cl": "CL", "mim": "MIM", "both": "Both"}
 
 
-def results(*names: str) -> Results:
-    """Results of some of the arms, of one seed each."""
-    return Results(study_of({name: ARMS[name] for name in names}, seeds=[0], labels=LABELS))
+def results(*names: str, seeds: tuple[int, ...] = (0,)) -> Results:
+    """Results of some of the arms."""
+    return Results(study_of({name: ARMS[name] for name in names}, seeds=[*seeds], labels=LABELS))
 
 
 def accuracies(**by_label: tuple[float, float]) -> pd.DataFrame:
@@ -49,15 +49,24 @@ def test_the_hybrid_is_held_against_the_better_of_its_parents(
         "(points of accuracy)."
     )
     assert second == ""  # no gradients were kept
-    rows = [(2, 1, 0.2, 1, 1), (2, 2, -0.6, 1, 1)]
-    frame = pd.DataFrame(
-        [(0, *row) for row in rows], columns=["seed", "epoch", "block", "cosine", "norm_cl", "norm_mim"]
-    )
-    write_csv(tmp_path / "models/both/0/gradients.csv", frame)
+
+    def write_gradients(seed: int, dots: tuple[float, float]) -> None:
+        frame = pd.DataFrame({"seed": seed, "epoch": 2, "block": [1, 2], "dot": dots, "cl_weight": 0.2})
+        others = dict.fromkeys(("square_cl", "square_mim", "half_cl", "half_mim", "norm_cl", "norm_mim"), 1.0)
+        write_csv(tmp_path / f"models/both/{seed}/gradients.csv", frame.assign(**others, batches=4))
+
+    write_gradients(0, (0.2, -0.6))
     second = on_combination(results(*ARMS), found)[1]
-    assert "0.20 in block 1 and −0.60 in block 2: they pull apart." in second
-    write_csv(tmp_path / "models/both/0/gradients.csv", frame[:1])
-    assert on_combination(results(*ARMS), found)[1].endswith("their gradients have a cosine of 0.20.")
+    assert second.endswith("have a cosine of −0.20: one training does not tell whether they pull apart.")
+    for dots, verdict in (
+        ([-0.6, -0.7, -0.65], "they pull apart."),
+        ([-0.6, 0.1, -0.3], "they do not clearly pull apart."),
+        ([0.6, 0.7, 0.65], "they pull the same way."),
+    ):
+        for seed, dot in enumerate(dots):
+            write_gradients(seed, (dot, dot))
+        several = results(*ARMS, seeds=(0, 1, 2))
+        assert on_combination(several, found)[1].endswith(verdict), dots
     assert on_combination(results("cl", "mim"), found) == (
         "This study has no hybrid beside both of its parents.",
         "",

@@ -1,0 +1,73 @@
+"""What the gradients of the two losses of a hybrid tell: whether they agree, and which of them leads."""
+
+import numpy as np
+import pandas as pd
+
+from stages.results.files import MissingResult
+from stages.results.seeds import Estimate, over_seeds
+
+# Early epochs teach what both losses need; agreement is asked for in the epochs after this share.
+LATE = 0.5
+
+
+def late(gradients: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the second half of the epochs. gradients: epoch, and what else, of one arm"""
+    return gradients[gradients["epoch"] > LATE * gradients["epoch"].max()]
+
+
+def cosines(gradients: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
+    """Return the cosine of the gradients of CL and MIM without the noise of their batches, per training.
+
+    It is the cosine of the mean gradients divided by the geometric mean of the split-half cosines of each
+    loss, over all epochs and blocks that are put together: products are added before they are divided.
+
+    Args:
+        gradients: rows of schemas.GRADIENTS of one arm.
+        by: epoch or block, to keep apart; None: all together, in a column 0.
+
+    Returns: (seeds, values of `by`); nan where a loss does not reach the weights, or where its gradient is
+        lost in the noise.
+    Source: Spearman 1904.
+    """
+    keys = ["seed", by] if by else ["seed"]
+    reached = gradients.dropna(subset=["half_cl", "half_mim"])
+    sums = reached.groupby(keys)[["dot", "square_cl", "square_mim"]].sum()
+    squares = sums[["square_cl", "square_mim"]]
+    cosine = sums["dot"] / np.sqrt(squares.where(squares > 0).prod(axis=1, skipna=False))
+    return cosine.unstack(by) if by else cosine.to_frame(0)
+
+
+def whole_cosine(gradients: pd.DataFrame) -> Estimate | None:
+    """Return the cosine over all blocks in the second half of the epochs, over trainings.
+
+    None if a training has none.
+    """
+    values = cosines(late(gradients)).to_numpy()
+    return over_seeds(values) if values.size and np.isfinite(values).all() else None
+
+
+def gradient_ratios(gradients: pd.DataFrame) -> pd.Series:
+    """Return how many times longer the weighted gradient of CL is than that of MIM, of each training.
+
+    Of single batches, over the blocks that both losses reach; the geometric mean over the epochs.
+
+    Args:
+        gradients: seed, epoch, block, cl_weight, norm_cl and norm_mim before the weights, of one arm.
+
+    Returns: by seed; infinite for a weight of 1.
+    Raises: MissingResult if no block has a gradient of both losses.
+    """
+    reached = gradients[(gradients["norm_cl"] > 0) & (gradients["norm_mim"] > 0)]
+    if reached.empty:
+        raise MissingResult("no block has a gradient of both losses")
+    squares = reached.assign(cl=reached["norm_cl"] ** 2, mim=reached["norm_mim"] ** 2)
+    of_epoch = squares.groupby(["seed", "epoch"]).agg({"cl": "sum", "mim": "sum", "cl_weight": "first"})
+    weight = of_epoch["cl_weight"]
+    with np.errstate(divide="ignore"):
+        logs = np.log(weight / (1 - weight)) + np.log(of_epoch["cl"] / of_epoch["mim"]) / 2
+    return np.exp(logs.groupby("seed").mean())
+
+
+def gradient_ratio(gradients: pd.DataFrame) -> float:
+    """Return the geometric mean over trainings of `gradient_ratios`."""
+    return float(np.exp(np.log(gradient_ratios(gradients)).mean()))
