@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stages.data.named import is_name
 from stages.data.sources import located
+from stages.objectives.overrides import objectives_of
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError
@@ -93,6 +94,7 @@ def refuse_unfit_recipes(params: Study) -> None:
     attentive = params.probes.attentive
     for name, arm in params.arms.items():
         vit = recipe_of(params, name)[0]
+        objectives_of(params, name)
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
             raise ParamsError(f"{key}: the width of arm {name}, {vit.width}, is no multiple of it")

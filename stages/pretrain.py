@@ -9,6 +9,7 @@ from typing import Any
 from stages.data.arrays import Manifest, read_manifest
 from stages.encoders.sources import fetch, weights_digest
 from stages.objectives.contract import Objective
+from stages.objectives.overrides import objectives_of
 from stages.objectives.pretraining import train_encoder
 from stages.study.errors import StudyError
 from stages.study.fingerprint import code_digest, fingerprint
@@ -75,6 +76,12 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     vit, recipe = recipe_of(params, name)
     objective = find(Objective, arm.objective)
     objective.check(arm=name, objective=arm.objective, position=vit.position)
+    for section in arm.objectives or {}:
+        if section not in objective.settings:
+            raise StudyError(
+                f"params.yaml: arms.{name}.objectives.{section}: objective {arm.objective} reads "
+                f"{' and '.join(objective.settings) or 'none of them'}; take it out"
+            )
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
     # A list of snapshots is part of the name, because what is kept on the way cannot be made afterwards.
     if not recipe.snapshots:
@@ -92,7 +99,8 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
         "heads": arm.heads if arm.weights else None,
         "vit": vit.model_dump(exclude_none=True),
         "settings": {
-            key: getattr(params.objectives, key).model_dump(exclude_none=True) for key in objective.settings
+            key: getattr(objectives_of(params, name), key).model_dump(exclude_none=True)
+            for key in objective.settings
         },
         "image_size": params.data.image_size,
         "code": code_digest(

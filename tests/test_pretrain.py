@@ -132,6 +132,21 @@ def test_a_changed_weight_is_another_training(prepared, uninterrupted):
     edit(prepared, {"arms": {"hybrid": {"cl_weight": 0.2}}})
 
 
+def test_a_setting_that_an_arm_overrides_is_another_training_of_this_arm_alone(prepared, uninterrupted):
+    from stages.data.arrays import read_manifest
+    from stages.pretrain import pretrainings
+    from stages.study.params import load_params
+
+    params = load_params(prepared / "params.yaml")
+    mild = params.arms["cl"].model_copy(update={"objectives": {"contrastive": {"temperature": 0.5}}})
+    study = params.model_copy(update={"arms": params.arms | {"mild": mild, "same": params.arms["cl"]}})
+    manifest = read_manifest(prepared / "data/prepared")
+    names = {
+        arm: pretrainings(study, arm, manifest=manifest)[0].fingerprint for arm in ("cl", "same", "mild")
+    }
+    assert names["cl"] == names["same"] != names["mild"]
+
+
 def test_the_random_arm_is_the_initialisation_of_all(prepared):
     import torch
 
@@ -160,6 +175,11 @@ def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
             {"arms": {"odd": {"objective": "maskd"}}},
             "odd",
             "no objectives named 'maskd'; there are: autoencoder, contrastive, dino",
+        ),
+        (
+            {"arms": {"idle": {"objective": "masked", "objectives": {"dino": {"momentum": 0.9}}}}},
+            "idle",
+            "arms.idle.objectives.dino: objective masked reads masked; take it out",
         ),
     ):
         edit(prepared, changes)

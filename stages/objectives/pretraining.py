@@ -13,6 +13,7 @@ from stages.data.arrays import batches, normalize, open_split, read_manifest, un
 from stages.encoders.architecture import build_encoder, share_positions
 from stages.encoders.vit import save_encoder
 from stages.objectives.contract import Objective
+from stages.objectives.overrides import objectives_of
 from stages.study.lookup import find
 from stages.study.params import arm_of
 from stages.study.paths import write_table
@@ -51,7 +52,11 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
     task: Any = None
     if objective.build is not None:
         task = objective.build(
-            encoder, arm=arm, settings=params.objectives, seed=derive(seed, "heads"), classes=classes
+            encoder,
+            arm=arm,
+            settings=objectives_of(params, name),
+            seed=derive(seed, "heads"),
+            classes=classes,
         )
     history: History = []
     epochs = (arm.stop_epoch or recipe.epochs) if task else 0

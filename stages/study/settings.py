@@ -1,6 +1,6 @@
 """What params.yaml may hold of an arm, and of how everything runs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -53,6 +53,7 @@ class Arm(Section):
     heads: Count | None = None
     position: Literal["sincos", "learned", "relative", "none"] | None = None
     layer_scale: Positive | None = None
+    objectives: dict[str, dict[str, Any]] | None = None  # what this arm sets otherwise under objectives:
 
     @model_validator(mode="after")
     def _complete(self) -> "Arm":

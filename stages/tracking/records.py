@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.objectives.contract import Objective
+from stages.objectives.overrides import objectives_of
 from stages.results.study_results import Results
 from stages.study.documents import read_yaml
 from stages.study.lookup import find
@@ -85,7 +86,7 @@ def settings_of(study: Study, arm: str) -> dict[str, Any]:
     if objective.build:
         settings["pretrain"] = recipe.model_dump(exclude_none=True)
         for section in objective.settings:
-            settings[section] = getattr(study.objectives, section).model_dump(exclude_none=True)
+            settings[section] = getattr(objectives_of(study, arm), section).model_dump(exclude_none=True)
     return flat(settings)
 
 

@@ -1,0 +1,34 @@
+"""The settings of the objectives of one arm: the common ones, with what the arm sets otherwise."""
+
+from pydantic import ValidationError
+
+from stages.objectives.settings import Objectives
+from stages.study.errors import ParamsError
+from stages.study.params import arm_of
+from stages.study.study import Study
+
+
+def objectives_of(study: Study, name: str) -> Objectives:
+    """Return the settings of all objectives, with what one arm overrides.
+
+    Raises ParamsError naming the arm if it overrides what does not exist or cannot be.
+    """
+    arm = arm_of(study, name)
+    if not arm.objectives:
+        return study.objectives
+    settings = study.objectives.model_dump()
+    for section, values in arm.objectives.items():
+        settings[section] = settings.get(section, {}) | values
+    try:
+        objectives = Objectives.model_validate(settings)
+        objectives.check(
+            used={arm.objective}, image_size=study.data.image_size, patch_size=study.vit.patch_size
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ParamsError(f"params.yaml: arms.{name}.objectives.{key}: {message}") from None
+    except ValueError as error:
+        raise ParamsError(f"params.yaml: arms.{name}: {error}") from None
+    return objectives
