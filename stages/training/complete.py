@@ -15,7 +15,8 @@ from stages.study.paths import encoder_digest, trained_seeds
 from stages.study.section import Precision
 from stages.study.settings import Runtime
 from stages.study.store import Training, recover
-from stages.training.devices import launched, make_fabric
+from stages.training.devices import make_fabric
+from stages.training.launchers import started_with_others
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -82,7 +83,7 @@ def complete(
     """
     lacking = recover(trainings, out) if first_process() else []
     first = True
-    if lacking or launched():
+    if lacking or started_with_others():
         fabric = make_fabric(runtime, precision=precision)
         for key in cast(list[Key], fabric.broadcast(lacking)):
             training = trainings[key]

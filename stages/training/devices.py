@@ -15,8 +15,10 @@ from torch import Tensor
 
 from stages.encoders.vit import use_fused_attention
 from stages.study.device import pick_device, set_threads
+from stages.study.errors import StudyError
 from stages.study.section import Precision
 from stages.study.settings import Runtime
+from stages.training.launchers import as_torchrun_would, mortal, processes
 from stages.training.task import Task
 
 
@@ -25,12 +27,16 @@ def make_fabric(runtime: Runtime, *, precision: Precision) -> Fabric:
 
     Started by torchrun or srun, the launcher says how many processes there are; else runtime.devices does,
     and the others are started here.
+    Raises StudyError if the launcher, the settings and the machine do not fit together.
     """
-    per_node = _number("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE") or runtime.devices
-    nodes = _number("GROUP_WORLD_SIZE", "SLURM_NNODES") or 1
+    of_srun = as_torchrun_would(os.environ)
+    os.environ |= of_srun
+    per_node, nodes, _ = together = processes(os.environ, devices=runtime.devices)
     set_threads(runtime)
     if runtime.threads is None and per_node > 1:  # on a CPU, threads of several processes stall each other
-        torch.set_num_threads(max(1, torch.get_num_threads() // per_node))
+        given = os.environ.get("SLURM_CPUS_PER_TASK") if of_srun else None
+        torch.set_num_threads(int(given or max(1, torch.get_num_threads() // per_node)))
+    refuse_missing_devices(per_node, device=pick_device(runtime))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
     fabric = Fabric(
@@ -39,8 +45,10 @@ def make_fabric(runtime: Runtime, *, precision: Precision) -> Fabric:
         num_nodes=nodes,
         strategy="ddp" if per_node * nodes > 1 else "auto",
         precision=precision,
+        plugins=together.environment,
     )
-    fabric.launch()
+    with mortal():
+        fabric.launch()
     if fabric.device.type == "cuda":
         # The same bytes from the same seed; where CUDA has no deterministic kernel, torch says so.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -64,10 +72,23 @@ def keep_memory() -> bool:
     return bool(mallopt(mmap_threshold, 2**25) and mallopt(trim_threshold, 2**31 - 1))
 
 
-def _number(*variables: str) -> int | None:
-    """The first of these variables of the environment that is set to a number."""
-    values = (os.environ.get(variable, "") for variable in variables)
-    return next((int(value) for value in values if value.isdigit()), None)
+def refuse_missing_devices(per_node: int, *, device: torch.device) -> None:
+    """Refuse more processes on this machine than it has devices.
+
+    Raises StudyError naming both numbers and what to ask for.
+    """
+    present = {"cpu": per_node, "cuda": torch.cuda.device_count(), "mps": 1}[device.type]
+    if present >= per_node:
+        return
+    if "SLURM_STEP_ID" in os.environ:
+        raise StudyError(
+            f"srun starts {per_node} processes on a node, but each sees {present} of its devices; ask for "
+            f"--gpus-per-node={per_node}, not --gpus-per-task"
+        )
+    raise StudyError(
+        f"runtime: training wants {per_node} {device.type} devices, but this machine shows {present}; lower "
+        "devices or what the launcher starts, or set accelerator: cpu"
+    )
 
 
 def fit_to_device(task: Task, *, runtime: Runtime, fabric: Fabric) -> None:
@@ -123,11 +144,6 @@ def machine(fabric: Fabric, *, precision: Precision) -> dict[str, str]:
         "torch": torch.__version__,
         "timm": timm.__version__,
     }
-
-
-def launched() -> bool:
-    """Whether other processes train with this one, started by torchrun, srun or Fabric."""
-    return (_number("WORLD_SIZE") or _number("SLURM_NTASKS") or 1) > 1 or "LOCAL_RANK" in os.environ
 
 
 def plain_attention_is_faster(fabric: Fabric) -> bool:

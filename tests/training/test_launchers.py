@@ -1,0 +1,116 @@
+"""The processes that train together, as launchers describe them; tests/slurm starts them with Slurm itself."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from stages.study.errors import StudyError
+from stages.training.devices import refuse_missing_devices
+from stages.training.launchers import Processes, as_torchrun_would, processes
+
+BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_NODEID": "0"}
+# Of the second of two tasks on each of two nodes, as `srun -N 2 --ntasks-per-node 2` sets them.
+STEP = BATCH | {
+    "SLURM_STEP_ID": "3",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+}
+ONE_TASK = BATCH | {"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1"}
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
+OF_FABRIC = {"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2"}
+
+
+def test_a_step_of_slurm_is_described_as_torchrun_would():
+    assert as_torchrun_would(STEP) == {
+        "RANK": "3",
+        "LOCAL_RANK": "1",
+        "GROUP_RANK": "1",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_WORLD_SIZE": "2",
+        "MASTER_ADDR": "gpu07",
+        "MASTER_PORT": "15703",
+    }
+
+
+def test_two_steps_of_a_job_have_ports_of_their_own():
+    ports = {as_torchrun_would(STEP | {"SLURM_STEP_ID": f"{step}"})["MASTER_PORT"] for step in range(100)}
+    assert len(ports) == 100 and all(1024 < int(port) < 32768 for port in ports)
+
+
+@pytest.mark.parametrize("environ", [{}, BATCH, ONE_TASK, STEP | TORCHRUN])
+def test_nothing_is_added_to_what_a_launcher_says_or_where_there_is_none(environ):
+    assert as_torchrun_would(environ) == {}
+
+
+@pytest.mark.parametrize(
+    ("environ", "together"),
+    [
+        ({}, (3, 1, False)),
+        (ONE_TASK, (3, 1, False)),
+        (OF_FABRIC, (3, 1, False)),
+        (BATCH | {"STUDY_LAUNCH": "srun python"}, (3, 1, False)),
+        (TORCHRUN, (4, 2, True)),
+        (BATCH | TORCHRUN, (4, 2, True)),
+        (STEP | as_torchrun_would(STEP), (2, 2, True)),
+    ],
+)
+def test_the_launcher_says_how_many_train_together_else_the_settings_do(environ, together):
+    assert processes(environ, devices=3) == Processes(*together)
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        (BATCH, "2 tasks, but this is the only process"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "without LOCAL_WORLD_SIZE"),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun started 4"),
+    ],
+)
+def test_processes_that_would_wait_for_others_in_vain_are_refused(environ, says):
+    with pytest.raises(StudyError, match=says):
+        processes(environ, devices=2)
+
+
+def test_uneven_nodes_are_refused():
+    with pytest.raises(StudyError, match="--ntasks-per-node"):
+        as_torchrun_would(STEP | {"SLURM_STEP_TASKS_PER_NODE": "2,1"})
+
+
+def test_more_processes_than_devices_are_refused(monkeypatch):
+    import torch
+
+    refuse_missing_devices(64, device=torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.delenv("SLURM_STEP_ID", raising=False)
+    refuse_missing_devices(1, device=torch.device("cuda"))
+    with pytest.raises(StudyError, match="wants 2 cuda devices, but this machine shows 1"):
+        refuse_missing_devices(2, device=torch.device("cuda"))
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    with pytest.raises(StudyError, match="--gpus-per-node=2"):
+        refuse_missing_devices(2, device=torch.device("cuda"))
+
+
+def test_a_process_that_waits_for_others_in_c_dies_of_sigterm():
+    """A lock that is taken twice stands for the wait: a handler of Python's would never run."""
+    script = """
+import ctypes, signal
+from stages.training.launchers import mortal
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+with mortal():
+    print("waits", flush=True)
+    lock = ctypes.create_string_buffer(64)
+    libc = ctypes.CDLL(None)
+    libc.pthread_mutex_lock(lock), libc.pthread_mutex_lock(lock)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "waits\n"
+        process.terminate()
+        assert process.wait(timeout=20) == -signal.SIGTERM
