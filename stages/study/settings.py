@@ -1,8 +1,9 @@
 """What params.yaml may hold of an arm, and of how everything runs."""
 
+import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stages.study.names import Name
 from stages.study.section import (
@@ -85,6 +86,25 @@ class Arm(Section):
         return self
 
 
+def _as_words(options: str) -> str:
+    """Check that a shell could split this. Raises ValueError if a quotation is not closed."""
+    shlex.split(options)
+    return options
+
+
+Options = Annotated[str, AfterValidator(_as_words)]  # of sbatch, as on a command line
+
+
+class Slurm(Section):
+    """What each kind of job of `python -m stages.tools.submit` asks Slurm for; empty: what Slurm gives."""
+
+    prepare: Options = ""
+    pretrain: Options = ""  # of one training
+    evaluate: Options = ""  # of one arm
+    gather: Options = ""
+    cap: Count | None = None  # trainings at once; null: as many as Slurm lets run
+
+
 class Runtime(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     devices: Count
@@ -94,3 +114,4 @@ class Runtime(Section):
     threads: Count | None
     workers: Annotated[int, Field(ge=0)]
     eval_batch_size: Count
+    slurm: Slurm = Slurm()

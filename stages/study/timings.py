@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import statistics
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from stages.study import slurm
 from stages.study.paths import scratch
 
 REMEMBERED = 5  # runs of a stage that tell how long its next one takes
@@ -31,6 +33,8 @@ class Run:
     epoch: int | None = None  # the last one that was saved
     epochs: int | None = None
     ran_with: list[str] = field(default_factory=list)  # objective, device, precision
+    host: str = field(default_factory=platform.node)
+    job: str = ""  # number of the job of Slurm
 
     @property
     def saved(self) -> str:
@@ -39,9 +43,16 @@ class Run:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended and its process is there, and is not another with the same number."""
+        """Whether it has not ended and its job or process is there, and is not another with the same number.
+
+        Of another machine without Slurm nobody can tell; then it counts as alive.
+        """
         if self.ended is not None:
             return False
+        if self.job and (jobs := slurm.running()) is not None:
+            return self.job in jobs
+        if self.host != platform.node():
+            return True
         with suppress(psutil.Error):
             return psutil.Process(self.process).create_time() <= self.began + 1
         return False
@@ -57,7 +68,8 @@ def note(event: str, **about: Any) -> None:
 
     event: began, saved, done, failed or interrupted; about: values of JSON, such as stage="pretrain@cl"
     """
-    line = json.dumps({"time": round(time.time(), 3), "process": os.getpid(), "event": event} | about)
+    here = {"process": os.getpid(), "host": platform.node(), "job": os.environ.get("SLURM_JOB_ID", "")}
+    line = json.dumps({"time": round(time.time(), 3), "event": event} | here | about)
     with suppress(OSError):
         timings_file().parent.mkdir(parents=True, exist_ok=True)
         # One write at the end of the file, so that the lines of stages that run side by side do not mix.
@@ -75,17 +87,19 @@ def read_runs() -> list[Run]:
     except OSError:
         return []
     runs: list[Run] = []
-    latest: dict[int, Run] = {}  # of each process
+    latest: dict[tuple[str, str, int], Run] = {}  # of each process
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
             event = json.loads(line)
+            host, job = event.get("host", platform.node()), event.get("job", "")
+            process = (host, job, event["process"])
             if event["event"] == "began":
-                run = Run(event["stage"], process=event["process"], began=event["time"])
+                run = Run(event["stage"], event["process"], event["time"], host=host, job=job)
                 run.ran_with = event.get("ran_with", [])
-                latest[run.process] = run
+                latest[process] = run
                 runs.append(run)
                 continue
-            run = latest[event["process"]]
+            run = latest[process]
             if event["event"] == "saved":
                 run.epoch, run.epochs = event["epoch"], event["epochs"]
             else:

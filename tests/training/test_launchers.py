@@ -1,14 +1,14 @@
-"""The processes that train together, as launchers describe them; tests/slurm starts them with Slurm itself."""
+"""The processes that train together, as launchers describe them; tests/slurm starts them with real Slurm."""
 
+import ctypes
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from stages.study.errors import StudyError
 from stages.training.devices import refuse_missing_devices
-from stages.training.launchers import Processes, as_torchrun_would, processes
+from stages.training.launchers import Processes, as_torchrun_would, mortal, processes
+from tests.forked import FORKS
 
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_NODEID": "0"}
 # Of the second of two tasks on each of two nodes, as `srun -N 2 --ntasks-per-node 2` sets them.
@@ -98,19 +98,28 @@ def test_more_processes_than_devices_are_refused(monkeypatch):
         refuse_missing_devices(2, device=torch.device("cuda"))
 
 
+def wait_in_c(waits):
+    """Take a lock twice, as a process waits for others: handlers of Python's do not run meanwhile."""
+    signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+    with mortal():
+        lock, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+        libc.pthread_mutex_lock(lock)
+        waits.set()
+        libc.pthread_mutex_lock(lock)
+
+
 def test_a_process_that_waits_for_others_in_c_dies_of_sigterm():
-    """A lock that is taken twice stands for the wait: a handler of Python's would never run."""
-    script = """
-import ctypes, signal
-from stages.training.launchers import mortal
-signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
-with mortal():
-    print("waits", flush=True)
-    lock = ctypes.create_string_buffer(64)
-    libc = ctypes.CDLL(None)
-    libc.pthread_mutex_lock(lock), libc.pthread_mutex_lock(lock)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "waits\n"
-        process.terminate()
-        assert process.wait(timeout=20) == -signal.SIGTERM
+    waits = FORKS.Event()
+    process = FORKS.Process(target=wait_in_c, args=(waits,))
+    process.start()
+    assert waits.wait(timeout=60)
+    process.terminate()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGTERM
+
+
+def test_handlers_are_back_after_the_wait():
+    before = signal.getsignal(signal.SIGINT)
+    with mortal():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
