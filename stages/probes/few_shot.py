@@ -6,8 +6,10 @@ Source: Assran et al. 2022 (MSN), §4 and the public logistic_eval.py: L2-regula
 normalised features, with a fixed strength; their features are the class token.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 from torch import Generator, Tensor
 
 from stages.probes.contract import Features, Outcome, Probe
@@ -73,23 +75,22 @@ def logistic_regression(features: Tensor, labels: Tensor, *, classes: int, l2: f
     """The weights with the least sum of cross-entropies and l2 / 2 times their squares, in float64.
 
     features: (n, D), labels: (n,)
-    returns:  (D+1, C), the bias, which is not penalised, in the last row
+    returns:  (D+1, C), the bias, which is not penalised, in the last row; -inf for a class without a label
     """
-    inputs = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
-    weights = inputs.new_zeros(inputs.shape[1], classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weights], max_iter=1000, tolerance_grad=1e-6, tolerance_change=0, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        penalty = l2 / 2 * weights[:-1].square().sum()
-        value = F.cross_entropy(inputs @ weights, labels) + penalty / len(labels)
-        value.backward()
-        return value
-
-    optimizer.step(loss)  # type: ignore[arg-type]  # torch asks for a float, and takes what backward() needs
-    return weights.detach()
+    known = labels.unique()
+    weights = torch.full((features.shape[1] + 1, classes), 0.0, dtype=torch.float64, device=features.device)
+    weights[-1] = -torch.inf  # of a class without a label, which is never predicted
+    if len(known) == 1:
+        weights[-1, known] = 0.0
+        return weights
+    # Of two classes scikit-learn fits one row, the difference of two that are each other's negative.
+    two = len(known) == 2
+    model = LogisticRegression(C=(2 if two else 1) / l2, solver="newton-cg", tol=1e-8, max_iter=1000)
+    model.fit(features.double().cpu().numpy(), labels.cpu().numpy())
+    rows = np.concatenate([model.coef_, model.intercept_[:, None]], axis=1)  # (C, D+1)
+    rows = np.concatenate([-rows / 2, rows / 2]) if two else rows
+    weights[:, known] = torch.from_numpy(rows.T).to(weights)
+    return weights
 
 
 PROBE = Probe(reads="pooled", varies="share", protocol=protocol, fit_predict=fit_predict)

@@ -134,6 +134,23 @@ def test_logistic_regression_is_that_of_scikit_learn(blobs, l2):
     np.testing.assert_allclose(ours.numpy(), theirs.predict_proba(known), atol=3e-3)
 
 
+@pytest.mark.parametrize("present", [[2], [0, 3], [0, 1, 3], [0, 1, 2, 3]])
+def test_logistic_regression_ends_where_its_loss_is_flat(blobs, present):
+    features, labels = (part[:200] for part in blobs)
+    given_label = torch.isin(labels, torch.tensor(present))
+    features, labels = features[given_label].double(), labels[given_label]
+    weights = few_shot.logistic_regression(features.float(), labels, classes=4, l2=0.1)
+    absent = sorted({0, 1, 2, 3} - set(present))
+    assert (weights[-1, absent] == -torch.inf).all() and (weights[:-1, absent] == 0).all()
+
+    learnt = weights[:, present].requires_grad_()
+    scores = features @ learnt[:-1] + learnt[-1]
+    classes = torch.tensor([present.index(label) for label in labels.tolist()])
+    loss = torch.nn.functional.cross_entropy(scores, classes, reduction="sum")
+    (loss + 0.1 / 2 * learnt[:-1].square().sum()).backward()
+    assert learnt.grad.abs().max() < 1e-3
+
+
 @given(
     counts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     shares=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
