@@ -78,15 +78,13 @@ def refuse_absent_files(params: Study) -> None:
         built_in = key == "data.source" and (path == "shapes_textures" or is_name(path))
         if built_in or key == "data.root":
             continue
-        weights = key.startswith("arms.")
+        single = key.startswith(("arms.", "report."))  # a file, never a folder
         try:
-            there = Path(path).is_file() if weights else located(path)
+            there = Path(path).is_file() if single else located(path)
         except OSError as error:  # a name too long, a folder that nobody may read
             raise ParamsError(f"params.yaml: {key} is {path!r}: {error.strerror}") from None
         if not there:
-            raise ParamsError(
-                f"params.yaml: {key} is {path!r}: no such file{'' if weights else ' or folder'}"
-            )
+            raise ParamsError(f"params.yaml: {key} is {path!r}: no such file{'' if single else ' or folder'}")
 
 
 def refuse_unfit_recipes(params: Study) -> None:

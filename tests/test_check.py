@@ -49,6 +49,14 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
         ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, attention_maps, fourier"]),
         ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
         ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
+        (
+            {"report": {"compare_with": {"CIFAR-10": "cifar/claims.json"}}},
+            ["report.compare_with.CIFAR-10", "'cifar/claims.json'", "no such file"],
+        ),
+        (
+            {"report": {"compare_with": {"This one": "results/claims.json"}}},
+            ["report.compare_with.This one", "lies in results/claims.json"],
+        ),
         ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
         ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
         ({"runtime": {"accelerator": ABSENT}}, ["runtime.accelerator", f"'{ABSENT}'", "does not find"]),

@@ -274,4 +274,4 @@ def test_settings_are_read_without_torch():
         f"import sys, {', '.join('.'.join(file.parts) for file in files)}; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    assert len(files) == 8
+    assert len(files) == 9

@@ -9,6 +9,7 @@ import pandas as pd
 
 from stages.results import schemas
 from stages.results.files import MissingResult, read_metrics, read_table, require_numbers
+from stages.results.other_claims import joined_claims
 from stages.results.schemas import Schema
 from stages.study.errors import StudyError
 from stages.study.params import label_of, seeds_of
@@ -114,6 +115,12 @@ class Results:
             may_be_empty=True,
         )
 
+    def trainings(self, arm: str) -> list[dict[str, Any]]:
+        """What each training of an arm says of itself: device, precision, versions; of those that say it."""
+        records = [model_dir(arm, seed) / "training.json" for seed in self.seeds(arm)]
+        there = [path for path in records if (self.root / path).is_file()]
+        return [read_metrics(path, stage=f"pretrain@{arm}", root=self.root) for path in there]
+
     def gradients(self, arm: str) -> pd.DataFrame:
         """Agreement of the two losses by epoch and block; no rows for an arm with one loss."""
         having = [seed for seed in self.seeds(arm) if (self.root / gradients_table(arm, seed)).is_file()]
@@ -167,11 +174,8 @@ class Results:
             "gates": what must hold for claims to be decided, and whether it does}
         """
         content = read_metrics(CLAIMS, stage="decide", root=self.root)
-        numbers, entries = content.get("claims"), content.get("entries")
-        if not isinstance(numbers, dict) or not isinstance(entries, list):
-            raise StudyError(f"{CLAIMS}: has no claims with entries; `dvc repro decide` writes them")
         return {
-            "claims": [words | numbers[words["name"]] for words in entries],
+            "claims": joined_claims(content, where=f"{CLAIMS}, which `dvc repro decide` writes"),
             "rules": content.get("rules", {}),
             "gates": content.get("gates", []),
         }

@@ -10,6 +10,8 @@ from stages.study.documents import read_yaml
 from stages.study.errors import ParamsError
 from stages.study.study import Study
 
+ADDRESSES = ("https://", "http://")
+
 
 def refuse_places(study: Study, *, project: Path = Path(".")) -> None:
     """Refuse every path of params.yaml that lies in an out of a stage, or contains one or the project.
@@ -37,9 +39,16 @@ def named_paths(study: Study) -> dict[str, str]:
         paths |= {"data.masks.source": data.masks.source, "data.masks.test_source": data.masks.test_source}
     for name, stimuli in study.robustness.stimuli.items():
         paths[f"robustness.stimuli.{name}.source"] = stimuli.source
+    for name, place in study.report.compare_with.items():
+        paths[f"report.compare_with.{name}"] = "" if is_address(place) else place
     for name, arm in study.arms.items():
         paths[f"arms.{name}.weights"] = arm.weights
     return {key: path for key, path in paths.items() if path}
+
+
+def is_address(place: str) -> bool:
+    """Return whether a place is an address on the web, not a path."""
+    return place.startswith(ADDRESSES)
 
 
 def outs_of(graph: Path) -> dict[Path, str]:

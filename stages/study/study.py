@@ -10,6 +10,7 @@ from stages.data.settings import Data
 from stages.encoders.settings import Features, Vit
 from stages.objectives.settings import Objectives
 from stages.probes.settings import Probes, Segmentation
+from stages.render.settings import Report
 from stages.study.names import Name
 from stages.study.section import Section, Seed, Seeds
 from stages.study.settings import Arm, Runtime
@@ -32,6 +33,7 @@ class Study(Section):
     segmentation: Segmentation
     robustness: Robustness
     analyses: Annotated[dict[Name, AnalysisSettings], Field(min_length=1)]
+    report: Report
     runtime: Runtime
 
     @model_validator(mode="after")

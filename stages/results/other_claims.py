@@ -1,0 +1,50 @@
+"""The claims of other studies, which the report draws beside those of this one."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from stages.study.errors import StudyError
+from stages.study.places import is_address
+
+PATIENCE = 30  # s, for an answer from the web
+
+
+def joined_claims(content: Any, *, where: str) -> list[dict[str, Any]]:
+    """Return one mapping per claim of a claims.json, in the paper's order: its words with its numbers.
+
+    where: the file, for the error
+    Raises StudyError if the content is no claims.json.
+    """
+    numbers = content.get("claims") if isinstance(content, dict) else None
+    entries = content.get("entries") if isinstance(content, dict) else None
+    if not isinstance(numbers, dict) or not isinstance(entries, list):
+        raise StudyError(f"{where}: has no claims with entries; name the results/claims.json of a study")
+    try:
+        return [words | numbers[words["name"]] for words in entries]
+    except (KeyError, TypeError):
+        raise StudyError(f"{where}: claims and entries do not fit together; take the file anew") from None
+
+
+def other_claims(name: str, place: str) -> list[dict[str, Any]]:
+    """Return the claims of another study, as `joined_claims` gives them.
+
+    name:  key under report.compare_with, for the error
+    place: path or address of its claims.json
+    Raises StudyError in one line with the key if the file cannot be had or is no claims.json.
+    """
+    key = f"params.yaml: report.compare_with.{name} is {place!r}"
+    try:
+        if is_address(place):
+            with urlopen(place, timeout=PATIENCE) as answer:
+                content = json.loads(answer.read())
+        else:
+            content = json.loads(Path(place).read_text(encoding="utf-8"))
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise StudyError(f"{key}: cannot be read ({reason})") from None
+    except ValueError:
+        raise StudyError(f"{key}: not JSON; name the results/claims.json of a study") from None
+    return joined_claims(content, where=key)
