@@ -53,11 +53,11 @@ def test_one_good_file(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     entries = [link.get_text() for link in soup.select("nav > ol > li > a")]
     asked = [text for text, _ in QUESTIONS.values()]
-    assert entries[:3] == ["Verdicts", "What the encoders can do", "What single patches tell"]
+    assert entries[:3] == ["All claims", "What the encoders can do", "What single patches tell"]
     assert (
         entries[3:7] == asked
         and entries[7] == "Further analyses"
-        and entries[-1] == "Every claim under every choice"
+        and entries[-2:] == ["Pre-training losses", "Appendix"]
     )
     for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
         head = part.find("h2")
@@ -77,25 +77,39 @@ def test_one_good_file(made: Path) -> None:
         "corruptions",
         "comparison",
     ]
-    drawn += ["losses", "gradients", "choices-claim-0", "segmentation", "lost-blocks"]
+    drawn += ["claims", "losses", "gradients", "choices-claim-0", "segmentation", "lost-blocks"]
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 
-def test_verdicts_open_it_and_what_is_in_sight_is_numbered_first(made: Path) -> None:
+def test_the_banner_and_the_forest_plot_open_it(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     opening, contents, rest = soup.main.find_all(True, recursive=False)
     assert soup.header.find_next_sibling(True) is soup.main and contents.name == "nav"
-    assert [tag.name for tag in opening.find_all(True, recursive=False)][:3] == ["h2", "p", "div"]
-    assert "1 supported, 1 contradicted" in opening.p.get_text() and not opening.find("figure")
-    assert "beside an untrained control" in soup.header.get_text()
-    assert rest.find(True)["class"] == ["overview"]
-    assert rest.find(class_="overview").find_next("h2").get_text() == "What the encoders can do"
-    figures = soup.find_all("figure")
-    in_sight = [figure.find_parent("details") is None for figure in figures]
-    assert in_sight == (len(figures) - 1) * [True] + [False]
-    assert soup.select_one(".overview a").get_text().startswith("Figure 1. ")
-    (curve,) = opening.select("td a")
-    assert curve["href"] == "#summary-fig-choices-claim-0" and curve.get_text().startswith("3 of 4 choices")
+    assert [tag.name for tag in opening.find_all(True, recursive=False)][:3] == ["h2", "figure", "p"]
+    assert "1 supported, 1 contradicted" in opening.p.get_text()
+    banner = [text.get_text().replace("\u00a0", " ") for text in soup.select("header .banner p")]
+    assert banner[0].startswith("This study compares 4 encoders, 1 to 2 seeds each")
+    assert banner[1] == (
+        "Of 4 headline claims of the paper: 1 supported, 1 contradicted and 1 not testable at this budget; "
+        "1 more compare these encoders only."
+    )
+    assert banner[2].startswith("Limit: 1 condition for testing fails (linear probe of mim: +0.3 points")
+    assert opening.figure["id"] == "summary-fig-claims" and opening.select_one("picture source") is not None
+    assert rest.find("h2").get_text() == "What the encoders can do"
+
+
+def test_claims_are_folded_under_their_question_and_lead_to_their_curve(made: Path) -> None:
+    soup = assert_good_page((made / "reports/index.html").read_text())
+    folds = soup.select("section.question details.claims details.claim")
+    assert [fold["id"] for fold in folds] == [f"claim-claim-{number}" for number in range(6)]
+    assert folds[0].find_parent("section").h2.get_text().startswith("How do self-attentions behave?")
+    assert [figure["id"] for figure in folds[0].find_all("figure")] == ["summary-fig-choices-claim-0"]
+    shown = [
+        figure["id"] for figure in soup.select("section.question figure") if not figure.find_parent("details")
+    ]
+    assert shown[:1] == ["attention-fig-one"] and {"summary-fig-lost-blocks", "summary-fig-gradients"} <= set(
+        shown
+    )
 
 
 def test_says_what_the_tables_say(made: Path) -> None:
@@ -110,10 +124,9 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "change the probe on shape by, in points: CL (MoCo v3) +18.7." in text
     assert "59.0 [46.3, 71.7]" in text and "reaches 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
-    verdicts = ["✓ supported", "✗ contradicted", "? undecided", "– not tested"]
-    assert marks == [*verdicts, "↑ higher", "– not testable at this budget", "? undecided"]
-    folded = soup.select_one("details:has(figure) > summary")
-    assert folded is not None and folded.get_text() == "Claim <0> & more. 3 of 4 choices agree; 1 undecided"
+    verdicts = ["✓ supported", "? undecided", "✗ contradicted", "? undecided", "– not tested"]
+    assert marks == [*verdicts, "↑ higher", "– not testable at this budget"]
+    assert "3 of 4 choices agree; 1 undecided" in text
 
 
 def test_the_title_block_and_the_answers_say_the_numbers(made: Path) -> None:

@@ -27,11 +27,13 @@ def assert_good_page(html: str) -> BeautifulSoup:
 
 
 def assert_self_contained(soup: BeautifulSoup) -> None:
-    """Nothing on the page is fetched from, or leads to, anywhere else."""
+    """Nothing on the page is fetched from anywhere else."""
     ids = [str(tag["id"]) for tag in soup.find_all(id=True)]
     for tag in soup.find_all(True):
         for attribute in ("src", "href", "srcset", "poster", "data", "action"):
             target = str(tag.get(attribute, "#")) if tag.get(attribute) else "#"
+            if tag.name == "a" and target.startswith("https://"):
+                continue  # leads elsewhere when a reader asks for it; nothing is fetched
             assert target.startswith(("data:", "#")), f"<{tag.name} {attribute}={target[:60]}>"
             if target.startswith("#") and len(target) > 1:
                 assert target[1:] in ids, f"{target} leads nowhere"
@@ -55,9 +57,6 @@ def assert_accessible(soup: BeautifulSoup) -> None:
     ids = [tag["id"] for tag in soup.find_all(id=True)]
     assert len(ids) == len(set(ids)), "ids are not unique"
     for image in soup.find_all("img"):
-        if link := image.find_parent("a"):  # in the overview, where the words of the link say what it is
-            assert image["alt"] == "" and link.get_text(strip=True)
-            continue
         assert len(str(image.get("alt", "")).strip()) > 20
         assert image.find_parent("figure") is not None
     for place, figure in enumerate(soup.find_all("figure"), start=1):

@@ -21,12 +21,27 @@ def with_dark(svg: bytes) -> bytes:
         for kind, ink in found
         if ink.decode().upper() not in (LIGHT_INK, DARK_INK)
     ]
+    rules += [
+        f".{name.decode()}{{{dark}}}"
+        for name, style in re.findall(rb"\.(\w+)\{([^}]*)\}", svg)
+        if (dark := _inks_on_dark(style.decode()))
+    ]
     if not rules:
         return svg
     sheet = (
         f'<style data-scheme="dark">@media screen and (prefers-color-scheme:dark){{{"".join(rules)}}}</style>'
     )
-    return svg.replace(b"<defs>", sheet.encode() + b"<defs>", 1)
+    first = b"</style></defs>" if b"</style></defs>" in svg else b"<defs>"
+    place = svg.index(first) + (len(first) if first != b"<defs>" else 0)  # after the sheet that it overrules
+    return svg[:place] + sheet.encode() + svg[place:]
+
+
+def _inks_on_dark(style: str) -> str:
+    """The fills and strokes of a rule of a style sheet as they are in the dark; nothing if it has none."""
+    inks = re.findall(r"(fill|stroke):(#[0-9a-f]{6})", style)
+    return ";".join(
+        f"{kind}:{on_dark(ink)}" for kind, ink in inks if ink.upper() not in (LIGHT_INK, DARK_INK)
+    )
 
 
 @cache

@@ -95,7 +95,7 @@ def styled() -> Iterator[None]:
         "savefig.facecolor": "white",
         "savefig.dpi": 150,
         "svg.hashsalt": "study",
-        "svg.fonttype": "path",
+        "svg.fonttype": "none",
     }
     with style.context(["default", settings]):  # whatever matplotlibrc the user has
         yield

@@ -5,6 +5,8 @@ from itertools import takewhile
 
 from bs4 import BeautifulSoup, Tag
 
+from stages.render.page.bundle import bundle_data
+from stages.render.page.folding import fold_question
 from stages.render.page.provenance import Provenance
 from stages.render.page.questions import FURTHER, question_heading
 from stages.render.page.shell import HEADINGS, assemble, tidy
@@ -29,7 +31,10 @@ def joined_page(body: str, *, name: str, pages: Mapping[str, str], provenance: P
             own.insert_before(section)
     if parts[FURTHER].find("section") is None:
         parts[FURTHER].decompose()
-    return assemble(soup, stage=name, provenance=provenance)
+    for part in parts.values():
+        if part.parent is not None:
+            fold_question(part, soup=soup)
+    return assemble(soup, stage=name, provenance=provenance, data=bundle_data(soup))
 
 
 def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
@@ -41,7 +46,6 @@ def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
     title, main = source.find("h1"), source.find("main")
     if title is None or main is None:
         raise ValueError(f"page {name} has no title or no main part")
-    _return_thumbnails(main)
     for contents in main.find_all("nav"):
         contents.decompose()
     for wrapper in main.select(":scope > .opening, :scope > .rest"):
@@ -88,15 +92,3 @@ def _parts(soup: BeautifulSoup) -> dict[str, Tag]:
             part.append(tag.extract())
         found[question] = part
     return found
-
-
-def _return_thumbnails(main: Tag) -> None:
-    """Give the figures of a finished page their small images back, and drop its overview."""
-    overview = main.find(class_="overview")
-    if overview is None:
-        return
-    for link in overview.find_all("a"):
-        figure, image = main.find(id=str(link["href"])[1:]), link.find("img")
-        if figure is not None and image is not None:
-            figure["data-thumbnail"] = image["src"]
-    overview.decompose()

@@ -3,18 +3,18 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from bs4 import BeautifulSoup, PageElement, Tag
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.render.page.figure_overview import heading_text, list_figures, name_origins, number_figures
+from stages.render.page.figure_links import heading_text, link_figures, name_origins, number_figures
 from stages.render.page.provenance import Provenance
 
 TEMPLATES = Path(__file__).parent / "templates"
 WRAPPERS = ".cell, .inner_cell, .text_cell_render, .output_wrapper, .output, .output_area, .output_subarea"
+PERMANENT = "claim-"  # how ids begin that stay as they are
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
@@ -41,6 +41,8 @@ def tidy(body: str, *, name: str) -> BeautifulSoup:
         old = str(tag.get("id") or "")
         if tag.name in HEADINGS or old:
             wanted = f"{name}-{_slug(tag.get_text() if tag.name in HEADINGS else old)}"
+            if old.startswith(PERMANENT):
+                wanted = old  # may stand in a link of somebody else
             tag["id"] = renamed[old] = _unused(wanted, taken)
     for link in soup.select('a[href^="#"]'):
         target = str(link["href"])[1:]
@@ -48,7 +50,12 @@ def tidy(body: str, *, name: str) -> BeautifulSoup:
     return soup
 
 
-def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
+def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance, data: str = "") -> str:
+    """The whole page around its content.
+
+    data: base64 of a ZIP of the data of all figures; empty: each figure has its own
+    Raises ValueError if there is not exactly one h1.
+    """
     titles = soup.find_all("h1")
     if len(titles) != 1:
         raise ValueError(f"a page needs one title (h1), this has {len(titles)}")
@@ -57,7 +64,8 @@ def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
     rows = Markup(facts.extract().decode_contents()) if facts is not None else ""
     number_figures(soup)
     stages = name_origins(soup, stage=stage, digest=provenance.digest)
-    overview, contents = list_figures(soup), _contents(soup)
+    link_figures(soup)
+    contents = _contents(soup)
     intro, first = _beginning(soup)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -73,7 +81,7 @@ def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance) -> str:
         abstract=_taken_out(intro, soup=soup) if rows else "",
         opening=_taken_out(first if rows else intro, soup=soup),
         contents=contents,
-        overview=overview,
+        data=data,
         main=Markup(str(soup).strip()),
         stages=stages,
         provenance=provenance,
@@ -114,18 +122,9 @@ def policy(html: str) -> str:
     )
 
 
-def _contents(soup: BeautifulSoup) -> Sequence[dict[str, object]]:
-    """Contents list: sections (h2), each with its parts (h3)."""
-    entries: list[dict[str, object]] = []
-    for tag in soup.find_all(["h2", "h3"]):
-        entry: dict[str, object] = {"id": tag["id"], "text": heading_text(tag), "parts": []}
-        if tag.name == "h2" or not entries:
-            entries.append(entry)
-        else:
-            parts = entries[-1]["parts"]
-            assert isinstance(parts, list)
-            parts.append(entry)
-    return entries
+def _contents(soup: BeautifulSoup) -> list[dict[str, str]]:
+    """Contents list: the sections (h2)."""
+    return [{"id": str(tag["id"]), "text": heading_text(tag)} for tag in soup.find_all("h2")]
 
 
 def _slug(text: str) -> str:

@@ -18,6 +18,7 @@ def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
         show(
             gradient_figure(rows, inks=inks),
             name="gradients",
+            lead=True,
             alt=gradient_alt(rows),
             caption=gradient_caption(rows),
             data=rows,

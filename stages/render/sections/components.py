@@ -53,6 +53,7 @@ def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks
         show(
             depth_figure(curves, inks=inks, ylabel=f"{what} (%)", paper=published),
             name=f"layerwise-{labels}",
+            lead=True,
             alt=depth_alt(curves, measure=what, unit="%", paper=published),
             caption=layerwise_caption(curves, lost, labels=labels, paper=paper.LAYERWISE),
             data=curves,
@@ -72,6 +73,7 @@ def lost_blocks_section(results: Results, *, inks: Inks, folder: str = "") -> No
         show(
             losses_figure(losses, inks=inks),
             name="lost-blocks",
+            lead=True,
             alt=losses_alt(losses),
             caption=losses_caption(losses),
             data=losses,

@@ -1,12 +1,10 @@
 """The verdicts: each claim with the difference that decided it, and how often they agree."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.page.questions import QUESTIONS
 from stages.render.words import interval, listed, nowrap, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
@@ -25,56 +23,7 @@ MARKS = {
 }
 METHODS = "methods"
 # How a family of claims is called, and what its claims are marked with.
-FAMILIES = {"headline": "headline", "hybrid": "hybrid", "exploratory": "exploratory", "ours": "ours"}
-
-
-def claim_rows(claims: list[dict[str, Any]], *, curves: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Each claim with its verdict, the difference that decided it and how, or why it was not decided.
-
-    curves: claim -> id of the figure that shows it under every choice, to which its row then leads
-    """
-    links = curves or {}
-    rows = [
-        {
-            "claim": _with_basis(claim),
-            "verdict": verdict_of(claim),
-            "difference": effect(claim),
-            "robust": _linked(robust(claim), links.get(claim["name"])),
-            "means": _means(claim),
-            "against untrained": against_untrained(claim),
-        }
-        for claim in claims
-    ]
-    columns = ["claim", "verdict", "difference", "robust", "means", "against untrained"]
-    return pd.DataFrame(rows, columns=columns, dtype=object).set_index("claim")
-
-
-def claims_by_question(claims: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The claims under what they answer, by the section of the paper that makes them.
-
-    returns: heading -> claims, in the order of the paper
-    """
-    headings = {"§1": "What can they do? (§1)"}
-    headings |= {section: f"{question} ({section})" for question, section in QUESTIONS.values()}
-    groups: dict[str, list[dict[str, Any]]] = {heading: [] for heading in headings.values()}
-    for claim in claims:
-        section = str(claim.get("section") or "").split(",")[0].split(" ")[0]
-        groups.setdefault(headings.get(section, "Beside the main text"), []).append(claim)
-    return {heading: own for heading, own in groups.items() if own}
-
-
-def replication_rows(claims: list[dict[str, Any]]) -> pd.DataFrame:
-    """Each claim with the other methods of its families, where the study has arms of them."""
-    rows = {
-        f"{claim['statement']} ({pair})": {
-            "verdict": verdict_of(again),
-            "difference": effect(again | {"unit": claim["unit"]}),
-            "d": number(again["d_z"]),
-        }
-        for claim in claims
-        for pair, again in (claim.get("replications") or {}).items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("claim")
+FAMILIES = {"headline": "headline", "hybrid": "hybrid", "exploratory": "exploratory", "ours": "further"}
 
 
 def claims_caption(rules: dict[str, str]) -> str:
@@ -209,28 +158,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def _with_basis(claim: dict[str, Any]) -> Markup:
-    """What a claim says and, below it, where the paper says so and what it was decided by."""
-    kind = {"exploratory": "exploratory", "ours": "ours, not the paper's"}.get(claim.get("family", ""))
-    parts = (claim.get("section"), kind, claim.get("why") or _compared(claim))
-    basis = "; ".join(part for part in parts if part)
-    return Markup('{}<span class="basis">{}</span>').format(unbroken(claim["statement"]), unbroken(basis))
-
-
-def _compared(claim: dict[str, Any]) -> str:
-    said = [claim.get("statistic"), claim.get("comparison")]
-    adjusted = claim.get("p_adjusted")
-    if adjusted is not None:
-        said.append("p\u00a0<\u00a00.001" if adjusted < 0.001 else f"p\u00a0=\u00a0{adjusted:.2g}")
-    if claim.get("d") is not None:
-        said.append(f"d\u00a0=\u00a0{number(claim['d'], digits=2)}")
-    if claim.get("margin") is not None:
-        scale, unit = (100, "points") if is_share(claim.get("unit")) else (1, claim.get("unit") or "")
-        said.append(f"margin {number(scale * claim['margin'], digits=2)} {unit}".strip())
-    return "; ".join(part for part in said if part) or "–"
-
-
-def _means(claim: dict[str, Any]) -> str:
+def means(claim: dict[str, Any]) -> str:
     """What each side of a claim, and the untrained control, have of the measure."""
     scale, unit = (100, "\u00a0%") if is_share(claim.get("unit")) else (1, "")
     arms, means = claim.get("arms") or {}, (claim.get("values") or {}).items()
@@ -240,8 +168,3 @@ def _means(claim: dict[str, Any]) -> str:
         )
         or "–"
     )
-
-
-def _linked(text: str, target: str | None) -> str:
-    """The text, as a link within the page where there is something to lead to."""
-    return Markup('<a href="#{}">{}</a>').format(target, text) if target else text

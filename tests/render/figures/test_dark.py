@@ -43,3 +43,10 @@ def test_cells_and_images_without_ink_are_left_alone() -> None:
     inked = b'<svg><defs></defs><g style="fill: #0072b2; stroke: none"/></svg>'
     rules = re.findall(rb'\[style\*="(.*?)"\]', with_dark(inked))
     assert rules == [b"fill: #0072b2"] and with_dark(inked).count(b"<style") == 1
+    classed = with_dark(
+        b"<svg><defs><style>.a{fill:none;stroke:#0072b2}.b{fill:#010101}</style></defs></svg>"
+    )
+    assert (
+        re.findall(rb"\.(\w)\{", classed) == [b"a", b"b", b"a"]
+        and f"stroke:{on_dark('#0072b2')}".encode() in classed
+    )

@@ -17,7 +17,7 @@ from stages.render.figures.specification import (
     specification_figure,
 )
 from stages.render.page.figure_card import drawn
-from stages.render.sections.choices import curves
+from stages.render.sections.claim_details import curves
 from stages.study.errors import StudyError
 from tests.render.synthetic_claims import claims, specifications
 
@@ -113,6 +113,5 @@ def test_thirty_claims_of_many_choices_take_less_than_half_of_a_report(found):
     rows = rows.assign(effect=effects, low=effects - 1, high=effects + 1, verdict=verdicts, specification=1)
     claim = claim | {"choices": [{"name": name, "options": taken} for name, taken in names.items()]}
     figure = specification_figure(rows, claim=claim)
-    html = drawn(figure, name="choices", alt="what it shows", caption="what it is", data=rows, folded=True)
+    html = drawn(figure, name="choices", alt="what it shows", caption="what it is", data=rows)
     assert len(rows) == 64 and 30 * len(html.encode()) < LARGEST / 2
-    assert 'data-thumbnail=""' in html

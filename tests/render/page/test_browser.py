@@ -25,13 +25,14 @@ from stages.render.page.joining import joined_page
 from stages.render.page.provenance import Provenance
 from stages.render.page.questions import QUESTIONS, question_heading
 from stages.render.page.shell import page
+from stages.render.sections.claim_details import claim_details
 from stages.render.sections.title import title_block
 from stages.study.params import load_params
 from tests.render.browser import Browser, browser, chromium
 from tests.render.synthetic import ROOT, write_study
 from tests.render.synthetic_claims import manifest
 
-LARGEST = 8_000_000  # bytes of a report
+LARGEST = 3_500_000  # bytes of a report
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chromium: install one (apt-get install chromium) or name it in CHROMIUM"
@@ -64,6 +65,7 @@ def report() -> str:
             alt=depth_alt(curves, measure="the measure"),
             caption=depth_caption(curves, measure=f"The measure {name}."),
             data=curves,
+            narrow=depth_figure(curves, inks=inks, ylabel="measure") if name == "folded" else None,
         )
 
     numbers = pd.DataFrame({f"a long heading {n}": [1.5, 2.5] for n in range(9)})
@@ -79,9 +81,13 @@ def report() -> str:
         for fold in [folded("In numbers", table(numbers, caption=f"Numbers of {name}"))]
     }
     asked = "".join(question_heading(name) + '<p class="answer">It rises.</p>' for name in QUESTIONS)
+    claim = {"name": "one_claim", "statement": "CL attends far.", "verdict": "supported", "effect": 0.2,
+             "low": 0.1, "high": 0.3, "unit": "px", "scope": "methods"}  # fmt: skip
+    inner = claim_details(claim)
     body = (
         f"<h1>What was found?</h1>{title_block(study, manifest(), inks=inks)}<p>About.</p>"
-        f"<h2>Verdicts</h2>{wide}{folded('Choices', figure('folded'))}{asked}"
+        f"<h2>Verdicts</h2>{wide}{folded('Choices', figure('folded'))}"
+        f"{folded('Claims', inner)}{asked}"
     )
     finished = {name: page(html, name=name, provenance=origin) for name, html in pages.items()}
     return joined_page(body, name="summary", pages=finished, provenance=origin)
@@ -199,8 +205,9 @@ def test_figures_are_given_away_in_three_forms(opened: Browser) -> None:
     assert image.width == 9 * 300 and image.getpixel((2, 2)) == (255, 255, 255)
     assert image.getcolors(maxcolors=100_000) is not None and len(image.getcolors(100_000) or []) > 20
     assert svg.startswith(b"<?xml") and b"prefers-color-scheme" not in svg and b"#0072b2" in svg
-    address = opened.run("document.querySelectorAll('figure')[1].querySelector('a[download]').href")
-    rows = pd.read_csv(io.BytesIO(base64.b64decode(address.split(",")[1])))
+    text = opened.run("csvOf(document.querySelectorAll('figure')[1].querySelector('[data-csv]').dataset.csv)"
+                      ".then((content) => content.text())")  # fmt: skip
+    rows = pd.read_csv(io.StringIO(text))
     assert list(rows)[:4] == ["label", "block", "depth", "mean"] and len(rows) == 16
     assert opened.run("document.querySelectorAll('button[data-save][hidden]').length") == 0
 
@@ -224,13 +231,33 @@ def test_a_link_to_what_is_folded_unfolds_it(opened: Browser) -> None:
     opened.wait("document.getElementById('summary-fig-folded').closest('details').open")
 
 
-def test_every_figure_says_where_it_comes_from_and_is_in_the_overview() -> None:
+def test_a_claim_has_an_address_that_opens_its_folds_and_follows_the_reader(opened: Browser) -> None:
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
+    opened.run("location.hash = '#claim-one-claim'")
+    opened.wait("[...document.querySelectorAll('details')].filter((details) => details.open).length === 2")
+    opened.run("history.replaceState(null, '', '#'); document.getElementById('claim-one-claim').open = false")
+    opened.run("document.getElementById('claim-one-claim').open = true")
+    opened.wait("location.hash === '#claim-one-claim'")
+
+
+def test_few_stops_of_the_keyboard_lie_before_the_first_question(opened: Browser) -> None:
+    opened.show(width=1200)
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
+    stops = opened.run(
+        """[...document.querySelectorAll("a[href], button:not([hidden]), summary, [tabindex='0']")].filter(
+        (stop) => stop.checkVisibility()
+            && document.querySelector('.rest').compareDocumentPosition(stop) & 2 // it precedes the rest
+        ).length"""
+    )
+    assert 5 < stops <= 20
+
+
+def test_every_figure_says_how_it_is_made_again() -> None:
     html = report()
-    assert re.findall(r"Made by <code>(.*?)</code>", html) == [
+    assert re.findall(r"Reproduce: <code>dvc repro (.*?)</code>", html) == [
         "summary",
         "report@attention",
         "report@own",
     ]
     assert len(set(re.findall(r"inputs <code>(\w{12})</code>", html))) == 1
-    shown = re.findall(r'<li><a href="#([\w-]+)"><img alt="" src="data:image/png;base64,\w', html)
-    assert shown == ["attention-fig-one", "own-fig-one"]  # a folded one is not in sight
+    assert html.count('<source media="(max-width: 40rem)"') == 1

@@ -41,7 +41,7 @@ def test_pages_join_into_one() -> None:
     assert [tag.name for tag in soup.select("#attention h3, #attention h4")] == ["h3", "h4", "h4"]
     assert soup.select_one("section.question > h2").get_text() == "Further analyses"  # they ask nothing
     links = [link["href"] for link in soup.select("nav a")]
-    assert links[0] == "#summary-same" and links[-1] == "#fourier-title"
+    assert links[0] == "#summary-same" and links[-1] == "#further"
 
 
 def test_a_page_stands_under_the_question_that_it_answers() -> None:
@@ -52,8 +52,12 @@ def test_a_page_stands_under_the_question_that_it_answers() -> None:
     soup = assert_good_page(html)
     section = soup.find("section", id="mine")
     assert section.find_parent("section").h2.get_text() == "Which components matter? paper §4"
-    assert [tag.name for tag in section.find_all(True, recursive=False)] == ["h3", "details", "h4", "figure"]
-    assert "Why a < b." in section.details.get_text() and "data-question" not in html
+    assert [tag.name for tag in section.find_all(True, recursive=False)] == ["h3", "figure", "details"]
+    assert (
+        "Why a < b." in section.details.get_text()
+        and section.details.summary.get_text() == "Background and numbers"
+        and "data-question" not in html
+    )
     assert "Further analyses" not in soup.get_text()
     assert soup.find_all("h2")[-1].get_text() == "After"
 

@@ -25,27 +25,53 @@ const fileOf = async (button) => {
   const drawing = source(button);
   return button.dataset.save === "png" ? png(drawing) : drawing.svg;
 };
+const save = (content, name) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+};
 for (const button of document.querySelectorAll("button[data-save]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await fileOf(button));
-    link.download = `${button.dataset.name}.${button.dataset.save}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    save(await fileOf(button), `${button.dataset.name}.${button.dataset.save}`);
   });
 }
-// A link to what is folded up unfolds it.
+// The data of all figures lie in one ZIP in the page: each CSV is taken out of it.
+const bytesOf = (address) => Uint8Array.from(atob(address.slice(address.indexOf(",") + 1)), (part) => part.charCodeAt(0));
+const csvOf = async (name) => {
+  const zip = bytesOf(document.getElementById("all-data").href), view = new DataView(zip.buffer);
+  for (let place = 0; view.getUint32(place, true) === 67324752; ) { // the mark of a file, one after the other
+    const size = view.getUint32(place + 18, true), length = view.getUint16(place + 26, true);
+    const start = place + 30 + length + view.getUint16(place + 28, true);
+    if (new TextDecoder().decode(zip.subarray(place + 30, place + 30 + length)) === name) {
+      const packed = new Blob([zip.subarray(start, start + size)]).stream();
+      return new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).blob();
+    }
+    place = start + size;
+  }
+};
+for (const button of document.querySelectorAll("button[data-csv]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => save(await csvOf(button.dataset.csv), button.dataset.csv));
+}
+// A link to what is folded up unfolds it, and the address says which claim or fold a reader opened last.
 const unfold = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const folded = target && target.closest("details:not([open])");
-  if (folded) {
-    folded.open = true;
-    target.scrollIntoView();
+  if (!target) return;
+  let folded = false;
+  for (let part = target.closest("details"); part; part = part.parentElement.closest("details")) {
+    folded ||= !part.open;
+    part.open = true;
   }
+  if (folded) target.scrollIntoView();
 };
 addEventListener("hashchange", unfold);
 unfold();
+for (const fold of document.querySelectorAll("details[id]")) {
+  fold.addEventListener("toggle", () => { if (fold.open && location.hash !== `#${fold.id}`) history.replaceState(null, "", `#${fold.id}`); });
+}
 // The contents list says where the reader is.
 const links = new Map();
 for (const link of document.querySelectorAll("nav a")) links.set(link.hash.slice(1), link);

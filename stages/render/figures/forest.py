@@ -1,0 +1,189 @@
+"""All claims in one plot: effects in units of their margins, verdicts, and how far choices agree."""
+
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.render.figures.forest_rows import FAMILIES, Comparison, ForestRow
+from stages.render.figures.style import PAPER, TEXT, new_figure, styled
+from stages.render.words import fixed, listed
+
+EDGE = 8.0  # margins: what lies beyond is drawn at the edge with its number
+GOOD, BAD, OPEN, CLOSED = "#0b6b3a", "#a32a12", "#7a5600", "#4f5b66"
+# Verdict -> sign, colour and marker: none of the three is needed to know the verdict.
+VERDICTS = {
+    "supported": ("✓", GOOD, "o"),
+    "higher": ("↑", GOOD, "o"),
+    "contradicted": ("✗", BAD, "s"),
+    "lower": ("↓", BAD, "s"),
+    "negligible": ("≈", CLOSED, "D"),
+    "no difference": ("≈", CLOSED, "D"),
+    "undecided": ("?", OPEN, "^"),
+}
+NOT_TESTED = ("–", CLOSED, "x")
+OTHERS = (("#A64D86", "v"), ("#3B2F8F", "P"))  # colour and marker of each study beside this one
+SHORT = {"not testable at this budget": "not testable"}
+TITLE_LINES = 1.7  # height of the title of a family, in lines
+
+
+def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
+    """Each claim on a line of its own; the narrow variant has its words above the line.
+
+    rows: as `forest_rows` gives them
+    """
+    width = 3.2 if narrow else 11.0
+    wrapped = [textwrap.wrap(row.statement, 43 if narrow else 82) for row in rows]
+    heights = [(len(lines) + 3.1) if narrow else max(1.75, len(lines) + 0.45) for lines in wrapped]
+    titles = len(dict.fromkeys(row.family for row in rows))
+    lines = sum(heights) + TITLE_LINES * titles
+    per_line = 0.135  # inches
+    head, foot = 0.1, 1.05 if narrow else 0.62
+    figure = new_figure(width=width, height=lines * per_line + head + foot, layout="none")
+    with styled():
+        left, right = (0.03, 0.97) if narrow else (0.50, 0.80)
+        total = figure.get_figheight()
+        axis = figure.add_axes((left, foot / total, right - left, 1 - (head + foot) / total))
+        axis.set(xlim=(-EDGE * 1.12, EDGE * 1.12), ylim=(lines, 0), yticks=[])
+        axis.grid(False)
+        for spine in ("left", "top", "right"):
+            axis.spines[spine].set_visible(False)
+        axis.set_xticks([-8, -4, 0, 4, 8] if narrow else [-8, -6, -4, -2, 0, 2, 4, 6, 8])
+        axis.tick_params(labelsize=8)
+        axis.set_xlabel("effect in margins; right of 0: as the paper says", fontsize=8.5)
+        place, family = 0.0, ""
+        for row, lines_of, height in zip(rows, wrapped, heights, strict=True):
+            if row.family != family:
+                family = row.family
+                axis.text(
+                    0.0 if narrow else -1.64, place + 1.0, FAMILIES[family], weight="bold", fontsize=9.5,
+                    transform=axis.get_yaxis_transform(), va="center",
+                )  # fmt: skip
+                place += TITLE_LINES
+            words = place + (0.5 * len(lines_of) if narrow else height / 2)
+            line = place + len(lines_of) + 0.75 if narrow else place + height / 2
+            half = 0.75 if narrow else height / 2  # of the ground of a row
+            axis.fill_betweenx([line - half, line + half], -1, 1, color="#ECEFF1", linewidth=0, zorder=0)
+            axis.plot([0, 0], [line - half, line + half], color="#777777", linewidth=0.8, zorder=1)
+            axis.text(
+                0.0 if narrow else -1.64, words, "\n".join(lines_of), fontsize=8,
+                transform=axis.get_yaxis_transform(), va="center", linespacing=1.15,
+            )  # fmt: skip
+            _row(axis, row, y=line)
+            _verdict(axis, row, y=line + 1.35 if narrow else line, narrow=narrow)
+            place += height
+            if not narrow:
+                axis.plot(
+                    [-1.64, 1.64], [place, place], color="#E6E6E6", linewidth=0.5, clip_on=False,
+                    transform=axis.get_yaxis_transform(), zorder=0,
+                )  # fmt: skip
+        _legend(figure, rows, narrow=narrow)
+    return figure
+
+
+def _row(axis: Axes, row: ForestRow, *, y: float) -> None:
+    """The markers of one claim: ours, those of other studies just below, the paper's."""
+    if row.paper is not None:
+        _marker(axis, row.paper, y=y, colour=PAPER, marker="|", size=9, label="paper ")
+    offset = 0.42
+    for place, drawn in enumerate(row.others.values()):
+        colour, marker = OTHERS[place % len(OTHERS)]
+        at = y + offset * (1 if place == 0 else -1)
+        _interval(axis, drawn.low, drawn.high, y=at, colour=colour, width=0.9)
+        _marker(axis, drawn.effect, y=at, colour=colour, marker=marker, size=3.5, label=None)
+    if row.main is not None:
+        _ours(axis, row.main, y=y)
+
+
+def _ours(axis: Axes, drawn: Comparison, *, y: float) -> None:
+    _, colour, marker = VERDICTS.get(drawn.verdict, NOT_TESTED)
+    _interval(axis, *drawn.outer, y=y, colour=colour, width=0.9)
+    _interval(axis, drawn.low, drawn.high, y=y, colour=colour, width=3.2)
+    dots = [value for value in drawn.seeds if abs(value) <= EDGE]
+    axis.plot(dots, [y - 0.42] * len(dots), linestyle="none", marker=".", markersize=2.6, color="#555555")
+    _marker(axis, drawn.effect, y=y, colour=colour, marker=marker, size=5.5)
+
+
+def _interval(axis: Axes, low: float, high: float, *, y: float, colour: str, width: float) -> None:
+    ends = [min(max(end, -EDGE), EDGE) for end in (low, high)]
+    if ends[0] < ends[1]:
+        axis.plot(ends, [y, y], color=colour, linewidth=width, solid_capstyle="butt", zorder=2)
+
+
+def _marker(
+    axis: Axes, value: float, *, y: float, colour: str, marker: str, size: float, label: str | None = ""
+) -> None:
+    """A value, or an arrow at the edge that it lies beyond, with its number unless the label is None."""
+    if abs(value) <= EDGE:
+        tick = marker == "|"
+        axis.plot(
+            [value], [y], marker=marker, markersize=size, color=colour, zorder=4,
+            markeredgecolor=colour if tick else "white", markeredgewidth=1.8 if tick else 0.6,
+        )  # fmt: skip
+        return
+    right = value > 0
+    edge = EDGE if right else -EDGE
+    y -= 0.45 if label else 0.0
+    axis.plot([edge], [y], marker=">" if right else "<", markersize=4.5, color=colour, zorder=4)
+    if label is None:
+        return
+    axis.text(
+        edge - (0.35 if right else -0.35), y + (0.0 if label else 0.22), f"{label}{fixed(value, decimals=0)}",
+        fontsize=7, color=TEXT, ha="right" if right else "left", va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=5,
+    )  # fmt: skip
+
+
+def _verdict(axis: Axes, row: ForestRow, *, y: float, narrow: bool) -> None:
+    """The verdict with its sign, and how many choices agree."""
+    verdict = row.main.verdict if row.main else "not tested"
+    sign, colour, _ = VERDICTS.get(verdict, NOT_TESTED)
+    words = f"{sign} {SHORT.get(verdict, verdict)}"
+    agreement = row.main.agreement if row.main else ""
+    if row.main and row.main.fragile:
+        words += ", fragile"
+    across = axis.get_yaxis_transform()
+    if narrow:
+        words += f" · {agreement} choices agree" if agreement else ""
+        axis.text(0.0, y, words, fontsize=8, color=colour, weight="bold", transform=across, va="center")
+        return
+    axis.text(1.02, y, words, fontsize=8, color=colour, weight="bold", transform=across, va="center")
+    axis.text(1.64, y, agreement, fontsize=8, transform=across, va="center", ha="right")
+
+
+def _legend(figure: Figure, rows: Sequence[ForestRow], *, narrow: bool) -> None:
+    """What the marks are, on one line below the axis, or on two."""
+    studies = list(dict.fromkeys(name for row in rows for name in row.others))
+    marks = [
+        "● mean over seeds, thick: 95 %, thin: corrected interval",
+        "· one seed",
+        "shaded: within the margin",
+    ]
+    if any(row.paper is not None for row in rows):
+        marks.append("| the paper's own value")
+    marks += [f"{'▼✚'[place % 2]} {name}" for place, name in enumerate(studies)]
+    text = "   ".join(marks)
+    if narrow:
+        text = "\n".join(textwrap.wrap(text, 54))
+    figure.text(
+        0.02, 0.06 / figure.get_figheight(), text, fontsize=7 if narrow else 8, va="bottom", color="#555555"
+    )
+
+
+def forest_alt(rows: Sequence[ForestRow]) -> str:
+    """How many claims have which verdict, in at most 250 characters."""
+    verdicts = [row.main.verdict if row.main else "not tested" for row in rows]
+    counts = listed(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
+    return f"Forest plot of {len(rows)} claims in units of their margins: {counts}."[:250]
+
+
+def forest_caption(rows: Sequence[ForestRow]) -> str:
+    """What is plotted, the uncertainty shown, and over how many trainings."""
+    counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
+    seeds = f"; small dots: each of {listed(map(str, counts))} seeds" if counts else ""
+    return (
+        "Effect of every claim in units of its smallest effect of interest (margin), positive as the paper "
+        f"says. Thick lines: 95 % intervals over trainings; thin: corrected intervals, which decide{seeds}. "
+        f"Beyond ±{EDGE:g} margins an arrow has the number. Last column: analysis choices that agree."
+    )

@@ -1,0 +1,189 @@
+"""The numbers of the forest plot: every claim in units of its margin, positive as the paper says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.render.figures import paper
+
+# The families in the order of the plot, and what each is called there.
+FAMILIES = {
+    "headline": "Headline claims",
+    "hybrid": "Headline claims on the hybrid",
+    "exploratory": "Exploratory claims",
+    "ours": "Claims of this project",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One claim in one study, in units of the claim's margin.
+
+    low, high:   95 % interval over trainings
+    outer:       the corrected interval that decides, or that of 95 %
+    seeds:       difference of each seed that both sides have; the value of each seed where there is one side
+    agreement:   "3 of 4", of the analysis choices; empty if there is one
+    """
+
+    effect: float
+    low: float
+    high: float
+    outer: tuple[float, float]
+    seeds: tuple[float, ...]
+    verdict: str
+    fragile: bool
+    agreement: str
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A claim of the plot: ours, those of other studies by their name, and the paper's own value.
+
+    main: None if this study does not test the claim
+    """
+
+    name: str
+    family: str
+    statement: str
+    main: Comparison | None
+    others: Mapping[str, Comparison]
+    paper: float | None
+
+
+def forest_rows(
+    claims: list[dict[str, Any]], *, others: Mapping[str, list[dict[str, Any]]]
+) -> list[ForestRow]:
+    """The rows of the plot, family by family, in the order of the paper.
+
+    claims: as `results.claims` gives them
+    others: name of a study -> its claims; one of another unit is left out
+    """
+    published = paper_effects()
+    theirs = {study: {claim["name"]: claim for claim in of_study} for study, of_study in others.items()}
+    rows = []
+    for family in FAMILIES:
+        for claim in claims:
+            if claim.get("family", "exploratory") != family:
+                continue
+            margin = claim.get("margin")
+            beside = {}
+            for study, by_name in theirs.items():
+                other = by_name.get(claim["name"], {})
+                if other.get("unit") == claim.get("unit") and (drawn := comparison(other, margin=margin)):
+                    beside[study] = drawn
+            value = published.get(claim["name"])
+            rows.append(
+                ForestRow(
+                    name=claim["name"],
+                    family=family,
+                    statement=claim["statement"],
+                    main=comparison(claim, margin=margin),
+                    others=beside,
+                    paper=value / margin if value is not None and margin else None,
+                )
+            )
+    return rows
+
+
+def comparison(claim: Mapping[str, Any], *, margin: float | None) -> Comparison | None:
+    """One claim in units of its margin; None if it was not tested or nothing says the margin.
+
+    margin: of this study, for a claim of another that states none
+    """
+    unit = claim.get("margin") or margin
+    if claim.get("effect") is None or not unit:
+        return None
+    outer = (claim.get("corrected_low", claim["low"]), claim.get("corrected_high", claim["high"]))
+    shares = claim.get("specifications") or {}
+    agreement = ""
+    if shares.get("count", 0) > 1:
+        agreement = f"{round(shares['agree'] * shares['count'])} of {shares['count']}"
+    return Comparison(
+        effect=claim["effect"] / unit,
+        low=claim["low"] / unit,
+        high=claim["high"] / unit,
+        outer=(min(outer[0], claim["low"]) / unit, max(outer[1], claim["high"]) / unit),
+        seeds=tuple(value / unit for value in by_seed(claim)),
+        verdict=claim["verdict"],
+        fragile=bool(claim.get("fragile")),
+        agreement=agreement,
+    )
+
+
+def by_seed(claim: Mapping[str, Any]) -> list[float]:
+    """The effect of each seed: the higher side less the lower one that decides, of the seeds of both.
+
+    Where a claim names several lower sides, the one with the largest mean decides, or the number 0.
+    """
+    values = claim.get("by_seed") or {}
+    higher, _, lower = str(claim.get("comparison", "")).partition(" over ")
+    first = values.get(higher)
+    if not first:
+        return []
+    means = {
+        role: sum(values[role].values()) / len(values[role])
+        for role in lower.split(" and ")
+        if role in values
+    }
+    if "0" in lower.split(" and "):
+        means["0"] = 0.0
+    if not means:
+        return []
+    deciding = max(means, key=lambda role: means[role])
+    if deciding == "0":
+        return [float(value) for value in first.values()]
+    return [
+        float(value - values[deciding][seed]) for seed, value in first.items() if seed in values[deciding]
+    ]
+
+
+def paper_effects() -> dict[str, float]:
+    """The paper's own effect of each claim that its published numbers tell, in the unit of the claim.
+
+    Paper: Fig. 1 left and middle, 8, 10 and 12; `figures/paper.py` says how each was read.
+    """
+    points = {point.method: point for point in paper.methods()}
+    moco, simmim, mae = (curve.values for curve in paper.layerwise())
+    cl, mim = (curve.values[-1] for curve in paper.log_amplitude())
+    mixed = paper.hybrid_sweep()
+    best, parents = mixed[0.2], (mixed[0.0], mixed[1.0])
+    lost = {name: max(curve) - curve[-1] for name, curve in (("SimMIM", simmim), ("MAE", mae))}
+    per_cent = {
+        "linear_probing": points["MoCo v3"].linear - points["SimMIM"].linear,
+        "finetuning": points["SimMIM"].finetuned - points["MoCo v3"].finetuned,
+        "early_blocks": sum(simmim[:6]) / 6 - sum(moco[:6]) / 6,
+        "late_blocks": sum(moco[-4:]) / 4 - sum(simmim[-4:]) / 4,
+        "implicit_decoder": lost["SimMIM"],
+        "explicit_decoder": lost["SimMIM"] - lost["MAE"],
+        "hybrid_linear": best.linear - max(point.linear for point in parents),
+        "hybrid_finetuned": best.finetuned - max(point.finetuned for point in parents),
+    }
+    sizes = paper.size_sweep()
+    slopes = {
+        method: float(np.polyfit(np.log10(list(by_size)), list(by_size.values()), 1)[0])
+        for method, by_size in sizes.items()
+    }
+    per_cent["model_size"] = slopes["SimMIM"] - slopes["MoCo v3"]
+    return {name: value / 100 for name, value in per_cent.items()} | {"frequency": mim - cl}
+
+
+def forest_table(rows: list[ForestRow]) -> pd.DataFrame:
+    """The plot as a table: one row per claim and study, and the paper's values."""
+    table = []
+    for row in rows:
+        studies = {"this study": row.main, **row.others}
+        for study, drawn in studies.items():
+            if drawn is None:
+                continue
+            numbers = {"effect": drawn.effect, "low": drawn.low, "high": drawn.high}
+            table.append(
+                {"claim": row.name, "family": row.family, "study": study, **numbers, "verdict": drawn.verdict}
+                | {"agreement": drawn.agreement, "seeds": " ".join(f"{value:.4g}" for value in drawn.seeds)}
+            )
+        if row.paper is not None:
+            table.append({"claim": row.name, "family": row.family, "study": "paper", "effect": row.paper})
+    columns = ["claim", "family", "study", "effect", "low", "high", "verdict", "agreement", "seeds"]
+    return pd.DataFrame(table, columns=columns)

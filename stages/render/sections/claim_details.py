@@ -1,0 +1,191 @@
+"""Every claim in a fold of its own: how it was decided, and the figures that show it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from stages.render.figures.specification import specification_alt, specification_caption, specification_figure
+from stages.render.page.figure_card import drawn
+from stages.render.page.notebook_output import put
+from stages.render.sections.verdicts import (
+    MARKS,
+    against_untrained,
+    effect,
+    is_share,
+    means,
+    robust,
+    verdict_mark,
+    verdict_of,
+)
+from stages.render.words import listed, number, unbroken
+
+# Claim -> ids of the figures that show it, or beginnings of ids; those that a study lacks are left out.
+FIGURES: Mapping[str, tuple[str, ...]] = {
+    "linear_probing": ("summary-fig-trade-off",),
+    "finetuning": ("summary-fig-trade-off",),
+    "model_size": ("summary-fig-accuracy-by-size",),
+    "dense_prediction": ("summary-fig-segmentation",),
+    "dense_prediction_finetuned": ("summary-fig-segmentation",),
+    "attention_distance": ("attention-fig-distance",),
+    "attention_collapse": ("attention-fig-nmi",),
+    "collapse_beyond_untrained": ("attention-fig-nmi",),
+    "collapse_with_depth": ("attention-fig-nmi",),
+    "same_map": ("attention_maps-fig-map-similarity",),
+    "heads_alike": ("attention-fig-diversity", "similarity-fig-heads"),
+    "blocks_alike": ("similarity-fig-cka",),
+    "positions_alike": ("similarity-fig-positions",),
+    "tokens_in_unison": ("singular_values-fig-unison",),
+    "token_spread": ("singular_values-fig-spectrum",),
+    "image_spread": ("singular_values-fig-spectrum",),
+    "tokens_by_image": ("token_embedding-fig-silhouettes",),
+    "frequency": ("fourier-fig-highest-frequency",),
+    "frequency_falls": ("fourier-fig-highest-frequency",),
+    "shape_bias": ("summary-fig-corruptions",),
+    "other_textures": ("summary-fig-corruptions",),
+    "other_textures_finetuned": ("summary-fig-corruptions",),
+    "noise": ("summary-fig-frequency-noise",),
+    "noise_finetuned": ("summary-fig-frequency-noise",),
+    "early_blocks": ("summary-fig-layerwise",),
+    "late_blocks": ("summary-fig-layerwise",),
+    "implicit_decoder": ("summary-fig-lost-blocks",),
+    "explicit_decoder": ("summary-fig-lost-blocks",),
+    "hybrid_linear": ("summary-fig-linear-by-weight", "summary-fig-trade-off"),
+    "hybrid_finetuned": ("summary-fig-fine-tuned-by-weight", "summary-fig-trade-off"),
+    "hybrid_attention": ("attention-fig-nmi",),
+    "hybrid_frequency": ("fourier-fig-highest-frequency",),
+}
+KINDS = {"exploratory": "exploratory", "ours": "ours, not the paper's", "hybrid": "headline, on the hybrid"}
+
+
+def claims_fold(claims: Sequence[dict[str, Any]], specifications: pd.DataFrame, *, folder: str = "") -> None:
+    """Show claims in one fold, each in a fold inside with the id `claim-NAME`.
+
+    claims, specifications: as `results.claims` and `results.specifications` give them
+    folder:                 of the files of the figures
+    """
+    if claims:
+        drawings = {claim["name"]: rows for claim, rows in curves(claims, specifications)}
+        details = [
+            claim_details(claim, curve=_curve(claim, drawings.get(claim["name"]), folder=folder))
+            for claim in claims
+        ]
+        put(
+            Markup('<details class="claims"><summary>{}</summary>\n{}</details>').format(
+                unbroken(_summary(claims)), Markup("\n").join(details)
+            )
+        )
+
+
+def claims_of(claims: Sequence[dict[str, Any]], *sections: str) -> list[dict[str, Any]]:
+    """The claims of some sections of the paper, such as "§2"; "" is what none of §1 to §5 says."""
+    known = {f"§{number}" for number in range(1, 6)}
+
+    def section(claim: dict[str, Any]) -> str:
+        first = str(claim.get("section") or "").split(",")[0].split(" ")[0]
+        return first if first in known else ""
+
+    return [claim for claim in claims if section(claim) in sections]
+
+
+def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
+    """One claim as a fold: its words and verdict in sight, and how it was decided inside.
+
+    curve: HTML of its specification curve
+    """
+    rows = {name: value for name, value in _rows(claim).items() if value}
+    listing = Markup("\n").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows.items())
+    links = Markup(" ").join(
+        Markup('<a data-figure="{}"></a>').format(name) for name in FIGURES.get(claim["name"], ())
+    )
+    shown = Markup('<p class="figures">Shown in {}</p>').format(links) if links else ""
+    return Markup(
+        '<details class="claim" id="claim-{name}"><summary>{statement} {verdict} {effect}</summary>\n'
+        "<dl>{listing}</dl>\n{shown}\n{curve}</details>"
+    ).format(
+        name=claim["name"].replace("_", "-"),
+        statement=unbroken(claim["statement"]),
+        verdict=verdict_of(claim),
+        effect=effect(claim),
+        listing=listing,
+        shown=shown,
+        curve=Markup(curve),
+    )
+
+
+def curves(
+    claims: Sequence[dict[str, Any]], specifications: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Every claim that was decided in more than one way, with its specifications.
+
+    specifications: as `results.specifications` gives them
+    """
+    for claim in claims:
+        rows = specifications[specifications["claim"] == claim["name"]]
+        if len(rows) > 1:
+            yield claim, rows.dropna(axis="columns", how="all")
+
+
+def _curve(claim: dict[str, Any], rows: pd.DataFrame | None, *, folder: str) -> str:
+    if rows is None:
+        return ""
+    return drawn(
+        specification_figure(rows, claim=claim),
+        name=f"choices-{claim['name'].replace('_', '-')}",
+        alt=specification_alt(rows, claim=claim),
+        caption=specification_caption(rows, claim=claim),
+        data=rows,
+        folder=folder,
+    )
+
+
+def _summary(claims: Sequence[dict[str, Any]]) -> str:
+    verdicts = [claim["verdict"] for claim in claims]
+    counts = listed(f"{verdicts.count(name)} {name}" for name in MARKS if name in verdicts)
+    return f"{len(claims)} {'claim' if len(claims) == 1 else 'claims'} of the study: {counts}"
+
+
+def _rows(claim: dict[str, Any]) -> dict[str, str]:
+    """What stands in the fold of a claim, by its heading; empty where it has none."""
+    source = [claim.get("section"), KINDS.get(claim.get("family", ""))]
+    rows = {
+        "Source": "; ".join(part for part in source if part),
+        "Not decided": claim.get("why") or "",
+        "Measure": claim.get("statistic") or "",
+        "Comparison": claim.get("comparison") or "",
+        "Effect": effect(claim),
+    }
+    if claim.get("corrected_low") is not None:
+        low, high = (_scaled(claim, key) for key in ("corrected_low", "corrected_high"))
+        rows["Corrected interval"] = f"{low} to {high}, level {number(claim['level'], digits=2)}"
+    if claim.get("margin") is not None:
+        reason = claim.get("margin_reason")
+        rows["Margin"] = _scaled(claim, "margin") + (f": {reason}" if reason else "")
+    if claim.get("p_adjusted") is not None:
+        adjusted = claim["p_adjusted"]
+        rows["Adjusted p"] = "below 0.001" if adjusted < 0.001 else number(adjusted, digits=2)
+    if claim.get("d") is not None:
+        rows["Cohen's d"] = number(claim["d"], digits=2)
+    rows |= {
+        "Agreement": robust(claim).replace("–", ""),
+        "Means": means(claim).replace("–", ""),
+        "Against untrained": against_untrained(claim).replace("–", ""),
+        "Other methods": _replications(claim),
+    }
+    return {name: unbroken(value) if type(value) is str else value for name, value in rows.items()}
+
+
+def _replications(claim: dict[str, Any]) -> str:
+    parts = [
+        Markup("{}: {} {}").format(
+            pair, verdict_mark(again["verdict"]), effect(again | {"unit": claim["unit"]})
+        )
+        for pair, again in (claim.get("replications") or {}).items()
+    ]
+    return Markup("; ").join(parts) if parts else ""
+
+
+def _scaled(claim: dict[str, Any], key: str) -> str:
+    scale, unit = (100, "points") if is_share(claim.get("unit")) else (1, claim.get("unit") or "")
+    return f"{number(scale * claim[key], digits=2)} {unit}".strip()

@@ -1,0 +1,52 @@
+"""Three figures of a question stay in sight; everything else is in one fold of its block."""
+
+from bs4 import BeautifulSoup
+
+from stages.render.page.folding import IN_SIGHT, fold_question
+
+
+def folded(*blocks: str) -> BeautifulSoup:
+    """A question of some blocks, folded."""
+    soup = BeautifulSoup(
+        f'<section id="q"><h2>Why?</h2><p>Thus.</p>{"".join(blocks)}</section>', "html.parser"
+    )
+    fold_question(soup.find(id="q"), soup=soup)
+    return soup
+
+
+def figure(name: str, *, lead: bool = False) -> str:
+    return f'<figure id="{name}"{" data-lead" if lead else ""}></figure>'
+
+
+def in_sight(soup: BeautifulSoup) -> list[str]:
+    return [tag["id"] for tag in soup.find_all("figure") if tag.find_parent("details") is None]
+
+
+def test_marked_figures_come_first_and_first_figures_fill_up() -> None:
+    marked = f"<section><h3>A</h3>{figure('a')}<h4>x</h4>{figure('b', lead=True)}<p>c</p></section>"
+    plain = f"<section><h3>B</h3>{figure('c')}{figure('d')}</section>"
+    body = f"<h3>C</h3>{figure('e')}<table></table>"
+    soup = folded(marked, plain, body)
+    assert in_sight(soup) == ["b", "c", "e"] and "data-lead" not in str(soup)
+    summaries = [tag.get_text() for tag in soup.find_all("summary")]
+    assert summaries == [
+        "Background and 1 more figure",
+        "Background and 1 more figure",
+        "Background and numbers",
+    ]
+    (section, *_), (_, _, last) = soup.find_all("section")[1:], soup.find_all("details")
+    assert [tag.name for tag in section.find_all(True, recursive=False)] == ["h3", "figure", "details"]
+    assert last.find("table") is not None and last.find_parent("section")["id"] == "q"
+
+
+def test_no_question_shows_more_than_three() -> None:
+    blocks = [f"<section><h3>{n}</h3>{figure(f'f{n}', lead=True)}</section>" for n in range(5)]
+    soup = folded(*blocks)
+    assert in_sight(soup) == ["f0", "f1", "f2"] and IN_SIGHT == 3
+    assert soup.find(id="f4").find_parent("details").find_previous_sibling("h3").get_text() == "4"
+
+
+def test_a_block_of_words_alone_and_one_that_has_nothing_to_fold() -> None:
+    soup = folded("<section><h3>A</h3><p>words</p></section>", f"<section><h3>B</h3>{figure('a')}</section>")
+    assert [tag.get_text() for tag in soup.find_all("summary")] == ["Background and numbers"]
+    assert in_sight(soup) == ["a"]

@@ -1,0 +1,80 @@
+"""Each claim has a fold that says how it was decided."""
+
+from typing import Any
+
+from bs4 import BeautifulSoup
+
+from stages.claims.entries import CLAIMS
+from stages.render.sections.claim_details import FIGURES, claim_details, claims_of, curves
+from tests.render.synthetic_claims import claims, specifications
+
+
+def entries() -> list[dict[str, Any]]:
+    told = claims()
+    return [words | told["claims"][words["name"]] for words in told["entries"]]
+
+
+def rows_of(claim: dict[str, Any]) -> dict[str, str]:
+    """What the fold of a claim says, by its heading."""
+    soup = BeautifulSoup(claim_details(claim), "html.parser")
+    terms = [term.get_text() for term in soup.find_all("dt")]
+    return dict(zip(terms, [text.get_text() for text in soup.find_all("dd")], strict=True))
+
+
+def test_the_fold_has_a_permanent_name_and_its_words_are_in_sight() -> None:
+    fold = BeautifulSoup(claim_details(entries()[0], curve="<b>curve</b>"), "html.parser").details
+    assert fold["id"] == "claim-claim-0" and fold.b.get_text() == "curve"
+    assert fold.summary.get_text() == "Claim <0> & more. ✓ supported 4.31 [4.27, 4.35] px"
+    assert fold.select_one("summary .verdict")["class"] == ["verdict", "supported"]
+
+
+def test_it_says_how_it_was_decided() -> None:
+    rows = {name: text.replace("\u00a0", " ") for name, text in rows_of(entries()[0]).items()}
+    assert rows == {
+        "Source": "§2, Fig. 3",
+        "Measure": "a mean",
+        "Comparison": "contrastive over masked",
+        "Effect": "4.31 [4.27, 4.35] px",
+        "Margin": "0.83 px",
+        "Adjusted p": "below 0.001",
+        "Cohen's d": "2.1",
+        "Agreement": "3 of 4 choices agree; 1 undecided",
+        "Means": "cl 16.2, mim 11.9, random 16.5",
+        "Against untrained": "contrastive no different, masked below",
+        "Other methods": "dino over masked: ? undecided 0.2 [−0.1, 0.5] px",
+    }
+    corrected = entries()[1] | {"corrected_low": -0.09, "corrected_high": -0.03, "level": 0.0167}
+    assert rows_of(corrected)["Corrected interval"] == "−9.0\u00a0points to −3.0\u00a0points, level 0.017"
+    untested = rows_of(entries()[3])
+    assert untested["Not decided"] == "no arm has the objective hybrid" and "Margin" not in untested
+    assert "exploratory" in rows_of(entries()[2])["Source"]
+    html = claim_details(entries()[2])
+    assert "fragile" in html and "in these encoders" in claim_details(entries()[4])
+
+
+def test_claims_stand_under_the_section_of_the_paper_that_makes_them() -> None:
+    mixed = [*entries(), entries()[0] | {"section": "beyond (us)"}, entries()[0] | {"section": "§1, Fig. 1"}]
+    assert len(claims_of(mixed, "§2")) == 6 and len(claims_of(mixed, "§1", "")) == 2
+    assert claims_of(mixed, "§5") == []
+
+
+def test_a_claim_of_several_choices_has_a_curve() -> None:
+    ((claim, rows),) = curves(entries(), specifications())
+    assert claim["name"] == "claim_0" and len(rows) == 4
+
+
+def test_figures_are_named_for_claims_that_there_are() -> None:
+    names = {claim.name for claim in CLAIMS}
+    assert set(FIGURES) <= names
+    shown = names - set(FIGURES)
+    assert shown == {
+        "nearest_neighbours",
+        "few_labels",
+        "attentive_probing",
+        "learnt_pooling",
+    }  # tables alone
+    soup = BeautifulSoup(claim_details(entries()[0] | {"name": "heads_alike"}), "html.parser")
+    assert [link["data-figure"] for link in soup.find_all("a")] == [
+        "attention-fig-diversity",
+        "similarity-fig-heads",
+    ]
