@@ -9,6 +9,10 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# A user without a name, as in containers; a Python that does not look for `stages` here would find nothing.
+USER ?= $(shell id -u)
+export USER
+unexport PYTHONSAFEPATH
 # Waiting threads sleep instead of spinning: on a shared machine a busy core stalls all of them otherwise.
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY

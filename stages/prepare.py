@@ -1,6 +1,6 @@
 """Stage prepare: decode or draw the images once into the memory-mapped arrays of data/prepared/."""
 
-import os
+from joblib import cpu_count
 
 from stages.data.arrays import SPLITS
 from stages.data.decoding import decode_images
@@ -24,7 +24,7 @@ def prepare() -> str:
     """
     params = load_params(stage="prepare")
     data = params.data
-    threads = params.runtime.threads or os.cpu_count() or 1
+    threads = params.runtime.threads or cpu_count()  # of affinity and of a container's quota
     with writing(DATA) as directory:
         if data.source == "shapes_textures":
             manifest = draw_images(directory, data=data, seed=params.seed)

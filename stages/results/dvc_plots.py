@@ -1,26 +1,43 @@
 """The tables that DVC's own plots draw, each of all arms: DVC knows the files of a plot, not the arms."""
 
+import html
+
 import pandas as pd
 
 from stages.results.accuracies import accuracies
 from stages.results.analysis_curves import block_curves
 from stages.results.study_results import FINE_TUNED, Results
 
+COLUMNS = {
+    "losses": ["arm", "epoch", "loss", "lr"],
+    "accuracies": ["arm", "labels", "linear", "fine_tuned"],
+    "distance": ["arm", "block", "distance"],
+    "nmi": ["arm", "block", "nmi"],
+    "log_amplitude": ["arm", "block", "log_amplitude"],
+}
+
 
 def plot_tables(results: Results) -> dict[str, pd.DataFrame]:
-    """The tables by the names of their files; one that would have no rows is left out.
+    """Return the tables by the names of their files.
 
     losses:                       arm, epoch, loss of pre-training, lr
     accuracies:                   arm, labels (the label set), linear, fine_tuned (fractions)
-    distance, nmi, log_amplitude: arm, block, that measure, of the analyses that the study has
-    arm is the label; the numbers are means over seeds.
+    distance, nmi, log_amplitude: arm, block, that measure
+    arm is the label; the numbers are means over seeds. What the study lacks has a table without rows.
     Raises StudyError naming a file that is missing or lacks a number.
     """
     tables = {"losses": losses(results), "accuracies": trade_off(results)}
     for analysis, measure in (("attention", "distance"), ("attention", "nmi"), ("fourier", "log_amplitude")):
         if analysis in results.study.analyses:
             tables[measure] = course(results, analysis=analysis, measure=measure)
-    return {name: table for name, table in tables.items() if len(table)}
+    # DVC's page shows text as HTML, and plots whose table is missing are errors there.
+    return {name: safe(tables.get(name, pd.DataFrame()), columns) for name, columns in COLUMNS.items()}
+
+
+def safe(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return a table with these columns, if only they, whose labels are text in HTML too."""
+    table = table.reindex(columns=columns)
+    return table.assign(arm=[html.escape(f"{label}", quote=False) for label in table["arm"]])
 
 
 def losses(results: Results) -> pd.DataFrame:

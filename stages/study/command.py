@@ -1,5 +1,6 @@
 """What every command does around its work: its first and last line, errors for people, Ctrl-C, SIGTERM."""
 
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ import psutil
 
 from stages.study.errors import StudyError
 from stages.study.timings import expected_seconds, note, read_runs, spoken
+
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)  # of another user, a read-only checkout
 
 
 class Terminated(BaseException):
@@ -76,6 +79,14 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
             result = work()
     except StudyError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NOT_ALLOWED or error.filename is None:
+            raise
+        print(
+            f"{name}: {error.filename}: {error.strerror}; make it writable, or work in a copy",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except (KeyboardInterrupt, Terminated) as stop:
         number, word = (

@@ -33,6 +33,7 @@ LIBRARIES = (
 # What single stages need besides, imported while nobody asks.
 LATER = ("matplotlib.figure", "sklearn.manifold", "papermill", "nbconvert", "bs4", "mlflow.tracking",
          "mlflow.store.tracking.sqlalchemy_store")  # fmt: skip
+LONGEST_SOCKET = 104  # bytes of a name, with the zero at its end; 108 on Linux
 ASK = "python stages/tools/forks.py"  # in the root of the project, where DVC runs its stages
 
 
@@ -47,7 +48,9 @@ def forks(environment: dict[str, str], *, wanted: bool = True) -> Iterator[dict[
     if not wanted or sys.platform != "linux" or "STUDY_PYTHON" in os.environ:
         yield {}
         return
-    with tempfile.TemporaryDirectory() as private:  # nobody else can reach a socket there
+    # A long TMPDIR leaves no room for the name of a socket.
+    place = None if len(f"{tempfile.gettempdir()}/tmp01234567/socket") < LONGEST_SOCKET else "/tmp"
+    with tempfile.TemporaryDirectory(dir=place) as private:  # nobody else can reach a socket there
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{private}/socket")
             listener.listen(64)

@@ -18,16 +18,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import networkx
-from dvc.exceptions import DvcException, ReproductionError
-from dvc.lock import LockError
-from dvc.repo import Repo
+from dvc.exceptions import ReproductionError
 from joblib import cpu_count
 
 from stages.study.command import Terminated, exit_with
-from stages.study.errors import StudyError
 from stages.study.params import load_params, seeds_of
 from stages.study.settings import Runtime
 from stages.tools.forks import forks
+from stages.tools.project import dvc_project
 from stages.tools.trainings import lacking, longest_first
 
 MOST_AT_ONCE = 4  # by itself; each holds a process, its activations and batches in memory
@@ -117,10 +115,10 @@ def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
     """Return DVC's graph by the names of stages, edges leading to what is needed, and which may run.
 
     Those are the stages that changed and all that follow them.
-    Raises StudyError if another DVC command holds the project, or if DVC cannot read it.
+    Raises StudyError as dvc_project does.
     """
     try:
-        with Repo() as repo:
+        with dvc_project() as repo:
             changed = set(repo.status())
             if "check" in changed:  # it writes the same whenever it runs, so no stage runs because of it
                 repo.reproduce("check", single_item=True)
@@ -129,10 +127,6 @@ def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
             graph: networkx.DiGraph = networkx.relabel_nodes(repo.index.graph, names)
     except ReproductionError:
         sys.exit(2)  # the check says why
-    except LockError:
-        raise StudyError("another DVC command is at work in this project; let it end first") from None
-    except DvcException as error:
-        raise StudyError(f"DVC cannot read this project: {error}") from None
     return graph, changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
 
 

@@ -26,7 +26,6 @@ from typing import Any
 import networkx
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from rich.console import Console
@@ -38,6 +37,7 @@ from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
+from stages.tools.project import dvc_project
 from stages.tools.trainings import STAGES as TRAINING
 from stages.tools.trainings import Lacking, lacking
 
@@ -76,9 +76,9 @@ def status(*, as_json: bool = False) -> str:
         try:
             rows = rows_of()
             break
-        except DvcException as error:
+        except StudyError:
             if attempt == 3:
-                raise StudyError(f"{error}".partition("\n")[0]) from None
+                raise
             time.sleep(0.5)
     trains = any(row.stage.startswith(TRAINING) and row.state not in (DONE, MAY_RUN) for row in rows)
     complete(rows, runs=(runs := read_runs()), missing=lacking(*TRAINING) if trains else [])
@@ -94,7 +94,7 @@ def rows_of() -> list[Row]:
     """Return every stage, those that are needed before those that need them, without times."""
     rows: dict[PipelineStage, Row] = {}
     settled: set[PipelineStage] = set()  # stages whose outs will be what dvc.lock says
-    with Repo() as repo:
+    with dvc_project() as repo:
         graph = repo.index.graph  # edges lead from a stage to what it needs
         for stage in reversed(
             list(networkx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing))

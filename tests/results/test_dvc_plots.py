@@ -62,14 +62,29 @@ def test_tables_say_what_the_results_say(tables: dict[str, pd.DataFrame]) -> Non
         assert row[column] == pytest.approx(measured)
 
 
-def test_what_a_study_does_not_have_is_left_out(
+def test_what_a_study_does_not_have_has_no_rows(
     tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = load_params()
     fewer = {"arms": {"random": study.arms["random"]}}
     fewer |= {"analyses": {"attention": study.analyses["attention"]}}
     found = plot_tables(Results(study.model_copy(update=fewer)))
-    assert set(found) == {"accuracies", "distance", "nmi"}
+    assert {name for name, table in found.items() if len(table)} == {"accuracies", "distance", "nmi"}
+    assert found["log_amplitude"].columns.to_list() == ["arm", "block", "log_amplitude"]
+
+
+def test_a_table_without_rows_is_no_error_and_labels_are_no_html(
+    project: Path, tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_params()
+    changed = {"analyses": {"attention": study.analyses["attention"]}}
+    changed |= {"labels": {"cl": "<script>alert(1)</script> & more"}}
+    for name, table in plot_tables(Results(study.model_copy(update=changed))).items():
+        table.to_csv(f"reports/plots/{name}.csv", index=False)
+    done = run_in(project, "dvc", "plots", "show", "--json")
+    shown = json.loads(done.stdout)
+    assert done.returncode == 0 and not shown.get("errors"), done.stderr
+    assert "<script>" not in done.stdout and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in done.stdout
 
 
 def test_dvc_draws_all_arms(project: Path, tables: dict[str, pd.DataFrame]) -> None:

@@ -1,9 +1,13 @@
 """Running a notebook and turning what it showed into HTML, the same bytes every time."""
 
+import json
+import os
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,7 @@ def run_notebook(source: Path, *, parameters: dict[str, Any]) -> nbformat.Notebo
         there = ", ".join(known) or "none"
         raise StudyError(f"{source}: unknown parameter {name!r}; its cell tagged `parameters` has: {there}")
     failed = scratch() / "failed" / source.name
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, this_python_as_kernel(Path(folder)):
         executed = Path(folder) / source.name
         try:
             notebook = papermill.execute_notebook(
@@ -59,6 +63,28 @@ def run_notebook(source: Path, *, parameters: dict[str, Any]) -> nbformat.Notebo
             raise StudyError(f"{_what_failed(source, error)}\n  as far as it came: {failed}") from None
     failed.unlink(missing_ok=True)
     return scrubbed(notebook)
+
+
+@contextmanager
+def this_python_as_kernel(folder: Path) -> Iterator[None]:
+    """Let the kernel `python3` be the Python that runs, whatever others are installed under this name.
+
+    folder: for the description of the kernel; places in JUPYTER_PATH come before those of user and system
+    """
+    words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": words, "display_name": "Python 3", "language": "python"}
+    target = folder / "kernels/python3/kernel.json"
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps(spec), encoding="utf-8")
+    before = os.environ.get("JUPYTER_PATH")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([f"{folder}", *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["JUPYTER_PATH"]
+        else:
+            os.environ["JUPYTER_PATH"] = before
 
 
 def parameters_of(source: Path) -> list[str]:

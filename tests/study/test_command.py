@@ -1,0 +1,66 @@
+"""Places in which commands start: each works, or ends in one line."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stages.study.command import exit_with
+from tests.project import ROOT
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_what_may_not_be_written_is_one_line(capsys, number):
+    def work() -> str:
+        raise OSError(number, os.strerror(number), "results/check.json")
+
+    with pytest.raises(SystemExit) as end:
+        exit_with("status", work)
+    line = f"status: results/check.json: {os.strerror(number)}; make it writable, or work in a copy\n"
+    assert end.value.code == 2 and capsys.readouterr().err == line
+
+
+def test_another_error_of_the_system_keeps_its_traceback():
+    def work() -> str:
+        raise OSError(errno.EIO, "a broken disk", "x")
+
+    with pytest.raises(OSError, match="a broken disk"):
+        exit_with("status", work)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs code as `python -m stages.x` does in an environment of its own."""
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").write_text((ROOT / "stages/__init__.py").read_text())
+
+    def run(code: str, *, before: str = "", **environment: str) -> str:
+        (tmp_path / "stages/x.py").write_text(code)
+        start = f"import sys, runpy\n{before}\nsys.argv = ['-m']\nrunpy.run_module('stages.x')"
+        words = [sys.executable, "-c", start]
+        env = {"PATH": os.environ["PATH"]} | environment
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode("ascii").strip()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}],
+    ids=["locale", "setting"],
+)
+def test_a_terminal_of_few_characters_shows_question_marks(command, environment):
+    assert command("print('done · 3 → 4')", **environment) == "done ? 3 ? 4"
+
+
+NAMELESS = "import pwd\ndef no_name(uid): raise KeyError(f'getpwuid(): {uid}')\npwd.getpwuid = no_name"
+
+
+def test_a_user_without_a_name_has_one_for_libraries(command):
+    code = "import getpass; print(getpass.getuser())"
+    assert command(code, before=NAMELESS) == f"{os.getuid()}"
+    assert command(code, before=NAMELESS, USER="ann") == "ann"

@@ -1,0 +1,80 @@
+"""What hinders DVC in a project of a user: each a line that names the file and what to do."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from dvc.lock import LockError
+
+from stages.study.errors import StudyError
+from stages.tools.project import COMMIT, _holder, dvc_project, refuse_broken_lock, refuse_missing_git
+from tests.project import as_dvc_repository, copy_project
+
+
+def test_a_project_from_a_zip_says_how_to_begin(tmp_path):
+    with pytest.raises(StudyError, match="no Git repository here") as error:
+        refuse_missing_git(tmp_path)
+    assert COMMIT in str(error.value)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub/project").mkdir(parents=True)
+    refuse_missing_git(tmp_path / "sub/project")
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A way to write the notes that DVC keeps on who works where."""
+
+    def write(pid, cmd, mode="write"):
+        entry = {"pid": pid, "cmd": cmd}
+        path = tmp_path / "rwlock"
+        path.write_text(
+            json.dumps({"write": {}, "read": {}} | {mode: {"/a": entry if mode == "write" else [entry]}})
+        )
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_a_lock_whose_process_is_another_by_now_names_all_three(locked, mode):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path = locked(other.pid, "dvc repro pretrain@cl", mode)
+        with pytest.raises(StudyError) as error:
+            refuse_broken_lock(path)
+        other.kill()
+    assert str(error.value) == (
+        f"{path}: says that process {other.pid} (dvc repro pretrain@cl) is at work here, but {other.pid} "
+        "is now sleep; delete this file"
+    )
+
+
+def test_a_lock_of_a_process_at_work_or_gone_is_left_to_dvc(locked, tmp_path):
+    import psutil
+
+    refuse_broken_lock(tmp_path / "none")
+    refuse_broken_lock(locked(os.getpid(), " ".join(psutil.Process().cmdline())))
+    refuse_broken_lock(locked(2**22 + 1, "dvc repro"))
+
+
+@pytest.mark.parametrize("text", ["{dam", "[]", '{"write": {"a": 1}}'])
+def test_a_damaged_lock_is_named(tmp_path, text):
+    (tmp_path / "rwlock").write_text(text)
+    with pytest.raises(StudyError, match=r"rwlock: damaged; .* delete this file"):
+        refuse_broken_lock(tmp_path / "rwlock")
+
+
+def test_the_holder_of_a_lock_is_named():
+    text = "'/p/x' is busy, it is being blocked by:\n  (PID 77): dvc repro\n\nIf there are no processes"
+    assert _holder(LockError(text)) == "let process 77 (dvc repro) end first"
+    assert _holder(LockError("Unable to acquire lock")) == "let it end first"
+
+
+def test_an_index_that_another_user_owns_names_the_setting(tmp_path, monkeypatch):
+    monkeypatch.chdir(as_dvc_repository(copy_project(tmp_path / "project")))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/proc")
+    with (
+        pytest.raises(StudyError, match=r"^/proc/repo: .*; set DVC_SITE_CACHE_DIR to a folder"),
+        dvc_project(),
+    ):
+        pass
