@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -112,3 +114,12 @@ def test_without_such_a_process_it_is_python_itself(begin, tmp_path):
         done = begin("fail", STUDY_FORKS=place)
         seen = json.loads(done.communicate(timeout=60)[0])
         assert done.returncode == 3 and "torch" not in seen["there"] and seen["process"] == done.pid
+
+
+def test_a_long_folder_for_temporary_files_leaves_room_for_the_socket(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    monkeypatch.setattr("stages.tools.forks.subprocess.Popen", lambda *words, **options: Mock())
+    with forks({}) as asking:
+        assert len(asking["STUDY_FORKS"]) < 104 and Path(asking["STUDY_FORKS"]).exists()
