@@ -27,7 +27,6 @@ def dvc_project() -> Iterator[Repo]:
     Raises StudyError if there is no Git repository, another command holds the project or has left a lock, or
     DVC cannot read or write its files.
     """
-    refuse_missing_git()
     refuse_broken_lock()
     try:
         with Repo() as repo:
@@ -37,6 +36,7 @@ def dvc_project() -> Iterator[Repo]:
     except LockError as error:
         raise StudyError(f"another DVC command is at work in this project; {_holder(error)}") from None
     except DvcException as error:
+        refuse_missing_git()  # DVC may be set to do without
         raise StudyError(f"DVC cannot read this project: {_line(error)}") from None
     except OSError as error:
         if error.filename is None or Path(os.path.abspath(f"{error.filename}")).is_relative_to(Path.cwd()):
