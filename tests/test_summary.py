@@ -137,7 +137,7 @@ def test_the_title_block_and_the_answers_say_the_numbers(made: Path) -> None:
     assert list(facts) == ["Study", "Data", "Arms", "Compute", "Versions"]
     assert (
         "Hybrid (hybrid, λ = 0.2, one training)" in facts["Arms"].replace("\u00a0", " ")
-        and "48,000 images" in facts["Compute"]
+        and "32,000 images" in facts["Compute"]
     )
     assert "python 3" in facts["Versions"]
     told = [answer.get_text().replace(" ", " ") for answer in soup.select("p.answer")]

@@ -56,8 +56,8 @@ def test_computing_is_told_for_what_was_trained_alone(study: Study) -> None:
         return title_block(one, manifest(), inks=palette(one))
 
     masked, random = Arm(objective="masked"), Arm(objective="random")
-    assert "each of 1 encoders pre-trained on 48,000 images" in told(a=masked, r=random)
-    assert "on 8,000 and 48,000 images" in told(a=masked, b=Arm(objective="masked", epochs=1))
+    assert "each of 1 encoders pre-trained on 32,000 images" in told(a=masked, r=random)
+    assert "on 8,000 and 32,000 images" in told(a=masked, b=Arm(objective="masked", epochs=1))
     assert "each of 3 encoders" in told(a=Arm(objective="masked", seeds=[3, 4, 5]))
     assert "pre-trained" not in told(r=random) and "million parameters" in told(r=random)
     foreign = Arm(objective="imported", weights="x.pth", format="mae")
