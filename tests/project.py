@@ -42,7 +42,7 @@ TOY: dict[str, Any] = {
     "robustness": {
         "images": 12,
         "corruptions": {
-            "frequency_noise": {"levels": [0.5, 1.0], "width": 0.5},
+            "frequency_noise": {"levels": [0.5, 1.0], "width": 0.5, "amplitudes": [0.1, 0.2], "images": 8},
             "patch_shuffle": {"levels": [4]},
         },
     },

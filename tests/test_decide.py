@@ -260,7 +260,7 @@ def test_what_stands_beside_the_shape_bias(study):
     for arm in VALUES:
         rows = [
             answers(0.5, generator, labels="shape").assign(
-                seed=seed, trial="cue_conflict", level=0.0, head="linear", rival=0
+                seed=seed, trial="cue_conflict", level=0.0, amplitude=0.0, head="linear", rival=0
             )
             for seed in SEEDS
         ]

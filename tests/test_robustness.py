@@ -88,11 +88,16 @@ def test_a_fine_tuned_encoder_and_its_head_are_the_classifier(study, pooling):
 def test_every_trial_is_there_for_both_heads_and_all_labels(study):
     robustness("cl")
     table = pd.read_csv(robustness_table("cl"))
+    noise = table[table["trial"] == "frequency_noise"]
+    assert set(noise["amplitude"]) == {0.1, 0.2} and noise["image"].nunique() == 8
+    assert set(noise["image"]) < set(table.loc[table["trial"] == "clean", "image"])
     per_trial = table.groupby(["head", "labels", "trial", "level"]).size()
+    assert set(per_trial[:, :, "frequency_noise"]) == {2 * 8}
     clean = per_trial.drop("cue_conflict", level="trial", errors="ignore")
-    assert set(clean) == {12}  # images
+    assert set(clean.drop("frequency_noise", level="trial")) == {12}  # images
     trials = {("clean", 0.0), ("frequency_noise", 0.5), ("frequency_noise", 1.0), ("patch_shuffle", 4.0)}
     trials |= {("amplitude_exchange", 0.5), ("amplitude_exchange", 1.0), ("edges", 1.0), ("silhouette", 1.0)}
+    trials |= {("stylised", 1.0)}
     for head in ("linear", "fine-tuned"):
         for labels in NAMES:
             lost = {("reinitialised", 1.0), ("reinitialised", 2.0)} if head == "fine-tuned" else set()

@@ -12,11 +12,13 @@ from stages.claims.measures import late
 from stages.claims.roles import candidates, method_of
 from stages.claims.tables import Tables
 from stages.encoders.size import parameters
+from stages.results.corrupted import relative
 from stages.results.files import MissingResult
 from stages.study.recipe import recipe_of
 
 CHOSEN = "chosen on validation"
 ALL_SETS = "mean of all"
+ALL_AMPLITUDES = "mean of all"
 SIZES = 3  # widths that a slope needs
 
 
@@ -137,26 +139,34 @@ def cue_accuracy(tables: Tables, arm: str, *, cue: str) -> pd.Series:
     return followed.groupby(table["image"]).mean()
 
 
-def noise_contrast(tables: Tables, arm: str, *, bands: str, head: str, labels: str) -> pd.Series:
+def noise_contrast(
+    tables: Tables, arm: str, *, bands: str, amplitude: str, head: str, labels: str
+) -> pd.Series:
     """How much less of its accuracy an arm keeps under noise at low than at high frequencies, per image.
 
-    bands: outer thirds (of the frequencies of a row, in units of π; corners count as high), halves, or the
-           lowest and highest band
+    bands:     outer thirds or halves of all frequencies, corners included; halves of those of a row (up to
+               π); or the lowest and highest band
+    amplitude: mean of all, weakest or strongest
     returns: pseudo-values, whose mean is accuracy under high noise / clean - accuracy under low noise / clean
     Accuracy is relative to that without noise, so that a better encoder does not lose more because it has
     more to lose.
-    Paper: Fig. 9 (right). Source: Efron & Tibshirani 1993, §11, for the influence of an image on a ratio.
+    Paper: Fig. 9 (right).
     """
     table = tables.trials(arm)
     table = table[table["head"] == head]
     noisy = table[table["trial"] == "frequency_noise"]
     if noisy.empty:
         raise MissingResult("frequency_noise is not among the corruptions of this study")
+    if amplitude != ALL_AMPLITUDES:
+        strength = noisy["amplitude"]
+        noisy = noisy[strength == (strength.min() if amplitude == "weakest" else strength.max())]
     upper = noisy["level"]  # end of the band, units of π
     lower = upper - np.diff(np.concatenate([[0.0], np.sort(upper.unique())])).min()
+    top = upper.max() + 1e-6
     low, high = {
-        "outer thirds": (upper <= 1 / 3 + 1e-6, lower >= 2 / 3 - 1e-6),
-        "halves": (upper <= 1 / 2 + 1e-6, lower >= 1 / 2 - 1e-6),
+        "outer thirds": (upper <= top / 3, lower >= 2 * top / 3 - 2e-6),
+        "halves": (upper <= top / 2, lower >= top / 2 - 2e-6),
+        "halves up to π": (upper <= 1 / 2 + 1e-6, (lower >= 1 / 2 - 1e-6) & (upper <= 1 + 1e-6)),
         "outer bands": (upper == upper.min(), upper == upper.max()),
     }[bands]
     if not low.any() or not high.any():
@@ -173,12 +183,11 @@ def _conflicts(tables: Tables, arm: str) -> pd.DataFrame:
 
 
 def _share_of(part: pd.Series, whole: pd.Series, *, arm: str) -> pd.Series:
-    """What each image makes of mean(part) / mean(whole): pseudo-values, whose mean is that ratio."""
-    part, whole = part.align(whole, join="inner")
-    if not whole.mean() > 0:
+    """As `relative`. Raises MissingResult if nothing of the whole is right."""
+    share = relative(part, whole)
+    if share.isna().any():
         raise MissingResult(f"arm {arm} decides no clean image rightly")
-    ratio = part.mean() / whole.mean()
-    return ratio + (part - ratio * whole) / whole.mean()
+    return share
 
 
 def _arms_by_size(tables: Tables, method: str) -> dict[tuple[int, int], str]:

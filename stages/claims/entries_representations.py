@@ -1,6 +1,12 @@
 """How representations are transformed: the claims of the paper's §3 and of its appendix E."""
 
-from stages.claims.accuracy_measures import cue_accuracy, noise_contrast, shape_preference, without_texture
+from stages.claims.accuracy_measures import (
+    ALL_AMPLITUDES,
+    cue_accuracy,
+    noise_contrast,
+    shape_preference,
+    without_texture,
+)
 from stages.claims.choices import (
     BEFORE,
     BLOCKS,
@@ -18,11 +24,13 @@ from stages.claims.measures import fall, in_blocks
 SPREAD = {"analysis": "singular_values", "column": "value"}
 FIG_7 = (*PATCHES, "singular values of the covariance, of the directions in which the embedding varies")
 CORRUPTED = Choice("trial", ("amplitude_exchange", "edges", "silhouette"))
-BANDS = Choice("bands", ("outer thirds", "halves", "outer bands"))
+BANDS = Choice("bands", ("outer thirds", "halves", "halves up to π", "outer bands"))
+AMPLITUDE_OF_NOISE = Choice("amplitude", (ALL_AMPLITUDES, "weakest", "strongest"))
 WITHOUT_TEXTURE = "accuracy on images with the amplitudes of others, for the shape where it has labels"
+STYLISED = "accuracy on images with the fine texture of others, for the shape where it has labels"
 KEPT = (
-    "accuracy under noise in the highest third of the frequencies less that in the lowest third, both as "
-    "shares of the accuracy without noise"
+    "accuracy under noise in the highest third of the frequencies (corners included) less that in the lowest "
+    "third, mean over amplitudes, both as shares of the accuracy without noise"
 )
 
 REPRESENTATIONS = (
@@ -172,6 +180,35 @@ REPRESENTATIONS = (
         tuned=True,
     ),
     Claim(
+        name="stylised",
+        family="exploratory",
+        section="§3, Fig. 9 left",
+        statement="The frozen features of CL are better than those of MIM on a stylised test set.",
+        measure=without_texture,
+        given={"head": "linear", "trial": "stylised"},
+        statistic=STYLISED,
+        unit="share of images",
+        margin=ACCURACY,
+        higher="contrastive",
+        lower=("masked",),
+        fixed=LINEAR_HEAD,
+    ),
+    Claim(
+        name="stylised_finetuned",
+        family="exploratory",
+        section="§3, Fig. 9 left",
+        statement="Fine-tuned, CL is more accurate than MIM on a stylised test set.",
+        measure=without_texture,
+        given={"head": "fine-tuned", "trial": "stylised"},
+        statistic=STYLISED,
+        unit="share of images",
+        margin=ACCURACY,
+        higher="contrastive",
+        lower=("masked",),
+        fixed=TUNED_HEAD,
+        tuned=True,
+    ),
+    Claim(
         name="noise",
         family="exploratory",
         section="§3, Fig. 9 right",
@@ -184,8 +221,8 @@ REPRESENTATIONS = (
         margin=RELATIVE,
         higher="contrastive",
         lower=("masked",),
-        choices=(BANDS, LABELS),
-        fixed=(*LINEAR_HEAD, "one noise level"),
+        choices=(BANDS, AMPLITUDE_OF_NOISE, LABELS),
+        fixed=LINEAR_HEAD,
     ),
     Claim(
         name="noise_finetuned",
@@ -199,8 +236,8 @@ REPRESENTATIONS = (
         margin=RELATIVE,
         higher="contrastive",
         lower=("masked",),
-        choices=(BANDS, LABELS),
-        fixed=(*TUNED_HEAD, "one noise level"),
+        choices=(BANDS, AMPLITUDE_OF_NOISE, LABELS),
+        fixed=TUNED_HEAD,
         tuned=True,
     ),
 )

@@ -17,14 +17,15 @@ def corrupt(
 ) -> Tensor:
     """Images with noise added, which is not clipped, so that every band keeps its energy.
 
-    images: (B, 3, S, S) in [0, 1]; level: upper end of the band in units of π, up to 1, the highest
-            frequency of a row; settings.width: of the band; settings.rms: of the noise in every image
+    images: (B, 3, S, S) in [0, 1]; level: upper end of the band in units of π: 1 is the highest frequency of
+            a row, √2 that of the corners; settings.width: of the band; settings.amplitudes: the root mean
+            square of the noise in every image
     Raises ValueError if no frequency of images of this size lies in the band, ParamsError if a setting is
     missing.
     Paper: §3, Fig. 9 right.
     """
     size = images.shape[-1]
-    width, wanted = (settings.positive(name, of="frequency_noise") for name in ("width", "rms"))
+    width, wanted = settings.positive("width", of="frequency_noise"), settings.amplitude(of="frequency_noise")
     band = frequency_band(size, low=level - width, high=level).to(images.device)
     white = draws.uniform(3, size, size, low=-1.0, high=1.0).to(images)
     noise = torch.fft.ifft2(torch.fft.fft2(white) * band).real

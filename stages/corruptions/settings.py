@@ -10,10 +10,29 @@ from stages.study.section import Count, Section
 
 
 class CorruptionSettings(Section):
-    """One corruption; it is applied at each of its levels, others may be added per corruption."""
+    """One corruption; it is applied at each of its levels, others may be added per corruption.
+
+    amplitudes: each level is applied at each of them; None: the corruption has none
+    images:     how many of those under robustness see it; None: all
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     levels: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    amplitudes: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
+    images: Count | None = None
+
+    def at(self, amplitude: float) -> "CorruptionSettings":
+        """The same with one amplitude; 0: without."""
+        return self.model_copy(update={"amplitudes": [amplitude] if amplitude else None})
+
+    def amplitude(self, *, of: str) -> float:
+        """The one amplitude at which the corruption is applied. of: its name
+
+        Raises ParamsError with the key if the settings have none.
+        """
+        if not self.amplitudes:
+            raise ParamsError(f"params.yaml: robustness.corruptions.{of}.amplitudes: missing: list them")
+        return self.amplitudes[0]
 
     def positive(self, name: str, *, of: str) -> float:
         """One of the settings that a corruption adds, which must be a number above 0.

@@ -51,16 +51,38 @@ def changes(results: Results, *, trial: str, clean: str = CLEAN) -> pd.DataFrame
 
 
 def noise_curves(results: Results) -> pd.DataFrame:
-    """Return the change of accuracy under noise in each frequency band.
+    """Return the accuracy under noise in each frequency band, relative to that of the same images without.
 
-    Returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (points),
-        trainings, seed_0 and so on, images; no rows if the study has no such noise
+    Returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (%, of the
+        mean over amplitudes), trainings, seed_0 and so on, images; no rows if the study has no such noise
     """
-    curves = changes(results, trial=NOISE)
+    rows = []
+    for arm in results.arms:
+        sets = {tuple(place.values()): (place, right) for place, right in correctness(results, arm)}
+        for place, right in (item for item in sets.values() if item[0]["trial"] == NOISE):
+            whole = sets[place["head"], place["labels"], CLEAN, 0.0][1]
+            parts = [100 * relative(right[seed], whole[seed]).to_numpy() for seed in right]
+            if np.isnan(parts).any():  # a training that decides nothing rightly has nothing to lose
+                continue
+            numbers = estimate(np.stack(parts)[:, :, None])
+            rows.append(_row(results, arm, place, numbers, images=len(parts[0])))
+    curves = pd.DataFrame(rows).drop(columns="trial", errors="ignore")
     if curves.empty:
         return curves
     width = np.diff([0.0, *sorted(curves["level"].unique())]).min()
     return curves.assign(frequency=curves.pop("level") - width / 2)
+
+
+def relative(part: pd.Series, whole: pd.Series) -> pd.Series:
+    """Return what each image makes of mean(part) / mean(whole): pseudo-values, whose mean is that ratio.
+
+    Only images in both count. The ratio is nan if the whole is 0.
+    Source: Efron & Tibshirani 1993, §11, for the influence of an image on a ratio.
+    """
+    part, whole = part.align(whole, join="inner")
+    base = whole.mean() or np.nan
+    ratio = part.mean() / base
+    return ratio + (part - ratio * whole) / base
 
 
 def shape_bias(results: Results) -> pd.DataFrame:
@@ -94,6 +116,7 @@ def shape_bias(results: Results) -> pd.DataFrame:
 def correctness(results: Results, arm: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Give every kind of images, in the order of the table, and where each seed was right: images × seeds.
 
+    Amplitudes are averaged.
     Raises StudyError if seeds saw different images.
     """
     frame = results.robustness(arm)

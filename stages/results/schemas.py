@@ -28,7 +28,14 @@ GRADIENTS: Schema = {
 }
 PREDICTIONS: Schema = {**IMAGE, "labels": "text", "truth": "whole", "predicted": "whole"}
 LAYERWISE: Schema = {**PREDICTIONS, "block": "whole", "chosen": "flag"}
-ROBUSTNESS: Schema = {**PREDICTIONS, "trial": "text", "level": "number", "head": "text", "rival": "whole"}
+ROBUSTNESS: Schema = {
+    **PREDICTIONS,
+    "trial": "text",
+    "level": "number",
+    "amplitude": "number",  # 0 where a corruption has none
+    "head": "text",
+    "rival": "whole",
+}
 SEGMENTATION: Schema = {
     **IMAGE,
     "way": "text",

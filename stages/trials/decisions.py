@@ -104,7 +104,7 @@ def cue_conflict(
     if predicted is None:
         return None
     truth, rival = ({"shape": clean.truth[cue][differ]} for cue in ("shape", "texture"))
-    conflict = Trial("cue_conflict", 0.0, clean.images[differ], truth, rival, iter(()))
+    conflict = Trial("cue_conflict", 0.0, 0.0, clean.images[differ], truth, rival, iter(()))
     return conflict, {"shape": predicted.cpu().numpy()}
 
 
@@ -118,6 +118,7 @@ def rows(trials: list[Trial], predicted: dict[str, np.ndarray], *, head: str) ->
                 {
                     "trial": trial.name,
                     "level": trial.level,
+                    "amplitude": trial.amplitude,
                     "head": head,
                     "labels": labels,
                     "image": trial.images,
@@ -133,7 +134,7 @@ def rows(trials: list[Trial], predicted: dict[str, np.ndarray], *, head: str) ->
 
 
 def metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy by head, label set, trial and level, and the shape bias where a texture competes.
+    """Accuracy by head, label set, trial and level (mean over amplitudes), and the shape bias.
 
     Shape bias is the share of decisions for the shape among those for shape or texture.
     Source: Geirhos et al. 2019, §2.

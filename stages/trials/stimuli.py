@@ -49,6 +49,7 @@ def stimuli(params: Study, manifest: Manifest) -> Iterator[Trial]:
         yield Trial(
             name,
             0.0,
+            0.0,
             np.arange(len(wanted)),
             {labels: truth},
             {labels: rival} if (rival >= 0).any() else {},

@@ -39,23 +39,24 @@ def tables(tmp_path):
     )
     levels = {
         "clean": [0.0],
-        "frequency_noise": [0.3, 0.5, 0.7, 1.0],
+        "frequency_noise": [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.42],
         "edges": [1.0],
         "silhouette": [0.5, 1.0],
     }
     trials = pd.DataFrame(
         [
-            (trial, level, head, labels, image, rng.integers(2), -1, rng.integers(2))
+            (trial, level, amplitude, head, labels, image, rng.integers(2), -1, rng.integers(2))
             for trial, of_trial in levels.items()
             for level in of_trial
+            for amplitude in ([0.1, 0.2] if trial == "frequency_noise" else [0.0])
             for head in ("linear", "fine-tuned")
             for labels in ("shape", "texture")
             for image in IMAGES
         ],
-        columns=["trial", "level", "head", "labels", "image", "truth", "rival", "predicted"],
+        columns=["trial", "level", "amplitude", "head", "labels", "image", "truth", "rival", "predicted"],
     )
     conflict = [
-        ("cue_conflict", 0.0, "linear", "shape", image, 0, 1, guess)
+        ("cue_conflict", 0.0, 0.0, "linear", "shape", image, 0, 1, guess)
         for image, guess in zip(IMAGES, (0, 1, 2, 0), strict=True)
     ]
     trials = pd.concat([trials, pd.DataFrame(conflict, columns=trials.columns)])
@@ -125,13 +126,24 @@ def test_the_fall_after_the_best_block_is_of_each_label_set(tables):
 
 @pytest.mark.parametrize(
     ("bands", "low", "high"),
-    [("outer thirds", [0.3], [1.0]), ("halves", [0.3, 0.5], [0.7, 1.0]), ("outer bands", [0.3], [1.0])],
+    [
+        ("outer thirds", [0.2, 0.4], [1.2, 1.42]),
+        ("halves", [0.2, 0.4, 0.6], [1.0, 1.2, 1.42]),
+        ("halves up to π", [0.2, 0.4], [0.8, 1.0]),
+        ("outer bands", [0.2], [1.42]),
+    ],
 )
-def test_what_is_left_under_noise_is_relative_to_what_there_was(tables, bands, low, high):
+@pytest.mark.parametrize(
+    ("amplitude", "rms"), [("mean of all", [0.1, 0.2]), ("weakest", [0.1]), ("strongest", [0.2])]
+)
+def test_what_is_left_under_noise_is_relative_to_what_there_was(tables, bands, low, high, amplitude, rms):
     table = tables.trials("cl")
-    values = noise_contrast(tables, "cl", bands=bands, head="linear", labels="mean of all")
+    values = noise_contrast(
+        tables, "cl", bands=bands, amplitude=amplitude, head="linear", labels="mean of all"
+    )
 
-    parts = ({"trial": "clean"}, *({"trial": "frequency_noise", "level": part} for part in (high, low)))
+    noise = {"trial": "frequency_noise", "amplitude": rms}
+    parts = ({"trial": "clean"}, *(noise | {"level": part} for part in (high, low)))
     right = [[hits(table, image, head="linear", **where) for image in IMAGES] for where in parts]
 
     def kept(weights):
@@ -220,7 +232,7 @@ def test_competing_textures_count_but_for_those_of_the_same_class_and_other_head
         ("cue_conflict", "linear", 3, 0, 1, 0),
     ]
     columns = ["trial", "head", "image", "truth", "rival", "predicted"]
-    trials = pd.DataFrame(rows, columns=columns).assign(level=0.0, labels="shape")
+    trials = pd.DataFrame(rows, columns=columns).assign(level=0.0, amplitude=0.0, labels="shape")
     found = shape_preference(
         written(tables, robustness_table("cl"), trials), "cl", trials="all with a texture that competes"
     )

@@ -203,7 +203,7 @@ def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> p
     conflict = decided(accuracy, generator, images=images)
     conflict["rival"] = (conflict["truth"] + 1) % 10
     tables.append(conflict.assign(trial="cue_conflict", level=0.0, head="linear", labels="shape"))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True).assign(amplitude=0.0)
 
 
 def decided(chance: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:

@@ -12,10 +12,11 @@ from stages.study.errors import StudyError
 from tests.render.synthetic import study_of, write_csv
 
 
-def frame(hits, *, trial="clean", level=0.0, seed=0):
+def frame(hits, *, trial="clean", level=0.0, amplitude=0.0, seed=0):
     """Decisions of one head and label set, right where `hits` is 1."""
     hits = np.asarray(hits)
     table = pd.DataFrame({"image": np.arange(len(hits)), "truth": 1, "predicted": np.where(hits, 1, 2)})
+    table = table.assign(amplitude=amplitude)
     return table.assign(seed=seed, trial=trial, level=level, head="linear", labels="class", rival=-1)
 
 
@@ -31,15 +32,24 @@ def made(tmp_path: Path):
     return made
 
 
-def test_the_change_under_noise_is_paired_with_the_clean_images(made):
-    clean = frame([1, 1, 1, 0])
-    noisy = [frame([1, 0, 1, 0], trial="frequency_noise", level=level) for level in (0.5, 1.0)]
+def test_what_is_kept_under_noise_is_relative_to_the_same_images_and_the_mean_over_amplitudes(made):
+    clean = frame([1, 1, 0, 1, 0])
+    noisy = [
+        frame(hits, trial="frequency_noise", level=level, amplitude=amplitude)  # four of the five images
+        for level, amplitude, hits in (
+            (0.5, 0.1, [1, 1, 0, 1]), (0.5, 0.2, [1, 0, 0, 0]),
+            (1.0, 0.1, [1, 1, 1, 1]), (1.0, 0.2, [0, 1, 0, 1]),
+        )
+    ]  # fmt: skip
     curves = noise_curves(made(pd.concat([clean, *noisy]).sample(frac=1, random_state=0)))
-    assert curves["mean"].tolist() == pytest.approx([-25, -25])
-    assert sorted(curves["frequency"]) == [0.25, 0.75]
-    same = noise_curves(made(clean, clean.assign(trial="frequency_noise", level=1.0)))
-    assert same[["mean", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
+    curves = curves.sort_values("frequency")
+    assert curves["mean"].tolist() == pytest.approx([100 * (2 / 4) / (3 / 4), 100])
+    assert curves["frequency"].tolist() == [0.25, 0.75] and set(curves["images"]) == {4}
+    same = noise_curves(made(clean, clean.assign(trial="frequency_noise", level=1.0, amplitude=0.1)))
+    assert same[["mean", "low", "high"]].to_numpy() == pytest.approx(100)
     assert noise_curves(made(clean)).empty
+    nothing = frame([0, 0])
+    assert noise_curves(made(nothing, nothing.assign(trial="frequency_noise", level=1.0))).empty
 
 
 def test_seeds_are_paired_with_their_own_clean_images(made):
@@ -63,7 +73,7 @@ def test_seeds_that_saw_other_images_are_refused(made):
 def test_shape_bias_leaves_out_other_decisions_and_agreeing_cues(made):
     rows = [(0, 1, 0), (1, 0, 0), (2, 1, 0), (0, 0, 0), (1, 2, 1)]
     table = pd.DataFrame(rows, columns=["truth", "rival", "predicted"]).assign(
-        image=range(5), trial="cue_conflict", level=0.0, head="linear", labels="shape", seed=0
+        image=range(5), trial="cue_conflict", level=0.0, amplitude=0.0, head="linear", labels="shape", seed=0
     )
     bias = shape_bias(made(table)).iloc[0]
     assert bias["mean"] == pytest.approx(2 / 3) and bias["decisions"] == 3 and bias["images"] == 4

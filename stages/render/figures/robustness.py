@@ -14,15 +14,15 @@ from stages.render.words import fixed, listed
 
 
 def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Change of accuracy against the frequency of the noise, a panel per head and label set."""
+    """Relative accuracy against the frequency of the noise, a panel per head and label set."""
     groups = list(curves.groupby(["head", "labels"], sort=False))
     with styled():
         figure, axes = panels(len(groups), height=3.0, columns=2)
         for axis, ((head, labels), part) in zip(axes, groups, strict=True):
             draw_curves(axis, part, inks=inks, x="frequency")
-            axis.axhline(0, color="#777777", linewidth=0.8)
+            axis.axhline(100, color="#777777", linewidth=0.8)
             axis.set(title=panel_name(head, labels), xlabel="frequency of the noise (π)")
-        share(axes, ylabel="change of accuracy (points)")
+        share(axes, ylabel="accuracy kept (%)")
         settle(figure)
         for axis, (_, part) in zip(axes, groups, strict=True):
             label_line_ends(axis, part, inks=inks, x="frequency")
@@ -30,24 +30,22 @@ def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def noise_caption(curves: pd.DataFrame) -> str:
-    """What is drawn, and in which band each arm loses most."""
-    said = ["Largest losses.", *_losses(curves)]
+    """What is drawn, and in which band each arm keeps least."""
     return (
-        "Accuracy under noise in one band of frequencies less accuracy on the same images without it, in "
-        f"percentage points; every band of frequencies has the same energy. {bands(curves)} "
-        f"{' '.join(said)} Paper: Fig. 9 right, whose numbers are not published."
+        "Accuracy under noise in one band of frequencies, in per cent of that on the same images without it, "
+        "mean over the amplitudes; every band has the same energy. Beyond 1 π lie the corners of "
+        f"the spectrum. {bands(curves)} Least kept. {' '.join(_least(curves))} Paper: Fig. 9 right, "
+        "whose numbers are not published."
     )
 
 
 def noise_alt(curves: pd.DataFrame) -> str:
     """For each line, where it starts and ends."""
-    said = _losses(curves)
-    said.append(
-        "Line charts of the change of accuracy against the frequency of added noise, one line per arm."
-    )
+    said = _least(curves)
+    said.append("Line charts of the accuracy kept against the frequency of added noise, one line per arm.")
     for (head, labels, label), line in curves.groupby(["head", "labels", "label"], sort=False):
-        ends = (fixed(line["mean"].iloc[place], decimals=1) for place in (0, -1))
-        said.append(f"{panel_name(head, labels)}, {label}: {' to '.join(ends)} points.")
+        ends = (fixed(line["mean"].iloc[place], decimals=0) for place in (0, -1))
+        said.append(f"{panel_name(head, labels)}, {label}: {' to '.join(ends)} %.")
     return " ".join(said)
 
 
@@ -115,13 +113,13 @@ def trial_alt(accuracy: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _losses(curves: pd.DataFrame) -> list[str]:
-    """In which band each arm loses most, a sentence per panel."""
+def _least(curves: pd.DataFrame) -> list[str]:
+    """In which band each arm keeps least, a sentence per panel."""
     said = []
     for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
         worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
         losses = listed(
-            f"{row.label} {fixed(row.mean, decimals=1)} at {row.frequency:.2f} π"
+            f"{row.label} {fixed(row.mean, decimals=0)} % at {row.frequency:.1f} π"
             for row in worst.itertuples()
         )
         said.append(f"{panel_name(head, labels)}: {losses}.")
