@@ -1,6 +1,6 @@
 # The two commands are `make study` and `make test`; each does all the set-up it needs, once.
 .DEFAULT_GOAL := help
-.PHONY: help study status test setup mlflow bench check clean
+.PHONY: help study status look test setup mlflow bench check clean
 
 PYTHON ?= python3
 PRESET ?=
@@ -44,6 +44,9 @@ study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name ap
 
 status: $(VENV)/.complete ## what is done, what `make study` would run and why, and how long that takes
 	@python -m stages.tools.status
+
+look: $(VENV)/.complete   ## what the images, masks and checkpoints hold that params.yaml names, in seconds
+	@python -m stages.tools.check
 
 test: $(VENV)/.complete   ## the tests
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from stages.data.named import is_name
 from stages.data.sources import located
+from stages.encoders.downloads import refuse_address
+from stages.encoders.sources import HUB, hub_name, is_remote, local_path
+from stages.encoders.weights_file import refuse_other_kinds, weights_files
 from stages.objectives.overrides import objectives_of
 from stages.study.command import exit_with
 from stages.study.documents import read_text
-from stages.study.errors import ParamsError
+from stages.study.errors import ParamsError, StudyError
 from stages.study.lookup import plugins
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
@@ -78,13 +81,35 @@ def refuse_absent_files(params: Study) -> None:
         built_in = key == "data.source" and (path == "shapes_textures" or is_name(path))
         if built_in or key == "data.root":
             continue
-        single = key.startswith(("arms.", "report."))  # a file, never a folder
+        if key.startswith("arms."):
+            refuse_weights(key, path, sha256=params.arms[key.split(".")[1]].sha256)
+            continue
+        single = key.startswith("report.")  # a file, never a folder
         try:
             there = Path(path).is_file() if single else located(path)
         except OSError as error:  # a name too long, a folder that nobody may read
             raise ParamsError(f"params.yaml: {key} is {path!r}: {error.strerror}") from None
         if not there:
             raise ParamsError(f"params.yaml: {key} is {path!r}: no such file{'' if single else ' or folder'}")
+
+
+def refuse_weights(key: str, weights: str, *, sha256: str | None) -> None:
+    """Refuse weights that are not there, are often taken for weights, or have an address that cannot be.
+
+    Nothing is asked of the network.
+    """
+    try:
+        if weights.startswith(HUB):
+            hub_name(weights)
+        elif is_remote(weights):
+            refuse_address(weights, sha256=sha256)
+        else:
+            for file in weights_files(local_path(weights)):
+                refuse_other_kinds(file)
+    except OSError as error:  # a name too long, a folder that nobody may read
+        raise ParamsError(f"params.yaml: {key} is {weights!r}: {error.strerror}") from None
+    except StudyError as error:
+        raise ParamsError(f"params.yaml: {key} is {weights!r}: {str(error).partition(': ')[2]}") from None
 
 
 def refuse_unfit_recipes(params: Study) -> None:

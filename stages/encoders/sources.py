@@ -44,7 +44,7 @@ def fetch(arm: Arm) -> Path:
     weights = str(arm.weights)
     if weights.startswith(HUB):
         # What is here stays, so that a study does not change with a repository of the Hub.
-        path = _downloaded(weights) or _from_hub(hub_name(weights))
+        path = downloaded(weights) or _from_hub(hub_name(weights))
     elif is_remote(weights):
         return download(weights, sha256=arm.sha256)
     else:
@@ -61,7 +61,7 @@ def weights_digest(arm: Arm) -> str:
     """
     weights = str(arm.weights)
     if is_remote(weights):
-        path = _downloaded(weights)
+        path = downloaded(weights)
         if path is None:  # as long as nothing is there, nothing can have been made of it
             return arm.sha256 or weights
     else:
@@ -86,7 +86,7 @@ def hub_name(weights: str) -> HubName:
     return HubName(*match.groups())
 
 
-def _downloaded(weights: str) -> Path | None:
+def downloaded(weights: str) -> Path | None:
     """Return the file of remote weights if it is on this disk."""
     if not weights.startswith(HUB):
         return place(weights) if place(weights).is_file() else None

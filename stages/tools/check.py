@@ -1,0 +1,199 @@
+"""Look at what params.yaml names: `python -m stages.tools.check`, or `make look`; nothing is written.
+
+The stage `check` reads settings and places; this opens every source, mask, stimulus and checkpoint and says
+in a line or two what it holds. Of images it reads a few, of weights those of the encoder. Nothing is
+downloaded but a named data set (torch/…, hfds/…), which its library fetches.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from stages import check
+from stages.data.decode import decode
+from stages.data.deep import Extremes, Unreadable
+from stages.data.listings import Listing, list_images
+from stages.data.masks import decode_mask, pair
+from stages.data.readers import find_images, some
+from stages.data.settings import Masks
+from stages.data.sources import open_source
+from stages.encoders.imported import open_checkpoint
+from stages.encoders.sources import downloaded, fetch, is_remote
+from stages.study.command import exit_with
+from stages.study.errors import StudyError
+from stages.study.params import load_params
+from stages.study.settings import Arm
+from stages.study.study import Study
+
+FEW = 16  # images of a source that are read
+
+
+def main() -> None:
+    """Read the command line and look."""
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.check", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.parse_args()
+    exit_with("look", look)
+
+
+def look() -> str:
+    """Print what everything named in params.yaml holds.
+
+    Raises StudyError, after all lines, if something cannot be used.
+    """
+    check.check()
+    params = load_params()
+    wrong = 0
+    for key, lines in looks(params):
+        try:
+            for line in lines():
+                print(f"{key}: {line}", flush=True)
+        except StudyError as error:
+            wrong += 1
+            print(f"{key}: cannot be used: {str(error).removeprefix(f'{key} ')}", flush=True)
+    if wrong:
+        raise StudyError(f"{wrong} of what params.yaml names cannot be used; see above")
+    return "everything that params.yaml names can be used"
+
+
+def looks(params: Study) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
+    """Give what there is to look at: its key in params.yaml, and what gives its lines."""
+    data = params.data
+    yield "data.source", lambda: images(params)
+    if data.masks:
+        masks = data.masks
+        yield "data.masks", lambda: mask_files(params, masks)
+    for name, entry in params.robustness.stimuli.items():
+        yield (
+            f"robustness.stimuli.{name}",
+            lambda entry=entry: stimuli(entry.source, entry.classes),  # type: ignore[misc]
+        )
+    for name, arm in params.arms.items():
+        if arm.weights:
+            yield (
+                f"arms.{name}.weights",
+                lambda arm=arm: weights(arm, image_size=data.image_size),  # type: ignore[misc]
+            )
+
+
+def images(params: Study) -> Iterator[str]:
+    """Give lines about the images: classes, splits, what is left out, sizes and values of a few.
+
+    Raises StudyError as prepare does.
+    """
+    data = params.data
+    if data.source == "shapes_textures":
+        drawn = data.shapes_textures
+        yield f"drawn here: {drawn.train_images} train and {drawn.test_images} test images"
+        return
+    splits = find_images(data, seed=params.seed)
+    assert splits.test is not None
+    classes = Counter(splits.train.classes.values())
+    fewest = min(classes.values())
+    yield (
+        f"{data.source}: {len(classes)} classes ({some(classes)}), {len(splits.train.classes)} train images, "
+        f"{fewest} or more of each class, and {len(splits.test.classes)} test images"
+    )
+    yield from splits.notes
+    for kind, count in splits.skipped:
+        yield f"{count} files are not read, {kind}"
+    yield few_images(splits.train, image_size=data.image_size)
+
+
+def few_images(listing: Listing, *, image_size: int) -> str:
+    """Read a few images and return their sizes, modes and values in words."""
+    sizes, modes, values, unreadable, deep = [], Counter[str](), [], 0, []
+    for _, content in islice(listing.read(listing.classes), FEW):
+        try:
+            decoded = decode(content, image_size=image_size)
+        except Unreadable:
+            unreadable += 1
+            continue
+        if isinstance(decoded, Extremes):
+            deep.append(decoded)
+            continue
+        sizes.append(decoded.size)
+        modes.update(decoded.converted or ("RGB",))
+        values += [int(decoded.pixels.min()), int(decoded.pixels.max())]
+    words = [f"the first {len(sizes) + len(deep) + unreadable} images"]
+    if sizes:
+        smallest, largest = min(sizes, key=min), max(sizes, key=min)
+        words.append(f"{smallest[0]} × {smallest[1]} to {largest[0]} × {largest[1]} px")
+        words.append(", ".join(f"{count} {mode}" for mode, count in sorted(modes.items())))
+        words.append(f"values {min(values)} to {max(values)} of 255")
+    if deep:
+        words.append(f"{len(deep)} of more than 8 bits, which prepare puts into one range")
+    if unreadable:
+        words.append(f"{unreadable} cannot be read")
+    return "; ".join(words)
+
+
+def mask_files(params: Study, masks: Masks) -> Iterator[str]:
+    """Give lines about masks: how many images have one, and the values of a few."""
+    splits = find_images(params.data, seed=params.seed)
+    for split, listing in (("train", splits.train), ("test", splits.test)):
+        assert listing is not None
+        source = (masks.test_source if split == "test" else None) or masks.source
+        files = open_source(source)
+        together = (
+            {**splits.train.classes, **listing.classes} if not params.data.test_source else listing.classes
+        )
+        pairs = pair(list(together), files.images, source=source)
+        found = [name for name in listing.classes if name in pairs]
+        objects = []
+        for _, content in islice(files.read([pairs[name] for name in found[:FEW]]), FEW):
+            try:
+                mask = decode_mask(content, settings=masks, image_size=params.data.image_size)
+                objects.append(float(np.mean(mask.object)))
+            except Unreadable:
+                continue
+        share = f"; object covers {np.mean(objects):.0%} of the first {len(objects)}" if objects else ""
+        yield f"{source}: {len(found)} of {len(listing.classes)} {split} images have a mask{share}"
+
+
+def stimuli(source: str, classes: dict[str, str]) -> Iterator[str]:
+    """Give a line about stimuli: how many there are of the classes that are asked for.
+
+    Raises StudyError if a class has none.
+    """
+    counts = Counter(list_images(source).classes.values())
+    if lacking := sorted(set(classes) - set(counts)):
+        raise StudyError(f"{source}: has no {some(lacking)}; there are: {some(counts)}")
+    yield f"{source}: {sum(counts[name] for name in classes)} images of {len(classes)} classes"
+
+
+def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
+    """Give lines about a checkpoint: its architecture, how it was read, what to know of it.
+
+    Raises StudyError naming the keys that do not fit.
+    """
+    named = str(arm.weights)
+    if is_remote(named) and downloaded(named) is None:
+        yield f"{named}: not downloaded yet; the stage pretrain does it"
+        return
+    path = fetch(arm)
+    encoder, vit, notes = open_checkpoint(path, format=str(arm.format), num_heads=arm.heads)
+    trained = encoder.patch_embed.img_size[0]
+    parts = {
+        "no class token": not vit.class_token,
+        f"{vit.register_tokens} registers": vit.register_tokens,
+        "relative positions": vit.relative_positions,
+        "layer scale": vit.layer_scale,
+        "normed queries and keys": vit.qk_norm,
+        vit.activation: vit.activation != "gelu",
+    }
+    more = "".join(f", {words}" for words, there in parts.items() if there)
+    yield (
+        f"{path}: {arm.format}: ViT of {vit.depth} blocks, {vit.width} wide, {vit.heads} heads, patches of "
+        f"{vit.patch_size} px, trained at {trained} px{more}; no key is missing"
+    )
+    if trained != image_size:
+        yield f"its positions are resampled from {trained} to {image_size} px"
+    yield from notes
+
+
+if __name__ == "__main__":
+    main()

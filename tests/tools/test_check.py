@@ -1,0 +1,117 @@
+"""What everything named in params.yaml holds, in a line or two each."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.study.errors import StudyError
+from stages.tools.check import look
+from tests.data.pictures import class_files, write_folder
+from tests.encoders import originals
+from tests.encoders.originals import HEADS, Encoder
+from tests.project import ROOT, copy_project, edit
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The project with images of two classes and a checkpoint, in a folder of its own."""
+    project = copy_project(tmp_path / "project")
+    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    files = class_files(prefix="train/") | class_files(prefix="val/", count=2)
+    write_folder(tmp_path / "images", files | {"train/cat/x.heic": b"x", "train/notes.txt": b"x"})
+    originals.save(originals.mae(originals.filled(Encoder())), tmp_path / "mae.pth")
+    arm = {"objective": "imported", "weights": "../mae.pth", "format": "mae", "heads": HEADS}
+    edit(project, {"data": {"source": "../images", "image_size": 40}, "arms": {"mae": arm}})
+    return project
+
+
+def lines(capsys):
+    assert look() == "everything that params.yaml names can be used"
+    return capsys.readouterr().out
+
+
+def test_images_and_checkpoints_are_looked_into_and_nothing_is_written(project, capsys):
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()}
+    said = lines(capsys)
+    assert (
+        "data.source: ../images: 2 classes (cat, dog), 10 train images, 5 or more of each class, and 4"
+        in said
+    )
+    assert ".heic" in said and "the first 10 images" in said and "of 255" in said
+    assert (
+        "arms.mae.weights: ../mae.pth: mae: ViT of 3 blocks, 48 wide, 4 heads, patches of 8 px, trained"
+        in said
+    )
+    assert "resampled from 32 to 40 px" in said
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()} == before
+
+
+def test_images_drawn_here_and_addresses_are_said_without_a_network(project, capsys):
+    arm = {"weights": "https://example.org/a.pth", "heads": None}
+    edit(project, {"data": {"source": "shapes_textures"}, "arms": {"mae": arm}})
+    said = lines(capsys)
+    assert "data.source: drawn here: 5000 train and 2000 test images" in said
+    assert "arms.mae.weights: https://example.org/a.pth: not downloaded yet" in said
+
+
+def test_everything_that_cannot_be_used_is_said_before_it_ends(project, capsys):
+    weights = originals.mae(originals.filled(Encoder()))
+    del weights["model"]["blocks.1.attn.proj.bias"]
+    originals.save(weights, Path("../mae.pth"))
+    shutil.rmtree("../images/val/dog")
+    with pytest.raises(StudyError, match="2 of what params"):
+        look()
+    said = capsys.readouterr().out
+    assert "data.source: cannot be used: " in said and "only in training: dog" in said
+    assert "arms.mae.weights: cannot be used: " in said and "missing: blocks.1.attn.proj.bias" in said
+
+
+def test_stimuli_without_a_class_that_is_asked_for_are_said(project, capsys):
+    own = {"source": "../images/train", "classes": {"cat": "cat", "cow": "dog"}}
+    edit(project, {"robustness": {"stimuli": {"own": own}}})
+    with pytest.raises(StudyError, match="1 of what"):
+        look()
+    assert "robustness.stimuli.own: cannot be used: ../images/train: has no cow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "a web page"),
+    ],
+)
+def test_the_stage_names_what_is_no_weights_before_anything_runs(project, weights, words):
+    Path("../mae.pth").write_bytes(weights)
+    with pytest.raises(StudyError, match=words) as error:
+        look()
+    assert str(error.value).startswith("params.yaml: arms.mae.weights is '../mae.pth': ")
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("http://example.org/x.pth", "give its sha256 too"),
+        ("hf-hub:x", "not a name of the Hub"),
+        ("https://drive.google.com/file/d/1/view", "download it in a browser"),
+        ("nowhere.pth", "no such file"),
+    ],
+)
+def test_addresses_that_cannot_be_stop_the_study_at_once(project, weights, words):
+    edit(project, {"arms": {"mae": {"weights": weights}}})
+    with pytest.raises(StudyError, match=words) as error:
+        look()
+    assert "\n" not in str(error.value) and "arms.mae.weights" in str(error.value)
+
+
+def test_weights_that_are_not_finite_are_named(project, capsys):
+    content = originals.mae(originals.filled(Encoder()))
+    content["model"]["blocks.0.norm1.bias"] = torch.full((48,), float("nan"))
+    originals.save(content, Path("../mae.pth"))
+    with pytest.raises(StudyError):
+        look()
+    assert "not finite: blocks.0.norm1.bias" in capsys.readouterr().out
