@@ -52,9 +52,10 @@ def test_images_and_checkpoints_are_looked_into_and_nothing_is_written(project, 
 
 def test_images_drawn_here_and_addresses_are_said_without_a_network(project, capsys):
     arm = {"weights": "https://example.org/a.pth", "heads": None}
-    edit(project, {"data": {"source": "shapes_textures"}, "arms": {"mae": arm}})
+    drawn = {"source": "shapes_textures", "shapes_textures": {"train_images": 50, "test_images": 20}}
+    edit(project, {"data": drawn, "arms": {"mae": arm}})
     said = lines(capsys)
-    assert "data.source: drawn here: 5000 train and 2000 test images" in said
+    assert "data.source: drawn here: 50 train and 20 test images" in said
     assert "arms.mae.weights: https://example.org/a.pth: not downloaded yet" in said
 
 
