@@ -45,6 +45,8 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "shape_bias": ("summary-fig-corruptions",),
     "other_textures": ("summary-fig-corruptions",),
     "other_textures_finetuned": ("summary-fig-corruptions",),
+    "stylised": ("summary-fig-corruptions",),
+    "stylised_finetuned": ("summary-fig-corruptions",),
     "noise": ("summary-fig-frequency-noise",),
     "noise_finetuned": ("summary-fig-frequency-noise",),
     "early_blocks": ("summary-fig-layerwise",),
