@@ -42,6 +42,11 @@ class Run:
         return f"saved up to epoch {self.epoch} of {self.epochs}" if self.epoch else ""
 
     @property
+    def ending(self) -> str:
+        """How it ended, and what it left, in words."""
+        return ", ".join(filter(None, [self.outcome or "killed", self.said, self.saved]))
+
+    @property
     def alive(self) -> bool:
         """Whether it has not ended and its job or process is there, and is not another with the same number.
 

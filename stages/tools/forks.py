@@ -138,7 +138,8 @@ def become(connection: socket.socket) -> NoReturn:
         os._exit(status)  # to take the libraries down would copy the memory that is shared
 
     try:
-        os.setpgid(0, request["group"])
+        with contextlib.suppress(OSError):  # who asks may be in another process space, as a container is
+            os.setpgid(0, request["group"])
         connection.sendall(b".")
         runpy.run_module(request["words"][1], run_name="__main__", alter_sys=True)
         status = 0

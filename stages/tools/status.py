@@ -38,6 +38,7 @@ from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
 from stages.tools.project import dvc_project
+from stages.tools.submit import queue_lines
 from stages.tools.trainings import STAGES as TRAINING
 from stages.tools.trainings import Lacking, lacking
 
@@ -85,7 +86,7 @@ def status(*, as_json: bool = False) -> str:
     if as_json:
         return json.dumps({"stages": [asdict(row) for row in rows]}, indent=2)
     show(rows, graph=read_yaml(Path("dvc.yaml"))["stages"])
-    for line in [*reports(rows, runs), *reasons(rows), *trainings(rows), summary(rows)]:
+    for line in [*reports(rows, runs), *queue_lines(), *reasons(rows), *trainings(rows), summary(rows)]:
         print(line)
     return ""
 
@@ -198,7 +199,7 @@ def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> Non
         if row.state in (RUNS, MAY_RUN):
             row.seconds = expected_seconds(row.stage, runs)
             if run and run.outcome != "done" and not run.alive:
-                row.failed = ", ".join(filter(None, [run.outcome or "killed", run.said, run.saved]))
+                row.failed = run.ending
         if row.state == RUNS and row.stage.startswith(TRAINING):
             mine = [training for training in missing if training.name.rpartition("-")[0] == row.stage]
             row.lacks = [training.seed for training in mine]
@@ -248,8 +249,11 @@ def reports(rows: list[Row], runs: list[Run]) -> list[str]:
     latest = {run.stage: run for run in runs}
     names = {row.stage for row in rows}
     single = [run for name, run in latest.items() if run.alive and name not in names]
+    missing = {f"{row.stage}-{seed}" for row in rows for seed in row.lacks or []}
+    ended = [run for name, run in latest.items() if name in missing and not run.alive]
     lines = [f"{row.stage}: {row.why[0]}" for row in rows if row.state == RUNNING]
     lines += [f"{run.stage}: running for {spoken(time.time() - run.began)} {run.saved}" for run in single]
+    lines += [f"{run.stage}: {run.ending}" for run in ended if run.outcome != "done"]
     return lines + [f"{row.stage}: {row.failed}" for row in rows if row.failed]
 
 
@@ -278,12 +282,8 @@ def summary(rows: list[Row]) -> str:
     if all(row.state == DONE for row in rows):
         return f"All {len(rows)} stages are done; `make study` runs nothing."
     parts = []
-    for state, words in (
-        (RUNNING, "running"),
-        (RUNS, "to run"),
-        (MAY_RUN, "that may run"),
-        (CACHED, "cached"),
-    ):
+    words_of = {RUNNING: "running", RUNS: "to run", MAY_RUN: "that may run", CACHED: "cached"}
+    for state, words in words_of.items():
         times = [row.seconds for row in rows if row.state == state]
         known = [f"about {spoken(total)}"] if (total := sum(filter(None, times))) else []
         unknown = [f"{times.count(None)} of unknown time"] if None in times and state != CACHED else []

@@ -1,0 +1,193 @@
+"""The study as jobs of Slurm: `python -m stages.tools.submit [--dry]`, on a login node.
+
+prepare -> an array over all missing trainings -> one job per arm -> gather; nothing stays on the login node.
+`runtime.slurm` of params.yaml has the options of each kind of job. Shortly before its time limit a job stops
+and is queued again; a training goes on from its last epoch. If a job fails, those that need it are cancelled
+and the others run on; the next submit sends what is left.
+"""
+
+import argparse
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.study import slurm
+from stages.study.command import exit_with
+from stages.study.errors import StudyError
+from stages.study.params import load_params, seeds_of
+from stages.study.paths import read_json, scratch, write_json
+from stages.study.settings import Slurm
+from stages.study.study import Study
+from stages.tools.repro import Task, arm_tasks, shared, stale_stages
+from stages.tools.trainings import Lacking, lacking
+
+ALONE = ("srun", "--nodes=1", "--ntasks=1")
+ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
+# Threads are those of the job, not of the shell that submits it; srun does not take them over from sbatch.
+# What runs is a step, which the signal reaches whole while shell and srun wait for its end.
+SCRIPT = """#!/bin/bash
+#SBATCH --requeue --open-mode=append --kill-on-invalid-dep=yes --signal=B:USR1@120
+export PATH={path}:$PATH STUDY_PYTHON="${{STUDY_PYTHON:-python}}"
+export STUDY_LAUNCH=$STUDY_PYTHON  # trainings have ended before DVC collects them
+export OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}} MKL_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
+if [ "$SLURM_CPUS_PER_TASK" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
+trap 'again=1; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+trap : TERM
+commands=({commands})
+eval "exec ${{commands[${{SLURM_ARRAY_TASK_ID:-0}}]}}" & child=$!
+while true; do wait $child; status=$?; kill -0 $child 2>/dev/null || break; done
+if [ "$again" ] && [ $status != 0 ]; then scontrol requeue "$SLURM_JOB_ID"; sleep 60; fi
+exit $status
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One job, or one array of jobs, that Slurm runs when what it needs has succeeded."""
+
+    kind: str  # prepare, pretrain, evaluate or gather: which options of runtime.slurm hold
+    commands: dict[str, str]  # by what each does; several are an array
+    needs: tuple[str, ...] = ()  # what must have been done
+
+
+def main() -> None:
+    """Read the command line and submit."""
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.submit", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--dry", action="store_true", help="print the jobs, submit nothing")
+    dry = parser.parse_args().dry
+    exit_with("submit", lambda: submit(dry=dry))
+
+
+def submit(*, dry: bool = False) -> str:
+    """Submit what would run.
+
+    Raises StudyError if jobs of this study are in the queue, or if Slurm refuses one; then none is left.
+    """
+    params = load_params()
+    if not dry and (waiting := [job for job in slurm.jobs(job_name()) if job.state not in ENDED]):
+        raise StudyError(
+            f"{len(waiting)} jobs of this study are in the queue, {waiting[0].name} first; let them end, or "
+            f"take them back with `scancel --name {job_name()}`"
+        )
+    graph, stale = stale_stages()
+    if not stale:
+        return "every stage is done; nothing to submit"
+    before = sorted(shared(graph) & stale)
+    trainings = wanted(params, known=not before) if any("pretrain@" in name for name in stale) else []
+    arms = [task for task in arm_tasks(graph, stale=stale, trainings=[]) if task.name.startswith("pretrain@")]
+    numbers: dict[str, str] = {}  # of jobs, by what they do
+    for batch in plan(before=before, trainings=trainings, arms=arms):
+        words = sbatch(batch, settings=params.runtime.slurm, numbers=numbers)
+        script = SCRIPT.format(path=Path(sys.executable).parent, commands=shlex.join(batch.commands.values()))
+        if dry:
+            print(
+                shlex.join(words), *(f"  {name}: {line}" for name, line in batch.commands.items()), sep="\n"
+            )
+        number = batch.kind.upper() if dry else send(words, script=script, sent=numbers)
+        for index, name in enumerate(batch.commands):
+            numbers[name] = f"{number}_{index}" if batch.kind == "pretrain" else number
+    if dry:
+        return ""
+    write_json(record(), {number: name for name, number in numbers.items()})
+    return f"{len(numbers)} jobs; `make status` shows them, {record().parent}/*.log have their output"
+
+
+def wanted(params: Study, *, known: bool) -> list[Lacking]:
+    """Return the trainings to submit: those that the store lacks, or all as long as there are no data.
+
+    A training that turns out to be in the store ends at once.
+    """
+    if known:
+        return lacking("pretrain")
+    return [Lacking("pretrain", arm, seed) for arm in params.arms for seed in seeds_of(params, arm)]
+
+
+def plan(*, before: list[str], trainings: list[Lacking], arms: list[Task]) -> list[Batch]:
+    """Return the jobs of a study, those that are needed before those that need them.
+
+    before: stages that pre-training reads
+    arms: what is left to do for each arm
+    """
+    batches, repro = [], ["dvc", "--wait-for-lock", "repro"]
+    if before:
+        batches.append(Batch("prepare", {"prepare": shlex.join([*ALONE, *repro, *before])}))
+    first = ("prepare",) if before else ()
+    if trainings:
+        # One process for each task that the job has.
+        commands = {each.name: f"srun --kill-on-bad-exit=1 python {each.command}" for each in trainings}
+        batches.append(Batch("pretrain", commands, first))
+    for task in arms:
+        arm = task.name.removeprefix("pretrain@")
+        needs = tuple(each.name for each in trainings if each.arm == arm)
+        batches.append(
+            Batch("evaluate", {f"evaluate@{arm}": shlex.join([*ALONE, *task.command])}, needs or first)
+        )
+    evaluated = tuple(name for batch in batches if batch.kind == "evaluate" for name in batch.commands)
+    return [*batches, Batch("gather", {"gather": shlex.join([*ALONE, *repro])}, evaluated or first)]
+
+
+def sbatch(batch: Batch, *, settings: Slurm, numbers: dict[str, str]) -> list[str]:
+    """Return the command that submits a batch.
+
+    numbers: of the jobs sent before, by what they do
+    """
+    name = next(iter(batch.commands)) if len(batch.commands) == 1 else batch.kind
+    words = ["sbatch", "--parsable", f"--job-name={job_name()}"]
+    if batch.kind == "pretrain":
+        words.append(f"--array=0-{len(batch.commands) - 1}" + (f"%{settings.cap}" if settings.cap else ""))
+        name = "pretrain-%a"
+    if batch.needs:
+        words.append("--dependency=afterok:" + ":".join(numbers[need] for need in batch.needs))
+    return [*words, f"--output={record().parent}/{name}.log", *shlex.split(getattr(settings, batch.kind))]
+
+
+def send(words: list[str], *, script: str, sent: dict[str, str]) -> str:
+    """Submit a job and return its number.
+
+    Raises StudyError if Slurm refuses it; the jobs sent before are taken back.
+    """
+    record().parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(words, input=script, text=True, capture_output=True)
+    if done.returncode:
+        if sent:
+            subprocess.run(["scancel", *{number.partition("_")[0] for number in sent.values()}])
+        reason = done.stderr.strip().replace("\n", "; ")
+        raise StudyError(f"Slurm refuses `{shlex.join(words)}`: {reason}; see runtime.slurm in params.yaml")
+    return done.stdout.strip().partition(";")[0]
+
+
+def job_name() -> str:
+    """Return the name that all jobs of this study bear; another folder is another study."""
+    return "study-" + hashlib.sha256(os.getcwd().encode()).hexdigest()[:8]
+
+
+def record() -> Path:
+    """Return the file in which the last submit says what each job does."""
+    return scratch() / "slurm/jobs.json"
+
+
+def queue_lines() -> list[str]:
+    """Return the jobs of the last submit by state, in words, but for those that succeeded."""
+    if not record().is_file():
+        return []
+    try:
+        jobs, does = slurm.jobs(job_name()), read_json(record())
+    except StudyError as error:
+        return [f"{error}"]
+    states: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.name in does and job.state != "COMPLETED":
+            waits = "requeued" if job.restarts else "queued"
+            state = waits if job.state == "PENDING" else job.state.lower()
+            where = f" on {job.nodes}" if job.state == "RUNNING" else ""
+            states.setdefault(state, []).append(f"{does[job.name]} ({job.name}){where}")
+    return [f"Slurm: {state}: {', '.join(names)}" for state, names in states.items()]
+
+
+if __name__ == "__main__":
+    main()
