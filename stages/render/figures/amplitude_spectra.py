@@ -3,11 +3,11 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import bands, extremes, in_order
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import new_figure, styled
-from stages.render.words import listed, number
+from stages.render.words import listed
 
 
 def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure:
@@ -22,11 +22,11 @@ def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure
         for axis, place in zip(axes, places, strict=True):
             chosen = spectra[spectra["place"] == place]
             draw_curves(axis, chosen, inks=inks, x="frequency")
-            axis.set(title=place.capitalize(), xlabel="frequency (π)")
+            axis.set(title=place.capitalize(), xlabel="frequency (π)", ylabel=ylabel)
+            axis.tick_params(labelleft=True)
             bins = sorted(chosen["frequency"].unique())
             if len(bins) <= 8:
                 axis.set_xticks(bins, [f"{frequency:.3g}" for frequency in bins])
-        axes[0].set_ylabel(ylabel)
         settle(figure)
         for axis, place in zip(axes, places, strict=True):
             label_line_ends(axis, spectra[spectra["place"] == place], inks=inks, x="frequency")
@@ -34,35 +34,24 @@ def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure
 
 
 def spectrum_caption(spectra: pd.DataFrame) -> str:
-    """Caption of the spectra: what is drawn, and the drop from the lowest to the highest frequency.
+    """Caption of the spectra.
 
     spectra: as `analysis_curves.spectra` gives them
     """
-    ranked = in_order(_highest(spectra))
     return (
-        "Relative log amplitude along the diagonal of the spectrum of the token map, after the first and "
-        f"after the last block; zero frequency is 0 by definition. {bands(spectra)} "
-        f"Highest frequency ({bins(spectra)}) after the last block, from highest to lowest: {ranked}."
+        "Log amplitude along the diagonal of the spectrum of the token map, relative to frequency zero, "
+        f"after the first and the last block, up to {bins(spectra)}. {bands(spectra)}"
     )
 
 
 def spectrum_alt(spectra: pd.DataFrame) -> str:
-    """Alternative text of the spectra: who keeps most and least, then the ends of each line."""
-    kept = extremes(_highest(spectra), least="least")
-    said = [f"After the last block the highest frequency is kept most in {kept}."]
-    said += ["Two line charts of relative log amplitude against frequency, one line per arm."]
-    for (place, label), line in spectra.groupby(["place", "label"], sort=False):
-        first, last = line["mean"].iloc[0], line["mean"].iloc[-1]
-        said.append(f"{str(place).capitalize()}, {label}: {number(first)} to {number(last)}.")
-    return " ".join(said)
+    """Alternative text of the spectra."""
+    return alt_text(
+        "Line charts of relative log amplitude against frequency, after two blocks.", spectra["label"]
+    )
 
 
 def bins(spectra: pd.DataFrame) -> str:
     """The highest frequency of our spectra in units of π; all, if arms differ in their grid."""
     highest = spectra.groupby("label", sort=False)["frequency"].max().unique()
     return listed(f"{frequency:.3g} π" for frequency in sorted(highest))
-
-
-def _highest(spectra: pd.DataFrame) -> pd.DataFrame:
-    last = spectra[spectra["place"] == "last block"]
-    return last.loc[last.groupby("label", sort=False)["frequency"].idxmax()].set_index("label")

@@ -5,20 +5,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from stages.render.figures.captions import bands, in_order
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks
-from stages.render.figures.style import darker, new_figure, styled
-from stages.render.words import fixed, listed, number
-from stages.results.analysis_curves import block_curves, first_training, last_block
+from stages.render.figures.style import TEXT, darker, new_figure, styled
+from stages.results.analysis_curves import block_curves, first_training
 from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
 ANALYSIS = "attention_maps"
 QUERIES = {"centre": "#D55E00", "corner": "#0072B2"}  # the colour of the frame around each
+LOWEST = 0.25  # of the colour scale, as a multiple of uniform attention
 CHANNELS = ["red", "green", "blue"]
 
 
@@ -67,40 +69,52 @@ def shown_maps(results: Results) -> dict[int, Maps]:
 def maps_figure(maps: Maps, *, inks: Inks) -> Figure:
     """The image with its two query patches, then a row per label: both maps in each of some blocks.
 
-    Every map has its own scale, dark for no weight; the frames have the colour of their query.
+    All maps are multiples of uniform attention on one logarithmic scale; the frames have the colour of their
+    query.
     """
     labels = list(maps.weights)
     columns = max(len(weights) for weights in maps.weights.values())
+    highest = max(uniform_multiples(weight).max() for of_arm in maps.weights.values()
+                  for weight in of_arm.values())  # fmt: skip
+    highest = max(float(highest), 1 / LOWEST)
+    norm = LogNorm(LOWEST, highest, clip=True)
     with styled():
-        figure = new_figure(height=0.35 + 1.28 * len(labels))
-        grid = figure.subplots(len(labels), 1 + columns, squeeze=False)
-        for place, (axes, label) in enumerate(zip(grid, labels, strict=True)):
+        figure = new_figure(width=1.4 * columns, height=1.8 + 1.9 * len(labels))
+        grid = figure.subplots(1 + len(labels), columns, squeeze=False)
+        cells = next(iter(maps.weights[labels[0]].values())).shape[0]
+        grid[0, 0].imshow(maps.image, interpolation="nearest", extent=(0, cells, cells, 0))
+        _head(grid[0, 0], "image", TEXT)
+        for query, (row, column) in _places(cells).items():
+            frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=QUERIES[query], linewidth=1.8)
+            grid[0, 0].add_patch(frame)
+        for axes, label in zip(grid[1:], labels, strict=True):
             weights = maps.weights[label]
-            cells = next(iter(weights.values())).shape[0]
-            _bare(axes[0])
-            axes[0].imshow(maps.image, interpolation="nearest", extent=(0, cells, cells, 0))
-            for query, (row, column) in _places(cells).items():
-                axes[0].add_patch(
-                    Rectangle((column, row), 1, 1, fill=False, edgecolor=QUERIES[query], linewidth=1.8)
-                )
-            colour = inks[label].colour
-            axes[0].set_ylabel(
-                "\n".join(label.split(" (")).rstrip(")"), color=darker(colour), fontweight="bold"
-            )
-            for axis, ((block, query), weight) in zip(axes[1:], weights.items(), strict=False):
-                axis.imshow(
-                    weight, cmap="cividis", vmin=0, interpolation="nearest", extent=(0, cells, cells, 0)
-                )
-                _bare(axis)
+            for axis, ((block, query), weight) in zip(axes, weights.items(), strict=False):
+                cells = weight.shape[0]
+                image = axis.imshow(uniform_multiples(weight), cmap="cividis", norm=norm,
+                                    interpolation="nearest", extent=(0, cells, cells, 0))  # fmt: skip
+                _head(axis, f"block {block}, {query}", darker(QUERIES[query]))
                 for spine in axis.spines.values():
                     spine.set(visible=True, edgecolor=QUERIES[query], linewidth=1.6)
                 row, column = _places(cells)[query]
                 axis.plot(column + 0.5, row + 0.5, "P", color="white", markersize=5, markeredgecolor="black")
-                title = f"block {block}, {query}" if place == 0 else ""
-                axis.set_title(title, fontsize=8.5, fontweight="normal", color=darker(QUERIES[query]))
-            for axis in axes[1 + len(weights) :]:
+            axes[0].set_title(label, color=darker(inks[label].colour), pad=18)
+            for axis in axes[len(weights) :]:
                 axis.remove()
+        for axis in grid[0, 1:]:
+            axis.remove()
+        _scale(
+            figure,
+            figure.add_subplot(grid[0, 0].get_gridspec()[0, 1 : min(4, columns)]),
+            image,
+            highest=highest,
+        )
     return figure
+
+
+def uniform_multiples(weights: np.ndarray) -> np.ndarray:
+    """Return weights that sum to 1 as multiples of attention that is spread evenly."""
+    return weights * weights.size
 
 
 def square(rows: pd.DataFrame) -> np.ndarray:
@@ -120,46 +134,25 @@ def weight_rows(maps: Maps) -> pd.DataFrame:
 
 
 def similarity_caption(curves: pd.DataFrame) -> str:
-    """Caption of the cosine between maps: what it says, and the last block's values in order."""
+    """Caption of the cosine between maps."""
     return (
-        "Cosine between the attention maps (mean over heads) of two query patches, the centre and the corner "
-        "of the image. 1: both look at the same places, whatever they are; 0: at places that have nothing in "
-        f"common. {bands(curves)} Last block, from highest to lowest: {in_order(last_block(curves))}."
+        "1 − cosine between the attention maps (mean over heads) of two query patches, the centre and the "
+        f"corner. 0: both look at the same places; 1: at places that have nothing in common. {bands(curves)}"
     )
 
 
-def maps_caption(maps: Maps, *, image: int) -> str:
-    """Caption of the maps of one image: what is drawn, and how alike both maps of its last block are."""
-    said = sorted(_likeness(maps).items(), key=lambda item: -item[1])
-    ranked = "; ".join(f"{label} {fixed(cosine, decimals=2)}" for label, cosine in said)
+def maps_caption(*, image: int) -> str:
+    """Caption of the maps of one image."""
     return (
-        f"Held-out image {image}: where its centre patch (orange) and its corner patch (blue) look, mean "
-        "over heads, in the first training of each arm. Bright: the largest weight of that map; a cross "
-        "marks "
-        "the query. Cosine between both "
-        f"maps of the deepest block shown, from highest to lowest: {ranked}."
+        f"Held-out image {image}: where its centre patch (orange) and its corner patch (blue) attend, mean "
+        "over heads, one training of each arm. All maps share the colour scale; a cross marks the query."
     )
 
 
 def maps_alt(maps: Maps) -> str:
-    """Alternative text of the maps of one image: how concentrated every map is."""
-    said = ["Small maps of attention weights, a row per arm, two query patches in each block shown."]
-    for label, weights in maps.weights.items():
-        told = listed(
-            f"{number(weight.max() * weight.size, digits=2)} in block {block} from the {query}"
-            for (block, query), weight in weights.items()
-        )
-        said.append(f"{label}, largest weight as a multiple of even attention: {told}.")
-    return " ".join(said)
-
-
-def _likeness(maps: Maps) -> dict[str, float]:
-    found = {}
-    for label, weights in maps.weights.items():
-        deepest = max(block for block, _ in weights)
-        first, second = (weights[deepest, query].ravel() for query in QUERIES)
-        found[label] = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
-    return found
+    """Alternative text of the maps of one image."""
+    drawing = "Small maps of attention weights, a row per arm, two query patches in each block shown."
+    return alt_text(drawing, maps.weights)
 
 
 def _places(cells: int) -> dict[str, tuple[int, int]]:
@@ -170,6 +163,25 @@ def _places(cells: int) -> dict[str, tuple[int, int]]:
 def _picture(frame: pd.DataFrame, *, image: int) -> np.ndarray:
     parts = [square(frame[(frame["measure"] == name) & (frame["image"] == image)]) for name in CHANNELS]
     return np.stack(parts, axis=-1) / 255
+
+
+def _head(axis: Axes, text: str, colour: str) -> None:
+    _bare(axis)
+    axis.annotate(text, (0.5, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points",
+                  ha="center", fontsize=8.5, color=colour)  # fmt: skip
+
+
+def _scale(figure: Figure, axis: Axes, image: AxesImage, *, highest: float) -> None:
+    """Draw the colour scale of all maps into a panel of its own."""
+    _bare(axis)
+    axis.patch.set_visible(False)
+    inside = axis.inset_axes((0.05, 0.35, 0.9, 0.13))
+    bar = figure.colorbar(image, cax=inside, orientation="horizontal")
+    bar.set_label("attention, multiples of uniform")
+    ticks = [2.0**power for power in range(-2, 12) if LOWEST <= 2.0**power <= highest]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.minorticks_off()
+    bar.outline.set_visible(False)
 
 
 def _bare(axis: Axes) -> None:

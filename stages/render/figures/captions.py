@@ -1,15 +1,30 @@
-"""What every caption says: which mean and interval is drawn, who is highest and lowest."""
+"""What captions and alternative texts have in common: the uncertainty shown, n, and where the numbers are."""
+
+from collections.abc import Iterable
 
 import pandas as pd
 
 from stages.render.words import decimals_for, fixed, interval, listed
-from stages.results.analysis_curves import last_block
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 
+LONGEST_CAPTION = 60  # words
+LONGEST_ALT = 250  # characters
+NUMBERS = "Numbers: the CSV file below the figure."
 # How means, single trainings and intervals are drawn, for `bands`.
 LINES = ("Lines", "thin lines", "bands")
 DOTS = ("Dots", "ticks", "bars")
+
+
+def alt_text(drawing: str, labels: Iterable[str]) -> str:
+    """Return an alternative text: what is drawn, of which arms, and where the numbers are.
+
+    drawing: the kind of figure, its axes and its panels, in a sentence
+    labels:  of the arms, which are counted where there is no room for their names
+    """
+    names = list(dict.fromkeys(map(str, labels)))
+    said = f"{drawing} Arms: {listed(names)}. {NUMBERS}"
+    return said if len(said) <= LONGEST_ALT else f"{drawing} {len(names)} arms. {NUMBERS}"
 
 
 def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> str:
@@ -29,28 +44,6 @@ def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> 
     return f", and {least} in ".join(said.values())
 
 
-def found_last(curves: pd.DataFrame, *, measure: str, unit: str = "") -> str:
-    """The finding of a figure against depth in a sentence: who ends highest and who lowest.
-
-    curves: as `analysis_curves.block_curves` gives them
-    """
-    return f"In the last block, {measure} is highest in {extremes(last_block(curves), unit=unit)}."
-
-
-def in_order(values: pd.DataFrame, *, unit: str = "") -> str:
-    """The labels from the highest to the lowest mean, each with its interval.
-
-    values: index label; mean, low, high
-    """
-    ranked = values.sort_values("mean", ascending=False, kind="stable")
-    decimals = decimals_for(ranked["high"] - ranked["low"])
-    said = []
-    for label, row in ranked.iterrows():
-        numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
-        said.append(f"{label} {numbers}")
-    return "; ".join(said)
-
-
 def bands(
     curves: pd.DataFrame,
     *,
@@ -65,20 +58,21 @@ def bands(
     """
     mean, single, spread = marks
     counts = curves.groupby("label", sort=False)["trainings"].first()
-    images = ""
-    if "images" in curves:
-        images = f"{listed(f'{count:,}' for count in sorted(curves['images'].unique()))} held-out images"
     several = sorted({int(count) for count in counts if count > 1})
     once = [str(label) for label, count in counts.items() if count == 1]
+    over = ""
+    if "images" in curves:
+        over = f", {listed(f'{count:,}' for count in sorted(curves['images'].unique()))} images"
     if not several:
-        over = f" {images}," if images else ""
-        return f"One training an arm;{over} {spread}: {alone}."
-    over = f" and {images}" if images else ""
+        return f"One training an arm{over}; {spread}: {alone}."
     text = (
-        f"{mean}: mean over {listed(map(str, several))} trainings{over} ({single}: each training); {spread}: "
-        f"95 % t-intervals over trainings{', cut at the frame' if marks == LINES else ''}."
+        f"{mean}: mean of {listed(map(str, several))} trainings{over} ({single}: each); {spread}: 95 % "
+        "t-intervals over trainings"
     )
-    return text + (f" {listed(once)}: one training, {spread} are {alone}." if once else "")
+    if not once:
+        return f"{text}."
+    alike = once[0] if len(once) == 1 else f"{len(once)} arms"
+    return f"{text} ({alike}: one training, {alone})."
 
 
 def trainings_of(study: Study) -> str:
@@ -89,4 +83,5 @@ def trainings_of(study: Study) -> str:
     if not several:
         return "one training an arm, with 95 % bootstrap intervals over images"
     said = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over seeds"
-    return said + (f"; {listed(once)}: one training, interval over images" if once else "")
+    alike = once[0] if len(once) == 1 else f"{len(once)} arms"
+    return said + (f"; {alike}: one training, interval over images" if once else "")

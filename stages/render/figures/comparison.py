@@ -1,14 +1,16 @@
 """How alike the blocks of different arms are: linear CKA of all pairs, in one matrix."""
 
+import math
+import textwrap
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.line_charts import Inks
-from stages.render.figures.style import darker, new_figure, styled
-from stages.render.words import fixed
+from stages.render.figures.captions import alt_text
+from stages.render.figures.line_charts import Inks, colour_bar
+from stages.render.figures.style import NARROW, darker, new_figure, styled
 from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import COMPARISON
@@ -42,52 +44,36 @@ def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
     counts = [len(alike.loc[label]) for label in labels]
     ends = np.cumsum([0, *counts])
     with styled():
-        side = min(9.0, 3.6 + 0.09 * len(alike))
-        figure = new_figure(width=side + 1.2, height=side)
+        figure = new_figure(width=NARROW + 0.4, height=NARROW + 0.8)
         axis = figure.add_subplot()
-        image = axis.imshow(alike, cmap="cividis_r", vmin=0, vmax=1, origin="lower")
+        lowest = math.floor(10 * min(0.9, float(np.nanmin(alike.to_numpy())))) / 10
+        image = axis.imshow(alike, cmap="cividis_r", vmin=lowest, vmax=1, origin="lower")
         axis.grid(visible=False)
         for end in ends[1:-1]:
             axis.axhline(end - 0.5, color="white", linewidth=2)
             axis.axvline(end - 0.5, color="white", linewidth=2)
         middles = [(start + end - 1) / 2 for start, end in pairwise(ends)]
-        axis.set_xticks(middles, labels)
-        axis.set_yticks(middles, labels, rotation=90, va="center")
+        axis.set_xticks(middles, [textwrap.fill(label, 12) for label in labels])
+        axis.set_yticks(middles, [textwrap.fill(label, 12) for label in labels], rotation=90, va="center")
         for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
             for tick, label in zip(ticks, labels, strict=True):
                 tick.set_color(darker(inks[label].colour))
         axis.tick_params(length=0)
         axis.set_xlabel("blocks from the embedding to the last, arm by arm")
-        bar = figure.colorbar(image, ax=axis, shrink=0.7, pad=0.02)
-        bar.set_label("linear CKA")
+        colour_bar(figure, image, [axis], name="linear CKA")
     return figure
 
 
-def comparison_caption(alike: pd.DataFrame) -> str:
-    """What is drawn, and how alike the last blocks of each pair of arms are."""
+def comparison_caption() -> str:
+    """Caption of the matrix."""
     return (
         "Linear centred kernel alignment (Kornblith et al. 2019) of the mean patch tokens of held-out "
-        "images, every block against every other, mean over the seeds that two arms share; 1: alike up to "
-        "rotation and scale. Last blocks: "
-        f"{_last_blocks(alike)}."
+        "images, every block against every other; mean over the seeds that two arms share. 1: alike up to "
+        "rotation and scale. White lines part the arms."
     )
 
 
 def comparison_alt(alike: pd.DataFrame) -> str:
-    """The same in words: the last blocks of all pairs."""
-    return (
-        f"How alike the last blocks are: {_last_blocks(alike)}. A matrix of similarities between all blocks "
-        "of all arms."
-    )
-
-
-def _last_blocks(alike: pd.DataFrame) -> str:
-    last = {label: max(alike.loc[label].index) for label in dict.fromkeys(label for label, _ in alike.index)}
-    names = list(last)
-    said = [
-        f"{first} and {second} {fixed(alike.loc[(first, last[first]), (second, last[second])], decimals=2)}"
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-        if np.isfinite(alike.loc[(first, last[first]), (second, last[second])])
-    ]
-    return "; ".join(said) or "there is no pair of arms"
+    """Alternative text of the matrix."""
+    labels = [label for label, _ in alike.index]
+    return alt_text("Matrix of the linear CKA between all blocks of all arms, arm by arm.", labels)

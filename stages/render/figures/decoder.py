@@ -6,11 +6,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import bands
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_trainings, title_of, whole_ticks
 from stages.render.figures.paper import PaperCurve
 from stages.render.figures.style import PAPER, darker, new_figure, styled
-from stages.render.words import number
 from stages.results.analysis_curves import block_curve, encoder_rows
 from stages.results.study_results import Results
 from stages.study.errors import StudyError
@@ -52,7 +51,7 @@ def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCur
     labels = list(dict.fromkeys(curves["label"]))
     with styled():
         figure = new_figure(height=3.4)
-        panels = figure.subplots(1, len(labels) + 1, squeeze=False)[0]
+        panels = figure.subplots(1, len(labels) + 1, squeeze=False, sharey=True)[0]
         for axis, label in zip(panels, labels, strict=False):
             ink = inks[label]
             for part, style in zip(("encoder", "decoder"), STYLES, strict=True):
@@ -75,32 +74,22 @@ def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCur
             panels[-1].plot(curve.depth, curve.values, color=PAPER, linestyle=style, marker="o")
         panels[-1].set_title("Paper (MAE, ViT-B/16)", color=darker(PAPER, 0.3))
         for axis in panels:
-            axis.set(xlabel="block")
+            axis.set(xlabel="block", ylabel="relative log amplitude")
+            axis.tick_params(labelleft=True)
             whole_ticks(axis)
-        panels[0].set_ylabel("relative log amplitude")
     return figure
 
 
 def decoder_caption(curves: pd.DataFrame, *, paper: Sequence[PaperCurve]) -> str:
-    """Caption: what is drawn, and whether decoder or encoder ends with more of the high frequencies."""
-    said = []
-    for label, line in curves.groupby("label", sort=False):
-        encoder, decoder = (line[line["part"] == part]["mean"].iloc[-1] for part in ("encoder", "decoder"))
-        more = "less" if decoder < encoder else "more"
-        said.append(
-            f"The last block of the decoder of {label} carries {more} of it ({number(decoder)}) than that of "
-            f"its encoder ({number(encoder)})."
-        )
+    """Caption of the frequencies through a decoder."""
     return (
-        "Log amplitude at the highest frequency, relative to frequency zero, through the encoder (solid) "
-        "and, where the encoder has ended, through the decoder (dashed); both are shown the whole image. "
-        f"{bands(curves)} {' '.join(said)} Right: {paper[0].described}."
+        "Log amplitude at the highest frequency, relative to frequency zero, through the encoder (solid) and "
+        f"on through the decoder (dashed), of whole images. {bands(curves)} Right: {paper[0].described}."
     )
 
 
 def decoder_alt(curves: pd.DataFrame) -> str:
-    """Alternative text: where encoder and decoder start and end."""
-    said = ["Line charts of relative log amplitude against block, encoder and then decoder."]
-    for (label, part), line in curves.groupby(["label", "part"], sort=False):
-        said.append(f"{label}, {part}: {number(line['mean'].iloc[0])} to {number(line['mean'].iloc[-1])}.")
-    return " ".join(said)
+    """Alternative text of the frequencies through a decoder."""
+    return alt_text(
+        "Line charts of relative log amplitude against block, encoder and then decoder.", curves["label"]
+    )

@@ -1,17 +1,32 @@
 """A measure against depth: ours on the left, the paper's own curve in grey on the right."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import bands, found_last, in_order
-from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, label_line_ends
+from stages.render.figures.captions import alt_text, bands
+from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, label_line_ends, log_axis
 from stages.render.figures.name_placing import label_ends, settle
 from stages.render.figures.paper import SETTING, PaperCurve
-from stages.render.figures.style import PAPER, darker, new_figure, styled
-from stages.render.words import number
-from stages.results.analysis_curves import last_block
+from stages.render.figures.style import NARROW, PAPER, darker, new_figure, styled
+from stages.render.words import listed
+from stages.results.analysis_curves import uniform_distance
+
+
+class Uniform(NamedTuple):
+    """What attention that is spread evenly comes to, and the side of a patch."""
+
+    distance: float  # px
+    patch_size: int  # px
+
+
+def uniform(*, image_size: int, patch_size: int) -> Uniform:
+    """Return what attention spread evenly over square images comes to. Sizes: px."""
+    distance = uniform_distance(grid=image_size // patch_size, patch_size=patch_size)
+    return Uniform(distance, patch_size)
 
 
 def depth_figure(
@@ -20,73 +35,73 @@ def depth_figure(
     inks: Inks,
     ylabel: str,
     paper: Sequence[PaperCurve] = (),
-    paper_level: tuple[float, str] | None = None,
     share_y: bool = False,
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
+    reach: tuple[Uniform, Uniform] | None = None,
 ) -> Figure:
     """A measure against relative depth, one line per label with its interval, and the paper's beside it.
 
-    curves:      label, depth, mean, low, high
-    paper_level: a value and its name, drawn as a level line in the paper's panel
-    share_y:     same scale in both panels, for measures that mean the same on any grid of patches
+    curves:  label, depth, mean, low, high
+    share_y: same scale in both panels, for measures that mean the same on any grid of patches
+    log:     logarithmic scale
+    limits:  of the scale, where the measure has its own
+    reach:   of a distance in px, ours and the paper's: both panels go from 0 to their uniform attention
     """
+    height = max(3.3, 1.0 + 0.2 * curves["label"].nunique())
     with styled():
-        figure = new_figure(height=max(3.6, 1.0 + 0.2 * curves["label"].nunique()))
         if not paper:
+            figure = new_figure(width=NARROW, height=height)
             axis = figure.add_subplot()
-            draw_curves(axis, curves, inks=inks, x="depth")
-            axis.set(xlabel=DEPTH, ylabel=ylabel)
+            draw_curves(axis, curves, inks=inks, x="depth", log=log)
+            axis.set(xlabel=DEPTH, ylabel=ylabel, xlim=(-0.02, 1.03))
             settle(figure)
             label_line_ends(axis, curves, inks=inks, x="depth")
             return figure
-        ours, theirs = figure.subplots(1, 2, width_ratios=[1.25, 1], sharey=share_y)
-        draw_curves(ours, curves, inks=inks, x="depth")
-        ours.set(title="This study", xlabel=DEPTH, ylabel=ylabel)
+        figure = new_figure(height=height)
+        ours, theirs = figure.subplots(1, 2, sharey=share_y)
+        draw_curves(ours, curves, inks=inks, x="depth", log=log)
+        ours.set_title("This study")
         for curve, style in zip(paper, ("-", (0, (4, 1.5)), (0, (1, 1))), strict=False):
             theirs.plot(curve.depth, curve.values, color=PAPER, linestyle=style, marker="o", markersize=3.5)
         theirs.set_title(f"Paper ({SETTING})", color=darker(PAPER, 0.3))
-        theirs.set_xlabel(DEPTH)
-        if paper_level:
-            level, name = paper_level
-            theirs.axhline(level, color=PAPER, linewidth=1, linestyle=(0, (1, 2)))
-            theirs.annotate(name, (0.02, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                            textcoords="offset points", fontsize=8.5, color=darker(PAPER, 0.3))  # fmt: skip
+        if log:
+            log_axis(theirs)
+        for axis, uniform in zip((ours, theirs), reach or (), strict=False):
+            _from_zero_to(axis, uniform)
         for axis in (ours, theirs):
-            axis.set_xlim(0, 1.02)
+            axis.set(xlabel=DEPTH, xlim=(-0.02, 1.03), ylabel=ylabel)
             axis.tick_params(labelleft=True)
+            axis.set_ylim(limits)
         settle(figure)
         label_line_ends(ours, curves, inks=inks, x="depth")
         label_ends(theirs, [(curve.method, curve.depth[-1], curve.values[-1], PAPER) for curve in paper])
     return figure
 
 
-def depth_caption(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: str = "") -> str:
-    """Caption of a figure against depth: what is drawn, the last block's values in order, the paper's panel.
+def _from_zero_to(axis: Axes, uniform: Uniform) -> None:
+    """Scale a panel from 0 to the line of uniform attention, with ticks at whole patches."""
+    axis.axhline(uniform.distance, color=PAPER, linewidth=1, linestyle=(0, (1, 2)))
+    axis.annotate("uniform attention", (0.02, uniform.distance), xycoords=("axes fraction", "data"),
+                  xytext=(0, 3), textcoords="offset points", fontsize=8.5,
+                  color=darker(PAPER, 0.3))  # fmt: skip
+    side = uniform.patch_size
+    step = max(1, round(uniform.distance / side / 5))
+    ticks = [side * patches for patches in range(0, int(uniform.distance / side) + 1, step)]
+    axis.set_yticks(ticks, [f"{tick} ({tick // side})" for tick in ticks])
+    axis.set_ylim(0, 1.12 * uniform.distance)
+
+
+def depth_caption(curves: pd.DataFrame, *, measure: str, paper: str = "") -> str:
+    """Caption of a figure against depth: what is drawn, the uncertainty shown, the paper's panel.
 
     curves: as `analysis_curves.block_curves` gives them
     """
-    last = in_order(last_block(curves), unit=unit)
-    said = f"{measure} {bands(curves)} Last block, from highest to lowest: {last}."
+    said = f"{measure} {bands(curves)}"
     return f"{said} Right: {paper}" if paper else said
 
 
-def depth_alt(curves: pd.DataFrame, *, measure: str, unit: str = "", paper: Sequence[PaperCurve] = ()) -> str:
-    """Alternative text of a figure against depth: who ends highest and lowest, then each line's course."""
-    said = [found_last(curves, measure=measure, unit=unit)]
-    said.append(f"Line chart of {measure} against depth, one line per arm.")
-    for label, curve in curves.groupby("label", sort=False):
-        said.append(_course(str(label), curve["block"].tolist(), curve["mean"].tolist(), unit))
-    for curve in paper:
-        places = [12 * depth for depth in curve.depth]
-        said.append(_course(f"The paper's {curve.method}", places, list(curve.values), unit))
-    return " ".join(said)
-
-
-def _course(name: str, blocks: Sequence[float], values: Sequence[float], unit: str) -> str:
-    """Where a line starts and ends, and its extremes if they lie between."""
-    suffix = f" {unit}" if unit else ""
-    places = {"": 0, "lowest ": values.index(min(values)), "highest ": values.index(max(values))}
-    said = []
-    for word, place in (*places.items(), ("", len(values) - 1)):
-        if not word or place not in (0, len(values) - 1):
-            said.append(f"{word}{number(values[place])}{suffix} at block {blocks[place]:.0f}")
-    return f"{name}: {', '.join(dict.fromkeys(said))}."
+def depth_alt(curves: pd.DataFrame, *, measure: str, paper: Sequence[PaperCurve] = ()) -> str:
+    """Alternative text of a figure against depth."""
+    beside = f", beside the paper's {listed(curve.method for curve in paper)}" if paper else ""
+    return alt_text(f"Line chart of {measure} against depth, one line per arm{beside}.", curves["label"])

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import bands
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, whole_ticks
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import CONTROL, new_figure, styled
@@ -64,10 +64,10 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
         for axis, curves, x in panels:
             axis.axhline(0, color=CONTROL, linewidth=0.8)
             draw_curves(axis, curves, inks=inks, x=x)
-            axis.set_xlabel(x)
+            axis.set(xlabel=x, ylabel="cosine of the CL and MIM gradients")
             axis.tick_params(labelleft=True)
             whole_ticks(axis)
-        left.set(title="By block, late in training", ylabel="cosine of the CL and MIM gradients")
+        left.set_title("By block, late in training")
         right.set_title("Over training, all blocks")
         settle(figure)
         for axis, curves, x in panels:
@@ -76,32 +76,29 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def gradient_caption(rows: pd.DataFrame) -> str:
-    """Caption of `gradient_figure`: what is drawn, and for each label its first and last block."""
+    """Caption of `gradient_figure`."""
+    return (
+        "Cosine between the gradients of the CL and MIM losses, divided by the split-half cosine of each "
+        "loss; near 0 the gradients are nearly orthogonal. Left: second half of the epochs. "
+        f"{bands(late_rows(rows), alone=NOTHING)}"
+    )
+
+
+def gradient_alt(rows: pd.DataFrame) -> str:
+    """Alternative text of `gradient_figure`."""
+    return alt_text(
+        "Line charts of the cosine between the CL and the MIM gradient, by block and by epoch.", rows["label"]
+    )
+
+
+def gradient_findings(rows: pd.DataFrame) -> str:
+    """Say for each label where the cosine starts and ends, and which gradient is longer."""
     said = []
     for label, blocks in late_rows(rows).groupby("label", sort=False):
         ends = [
             f"{fixed(row['mean'], decimals=2)} in block {row['block']:.0f}"
             for _, row in blocks.iloc[[0, -1] if len(blocks) > 1 else [0]].iterrows()
         ]
-        own = rows[rows["label"] == label]
-        ratio = number(gradient_ratio(own), digits=2)
+        ratio = number(gradient_ratio(rows[rows["label"] == label]), digits=2)
         said.append(f"{label}: {', '.join(ends)}; weighted, CL's is {ratio} times as long as MIM's.")
-    return (
-        "Cosine between the gradients of the CL and MIM losses, divided by the split-half cosine of each "
-        "loss: below 0 they pull a block apart, near 0 they are nearly orthogonal. Left: second half of the "
-        f"epochs. {bands(late_rows(rows), alone=NOTHING)} {' '.join(said)} Layer Grafted (Jiang et al., ICLR "
-        "2023) reports conflict that grows with depth."
-    )
-
-
-def gradient_alt(rows: pd.DataFrame) -> str:
-    """Alternative text of `gradient_figure`: the cosine of every block of every label."""
-    said = [
-        f"The gradients of {label} have a mean cosine of {fixed(value, decimals=2)}."
-        for label, value in late_rows(rows).groupby("label", sort=False)["mean"].mean().items()
-    ]
-    said.append("Two line charts of the cosine between the CL and the MIM gradient, one line per arm.")
-    for label, blocks in late_rows(rows).groupby("label", sort=False):
-        values = ", ".join(fixed(value, decimals=2) for value in blocks["mean"])
-        said.append(f"{label}, blocks 1 to {blocks['block'].max():.0f}: {values}.")
-    return " ".join(said)
+    return f"{' '.join(said)} Layer Grafted (Jiang et al., ICLR 2023) reports conflict that grows with depth."

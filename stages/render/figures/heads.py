@@ -3,16 +3,20 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.line_charts import Inks, panels, share, title_of, whole_ticks
+from stages.render.figures.captions import alt_text
+from stages.render.figures.line_charts import Inks, log_axis, panels, share, title_of, whole_ticks
 from stages.render.figures.style import styled
-from stages.render.words import listed, number
+from stages.render.words import listed
 
 
-def head_figure(heads: pd.DataFrame, curves: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure:
+def head_figure(
+    heads: pd.DataFrame, curves: pd.DataFrame, *, inks: Inks, ylabel: str, log: bool = False
+) -> Figure:
     """One small panel per label: a dot per head and block, and the line of their mean.
 
     heads:  label, seed, block, head, mean
     curves: label, block, mean
+    log:    logarithmic scale
     """
     labels = list(dict.fromkeys(heads["label"]))
     with styled():
@@ -32,35 +36,27 @@ def head_figure(heads: pd.DataFrame, curves: pd.DataFrame, *, inks: Inks, ylabel
             axis.set(xlabel="block", xlim=(line["block"].min() - 0.5, line["block"].max() + 0.5))
             whole_ticks(axis)
             axis.grid(visible=False, axis="x")
+        if log:
+            for axis in axes:
+                axis.set_yscale("log")
         share(axes, ylabel=ylabel)
+        for axis in axes if log else ():
+            log_axis(axis)
     return figure
 
 
-def head_caption(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
-    """Caption of a figure of single heads: what is drawn, and how far apart the heads of the last block are.
+def head_caption(heads: pd.DataFrame, *, measure: str) -> str:
+    """Caption of a figure of single heads.
 
     heads: as `analysis_curves.head_means` gives them
     """
-    spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
-    return f"{measure} of every head of every training (dots) and their mean (line). Last block: {spans}."
-
-
-def head_alt(heads: pd.DataFrame, *, measure: str, unit: str = "") -> str:
-    """Alternative text of a figure of single heads: whose heads differ most, then the range of each."""
-    spans = listed(f"{label} {span}" for label, span in _spans(heads, unit).items())
-    count = heads["head"].nunique()
-    last = heads[heads["depth"] == 1].groupby("label", sort=False)["mean"]
-    widest = (last.max() - last.min()).idxmax()
+    trainings = listed(map(str, sorted(heads.groupby("label")["seed"].nunique().unique())))
     return (
-        f"In the last block, the heads of {widest} differ most in {measure}. A panel per arm with "
-        f"{measure} of {count} heads against block. Range in the last block: {spans}."
+        f"{measure} of every head of every training (dots; {heads['head'].nunique()} heads, {trainings} "
+        "trainings an arm) and their mean (line)."
     )
 
 
-def _spans(heads: pd.DataFrame, unit: str) -> dict[str, str]:
-    """Lowest and highest head of the last block of each label."""
-    said = {}
-    for label, rows in heads.groupby("label", sort=False):
-        last = rows[rows["depth"] == 1]["mean"]
-        said[str(label)] = f"{number(last.min())} to {number(last.max())}" + (f" {unit}" if unit else "")
-    return said
+def head_alt(heads: pd.DataFrame, *, measure: str) -> str:
+    """Alternative text of a figure of single heads."""
+    return alt_text(f"{measure} of every head against block, a panel of dots per arm.", heads["label"])

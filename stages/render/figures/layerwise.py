@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from stages.render.figures.depth import depth_caption
-from stages.render.words import decimals_for, interval, listed, on_set
+from stages.render.words import on_set
 from stages.results.analysis_curves import block_curve, by_seed_and_image
 from stages.results.seeds import columns, estimate
 from stages.results.study_results import Results
@@ -55,28 +55,10 @@ def declines(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def layerwise_caption(curves: pd.DataFrame, lost: pd.DataFrame, *, labels: str, paper: str) -> str:
-    """Caption of the curves of one label set: what is drawn, what the last block has lost, the paper's panel.
-
-    lost: as `declines` gives it
-    """
-    decimals = decimals_for(lost["high"] - lost["low"])
-    said, steady = [], []
-    for label, row in lost.iterrows():
-        best = list(dict.fromkeys(row["best"]))
-        if best == [row["last"]]:
-            steady.append(str(label))
-            continue
-        numbers = interval(row["mean"], row["low"], row["high"], unit="points", decimals=decimals)
-        said.append(f"{label} {numbers} (block{'s' * (len(best) > 1)} {listed(map(str, best))})")
-    if steady:
-        said.append(f"for {listed(steady)} the best block is the last")
-    measure = (
-        f"Linear probe{on_set(labels)} of the mean patch token after every block; block 0 is the embedding. "
-        "Last block less the best, which was chosen on a held-out part of the training images, paired by "
-        f"image: {'; '.join(said)}."
-    )
-    return depth_caption(curves, measure=measure, unit="%", paper=paper)
+def layerwise_caption(curves: pd.DataFrame, *, labels: str, paper: str) -> str:
+    """Caption of the curves of one label set."""
+    measure = f"Linear probe{on_set(labels)} of the mean patch token after every block; 0 is the embedding."
+    return depth_caption(curves, measure=measure, paper=paper)
 
 
 def _correct(results: Results, arm: str, *, labels: str) -> pd.DataFrame:

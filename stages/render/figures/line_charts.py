@@ -1,4 +1,4 @@
-"""Lines with a band and a thin line per training, dots with bars, and panels to draw them in."""
+"""Lines with a band and a thin line per training, ticks per training, and panels to draw them in."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,37 +6,75 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from stages.render.figures.name_placing import label_ends
-from stages.render.figures.style import Ink, darker, new_figure
+from stages.render.figures.style import NARROW, WIDE, Ink, darker, new_figure
 from stages.results.seeds import PREFIX, single_trainings
 
 Inks = Mapping[str, Ink]
 DEPTH = "depth (block / number of blocks)"
 
 
-def draw_curves(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
-    """Draw one line per label with its interval as a band, and a thin line per training."""
-    low, high = frame_of(curves)
+def draw_curves(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str, log: bool = False) -> None:
+    """Draw one line per label with its interval as a band, and a thin line per training.
+
+    log: on a logarithmic axis
+    """
+    low, high = frame_of(curves, log=log)
     for label, curve in curves.groupby("label", sort=False):
         ink = inks[str(label)]
         ends = (curve[end].clip(low, high) for end in ("low", "high"))
         axis.fill_between(curve[x], *ends, color=ink.colour, alpha=0.18, linewidth=0)
         draw_trainings(axis, curve, ink=ink, x=x)
         axis.plot(curve[x], curve["mean"], color=ink.colour, linestyle=ink.line, marker=ink.marker)
+    if log:
+        log_axis(axis)
 
 
-def frame_of(curves: pd.DataFrame) -> tuple[float, float]:
-    """Return where bands are cut: as far beyond the lines as the lines are apart.
+def frame_of(curves: pd.DataFrame, *, log: bool = False) -> tuple[float, float]:
+    """Return where bands are cut: as far beyond the lines as the lines are apart, at most tenfold if log.
 
     Two or three trainings have intervals many times as wide as the figure.
     """
     lines = curves[["mean", *single_trainings(curves)]]
+    if log:
+        lines = lines[lines > 0]
+        low, high = float(lines.min(axis=None)), float(lines.max(axis=None))
+        factor = min(high / low, 10.0)
+        return low / factor, high * factor
     low, high = float(lines.min(axis=None)), float(lines.max(axis=None))
     reach = high - low
     return (low - reach, high + reach) if reach > 0 else (-math.inf, math.inf)
+
+
+def log_axis(axis: Axes) -> None:
+    """Give a panel a logarithmic axis up, its ticks written out."""
+    axis.set_yscale("log")
+    low, high = map(math.log10, axis.get_ylim())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high - low < 2 else (1.0,)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def power_of_ten(value: float) -> str:
+    """Return a number of a logarithmic axis: a power of ten below a thousandth, else as it is."""
+    if value >= 1e-3:
+        return f"{value:g}"
+    sign = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    factor, power = f"{value:.0e}".split("e")
+    digits = str(int(power)).translate(sign)
+    return f"10{digits}" if factor == "1" else f"{factor} × 10{digits}"
+
+
+def below_one(curves: pd.DataFrame) -> pd.DataFrame:
+    """Curves of 1 less each value, for quantities near 1 on a logarithmic axis."""
+    ends = {"low": 1 - curves["high"], "high": 1 - curves["low"]}
+    means = {name: 1 - curves[name] for name in ("mean", *single_trainings(curves))}
+    return curves.assign(**ends, **means)
 
 
 def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str) -> None:
@@ -71,7 +109,7 @@ def panels(count: int, *, height: float, columns: int = 4) -> tuple[Figure, list
     """A figure of `count` panels of `height` inches, row by row."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = new_figure(height=rows * height + 0.2)
+    figure = new_figure(width=WIDE if columns > 1 else NARROW, height=rows * height + 0.2)
     grid: Any = figure.subplots(rows, columns, squeeze=False)
     axes = list(grid.flat)
     for spare in axes[count:]:
@@ -80,7 +118,7 @@ def panels(count: int, *, height: float, columns: int = 4) -> tuple[Figure, list
 
 
 def share(axes: Sequence[Axes], *, ylabel: str) -> None:
-    """The same scale in all panels; its name and numbers only where a row begins."""
+    """The same scale in all panels, with its numbers; its name where a row begins."""
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
@@ -88,8 +126,15 @@ def share(axes: Sequence[Axes], *, ylabel: str) -> None:
         spec = axis.get_subplotspec()
         if spec is not None and spec.is_first_col():
             axis.set_ylabel(ylabel)
-        else:
-            axis.tick_params(labelleft=False)
+
+
+def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], *, name: str) -> Colorbar:
+    """Put one horizontal colour bar above panels that share a scale, no wider than a phone."""
+    length = min(1.0, 3.2 / figure.get_size_inches()[0])
+    bar = figure.colorbar(image, ax=list(axes), location="top", shrink=length, aspect=24, pad=0.08)
+    bar.set_label(name)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return bar
 
 
 def title_of(axis: Axes, label: str, ink: Ink) -> None:

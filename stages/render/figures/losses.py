@@ -5,36 +5,28 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stages.render.figures.captions import alt_text
 from stages.render.figures.line_charts import Inks, panels, title_of, whole_ticks
 from stages.render.figures.name_placing import label_ends, settle
 from stages.render.figures.style import styled
-from stages.render.words import listed, number
+from stages.render.words import listed
 from stages.results.study_results import Results
 
 
 def loss_caption(histories: Mapping[str, pd.DataFrame]) -> str:
-    """Caption of the pre-training losses: how far each fell.
+    """Caption of the pre-training losses.
 
-    histories: as `outcomes.histories` gives them
+    histories: as `histories` gives them
     """
     return (
-        f"Pre-training loss per epoch{_trainings(histories)}; every panel has its own scale, because the "
-        "losses "
-        f"of different objectives are different quantities. {_falls(histories)}"
+        f"Pre-training loss per epoch{_trainings(histories)}; dotted: the parts of a sum. Every panel has "
+        "its own scale, because losses of different objectives are different quantities."
     )
 
 
 def loss_alt(histories: Mapping[str, pd.DataFrame]) -> str:
-    """Alternative text of the pre-training losses: first and last value of each."""
-    if not histories:
-        return f"An empty chart of the pre-training loss. {_falls(histories)}"
-    ends = {label: _ends(history) for label, history in histories.items()}
-    falls = {label: last / first for label, (first, last) in ends.items()}
-    most = min(falls, key=lambda label: falls[label])
-    return (
-        f"The loss of {most} falls most, to {number(100 * falls[most], digits=2)} % of its first epoch. "
-        f"A line chart of the pre-training loss against epoch for each trained arm. {_falls(histories)}"
-    )
+    """Alternative text of the pre-training losses."""
+    return alt_text("Line charts of the pre-training loss against epoch, a panel per trained arm.", histories)
 
 
 def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
@@ -44,22 +36,8 @@ def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
     once = [label for label, count in counts.items() if count == 1]
     if not several:
         return " (one training an arm)"
-    text = f"mean over {listed(map(str, several))} trainings, thin lines: each training"
+    text = f"mean of {listed(map(str, several))} trainings, thin lines: each"
     return f" ({text}; {listed(once)}: one training)" if once else f" ({text})"
-
-
-def _falls(histories: Mapping[str, pd.DataFrame]) -> str:
-    said = []
-    for label, history in histories.items():
-        first, last = _ends(history)
-        said.append(f"{label}: {number(first)} in the first epoch, {number(last)} in the last")
-    return "; ".join(said) + "." if said else "No arm was trained."
-
-
-def _ends(history: pd.DataFrame) -> tuple[float, float]:
-    """The loss of the first and of the last epoch, mean over trainings."""
-    means = history.groupby("epoch")["loss"].mean()
-    return float(means.iloc[0]), float(means.iloc[-1])
 
 
 SINGLE = 0.6  # points, of the line of one training

@@ -3,11 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import bands
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, panels, share, whole_ticks
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import styled
-from stages.render.words import fixed, listed, on_set
 from stages.results.corrupted import LOST_BLOCK, changes
 from stages.results.study_results import Results
 
@@ -45,26 +44,13 @@ def losses_figure(losses: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def losses_caption(losses: pd.DataFrame) -> str:
-    """Caption: what is drawn, and which block each arm misses most."""
+    """Caption of the lost blocks."""
     return (
         "Accuracy of the fine-tuned encoder with one block put back to what it was before any training, less "
-        f"that of the whole encoder on the same images. {bands(losses)} "
-        f"{_worst(losses)} Beyond the paper: Zhang et al. 2019."
+        f"that of the whole encoder on the same images (Zhang et al. 2019). {bands(losses)}"
     )
 
 
 def losses_alt(losses: pd.DataFrame) -> str:
-    """Alternative text: which block each arm misses most."""
-    return f"{_worst(losses)} Line charts of the change of accuracy against the block, one line per arm."
-
-
-def _worst(losses: pd.DataFrame) -> str:
-    said = []
-    for labels, part in losses.groupby("labels", sort=False):
-        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
-        told = listed(
-            f"{row['label']} block {row['block']} ({fixed(row['mean'], decimals=1)} points)"
-            for _, row in worst.iterrows()
-        )
-        said.append(f"Missed most{on_set(str(labels))}: {told}.")
-    return " ".join(said)
+    """Alternative text of the lost blocks."""
+    return alt_text("Line charts of the change of accuracy against the block that is lost.", losses["label"])

@@ -11,6 +11,7 @@ from matplotlib.transforms import Bbox
 from stages.render.figures.style import darker
 
 SIZE = 9.0  # points
+LONGEST = 18  # characters of a line of a name beside an axis
 # Where a point's name may stand, from the best to the last resort: points to the right, points up.
 SIDES = (
     (9, 0),
@@ -44,7 +45,7 @@ def label_ends(axis: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
         return
     height = axis.bbox.height
     line = 1.3 * SIZE * figure.dpi / 72 / height  # of text, as a share of the axis
-    names = [textwrap.fill(name, 24) for name, *_ in ends]
+    names = [textwrap.fill(name, LONGEST) for name, *_ in ends]
     heights = [line * (name.count("\n") + 1) for name in names]
     points = axis.transAxes.inverted().transform(axis.transData.transform([end[1:3] for end in ends]))
     places = spread(points[:, 1].tolist(), heights, low=-0.04, high=1.04)

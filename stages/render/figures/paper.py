@@ -7,13 +7,12 @@ were read from the authors' poster (github.com/xxxnell/cl-vs-mim-storage @c57856
 
 from dataclasses import dataclass
 
-VECTOR = "coordinates of the authors' vector plot, exact to rounding"
-PIXELS = "read off the pixels of the authors' plot"
+VECTOR = "vector coordinates"
+PIXELS = "read off pixels"
 SETTING = "ViT-B/16, ImageNet-1K"
 UNIFORM_DISTANCE = 116.49  # px: attention spread evenly over 14×14 patches of 16 px
 LAYERWISE = (  # what is said of the three curves that stand beside ours
-    f"the paper's MoCo v3, SimMIM and MAE (Fig. 10; {VECTOR}), of 1,000 classes; compare the courses, not "
-    "the levels."
+    "the paper's MoCo v3, SimMIM and MAE on 1,000 classes (Fig. 10); compare shapes, not absolute values."
 )
 HIGHEST_FREQUENCY = "6/7 π"  # the last bin of 14×14 patches
 

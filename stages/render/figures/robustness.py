@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import DOTS, bands
+from stages.render.figures.captions import DOTS, alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_curves, draw_ticks, label_line_ends, panels, share
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import Ink, darker, styled
-from stages.render.words import fixed, listed
 
 
 def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -30,23 +29,17 @@ def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def noise_caption(curves: pd.DataFrame) -> str:
-    """What is drawn, and in which band each arm keeps least."""
+    """Caption of the noise."""
     return (
-        "Accuracy under noise in one band of frequencies, in per cent of that on the same images without it, "
-        "mean over the amplitudes; every band has the same energy. Beyond 1 π lie the corners of "
-        f"the spectrum. {bands(curves)} Least kept. {' '.join(_least(curves))} Paper: Fig. 9 right, "
-        "whose numbers are not published."
+        "Accuracy under noise in one band of frequencies, in per cent of that without it, mean over the "
+        "amplitudes; every band has the same energy; beyond 1 π lie the corners of the spectrum. "
+        f"{bands(curves)}"
     )
 
 
 def noise_alt(curves: pd.DataFrame) -> str:
-    """For each line, where it starts and ends."""
-    said = _least(curves)
-    said.append("Line charts of the accuracy kept against the frequency of added noise, one line per arm.")
-    for (head, labels, label), line in curves.groupby(["head", "labels", "label"], sort=False):
-        ends = (fixed(line["mean"].iloc[place], decimals=0) for place in (0, -1))
-        said.append(f"{panel_name(head, labels)}, {label}: {' to '.join(ends)} %.")
-    return " ".join(said)
+    """Alternative text of the noise."""
+    return alt_text("Line charts of the accuracy kept against the frequency of noise.", curves["label"])
 
 
 def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -56,7 +49,7 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
     labels_of_arms = list(dict.fromkeys(accuracy["label"]))
     with styled():
         figure, axes = panels(len(groups), height=1.0 + 0.36 * len(names), columns=2)
-        for number, (axis, ((head, labels), part)) in enumerate(zip(axes, groups, strict=True)):
+        for axis, ((head, labels), part) in zip(axes, groups, strict=True):
             for place, label in enumerate(labels_of_arms):
                 own = part[part["label"] == label].set_index(["trial", "level"])
                 rows = [row for row, name in enumerate(names) if name in own.index]
@@ -81,8 +74,6 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
             axis.set_yticks(range(len(names)), [trial_name(*name) for name in names])
             axis.set(title=panel_name(head, labels), xlabel="accuracy (%)", xlim=(0, 100))
             axis.set_ylim(len(names) - 0.5, -0.5)
-            if number % 2:  # beside a panel with the same rows
-                axis.tick_params(labelleft=False)
         lines = axes[0].get_legend_handles_labels()
         legend = figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
         for text in legend.get_texts():
@@ -91,50 +82,13 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def trial_caption(accuracy: pd.DataFrame) -> str:
-    """What is drawn, and the mean over the corruptions of each arm."""
-    return (
-        f"Accuracy on held-out images as they are and corrupted. {bands(accuracy, marks=DOTS)} Mean over "
-        "the corruptions, from highest to lowest. "
-        f"{' '.join(_means(accuracy))}"
-    )
+    """Caption of the corruptions."""
+    return f"Accuracy on held-out images as they are and corrupted. {bands(accuracy, marks=DOTS)}"
 
 
 def trial_alt(accuracy: pd.DataFrame) -> str:
-    """Every number of the figure."""
-    said = ["Mean over the corruptions.", *_means(accuracy)]
-    said.append("Dot charts of accuracy by corruption, one dot per arm.")
-    columns = ["head", "labels", "trial", "level"]
-    for (head, labels, trial, level), part in accuracy.groupby(columns, sort=False):
-        numbers = listed(
-            f"{label} {fixed(100 * value, decimals=0)} %"
-            for label, value in zip(part["label"], part["mean"], strict=True)
-        )
-        said.append(f"{panel_name(head, labels)}, {trial_name(trial, level)}: {numbers}.")
-    return " ".join(said)
-
-
-def _least(curves: pd.DataFrame) -> list[str]:
-    """In which band each arm keeps least, a sentence per panel."""
-    said = []
-    for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
-        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
-        losses = listed(
-            f"{row.label} {fixed(row.mean, decimals=0)} % at {row.frequency:.1f} π"
-            for row in worst.itertuples()
-        )
-        said.append(f"{panel_name(head, labels)}: {losses}.")
-    return said
-
-
-def _means(accuracy: pd.DataFrame) -> list[str]:
-    """The mean over the corruptions of each arm, from highest to lowest, a sentence per panel."""
-    said = []
-    for (head, labels), part in accuracy.groupby(["head", "labels"], sort=False):
-        drop = part[part["trial"] != "clean"].groupby("label", sort=False)["mean"].mean()
-        ranked = drop.sort_values(ascending=False)
-        told = listed(f"{label} {fixed(100 * value, decimals=1)} %" for label, value in ranked.items())
-        said.append(f"{panel_name(head, labels)}: {told}.")
-    return said
+    """Alternative text of the corruptions."""
+    return alt_text("Dots with error bars of accuracy, a row per corruption.", accuracy["label"])
 
 
 def panel_name(head: Any, labels: Any) -> str:

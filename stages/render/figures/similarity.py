@@ -1,18 +1,25 @@
 """Similarity of representations: curves against depth, raw beside centred, and blocks against blocks."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import bands, found_last, in_order
-from stages.render.figures.dark import DARK_INK, LIGHT_INK
-from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, label_line_ends, panels, title_of
+from stages.render.figures.captions import alt_text, bands
+from stages.render.figures.line_charts import (
+    DEPTH,
+    Inks,
+    colour_bar,
+    draw_curves,
+    label_line_ends,
+    panels,
+    title_of,
+)
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import new_figure, styled
-from stages.render.words import fixed
-from stages.results.analysis_curves import block_curve, join, last_block
+from stages.results.analysis_curves import block_curve, join
 from stages.results.study_results import Results
 from stages.study.paths import analysis_table
 
@@ -62,20 +69,21 @@ def block_matrices(results: Results, *, measure: str, variant: str) -> dict[str,
     return matrices
 
 
-def paired_figure(curves: Mapping[str, pd.DataFrame], *, inks: Inks, ylabel: str) -> Figure:
+def paired_figure(
+    curves: Mapping[str, pd.DataFrame], *, inks: Inks, ylabel: str, log: bool = False
+) -> Figure:
     """A similarity against relative depth, one panel a variant on one scale, one line per label.
 
-    curves: heading -> as `similarity_curves` gives them
+    curves: heading -> as `similarity_curves` gives them; log: logarithmic scale
     """
     tallest = max(variant["label"].nunique() for variant in curves.values())
     with styled():
         figure = new_figure(height=max(3.6, 1.0 + 0.2 * tallest))
         axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
         for axis, (heading, variant) in zip(axes, curves.items(), strict=True):
-            draw_curves(axis, variant, inks=inks, x="depth")
-            axis.set(title=heading, xlabel=DEPTH, xlim=(-0.02, 1.02))
+            draw_curves(axis, variant, inks=inks, x="depth", log=log)
+            axis.set(title=heading, xlabel=DEPTH, xlim=(-0.02, 1.03), ylabel=ylabel)
             axis.tick_params(labelleft=True)
-        axes[0].set_ylabel(ylabel)
         settle(figure)
         for axis, variant in zip(axes, curves.values(), strict=True):
             label_line_ends(axis, variant, inks=inks, x="depth")
@@ -83,32 +91,23 @@ def paired_figure(curves: Mapping[str, pd.DataFrame], *, inks: Inks, ylabel: str
 
 
 def matrix_figure(matrices: Mapping[str, pd.DataFrame], *, inks: Inks, name: str) -> Figure:
-    """A panel per label: every block against every other, dark where they are alike.
+    """A panel per label: every block against every other on one scale, dark where they are alike.
 
     matrices: as `block_matrices` gives them; name: of the similarity, beside the colour bar
-    The map (cividis) is read alike with any colour vision and falls evenly in a grey print; up to nine
-    blocks every cell has its number too.
+    The map (cividis) is read alike with any colour vision and falls evenly in a grey print.
     """
-    lowest = min(0.99, *(float(matrix.to_numpy().min()) for matrix in matrices.values()))
+    lowest = min(0.9, *(float(matrix.to_numpy().min()) for matrix in matrices.values()))
     with styled():
-        figure, axes = panels(len(matrices), height=2.35)
+        figure, axes = panels(len(matrices), height=2.3)
         for axis, (label, matrix) in zip(axes, matrices.items(), strict=True):
-            image = axis.imshow(matrix, cmap="cividis_r", vmin=lowest, vmax=1, origin="lower")
+            image = axis.imshow(matrix, cmap="cividis_r", vmin=math.floor(10 * lowest) / 10, vmax=1,
+                                origin="lower")  # fmt: skip
             title_of(axis, label, inks[label])
             axis.grid(visible=False)
             ticks = range(0, len(matrix), 1 if len(matrix) <= 9 else 2)
             axis.set(xticks=ticks, yticks=ticks, xlabel="block")
-            spec = axis.get_subplotspec()
-            if spec is not None and spec.is_first_col():
-                axis.set_ylabel("block")
-            if len(matrix) <= 9:
-                for (row, column), value in np.ndenumerate(matrix.to_numpy()):
-                    dark = value > (lowest + 1) / 2
-                    axis.text(column, row, _short(value), ha="center", va="center", fontsize=6,
-                              color=LIGHT_INK if dark else DARK_INK)  # fmt: skip
-        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
-        bar.set_label(name)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+            axis.set_ylabel("block")
+        colour_bar(figure, image, axes, name=name)
     return figure
 
 
@@ -129,71 +128,24 @@ def matrix_rows(matrices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def paired_caption(curves: Mapping[str, pd.DataFrame], *, measure: str, centring: str) -> str:
-    """Caption of a paired figure: what is drawn, what centring is, and the last block's values in order.
+    """Caption of a paired figure: what is drawn, what centring is, the uncertainty shown.
 
     curves: heading -> as `similarity_curves` gives them
     """
-    said = [f"{measure} Left: as they are. Right: {centring} {bands(next(iter(curves.values())))}"]
-    for heading, variant in curves.items():
-        said.append(
-            f"Last block, {heading.lower()}, from highest to lowest: {in_order(last_block(variant))}."
-        )
-    return " ".join(said)
+    return f"{measure} Left: raw. Right: {centring} {bands(next(iter(curves.values())))}"
 
 
 def paired_alt(curves: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Alternative text of a paired figure: who ends highest and lowest, then the ends of each line."""
-    said = [
-        f"{heading}: {found_last(variant, measure=measure).replace('In', 'in', 1)}"
-        for heading, variant in curves.items()
-    ]
-    said.append(f"Two line charts of {measure} against depth, one line per arm.")
-    for heading, variant in curves.items():
-        for label, curve in variant.groupby("label", sort=False):
-            first, last = curve.iloc[0], curve.iloc[-1]
-            said.append(
-                f"{heading}, {label}: {fixed(first['mean'], decimals=2)} at block {first['block']}, "
-                f"{fixed(last['mean'], decimals=2)} at block {last['block']}."
-            )
-    return " ".join(said)
+    """Alternative text of a paired figure."""
+    labels = next(iter(curves.values()))["label"]
+    return alt_text(f"Line charts of {measure} against depth, raw and centred, one line per arm.", labels)
 
 
 def matrix_caption(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Caption of a matrix figure: what is drawn, and how alike the first and the last block are."""
-    ends = sorted(matrices, key=lambda label: -_first_to_last(matrices[label]))
-    said = [f"{label} {fixed(_first_to_last(matrices[label]), decimals=2)}" for label in ends]
-    return (
-        f"{measure} Mean over trainings. Block 0 is the embedding; 1 is alike, and the darker the more "
-        "alike. "
-        f"First block against last, from highest to lowest: {'; '.join(said)}."
-    )
+    """Caption of a matrix figure."""
+    return f"{measure} Mean over trainings. Block 0 is the embedding; the darker the more alike."
 
 
 def matrix_alt(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Alternative text of a matrix figure: first against last block of each, and least alike neighbours."""
-    ends = {label: _first_to_last(matrix) for label, matrix in matrices.items()}
-    most, least = (choose(ends, key=lambda label: ends[label]) for choose in (max, min))
-    told = [f"{label} ({fixed(ends[label], decimals=2)})" for label in dict.fromkeys((most, least))]
-    said = [
-        f"The first and last block are most alike in {' and least in '.join(told)}.",
-        f"A square of coloured cells per arm: {measure} of every block with every other.",
-    ]
-    for label, matrix in matrices.items():
-        square = matrix.to_numpy()
-        neighbours = np.diagonal(square, offset=1)
-        place = int(neighbours.argmin())
-        said.append(
-            f"{label}: first block against last {fixed(_first_to_last(matrix), decimals=2)}; least alike "
-            f"neighbours are blocks {place} and {place + 1} with {fixed(neighbours[place], decimals=2)}."
-        )
-    return " ".join(said)
-
-
-def _first_to_last(matrix: pd.DataFrame) -> float:
-    """Similarity of the first block to the last one; the embedding stands for it where there is one block."""
-    return float(matrix.iloc[-1, min(1, len(matrix) - 2)])
-
-
-def _short(value: float) -> str:
-    """Two decimals without the zero in front of them, so that they fit a cell; 1 for what is itself."""
-    return "1" if value == 1 else fixed(value, decimals=2).replace("0.", ".", 1)
+    """Alternative text of a matrix figure."""
+    return alt_text(f"A matrix of cells per arm: {measure} of every block with every other.", matrices)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from stages.render.figures.captions import bands, extremes, found_last, in_order
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, draw_trainings, label_line_ends
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import new_figure, styled
-from stages.render.words import listed, number
-from stages.results.analysis_curves import block_curves, last_block
+from stages.render.words import listed
+from stages.results.analysis_curves import block_curves
 from stages.results.seeds import columns, over_seeds
 from stages.results.study_results import Results
 from stages.study.errors import StudyError
@@ -18,7 +19,7 @@ from stages.study.paths import analysis_table
 
 ANALYSIS = "singular_values"
 LEVELS = {"token": "tokens of one image", "image": "images, one mean token each"}
-JACKKNIFE = "95 % intervals over images, on the right by a jackknife"
+JACKKNIFE = "95 % intervals over images"
 SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "alpha": "decay α"}
 # Half an interval of 95 % in standard errors: of a mean over images, and of a jackknife of ten groups
 # (Student's t with 9 degrees of freedom).
@@ -66,7 +67,7 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
     spectrum: as `spectra` gives it
     """
     with styled():
-        figure = new_figure(height=max(3.8, 1.0 + 0.2 * spectrum["label"].nunique()))
+        figure = new_figure(height=max(4.2, 1.0 + 0.2 * spectrum["label"].nunique()))
         panels = figure.subplots(1, len(LEVELS), sharey=True)
         for axis, (level, title) in zip(panels, LEVELS.items(), strict=True):
             shown = spectrum[spectrum["level"] == level]
@@ -84,10 +85,15 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
                     linestyle=ink.line if after else (0, (1, 1.6)),
                     linewidth=1.8 if after else 1.0,
                     marker=ink.marker if after else "",
-                    markevery=max(1, len(line) // 6),
+                    markevery=_doubling(len(line)),
                 )
-            axis.set(title=title.capitalize(), xlabel="rank i of the singular value")
-        panels[0].set_ylabel("log σᵢ − log σ₁")
+            axis.set(
+                title=title.capitalize(), xlabel="rank i of the singular value", ylabel="log σᵢ − log σ₁"
+            )
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.tick_params(labelleft=True)
         settle(figure)
         for axis, level in zip(panels, LEVELS, strict=True):
             after = (spectrum["level"] == level) & (spectrum["place"] == "after")
@@ -108,11 +114,8 @@ def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> F
             for axis, (level, title) in zip(axes, LEVELS.items(), strict=True):
                 draw_curves(axis, curves[measure, level], inks=inks, x="depth")
                 axis.set_xlim(0, 1.02)
-                if axis in grid[0]:
-                    axis.set_title(title.capitalize())
-                if axis in grid[-1]:
-                    axis.set_xlabel(DEPTH)
-            axes[0].set_ylabel(name)
+                axis.set(title=title.capitalize(), xlabel=DEPTH)
+                axis.set_ylabel(name)
         settle(figure)
         for axes, measure in zip(grid, SCALARS, strict=True):
             for axis, level in zip(axes, LEVELS, strict=True):
@@ -131,81 +134,56 @@ def rank_rows(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
 
 
 def unison_caption(curves: pd.DataFrame, *, patches: Sequence[int]) -> str:
-    """Caption of the movement against depth: what unison is, and the last block's values in order.
+    """Caption of the movement against depth: what unison is, and what it is by chance.
 
     patches: numbers of patches of the encoders
     """
-    chance = listed(f"1/{count} = {number(1 / count, digits=2)}" for count in patches)
+    chance = listed(f"1/{count}" for count in patches)
     return (
-        "How much the patch tokens of an image move in unison through each self-attention: the squared "
-        "length of their mean displacement over their mean squared displacement. 1: all move the same way; "
-        f"moves that have nothing to do with each other come to {chance}. {bands(curves)} "
-        f"Last block, from highest to lowest: {in_order(last_block(curves))}."
+        "1 − unison of the patch tokens of an image through each self-attention. Unison: the squared length "
+        "of their mean displacement over their mean squared displacement; 1: all move the same way, "
+        f"{chance}: independently. {bands(curves)}"
     )
 
 
 def spectrum_caption(spectrum: pd.DataFrame) -> str:
-    """Caption of the spectra: what is drawn, and who spreads most, in order, at each level.
+    """Caption of the spectra.
 
     spectrum: as `spectra` gives it
     """
-    said = []
-    for level, title in LEVELS.items():
-        rank, values = _middle(spectrum, level)
-        said.append(f"{title.capitalize()}, at rank {rank}, from highest to lowest: {in_order(values)}.")
     return (
         "Singular values relative to the largest (natural logarithm), after the last self-attention and "
-        "before it (thin, dotted). Left: the centred patch tokens of one image, mean over images. Right: "
-        f"{_counts(spectrum)} held-out images, each the mean of its patch tokens, centred. The flatter, the "
-        f"more directions are used. {bands(spectrum.drop(columns='images'), alone=JACKKNIFE)} "
-        f"{' '.join(said)}"
+        f"before it (dotted); centred. Right: {_counts(spectrum)} images, each the mean of its patch tokens. "
+        f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
 
 
 def spectrum_alt(spectrum: pd.DataFrame) -> str:
-    """Alternative text of the spectra: each line's value at its middle and at its end."""
-    said = []
-    for level, title in LEVELS.items():
-        rank, values = _middle(spectrum, level)
-        flattest = extremes(values, least="least")
-        said.append(f"{title.capitalize()}: at rank {rank} most is left in {flattest}.")
-    said.append("Two line charts of log singular values against their rank, one line per arm.")
-    after = spectrum[spectrum["place"] == "after"]
-    for (level, label), line in after.groupby(["level", "label"], sort=False):
-        middle, end = line.iloc[(len(line) - 1) // 2], line.iloc[-1]
-        places = listed(f"{number(row['mean'])} at rank {row['index']}" for row in (middle, end))
-        said.append(f"{LEVELS[str(level)].capitalize()}, {label}: {places}.")
-    return " ".join(said)
+    """Alternative text of the spectra."""
+    return alt_text(
+        "Line charts of log singular values against rank, of the tokens of an image and of images.",
+        spectrum["label"],
+    )
 
 
 def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
-    """Caption of the ranks against depth: what each row is, and RankMe in the last block in order.
+    """Caption of the ranks against depth.
 
     curves: (measure, level) -> `rank_curves`
     """
-    token, image = curves["rankme", "token"], curves["rankme", "image"]
     return (
-        "In how many directions tokens and images spread after each self-attention. RankMe: exponential of "
-        "the entropy of the singular values. Participation ratio: how many directions share the variance. "
-        "Decay α: slope of log eigenvalue against log rank, ranks 4 to 50, larger where fewer directions "
-        f"carry the variance. {bands(token, alone=JACKKNIFE)} Right: {_counts(image)} images. RankMe "
-        f"in the last block, from highest to lowest: tokens {in_order(last_block(token))}; images "
-        f"{in_order(last_block(image))}."
+        "Directions in which tokens and images spread after each self-attention. RankMe: exponential of the "
+        "entropy of the singular values. Decay α: slope of log eigenvalue against log rank, ranks 4 to 50. "
+        f"{bands(curves['rankme', 'token'], alone=JACKKNIFE)}"
     )
 
 
 def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
-    """Alternative text of the ranks: each line from the first to the last block."""
-    said = [
-        found_last(curves["rankme", level], measure=f"RankMe of {title}") for level, title in LEVELS.items()
-    ]
-    said.append("Six line charts against depth, one line per arm, from the first to the last block.")
-    for (measure, level), curve in curves.items():
-        told = []
-        for label, line in curve.groupby("label", sort=False):
-            told.append(f"{label} {number(line['mean'].iloc[0])} to {number(line['mean'].iloc[-1])}")
-        said.append(f"{SCALARS[measure]}, {LEVELS[level]}: {'; '.join(told)}.")
-    return " ".join(said)
+    """Alternative text of the ranks."""
+    return alt_text(
+        "Six line charts against depth: three measures of rank, of tokens and of images.",
+        curves["rankme", "token"]["label"],
+    )
 
 
 def _of_all_images(results: Results, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
@@ -243,11 +221,9 @@ def _of_all_images(results: Results, *, by: str, measure: str, level: str, place
     return pd.concat(parts, ignore_index=True)
 
 
-def _middle(spectrum: pd.DataFrame, level: str) -> tuple[int, pd.DataFrame]:
-    """The rank halfway down the shortest spectrum after self-attention, and the values there by label."""
-    after = spectrum[(spectrum["level"] == level) & (spectrum["place"] == "after")]
-    rank = (int(after.groupby("label")["index"].max().min()) + 1) // 2
-    return rank, after[after["index"] == rank].set_index("label")
+def _doubling(count: int) -> list[int]:
+    """Places of the ranks 1, 2, 4, 8 and so on, which lie evenly on a logarithmic axis."""
+    return [2**power - 1 for power in range(count.bit_length()) if 2**power <= count]
 
 
 def _counts(curves: pd.DataFrame) -> str:

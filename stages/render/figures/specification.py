@@ -10,6 +10,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
+from stages.render.figures.captions import NUMBERS
 from stages.render.figures.style import TEXT, new_figure, styled
 from stages.render.words import listed, number
 
@@ -24,8 +25,9 @@ SIGNS = {
     "lower": ("#B3261E", "v", "white"),
 }
 SIZE = 8.5  # points of small type
+WIDTH = 4.8  # inches
 # Inches: a line of the choice matrix; the other parts of the figure from its top to its foot.
-ROW, ABOVE, EFFECTS, BETWEEN, BELOW = 0.19, 0.33, 2.1, 0.36, 0.08
+ROW, ABOVE, EFFECTS, BETWEEN, BELOW = 0.19, 0.55, 2.1, 0.36, 0.08
 GAP, LABEL, MARGIN = (
     0.08,
     0.75,
@@ -50,7 +52,7 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
     place = int(ranked.index.get_loc(rows.index[0]))
     with styled():
         # Placed by hand: a report has thirty of these, and to lay them out takes longer than to draw them.
-        figure = new_figure(height=ABOVE + EFFECTS + BETWEEN + matrix + BELOW, layout="none")
+        figure = new_figure(width=WIDTH, height=ABOVE + EFFECTS + BETWEEN + matrix + BELOW, layout="none")
         width, height = figure.get_size_inches()
         left = max(LABEL + 0.25, max(map(_width, names), default=0.0) + GAP + MARGIN)
         across = (left / width, (width - left - MARGIN) / width)
@@ -72,36 +74,33 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
 
 
 def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
-    """Caption of a specification curve: what is drawn, what comes out, and on which choice it hangs."""
-    ranked, found = ranked_rows(rows), claim["specifications"]
+    """Caption of a specification curve."""
+    return (
+        f"{claim['comparison'].capitalize()} under {len(rows)} combinations of analysis choices, from the "
+        "lowest difference to the highest, with 95 % intervals; above 0 agrees with the paper. Below each: "
+        "its choices. Shaded: the main choice, which decides the claim."
+    )
+
+
+def specification_findings(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
+    """What comes out under all choices, and on which choice it hangs, in a paragraph."""
+    ranked, summary = ranked_rows(rows), claim["specifications"]
     fixed = f" The same in all: {listed(claim['fixed'])}." if claim.get("fixed") else ""
-    size, test = found.get("median_d"), claim.get("joint_test")
+    size, test = summary.get("median_d"), claim.get("joint_test")
     median = "" if size is None else f" Median effect: {number(size, digits=2)} standard deviations (d)."
     if test:
         median += (
             f" Joint test of all choices over {test['relabellings']} relabellings of trainings: "
             f"p = {number(test['p_median'], digits=2)}."
         )
-    return (
-        f"{claim['statement']} {claim['comparison'].capitalize()}, decided under {len(rows)} combinations of "
-        "choices at the claim's level, from the lowest difference to the highest, each with its 95 % "
-        "interval; above 0 is as the paper says. The band marks the main choice, which decides the claim. "
-        f"{_outcome(ranked)}{median} {_weakest(rows, claim=claim)}{fixed}"
-    )
+    return f"{_outcome(ranked)}{median} {_weakest(rows, claim=claim)}{fixed}"
 
 
-def specification_alt(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
-    """Alternative text of a specification curve: the range of the effects, the main one, and the verdicts."""
-    ranked, scale = ranked_rows(rows), 100 if claim["unit"].startswith("share of") else 1
-    unit = "points" if scale == 100 else claim["unit"]
-    low, main, high = (
-        f"{number(scale * value)} {unit}".strip()
-        for value in (ranked["effect"].iloc[0], rows["effect"].iloc[0], ranked["effect"].iloc[-1])
-    )
+def specification_alt(rows: pd.DataFrame) -> str:
+    """Alternative text of a specification curve."""
     return (
-        f"{_outcome(ranked)} {len(rows)} differences in rising order, from {low} to {high}, over a matrix of "
-        f"dots that shows which choices are behind each; the main choice gives {main}. "
-        f"{_weakest(rows, claim=claim)}"
+        f"{len(rows)} differences with intervals in rising order, over a matrix of dots that shows the "
+        f"choices behind each. {NUMBERS}"
     )
 
 
@@ -131,7 +130,7 @@ def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axis.tick_params(bottom=False)
     axis.margins(y=0.12)
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=8.5, borderpad=0.3,
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8.5, borderpad=0.3,
                 handletextpad=0.2, columnspacing=1.2)  # fmt: skip
 
 

@@ -95,13 +95,16 @@ def styled() -> Iterator[None]:
         "savefig.facecolor": "white",
         "savefig.dpi": 150,
         "svg.hashsalt": "study",
-        "svg.fonttype": "none",
+        "svg.fonttype": "none",  # text stays text: smaller, and can be searched and copied
     }
     with style.context(["default", settings]):  # whatever matplotlibrc the user has
         yield
 
 
-def new_figure(*, width: float = 9.0, height: float = 3.6, layout: Any = "constrained") -> Figure:
+WIDE, NARROW = 8.4, 4.4  # inches: of panels side by side, and of one panel, which a phone can show
+
+
+def new_figure(*, width: float = WIDE, height: float = 3.6, layout: Any = "constrained") -> Figure:
     """An empty figure without pyplot's state; fill it inside `styled()`.
 
     width, height: inches

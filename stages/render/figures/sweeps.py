@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.render.figures.captions import alt_text
 from stages.render.figures.line_charts import Inks
 from stages.render.figures.name_placing import label_ends, settle
-from stages.render.figures.style import PAPER, TEXT, darker, new_figure, styled
+from stages.render.figures.style import NARROW, PAPER, TEXT, WIDE, darker, new_figure, styled
 from stages.render.words import listed, number
 
 
@@ -35,7 +36,7 @@ def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = Fal
     """Rows of panels, each with a scale of its own. log: sizes across, on a logarithmic axis"""
     columns = max(len(row) for row in rows)
     with styled():
-        figure = new_figure(height=0.3 + 2.7 * len(rows))
+        figure = new_figure(width=WIDE if columns > 1 else NARROW, height=0.3 + 2.7 * len(rows))
         grid = figure.subplots(len(rows), columns, squeeze=False)
         drawn: list[tuple[Axes, Panel]] = []
         for axes, row in zip(grid, rows, strict=True):
@@ -65,16 +66,10 @@ def sweep_rows(rows: Sequence[Sequence[Panel]]) -> pd.DataFrame:
 
 
 def sweep_alt(rows: Sequence[Sequence[Panel]]) -> str:
-    """Alternative text: where each panel of ours is highest, then every point of every panel."""
-    said = [*_highest(rows), "Line charts, one point per arm."]
-    for panel in (panel for row in rows for panel in row):
-        for line in panel.lines:
-            points = [
-                number(mean) if math.isnan(x) else f"{number(mean)} at {number(x, digits=2)}"
-                for x, (mean, *_) in line.points.items()
-            ]
-            said.append(f"{panel.title}, {panel.ylabel}, {line.name}: {listed(points)}.")
-    return " ".join(said)
+    """Alternative text of a sweep."""
+    measures = listed(dict.fromkeys(panel.ylabel for row in rows for panel in row))
+    lines = [line.name for row in rows for panel in row for line in panel.lines if line.ink]
+    return alt_text(f"Line charts of {measures} against {rows[0][0].xlabel}.", lines)
 
 
 def _draw(axis: Axes, panel: Panel, *, inks: Inks, log: bool) -> None:
@@ -108,23 +103,3 @@ def _end(axis: Axes, line: Line, *, inks: Inks) -> tuple[str, float, float, str]
     x, (mean, *_) = list(line.points.items())[-1]
     colour = PAPER if line.ink is None else inks[line.ink].colour
     return line.name, axis.get_xlim()[1] if math.isnan(x) else x, mean, colour
-
-
-def _highest(rows: Sequence[Sequence[Panel]]) -> list[str]:
-    """The line and the place with the highest mean of each panel of ours."""
-    said = []
-    for panel in (panel for row in rows for panel in row):
-        points = [
-            (mean, line.name, x) for line in panel.lines if line.ink for x, (mean, *_) in line.points.items()
-        ]
-        if points:
-            mean, name, x = max(points)
-            where = "" if math.isnan(x) else f" at {number(x, digits=2)}"
-            said.append(f"{measure_name(panel).capitalize()} is highest for {name}{where}: {number(mean)}.")
-    return said
-
-
-def measure_name(panel: Panel) -> str:
-    """What a panel shows, in a sentence."""
-    where = panel.title.removeprefix("This study").removeprefix(": ")
-    return panel.ylabel.removesuffix(" (%)") + (f", {where}" if where else "")

@@ -1,12 +1,14 @@
 """How self-attention moves the tokens of single images: an arrow per token."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stages.render.figures.captions import alt_text
 from stages.render.figures.line_charts import Inks
 from stages.render.figures.singular_values import ANALYSIS
 from stages.render.figures.style import darker, new_figure, styled
-from stages.render.words import listed, number
+from stages.render.words import number
 from stages.results.analysis_curves import first_training
 from stages.results.study_results import Results
 
@@ -49,53 +51,52 @@ def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
     labels = list(dict.fromkeys(moves["label"]))
     columns = moves.groupby("label", sort=False)["block"].nunique().max()
     with styled():
-        figure = new_figure(height=0.4 + 2.2 * len(labels))
+        figure = new_figure(width=0.3 + 2.3 * columns, height=0.4 + 2.2 * len(labels))
         grid = figure.subplots(len(labels), columns, squeeze=False)
         for axes, label in zip(grid, labels, strict=True):
             ink, rows = inks[label], moves[moves["label"] == label]
             for axis, (block, tokens) in zip(axes, rows.groupby("block"), strict=False):
                 ends = tokens[["x_after", "y_after"]].to_numpy()
                 starts = tokens[["x", "y"]].to_numpy()
-                axis.quiver(*starts.T, *(ends - starts).T, color=ink.colour, angles="xy", scale_units="xy",
-                            scale=1, units="inches", width=0.012, minlength=0)  # fmt: skip
-                axis.plot(*starts.T, "o", color="#555555", markersize=2.2, alpha=0.6)
-                axis.update_datalim(ends)
+                axis.plot(*arrows(starts, ends).T, color=ink.colour, linewidth=1.1, solid_capstyle="round")
+                axis.plot(*starts.T, "o", color="#555555", markersize=2.6, markeredgewidth=0)
                 axis.set_aspect("equal", adjustable="datalim")
                 axis.margins(0.06)
                 axis.autoscale_view()
                 of, unison = tokens["blocks"].iloc[0], number(tokens["unison"].iloc[0], digits=2)
                 axis.set(xticks=[], yticks=[])
-                axis.set_title(f"block {block} of {of}: unison {unison}", fontsize=9, fontweight="normal")
-            axes[0].set_ylabel(label, color=darker(ink.colour), fontweight="bold")
+                axis.set_title(f"{label}\nblock {block} of {of}: unison {unison}", fontsize=9,
+                               color=darker(ink.colour))  # fmt: skip
             for axis in axes[rows["block"].nunique() :]:
                 axis.remove()
     return figure
 
 
+def arrows(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return one line that draws all arrows, broken by NaN between the strokes.
+
+    starts, ends: (arrows, 2)
+    returns:      (strokes, 2): shaft and head of each arrow; a head is no longer than a third of its shaft
+    """
+    steps = ends - starts
+    longest = 0.04 * np.ptp(np.concatenate([starts, ends]), axis=0).max()
+    lengths = np.maximum(np.hypot(*steps.T), 1e-12)[:, None]
+    back = -steps / lengths * np.minimum(longest, lengths / 3)
+    aside = 0.5 * back[:, ::-1] * [1, -1]
+    gap = np.full_like(starts, np.nan)
+    strokes = np.stack([starts, ends, gap, ends + back + aside, ends, ends + back - aside, gap], axis=1)
+    return strokes.reshape(-1, 2)
+
+
 def movement_caption(moves: pd.DataFrame, *, image: int) -> str:
-    """Caption of the arrows of one image: what they are, and their unison in the last block in order."""
-    last = moves[moves["block"] == moves["blocks"]].groupby("label", sort=False)["unison"].first()
-    ranked = last.sort_values(ascending=False, kind="stable")
-    said = "; ".join(f"{label} {number(value, digits=2)}" for label, value in ranked.items())
+    """Caption of the arrows of one image."""
     return (
-        f"How single self-attentions move the patch tokens of held-out image {image}, in the first "
-        "training of "
-        "each arm: each arrow goes from "
-        "a token before (dot) to the same token after the attention's result is added. Directions: the first "
-        "two right-singular vectors of both together, centred; every panel has its own scale. Unison in "
-        f"the last block, from highest to lowest: {said}."
+        f"How single self-attentions move the patch tokens of held-out image {image}; one training of each "
+        "arm. Each arrow goes from a token before (dot) to the same token after. Directions: the first two "
+        "right-singular vectors of both together, centred; every panel has its own scale."
     )
 
 
 def movement_alt(moves: pd.DataFrame) -> str:
-    """Alternative text of the arrows of one image: the unison of every panel."""
-    last = moves[moves["block"] == moves["blocks"]].groupby("label", sort=False)["unison"].first()
-    said = [
-        f"In the last block the tokens move most in unison in {last.idxmax()} and least in {last.idxmin()}.",
-        "Small panels of arrows, one per token, a row per arm and a column per block.",
-    ]
-    for label, rows in moves.groupby("label", sort=False):
-        unison = rows.groupby("block")["unison"].first()
-        told = listed(f"{number(value, digits=2)} in block {block}" for block, value in unison.items())
-        said.append(f"{label}: unison {told}.")
-    return " ".join(said)
+    """Alternative text of the arrows of one image."""
+    return alt_text("Small panels of arrows, one per token, for each arm in three blocks.", moves["label"])

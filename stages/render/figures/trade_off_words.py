@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from stages.render.figures.captions import bands
+from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.paper import methods
 from stages.render.figures.trade_off import both_ways
 from stages.render.words import fixed, listed, on_set
@@ -15,23 +15,15 @@ POINTS = ("Points", "small points", "bars")
 
 
 def trade_off_caption(accuracies: pd.DataFrame, *, probe: str) -> str:
-    """Caption of probing against fine-tuning: which arm is best at which, and whether the two agree.
+    """Caption of probing against fine-tuning.
 
     accuracies: as `accuracies.accuracies` gives them
     """
-    shapes = (
-        "Circles: features that are probed as they are; triangles: the linear probe of augmented images, "
-        "with a thin line to the circle of the same arm. "
-    )
-    if AUGMENTED not in set(accuracies["evaluation"]):
-        shapes = ""
+    shapes = "; triangles: probe of augmented images" if AUGMENTED in set(accuracies["evaluation"]) else ""
     return (
-        f"Frozen features ({probe} probe, across) against fine-tuning (up). "
-        f"{bands(accuracies, marks=POINTS)} "
-        f"{shapes}{trade_off_findings(accuracies, probe=probe)} "
-        "Grey: the paper's own numbers; Fig. 1 compares published ViT-B, each with its own recipes "
-        "(triangles; SimMIM probed at block 8) and, joined to them, the last block of three by one probe "
-        "(circles, Fig. 10); Fig. 12 the hybrid at five weights λ of its CL part (read off pixels)."
+        f"Frozen features ({probe} probe) against fine-tuning{shapes}. {bands(accuracies, marks=POINTS)} "
+        "Grey: the paper, published ViT-B by their own recipes (triangles), their last block by one recipe "
+        "(circles), and the hybrid."
     )
 
 
@@ -62,19 +54,9 @@ def trade_off_findings(accuracies: pd.DataFrame, *, probe: str) -> str:
 
 
 def trade_off_alt(accuracies: pd.DataFrame, *, probe: str) -> str:
-    """Alternative text of probing against fine-tuning: what the points show, then every one of ours."""
-    said = [trade_off_findings(accuracies, probe=probe)]
-    said += [f"Scatter charts of fine-tuned accuracy against {probe} probe accuracy, one point per arm."]
-    augmented = both_ways(accuracies, probe=AUGMENTED)
-    for labels, points in both_ways(accuracies, probe=probe).items():
-        for label, row in points.iterrows():
-            probed, tuned = (fixed(100 * row[way], decimals=1) for way in ("probed", "tuned"))
-            also = ""
-            if labels in augmented and label in augmented[labels].index:
-                value = fixed(100 * augmented[labels]["probed"][label], decimals=1)
-                also = f" ({value} % on augmented images)"
-            said.append(f"{labels}, {label}: {probed} % probed{also}, {tuned} % fine-tuned.")
-    return " ".join(said)
+    """Alternative text of probing against fine-tuning."""
+    return alt_text(f"Scatter charts of fine-tuned accuracy against {probe} probe, with the paper's.",
+                    accuracies["label"])  # fmt: skip
 
 
 def _agreement(one: Sequence[float], other: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib import colormaps
 
-from stages.render.figures.attention_maps import ANALYSIS, CHANNELS, square
+from stages.render.figures.attention_maps import ANALYSIS, CHANNELS, LOWEST, square
 from stages.results.analysis_curves import first_training
 from stages.results.study_results import Results
 
@@ -39,12 +39,15 @@ def explorer(results: Results, *, words: str) -> str:
         '<div class="stage"><canvas role="img" data-view="left"></canvas></div></div>'
         '<div><label>Right <select data-pick="right"></select></label>'
         '<div class="stage"><canvas role="img" data-view="right"></canvas></div></div></div>\n'
+        '<div class="scale"><span>{lowest}</span><canvas role="img" data-view="scale"></canvas><span></span>'
+        "<span>× uniform attention</span></div>\n"
         '<p class="told" role="status"></p>\n'
         '<script type="application/json">{data}</script>\n'
         "<style>\n{style}</style>\n<script>\n{script}</script></div>\n"
         "<noscript><p>Looking around needs a script; the figures show some of it.</p></noscript>"
     ).format(
         words=words,
+        lowest=f"≤ {LOWEST:g}",
         data=Markup(json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")),
         style=Markup(style),
         script=Markup(script),
@@ -54,7 +57,8 @@ def explorer(results: Results, *, words: str) -> str:
 def explorer_data(results: Results) -> dict[str, Any]:
     """What the script draws: images, and every query's map of the first seed of each arm.
 
-    returns: colours (base64 of 256 × RGB, from no weight to the largest); images: name, height, width, pixels
+    returns: colours (base64 of 256 × RGB, from the lowest to the highest of the scale); lowest and highest
+             (of the scale, as multiples of uniform attention); images: name, height, width, pixels
              (base64 of RGB, row by row); arms: label, grid, blocks, maps (image -> block -> base64 of
              grid² × grid² bytes, query by query, 255 for the largest weight of a query) and largest (image
              -> block -> largest weight of each query)
@@ -65,10 +69,14 @@ def explorer_data(results: Results) -> dict[str, Any]:
     }
     first = next(iter(tables.values()))
     images = [int(image) for image in first.loc[first["measure"] == "map", "image"].unique()]
+    arms = [_maps(table, label=label, images=images) for label, table in tables.items()]
+    highest = max(arm["grid"] ** 2 * max(map(max, image)) for arm in arms for image in arm["largest"])
     return {
+        "lowest": LOWEST,
+        "highest": float(f"{max(highest, 1 / LOWEST):.3g}"),
         "colours": _base64(np.rint(255 * colormaps["cividis"](np.arange(256))[:, :3])),
         "images": [_picture(first, image=image) for image in images],
-        "arms": [_maps(table, label=label, images=images) for label, table in tables.items()],
+        "arms": arms,
     }
 
 

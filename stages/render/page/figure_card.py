@@ -2,20 +2,24 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from stages.render.figures.dark import with_dark
 from stages.render.figures.style import styled
 from stages.render.page.numbers_read_off import plotted
+from stages.render.page.panel_images import Box, Image, images_of, mark_panels, rows_of
 from stages.render.page.svg_size import compact
 from stages.render.words import unbroken
 from stages.study.errors import StudyError
 
+LARGEST, SMALLEST = 1.25, 0.72  # times the size at which a figure is drawn: on a wide page, on a phone
+PHONE = 320  # CSS pixels across that a phone has for figures
 SAID = ("Date", "Creator", "Format", "Type")  # what matplotlib would write into an SVG about itself
 # What may stand in an address inside an attribute as it is.
 PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '"#%&<>')
@@ -57,56 +61,59 @@ def drawn(
     caption: text under the figure
     data:    the numbers that are drawn; None: as far as they can be read off the lines and images
     folder:  where NAME.png, NAME.svg and NAME.csv go; empty: no files
-    narrow:  the same for a narrow screen; None: a reader moves the figure sideways
+    narrow:  the same for a narrow screen; None: the panels of the figure are stacked there
     lead:    it stays in sight under the question that it answers; other figures are folded
     Raises StudyError if alt or caption is empty.
     """
     if not alt.strip() or not caption.strip():
         raise StudyError(f"figure {name}: needs both alt and caption")
-    image = image_bytes(fig, form="svg")
+    rows = _laid_out(fig, whole=narrow is not None)
+    image = svg_bytes(fig)
     table = csv_bytes(plotted(fig) if data is None else data)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"{name}.svg").write_bytes(image)
+        (Path(folder) / f"{name}.svg").write_bytes(compact(image.decode()).encode())
         (Path(folder) / f"{name}.png").write_bytes(image_bytes(fig, form="png"))
         (Path(folder) / f"{name}.csv").write_bytes(table)
-    width, height = (round(96 * inches) for inches in fig.get_size_inches())  # CSS pixels
     small = with_dark(image_bytes(narrow, form="svg")) if narrow is not None else b""
-    return figure_html(
-        image, name=name, alt=alt, caption=caption, width=width, height=height, table=table,
-        narrow=small, lead=lead,
-    )  # fmt: skip
+    images = images_of(image, rows)
+    return figure_html(images, name=name, alt=alt, caption=caption, table=table, narrow=small, lead=lead)
 
 
 def figure_html(
-    image: bytes,
+    images: Sequence[Sequence[Image]],
     *,
     name: str,
     alt: str,
     caption: str,
-    width: int,
-    height: int,
     table: bytes = b"",
     narrow: bytes = b"",
     lead: bool = False,
 ) -> str:
     """The <figure> element with everything inside it that it needs.
 
-    image:         SVG, because it stays sharp when a reader zooms or prints; it gets colours for the dark
-    width, height: CSS pixels
-    table:         CSV of the numbers that are drawn
-    narrow:        SVG that takes the place of the image on a narrow screen
-    lead:          the report keeps it in sight
+    images: rows of panels, as SVG, because it stays sharp when a reader zooms or prints; they get colours for
+            the dark. The first one has the alternative text of all
+    table:  CSV of the numbers that are drawn
+    narrow: SVG that takes the place of the only image on a narrow screen
+    lead:   the report keeps it in sight
     Buttons for the image are hidden where no script runs: they take it out of the page, where it stands once.
     """
-    small = Markup('<source media="(max-width: 40rem)" srcset="data:image/svg+xml,{}">').format(
-        Markup(_quoted(narrow).replace(" ", "%20"))
-    )
+    panels: list[list[str]] = []
+    count = 0
+    for row in images:
+        beside = [_beside(image, row) for image in row]
+        panels.append([_panel(image, beside=number, place=count + place)
+                       for place, (image, number) in enumerate(zip(row, beside, strict=True))])  # fmt: skip
+        count += len(row)
+    panels[0][0] = panels[0][0].replace('alt=""', f'alt="{escape(alt)}"', 1)
+    if narrow:
+        address = _quoted(narrow).replace(" ", "%20")
+        source = f'<source media="(max-width: 40rem)" srcset="data:image/svg+xml,{address}">'
+        panels[0][0] = f"<picture>{source}{panels[0][0]}</picture>"
     return Markup(
         '<figure id="fig-{name}"{lead}>'
-        '<div class="card{fits}" role="group" aria-label="Figure {name}"{scrolls}><picture>{small}'
-        '<img alt="{alt}" width="{width}" height="{height}" src="data:image/svg+xml,{image}">'
-        "</picture></div>\n"
+        '<div class="card{fits}" role="group" aria-label="Figure {name}">{panels}</div>\n'
         '<div class="tools"><span class="origin"></span><span class="files" role="group">'
         '<button type="button" data-save="png" data-name="{name}" hidden>PNG</button> '
         '<button type="button" data-save="svg" data-name="{name}" hidden>SVG</button> '
@@ -114,16 +121,39 @@ def figure_html(
         "<figcaption>{caption}</figcaption></figure>"
     ).format(
         name=name,
-        alt=alt,
-        width=width,
-        height=height,
         lead=Markup(" data-lead") if lead else "",
         fits=" fits" if narrow else "",
-        scrolls="" if narrow else Markup(' tabindex="0"'),
-        small=small if narrow else "",
-        image=Markup(_quoted(with_dark(image))),
+        panels=Markup("".join(f'<div class="panels">{"".join(row)}</div>' for row in panels)),
         table=_base64(table),
         caption=unbroken(caption),
+    )
+
+
+def _laid_out(fig: Figure, *, whole: bool) -> list[list[Box]]:
+    """Settle the layout of a figure, which all its images share, and part it into rows of panels."""
+    with styled():
+        fig.draw_without_rendering()
+    fig.set_layout_engine(None)
+    width, height = (72 * inches for inches in fig.get_size_inches())
+    boxes = mark_panels(fig)
+    if whole:
+        return [[Box(0, 0, width, height, tuple(name for box in boxes for name in box.ids))]]
+    return rows_of(boxes, width=width, height=height)
+
+
+def _beside(image: Image, row: Sequence[Image]) -> int:
+    """How many panels of about the width of an image a phone shows beside each other."""
+    alike = max(other.width for other in row if other.width < 1.3 * image.width) * 96 / 72
+    return min(4, max(1, int(PHONE / (SMALLEST * alike))))
+
+
+def _panel(image: Image, *, beside: int, place: int) -> str:
+    """One panel of a figure, at the largest size that a page gives it. place: among all of the figure"""
+    width, height = (round(LARGEST * 96 / 72 * points) for points in (image.width, image.height))
+    svg = with_dark(compact(image.svg, prefix=f"p{place}").encode())
+    return (
+        f'<img class="across-{beside}" alt="" width="{width}" height="{height}" '
+        f'src="data:image/svg+xml,{_quoted(svg)}">'
     )
 
 
@@ -132,11 +162,22 @@ def image_bytes(fig: Figure, *, form: str) -> bytes:
 
     The layout is settled by the first image; those that follow show the same.
     """
+    if form == "svg":
+        return compact(svg_bytes(fig).decode()).encode()
     buffer = io.BytesIO()
     with styled():
-        fig.savefig(buffer, format=form, metadata=dict.fromkeys(SAID) if form == "svg" else None)
+        fig.savefig(buffer, format=form)
         fig.set_layout_engine(None)
-    return compact(buffer.getvalue().decode()).encode() if form == "svg" else buffer.getvalue()
+    return buffer.getvalue()
+
+
+def svg_bytes(fig: Figure) -> bytes:
+    """The figure as matplotlib writes it."""
+    buffer = io.BytesIO()
+    with styled():
+        fig.savefig(buffer, format="svg", metadata=dict.fromkeys(SAID))
+        fig.set_layout_engine(None)
+    return buffer.getvalue()
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

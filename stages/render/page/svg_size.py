@@ -7,11 +7,13 @@ FONTS = "DejaVu Sans,Verdana,sans-serif"
 _GROUP = re.compile(r"<g\b[^>]*>|</g>")
 
 
-def compact(svg: str) -> str:
+def compact(svg: str, *, prefix: str = "") -> str:
     """Return the same drawing of matplotlib in fewer bytes; it looks alike in light and in the dark.
 
     Coordinates are cut to a tenth of a point, styles become classes, which repeated marks share, and ids are
     short.
+
+    prefix: of classes and ids, where several drawings are put into one
     """
     text = re.sub(r"<!DOCTYPE[^>]*>|<!--.*?-->", "", svg, flags=re.DOTALL)
     text = re.sub(r">\s+<", "><", text)
@@ -22,9 +24,9 @@ def compact(svg: str) -> str:
     )
     text = re.sub(r"'DejaVu Sans'", FONTS, text)
     text = _without_idle_groups(text)
-    text = _with_classes(text)
+    text = _with_classes(text, prefix)
     text = _with_shared_classes(text)
-    text = _with_short_ids(text)
+    text = _with_short_ids(text, prefix)
     return text.replace("xlink:href=", "href=").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
 
 
@@ -61,10 +63,10 @@ def _without_idle_groups(text: str) -> str:
     return _GROUP.sub(group, text)
 
 
-def _with_classes(text: str) -> str:
+def _with_classes(text: str, prefix: str) -> str:
     """Put every style into the sheet once, and its class in its place."""
     styles = list(dict.fromkeys(re.findall(r' style="([^"]*)"', text)))
-    names = {style: _name(place) for place, style in enumerate(styles)}
+    names = {style: prefix + _name(place) for place, style in enumerate(styles)}
     text = re.sub(r' style="([^"]*)"', lambda style: f' class="{names[style[1]]}"', text)
     rules = "".join(
         f".{name}{{{style.replace('; ', ';').replace(': ', ':')}}}" for style, name in names.items()
@@ -85,9 +87,9 @@ def _with_shared_classes(text: str) -> str:
     return re.sub(r'(?:<use [^>]* class="\w+"/>){3,}', row, text)
 
 
-def _with_short_ids(text: str) -> str:
+def _with_short_ids(text: str, prefix: str) -> str:
     ids = dict.fromkeys(re.findall(r' id="([^"]*)"', text))
-    names = {old: f"i{_name(place)}" for place, old in enumerate(ids)}
+    names = {old: f"i{prefix}{_name(place)}" for place, old in enumerate(ids)}
     text = re.sub(r' id="([^"]*)"', lambda old: f' id="{names[old[1]]}"', text)
     return re.sub(r'(href="|url\()#([\w-]+)', lambda old: f"{old[1]}#{names.get(old[2], old[2])}", text)
 

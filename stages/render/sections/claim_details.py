@@ -6,7 +6,12 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.figures.specification import specification_alt, specification_caption, specification_figure
+from stages.render.figures.specification import (
+    specification_alt,
+    specification_caption,
+    specification_figure,
+    specification_findings,
+)
 from stages.render.page.figure_card import drawn
 from stages.render.page.notebook_output import put
 from stages.render.sections.verdicts import (
@@ -132,14 +137,15 @@ def curves(
 def _curve(claim: dict[str, Any], rows: pd.DataFrame | None, *, folder: str) -> str:
     if rows is None:
         return ""
-    return drawn(
+    figure = drawn(
         specification_figure(rows, claim=claim),
         name=f"choices-{claim['name'].replace('_', '-')}",
-        alt=specification_alt(rows, claim=claim),
+        alt=specification_alt(rows),
         caption=specification_caption(rows, claim=claim),
         data=rows,
         folder=folder,
     )
+    return Markup("<p>{}</p>\n").format(unbroken(specification_findings(rows, claim=claim))) + Markup(figure)
 
 
 def _summary(claims: Sequence[dict[str, Any]]) -> str:

@@ -1,9 +1,15 @@
 """Do the two combine: the gradients of both losses."""
 
-from stages.render.figures.gradients import gradient_alt, gradient_caption, gradient_figure, gradient_rows
+from stages.render.figures.gradients import (
+    gradient_alt,
+    gradient_caption,
+    gradient_figure,
+    gradient_findings,
+    gradient_rows,
+)
 from stages.render.figures.line_charts import Inks
 from stages.render.page.figure_card import show
-from stages.render.page.notebook_output import put
+from stages.render.page.notebook_output import put, say
 from stages.results.study_results import Results
 
 
@@ -24,3 +30,4 @@ def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
             data=rows,
             folder=folder,
         )
+        say(gradient_findings(rows))

@@ -11,7 +11,7 @@ from stages.render.figures.comparison import (
     pair_rows,
 )
 from stages.render.figures.depth import depth_alt, depth_figure
-from stages.render.figures.layerwise import declines, layerwise_caption, layerwise_curves
+from stages.render.figures.layerwise import layerwise_caption, layerwise_curves
 from stages.render.figures.line_charts import Inks
 from stages.render.figures.lost_blocks import block_losses, losses_alt, losses_caption, losses_figure
 from stages.render.page.figure_card import show
@@ -33,7 +33,7 @@ def comparison_section(results: Results, *, inks: Inks, folder: str = "") -> Non
         comparison_figure(alike, inks=inks),
         name="comparison",
         alt=comparison_alt(alike),
-        caption=comparison_caption(alike),
+        caption=comparison_caption(),
         data=pair_rows(alike),
         folder=folder,
     )
@@ -48,14 +48,15 @@ def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks
     published = paper.layerwise()
     for labels in label_sets:
         curves = layerwise_curves(results, labels=labels)
-        lost = declines(results, labels=labels)
         what = f"linear probe{on_set(labels)}"
         show(
-            depth_figure(curves, inks=inks, ylabel=f"{what} (%)", paper=published),
+            depth_figure(
+                curves, inks=inks, ylabel=f"{what} (%)", paper=published, share_y=True, limits=(0, 100)
+            ),
             name=f"layerwise-{labels}",
             lead=True,
-            alt=depth_alt(curves, measure=what, unit="%", paper=published),
-            caption=layerwise_caption(curves, lost, labels=labels, paper=paper.LAYERWISE),
+            alt=depth_alt(curves, measure=what, paper=published),
+            caption=layerwise_caption(curves, labels=labels, paper=paper.LAYERWISE),
             data=curves,
             folder=folder,
         )

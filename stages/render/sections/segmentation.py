@@ -31,7 +31,7 @@ def segmentation_section(results: Results, *, inks: Inks, folder: str = "") -> N
         segmentation_figure(scores, inks=inks),
         name="segmentation",
         alt=segmentation_alt(scores),
-        caption=segmentation_caption(scores, protocol=told),
+        caption=segmentation_caption(scores),
         data=scores,
         folder=folder,
     )

@@ -13,8 +13,7 @@ from stages.render.figures.captions import trainings_of
 from stages.render.figures.line_charts import Inks
 from stages.render.figures.paper import hybrid_sweep, size_sweep
 from stages.render.figures.sweep_places import Places, along_size, along_weight
-from stages.render.figures.sweeps import Line, Panel, measure_name, sweep_alt, sweep_figure, sweep_rows
-from stages.render.words import fixed, listed, number
+from stages.render.figures.sweeps import Line, Panel, sweep_alt, sweep_figure, sweep_rows
 from stages.results.analysis_curves import block_curves, last_block
 from stages.results.study_results import FINE_TUNED, Results
 
@@ -54,25 +53,20 @@ def sweeps(results: Results, accuracies: pd.DataFrame, *, inks: Inks, probe: str
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=WEIGHT, paper=_paper_weights())
         caption = (
             "Accuracy against the weight λ of CL in the loss of the hybrid, with MIM at 0 and CL at 1; "
-            f"{trainings_of(study)} (bars). {_best(rows)} Grey: the paper (Fig. 12 left, read off pixels), "
-            "ViT-B on "
-            "ImageNet."
+            f"{trainings_of(study)} (bars). Grey: the paper (Fig. 12 left, read off pixels)."
         )
         add("accuracy-by-weight", caption, rows)
         if panels := measure_panels(places, results):
             caption = (
                 "Measures of the last block against the weight λ of CL: normalised mutual information of "
-                f"attention, relative log amplitude at the highest frequency; {trainings_of(study)} (bars). "
-                f"{_span(panels)} The paper's numbers (Fig. 12 middle and right) are not published."
+                f"attention, relative log amplitude at the highest frequency; {trainings_of(study)} (bars)."
             )
             add("measures-by-weight", caption, [panels])
     if places := along_size(study):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=SIZE, paper=_paper_sizes())
         caption = (
             "Accuracy against the size of the encoder, all trained by one recipe; "
-            f"{trainings_of(study)} (bars). "
-            f"{_gaps(rows)} Grey: ViT-Ti, S and B on ImageNet, those of Fig. 1 middle that the paper's "
-            "authors trained themselves."
+            f"{trainings_of(study)} (bars). Grey: the paper's own ViT-Ti, S and B (Fig. 1 middle)."
         )
         add("accuracy-by-size", caption, rows, log=True)
     return drawings
@@ -126,42 +120,6 @@ def lines_of(places: Places, values: pd.DataFrame) -> list[Line]:
             mean, low, high = (float(value) for value in values.loc[label])
             lines.setdefault(name, Line(name, ink, {})).points[x] = (mean, low, high)
     return list(lines.values())
-
-
-def _best(rows: Sequence[Sequence[Panel]]) -> str:
-    """The weight with the highest mean in each panel of ours."""
-    said = []
-    for panel in (panel for row in rows for panel in row):
-        for line in panel.lines:
-            if line.name == "hybrid" and line.ink:
-                best, (mean, *_) = max(line.points.items(), key=lambda point: point[1][0])
-                said.append(f"{measure_name(panel)}: λ = {best:g} ({fixed(mean, decimals=1)} %)")
-    return f"Best: {'; '.join(said)}."
-
-
-def _span(panels: Sequence[Panel]) -> str:
-    """Each measure at the two ends of the sweep."""
-    said = []
-    for panel in panels:
-        points = next(line.points for line in panel.lines if line.name == "hybrid")
-        first, last = min(points), max(points)
-        said.append(
-            f"{panel.ylabel.capitalize()}: {number(points[first][0])} at λ = {first:g}, "
-            f"{number(points[last][0])} at λ = {last:g}."
-        )
-    return " ".join(said)
-
-
-def _gaps(rows: Sequence[Sequence[Panel]]) -> str:
-    """CL less MIM at every size that both have, in each panel of ours."""
-    said = []
-    for panel in (panel for row in rows for panel in row):
-        lines = {line.name: line.points for line in panel.lines if line.ink}
-        both = sorted(set(lines.get("CL", {})) & set(lines.get("MIM", {})))
-        if both:
-            differences = (fixed(lines["CL"][x][0] - lines["MIM"][x][0], decimals=1) for x in both)
-            said.append(f"{measure_name(panel)}: {listed(differences)} points")
-    return f"CL less MIM, from small to large: {'; '.join(said)}." if said else ""
 
 
 def _paper_weights() -> dict[str, list[Line]]:

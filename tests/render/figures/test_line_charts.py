@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.render.figures.depth import depth_figure
+from stages.render.figures.depth import depth_figure, uniform
 from stages.render.figures.heads import head_figure
-from stages.render.figures.line_charts import frame_of
+from stages.render.figures.line_charts import below_one, frame_of, power_of_ten
 from stages.render.figures.losses import loss_figure
 from stages.render.figures.paper import (
+    UNIFORM_DISTANCE,
+    distance,
     log_amplitude,
     trade_offs,
 )
@@ -58,3 +60,45 @@ def test_small_studies_can_be_drawn() -> None:
         columns=["label", "evaluation", "labels", "mean", "low", "high", "chance", "trainings"]
     )
     image_bytes(trade_off_figure(nothing, inks=one, probe="linear", paper=trade_offs()), form="svg")
+
+
+def test_one_less_a_value_keeps_its_interval_around_it() -> None:
+    curves = curves_of(["arm_0"]).assign(mean=0.9, low=0.8, high=0.97, seed_0=0.95, seed_1=0.85)
+    turned = below_one(curves)
+    assert turned[["mean", "low", "high", "seed_0"]].iloc[0].tolist() == pytest.approx([0.1, 0.03, 0.2, 0.05])
+    axis = depth_figure(turned, inks=palette(arms("masked")), ylabel="1 − y", log=True).axes[0]
+    assert axis.get_yscale() == "log" and axis.lines[-1].get_ydata() == pytest.approx([0.1] * 4)
+    assert [line.get_ydata()[0] for line in axis.lines[:2]] == pytest.approx([0.05, 0.15])
+
+
+def test_bands_of_a_logarithmic_axis_are_cut_above_0() -> None:
+    curves = curves_of(["arm_0"]).assign(mean=[0.1, 0.2, 0.3, 0.4], low=-1.0, high=5.0)
+    assert frame_of(curves, log=True) == pytest.approx((0.1 / 4, 0.4 * 4))
+    axis = depth_figure(curves, inks=palette(arms("masked")), ylabel="y", log=True).axes[0]
+    assert axis.get_ylim()[0] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.05, "0.05"), (100.0, "100"), (1e-4, "10⁻⁴"), (2e-5, "2 × 10⁻⁵")]
+)
+def test_ticks_of_a_logarithmic_axis(value: float, text: str) -> None:
+    assert power_of_ten(value) == text
+
+
+def test_distances_go_from_0_to_uniform_attention_in_px_and_patches() -> None:
+    ours, theirs = uniform(image_size=32, patch_size=4), uniform(image_size=224, patch_size=16)
+    assert theirs.distance == pytest.approx(UNIFORM_DISTANCE, abs=0.005)
+    assert ours.distance == pytest.approx(16.55, abs=0.005)
+    figure = depth_figure(
+        curves_of(["arm_0"]),
+        inks=palette(arms("masked")),
+        ylabel="px",
+        paper=[distance()],
+        reach=(ours, theirs),
+    )
+    for axis, reach in zip(figure.axes, (ours, theirs), strict=True):
+        low, high = axis.get_ylim()
+        assert low == 0 and reach.distance < high < 1.2 * reach.distance
+        assert any(list(line.get_ydata()) == [reach.distance] * 2 for line in axis.lines)
+        for place, tick in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True):
+            assert tick.get_text() == f"{place:g} ({place / reach.patch_size:g})"

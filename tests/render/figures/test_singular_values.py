@@ -67,8 +67,7 @@ def test_unison_is_the_mean_over_images_and_seeds(results: Results) -> None:
     np.testing.assert_allclose(ours["mean"], expected)
     assert (ours["low"] < ours["mean"]).all() and (ours["mean"] < ours["high"]).all()
     caption = unison_caption(curves, patches=[9])
-    assert "1/9 = 0.11" in caption and "MIM: one training" in caption.replace("\u00a0", " ")
-    assert caption.index("CL 0.9") < caption.index("MIM 0.")
+    assert "1/9: independently" in caption and "MIM: one training" in caption
 
 
 def test_ranks_are_those_after_the_self_attention(results: Results) -> None:
@@ -100,8 +99,7 @@ def test_spectra_are_of_the_last_self_attention(results: Results) -> None:
     line = found[(found["label"] == "MIM") & (found["level"] == "token") & (found["place"] == "before")]
     np.testing.assert_allclose(line["mean"], -0.8 * np.arange(6))
     np.testing.assert_allclose(line["high"] - line["mean"], 1.96 * 0.05)
-    assert "at rank 3, from highest to lowest" in spectrum_caption(found)
-    assert "MIM: −1.60 at rank 3 and −4.00 at rank 6." in spectrum_alt(found)
+    assert "Right: 24 images" in spectrum_caption(found) and "CL and MIM" in spectrum_alt(found)
 
 
 def test_movements_hold_where_each_token_starts_and_ends(results: Results) -> None:
@@ -115,10 +113,7 @@ def test_movements_hold_where_each_token_starts_and_ends(results: Results) -> No
     assert token["x"] == raw["coordinate_1", "before", 5]
     assert token["y_after"] == raw["coordinate_2", "after", 5]
     assert token["unison"] == raw["unison", "across", 0]
-    found_first, each = movement_alt(rows).split("Small panels", 1)
-    last = rows[rows["block"] == 3].groupby("label")["unison"].first()
-    assert f"in unison in {last.idxmax()} and least in {last.idxmin()}." in found_first
-    assert each.count("in block 3.") == 3
+    assert "one per token" in movement_alt(rows)
     assert "image 12" in movement_caption(rows, image=12)
 
 
@@ -127,9 +122,12 @@ def test_every_arrow_goes_from_before_to_after(results: Results) -> None:
     figure = movement_figure(rows, inks=palette(STUDY))
     assert len(figure.axes) == 9
     tokens = rows[(rows["label"] == "CL") & (rows["block"] == 3)]
-    arrows = figure.axes[5].collections[0]
-    np.testing.assert_allclose(np.column_stack([arrows.X, arrows.Y]), tokens[["x", "y"]])
-    np.testing.assert_allclose(arrows.X + arrows.U, tokens["x_after"])
+    strokes = figure.axes[5].lines[0].get_xydata().reshape(len(tokens), 7, 2)
+    np.testing.assert_allclose(strokes[:, 0], tokens[["x", "y"]])
+    np.testing.assert_allclose(strokes[:, 1], tokens[["x_after", "y_after"]])
+    np.testing.assert_allclose(strokes[:, 4], strokes[:, 1])  # the tip of the head
+    heads, shafts = (np.hypot(*(strokes[:, place] - strokes[:, 1]).T) for place in (3, 0))
+    assert (heads < 0.5 * shafts).all() and np.isnan(strokes[:, 2]).all()
     for axis, (_, part) in zip(figure.axes[3:6], rows[rows["label"] == "CL"].groupby("block"), strict=True):
         (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
         assert (
@@ -147,11 +145,9 @@ def test_one_arm_can_be_drawn_and_the_bytes_are_stable(results: Results) -> None
     assert first == again
     assert len(spectrum_figure(spectra(one), inks=inks).axes) == 2
     assert len(rank_figure(curves, inks=inks).axes) == 6
-    assert rank_alt(curves).partition("Six line charts")[2].count("MIM ") == 6
+    assert "Arms: MIM." in rank_alt(curves)
     assert len(rank_rows(curves)) == sum(map(len, curves.values()))
-    assert "on the right by a jackknife" in rank_caption(curves) and "Right: 24 images." in rank_caption(
-        curves
-    )
+    assert "95 % intervals over images" in rank_caption(curves)
 
 
 def test_tables_that_do_not_fit_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

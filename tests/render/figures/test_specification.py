@@ -15,6 +15,7 @@ from stages.render.figures.specification import (
     specification_alt,
     specification_caption,
     specification_figure,
+    specification_findings,
 )
 from stages.render.page.figure_card import drawn
 from stages.render.sections.claim_details import curves
@@ -63,23 +64,20 @@ def test_shares_are_drawn_as_points(found):
     figure = specification_figure(rows, claim=claim | {"unit": "share of images"})
     np.testing.assert_allclose([y for _, y in points(figure)], [-10, 90, 320, 431])
     assert figure.axes[0].get_ylabel() == "difference (points)"
-    assert "from −10.0 points to 431 points" in specification_alt(
-        rows, claim=claim | {"unit": "share of images"}
-    )
 
 
 def test_the_words_are_those_of_the_numbers(found):
     claim, rows = found
-    caption, alt = specification_caption(rows, claim=claim), specification_alt(rows, claim=claim)
-    assert "decided under 4 combinations" in caption and "The same in all: the last epoch." in caption
-    assert "Median effect: 1.9 standard deviations" in caption
-    assert "over 70 relabellings of trainings: p = 0.029." in caption
-    for said in (caption, alt):
-        assert "3 supported and 1 undecided; 3 of 4 differences are above 0." in said.replace("\u00a0", " ")
-        assert "Fewest agree with the verdict under “blocks: last block” (50 %)." in said
-    assert "from −0.100 px to 4.31 px" in alt and "main choice gives 4.31 px" in alt
+    assert "under 4 combinations" in specification_caption(rows, claim=claim)
+    assert specification_alt(rows).startswith("4 differences with intervals")
+    findings = specification_findings(rows, claim=claim)
+    assert "The same in all: the last epoch." in findings
+    assert "Median effect: 1.9 standard deviations" in findings
+    assert "over 70 relabellings of trainings: p = 0.029." in findings
+    assert findings.startswith("3 supported and 1 undecided; 3 of 4 differences are above 0.")
+    assert "Fewest agree with the verdict under “blocks: last block” (50 %)." in findings
     same = rows.assign(verdict="supported")
-    assert "No choice changes the verdict." in specification_caption(same, claim=claim)
+    assert "No choice changes the verdict." in specification_findings(same, claim=claim)
 
 
 def test_choices_that_all_share_are_not_drawn(found):

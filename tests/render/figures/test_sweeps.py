@@ -14,6 +14,7 @@ from stages.render.figures.gradients import (
     gradient_alt,
     gradient_caption,
     gradient_figure,
+    gradient_findings,
     gradient_rows,
     late_rows,
 )
@@ -112,12 +113,10 @@ def test_a_sweep_of_the_weight_is_drawn_and_told(
     drawings = sweeps(params, found, inks=palette(params.study))
     assert [drawing["name"] for drawing in drawings] == ["accuracy-by-weight", "measures-by-weight"]
     accuracy, measures = drawings
-    assert "linear probe, shape: λ = 0.6 (90.0 %)" in accuracy["caption"]
-    assert (
-        "90.0 at 0.60" in accuracy["alt"]
-        and "Paper, fine-tuned (%), hybrid: 81.9 at 0, 82.3" in accuracy["alt"]
-    )
-    assert "Relative log amplitude: −3." in measures["caption"]
+    assert "linear probe (%) and fine-tuned (%) against" in accuracy["alt"]
+    rows = accuracy["data"].set_index(["panel", "measure", "line", "x"])["mean"]
+    assert rows["This study: shape", "linear probe (%)", "hybrid", 0.6] == pytest.approx(90.0)
+    assert rows["Paper", "fine-tuned (%)", "hybrid", 0.2] == 82.29
     assert len(accuracy["fig"].axes) == 6 and len(measures["fig"].axes) == 2
     first = image_bytes(accuracy["fig"], form="svg")
     assert first == image_bytes(sweeps(params, found, inks=palette(params.study))[0]["fig"], form="svg")
@@ -135,9 +134,9 @@ def test_a_sweep_of_the_size_is_drawn_and_told(tmp_path: Path, monkeypatch: pyte
         found.loc[chosen & (found["label"] == label), "mean"] = value
     (drawing,) = sweeps(params, found, inks=palette(params.study))
     assert drawing["name"] == "accuracy-by-size"
-    assert "fine-tuned, shape: 10.0, 1.0 and −5.0 points" in drawing["caption"]
     assert len(drawing["fig"].axes) == 5  # the paper has no linear probe of them
-    assert "MoCo v3: 68.9 at 5.8" in drawing["alt"]
+    rows = drawing["data"].set_index(["panel", "line", "x"])["mean"]
+    assert rows["Paper", "MoCo v3", 5.8] == 68.91
 
 
 def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,11 +177,10 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     assert late["mean"].tolist() == pytest.approx([0.5, -0.2, 0.1])
     assert late["seed_0"].tolist()[:2] == pytest.approx([0.5, -0.2])
     assert late["high"].tolist() == pytest.approx([0.5, -0.2, 0.1])  # both trainings have the same mean
-    caption = gradient_caption(rows)
-    assert "Both: 0.50 in block 1, −0.20 in block 2; weighted, CL's is 0.50 times" in caption
-    assert "k: 0.10 in block 1; weighted" in caption and "Both, blocks 1 to 2: 0.50, −0.20." in gradient_alt(
-        rows
-    )
+    findings = gradient_findings(rows)
+    assert "Both: 0.50 in block 1, −0.20 in block 2; weighted, CL's is 0.50 times" in findings
+    assert "k: 0.10 in block 1; weighted" in findings
+    assert "(k: one training, " in gradient_caption(rows) and "Arms: Both and k." in gradient_alt(rows)
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
     assert len(images) == 1

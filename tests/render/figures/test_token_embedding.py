@@ -37,9 +37,7 @@ def test_silhouettes_are_means_over_images_and_seeds(results: Results) -> None:
     for group, table in found.items():
         expected = pooled[pooled["measure"] == f"silhouette_{group}"]["value"].mean()
         assert table.set_index("label").loc["CL", "mean"] == pytest.approx(expected)
-    caption = silhouettes_caption(found)
-    assert caption.index("CL 0") < caption.index("Random init 0") and "bars: 95 %" in caption
-    assert silhouettes_alt(found).count("CL 0.") == 2
+    assert "bars: 95 %" in silhouettes_caption(found) and "CL" in silhouettes_alt(found)
 
 
 def test_without_classes_to_tell_apart_one_silhouette_is_left(results: Results) -> None:
@@ -47,7 +45,6 @@ def test_without_classes_to_tell_apart_one_silhouette_is_left(results: Results) 
         table = pd.read_csv(TABLE / f"{name}.csv")
         table[~table["measure"].str.endswith("_class")].to_csv(TABLE / f"{name}.csv", index=False)
     assert list(silhouettes(results)) == ["image"]
-    assert "not defined by class" in planes_alt(planes(results))
     assert len(silhouettes_figure(silhouettes(results), inks=palette(STUDY)).axes) == 1
 
 
@@ -68,3 +65,6 @@ def test_planes_hold_every_token_at_its_place(results: Results) -> None:
     first, again = (image_bytes(planes_figure(found, inks=palette(STUDY)), form="svg") for _ in range(2))
     assert first == again
     assert "6 held-out images of 3 classes" in planes_caption(found)
+    words = " ".join([*(text.get_text() for axis in figure.axes for text in axis.texts), planes_alt(found),
+                      *(axis.get_xlabel() for axis in figure.axes)])  # fmt: skip
+    assert "silhouette" not in words and set(found["CL"].columns) == {"image", "class", "index", "x", "y"}

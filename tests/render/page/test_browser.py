@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from stages.render.figures.depth import depth_alt, depth_caption, depth_figure
-from stages.render.figures.style import palette
+from stages.render.figures.style import NARROW, palette
 from stages.render.page.explorer import explorer
 from stages.render.page.figure_card import drawn
 from stages.render.page.html_table import folded, table
@@ -152,7 +152,7 @@ def test_looking_around_shows_what_was_picked(opened: Browser) -> None:
     for arm in (data["arms"][1], data["arms"][2]):
         largest = 9 * arm["largest"][1][1][5]
         assert f"{arm['label']}, block 2 of 3: most to row " in said
-        assert f"{largest:.1f} times even attention" in said
+        assert f"{largest:.1f} times uniform attention" in said
         maps.append(np.frombuffer(base64.b64decode(arm["maps"][1][1]), np.uint8)[45:54].astype(float))
     cosine = maps[0] @ maps[1] / np.sqrt((maps[0] @ maps[0]) * (maps[1] @ maps[1]))
     assert f"Cosine between both maps {cosine:.2f}" in said
@@ -160,7 +160,11 @@ def test_looking_around_shows_what_was_picked(opened: Browser) -> None:
         f"[...{EXPLORER}.querySelector('[data-view=left]').getContext('2d').getImageData(0, 0, 3, 3).data]"
     )
     colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(256, 3)
-    np.testing.assert_array_equal(np.reshape(drawn_pixels, (9, 4))[:, :3], colours[maps[0].astype(int)])
+    multiples = 9 * maps[0] / 255 * data["arms"][1]["largest"][1][1][5]
+    scale = np.log(data["highest"] / data["lowest"])
+    shares = np.clip(np.log(np.maximum(multiples, data["lowest"]) / data["lowest"]) / scale, 0, 1)
+    places = np.floor(255 * shares + 0.5).astype(int)
+    np.testing.assert_array_equal(np.reshape(drawn_pixels, (9, 4))[:, :3], colours[places])
     opened.run(f"{EXPLORER}.querySelector('[data-view=image]').scrollIntoView()")
     opened.run(
         "((image) => { const {left, top, width} = image.getBoundingClientRect(); image.dispatchEvent("
@@ -202,9 +206,9 @@ def test_figures_are_given_away_in_three_forms(opened: Browser) -> None:
     )
     png, svg = map(base64.b64decode, kept)
     image = Image.open(io.BytesIO(png)).convert("RGB")
-    assert image.width == 9 * 300 and image.getpixel((2, 2)) == (255, 255, 255)
+    assert image.width == round(NARROW * 300) and image.getpixel((2, 2)) == (255, 255, 255)
     assert image.getcolors(maxcolors=100_000) is not None and len(image.getcolors(100_000) or []) > 20
-    assert svg.startswith(b"<?xml") and b"prefers-color-scheme" not in svg and b"#0072b2" in svg
+    assert svg.startswith(b"<svg xmlns=") and b"prefers-color-scheme" not in svg and b"#0072b2" in svg
     text = opened.run("csvOf(document.querySelectorAll('figure')[1].querySelector('[data-csv]').dataset.csv)"
                       ".then((content) => content.text())")  # fmt: skip
     rows = pd.read_csv(io.StringIO(text))

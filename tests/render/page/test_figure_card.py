@@ -1,5 +1,6 @@
 """A figure brings its files, its words and its data."""
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -7,7 +8,9 @@ import pytest
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
-from stages.render.page.figure_card import figure_html, show
+from stages.render.page.figure_card import drawn, figure_html, show
+from stages.render.page.panel_images import Image
+from stages.render.page.svg_size import compact
 from stages.study.errors import StudyError
 
 
@@ -27,12 +30,35 @@ def test_show_writes_files_and_refuses_silence(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_figure_html_escapes_and_embeds() -> None:
-    drawing = b'<svg id="a">\n<!-- 50 % & \xe2\x88\x92 -->\n<use href="#b"/></svg>'
-    html = figure_html(drawing, name="x", alt='a "b" <c>', caption="d & e, Fig. 3", width=10, height=5)
-    assert 'alt="a &#34;b&#34; &lt;c&gt;"' in html and "d &amp; e, Fig.\u00a03" in html
-    image = BeautifulSoup(html, "html.parser").img
-    kind, _, data = str(image["src"]).partition(",") if image else ("", "", "")
+    drawing = '<svg><text x="1">50 % &amp; \u2212</text><use href="#b"/></svg>'
+    image = Image(drawing, width=72, height=36)
+    html = figure_html([[image, image]], name="x", alt='a "b" <c>', caption="d & e, Fig. 3")
+    assert "d &amp; e, Fig.\u00a03" in html
+    first, second = BeautifulSoup(html, "html.parser").select(".card .panels img")
+    assert first["alt"] == 'a "b" <c>' and second["alt"] == "" and first["width"] == "120"
+    kind, _, data = str(first["src"]).partition(",")
     assert kind == "data:image/svg+xml" and not set('"#<>&') & set(data)
-    assert unquote(data) == drawing.decode().replace("\n", " ").replace('"', "'")
-    spoken = figure_html(drawing + b"<!-- ' -->", name="x", alt="a", caption="c", width=10, height=5)
-    assert "%22a%22" in spoken and "&#39;" not in spoken
+    assert unquote(data) == compact(drawing, prefix="p0").replace('"', "'")
+    spoken = figure_html([[Image(drawing.replace("50", "'"), 10, 5)]], name="x", alt="a", caption="c")
+    assert "%221%22" in spoken and "&#39;" not in spoken
+
+
+def test_panels_of_one_figure_share_no_class() -> None:
+    figure = Figure(figsize=(8, 3))
+    for axis in figure.subplots(1, 2):
+        axis.plot([1, 2])
+    soup = BeautifulSoup(drawn(figure, name="two", alt="two lines", caption="Two lines."), "html.parser")
+    first, second = (
+        set(re.findall(r"class=['\"](\w+)", unquote(str(image["src"])))) for image in soup.select("img")
+    )
+    assert first and second and not first & second
+
+
+def test_a_figure_with_a_narrow_variant_is_one_picture() -> None:
+    figure, narrow = Figure(figsize=(8, 3)), Figure(figsize=(3, 3))
+    for axis in figure.subplots(1, 2):
+        axis.plot([1, 2])
+    html = drawn(figure, name="two", alt="two lines", caption="Two lines.", narrow=narrow)
+    soup = BeautifulSoup(html, "html.parser")
+    (picture,) = soup.select(".card.fits picture")
+    assert picture.source is not None and len(soup.select("img")) == 1 and soup.select_one("img")["alt"]

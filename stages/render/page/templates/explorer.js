@@ -23,6 +23,12 @@ for (const root of document.querySelectorAll(".explorer")) {
     const levels = bytesOf(arm.maps[image][block]).subarray(place * count, (place + 1) * count);
     return { block: block + 1, levels, largest: arm.largest[image][block][place] };
   };
+  // One logarithmic scale for all maps: multiples of uniform attention.
+  const shade = (multiple) => {
+    const share = Math.log(Math.max(multiple, data.lowest) / data.lowest) / Math.log(data.highest / data.lowest);
+    const place = 3 * Math.round(255 * Math.min(share, 1));
+    return colours.subarray(place, place + 3);
+  };
   const paint = (canvas, width, height, colourAt) => {
     canvas.width = width;
     canvas.height = height;
@@ -41,7 +47,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   const told = (arm, map) => {
     const place = map.levels.indexOf(255), count = arm.grid ** 2;
     const where = `row ${1 + Math.floor(place / arm.grid)}, column ${1 + (place % arm.grid)}`;
-    return `${arm.label}, block ${map.block} of ${arm.blocks}: most to ${where}, ${(map.largest * count).toFixed(1)} times even attention`;
+    return `${arm.label}, block ${map.block} of ${arm.blocks}: most to ${where}, ${(map.largest * count).toFixed(1)} times uniform attention`;
   };
   const cosine = (a, b) => {
     let product = 0, first = 0, second = 0;
@@ -60,7 +66,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     view.image.setAttribute("aria-label", `${image.name}, the query at row ${cell.row + 1}, column ${cell.column + 1}`);
     const maps = [["left", left], ["right", right]].map(([side, arm]) => {
       const map = mapOf(arm);
-      paint(view[side], arm.grid, arm.grid, (place) => colours.subarray(3 * map.levels[place], 3 * map.levels[place] + 3));
+      paint(view[side], arm.grid, arm.grid, (place) => shade(map.levels[place] / 255 * map.largest * arm.grid ** 2));
       mark(view[side], arm);
       said.push(told(arm, map));
       view[side].setAttribute("aria-label", `Attention map. ${said.at(-1)}`);
@@ -91,13 +97,16 @@ for (const root of document.querySelectorAll(".explorer")) {
     });
   }
   for (const name of ["image", "block", "left", "right"]) pick[name].addEventListener("input", () => { fields(); draw(); });
-  for (const canvas of Object.values(view)) {
+  for (const canvas of [view.image, view.left, view.right]) {
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
       move((event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width);
     });
   }
   root.hidden = false;
+  paint(view.scale, 256, 1, (place) => colours.subarray(3 * place, 3 * place + 3));
+  view.scale.setAttribute("aria-label", `Colour scale from ${data.lowest} to ${data.highest} times uniform attention`);
+  view.scale.nextElementSibling.textContent = data.highest;
   fields();
   pick.block.value = pick.block.max;
   move(0.5, 0.5);

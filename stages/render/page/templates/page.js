@@ -1,12 +1,17 @@
 "use strict";
 // Files out of what the page holds already: nothing is fetched, and the page reads the same without this.
 const source = (button) => {
-  const image = button.closest("figure").querySelector(".card img");
-  const drawn = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
+  const images = [...button.closest("figure").querySelectorAll(".card img")];
   // On paper and on slides the figure has its light colours, whatever the page has.
-  const svg = drawn.replace(/<style data-scheme=["']dark["']>[^]*?<\/style>/, "");
-  return { svg: new Blob([svg], { type: "image/svg+xml" }), width: image.width, height: image.height,
-           across: Number(image.getAttribute("width")), up: Number(image.getAttribute("height")) };
+  const parts = images.map((image) => decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1))
+    .replace(/<style data-scheme=["']dark["']>[^]*?<\/style>/, ""));
+  // Every panel knows where it stands in the whole figure.
+  const frames = parts.map((part) => /viewBox=["']([^"']*)["']/.exec(part)[1].split(" ").map(Number));
+  const across = Math.max(...frames.map(([x, , width]) => x + width));
+  const up = Math.max(...frames.map(([, y, , height]) => y + height));
+  const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${across}pt" height="${up}pt" viewBox="0 0 ${across} ${up}">` +
+    `<rect width="100%" height="100%" fill="white"/>${parts.join("")}</svg>`;
+  return { svg: new Blob([whole], { type: "image/svg+xml" }), across: across * 96 / 72, up: up * 96 / 72 };
 };
 const png = async ({ svg, across, up }) => {
   const address = URL.createObjectURL(svg);
