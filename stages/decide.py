@@ -9,11 +9,13 @@ from stages.claims.gates import FAILED, NOT_MEASURED, check_gates
 from stages.claims.inference import LEVEL, REPLICATED
 from stages.claims.specification import options_of, specification_table
 from stages.claims.tables import Tables
+from stages.claims.trajectory import trajectory, trajectory_table
 from stages.claims.verdicts import Draft, corrected, counts, decided, draft
-from stages.results.study_results import CLAIMS, SPECIFICATIONS, Results
+from stages.results.snapshots import SnapshotResults
+from stages.results.study_results import CLAIMS, SPECIFICATIONS, TRAJECTORIES, Results
 from stages.study.command import run
 from stages.study.params import load_params
-from stages.study.paths import write_json, write_text
+from stages.study.paths import write_json, write_table, write_text
 from stages.study.seeds import derive
 
 RULES = {
@@ -28,6 +30,9 @@ RULES = {
     "specifications": "Agreement: the share of analysis choices that give the same verdict at the claim's "
     "own level; fragile below two thirds",
     "joint_test": "The joint test relabels trainings: p of the median effect of all choices",
+    "trajectories": "Main choices, 95 % intervals without correction, sides matched by share of training; "
+    "stable: on one side of 0 at every point, or within the margin; emerging: open first, then on one side; "
+    "reversing: above 0 at one point and below it at another; unclear: anything else",
     "replications": f"Decided like the claims, at level {LEVEL:g} without correction",
 }
 
@@ -40,7 +45,9 @@ def main() -> None:
 
 def decide() -> str:
     """Estimate, correct, write a verdict on every claim, and decide each again under its other choices."""
-    tables = Tables(Results(load_params(stage="decide")))
+    study = load_params(stage="decide")
+    tables = Tables(Results(study))
+    snapshots = [SnapshotResults(study, share=share) for share in [*study.pretrain.snapshots, 1.0]]
     gates = check_gates(tables)
     drafts = [draft(claim, tables=tables, gates=gates) for claim in ENTRIES]
     corrections = corrected(drafts)
@@ -50,7 +57,7 @@ def decide() -> str:
         seed = derive(tables.params.seed, "decide", name)
         entry = decided(item, corrections.get(name), tables=tables, seed=seed)
         curves[name] = entry.pop("curve")
-        numbers[name] = entry
+        numbers[name] = entry | trajectory(item.claim, snapshots=snapshots, margin=item.margin)
     content = {
         "claims": numbers,
         "entries": [about(item, tables=tables) for item in drafts],
@@ -60,6 +67,7 @@ def decide() -> str:
     write_json(CLAIMS, content)
     table = specification_table(curves).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_text(SPECIFICATIONS, table)
+    write_table(TRAJECTORIES, trajectory_table(numbers))
     told = [f"gate {gate.status}: {gate.words}" for gate in gates if gate.status in (FAILED, NOT_MEASURED)]
     return "; ".join([*told, counts(numbers)])
 

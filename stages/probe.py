@@ -29,6 +29,8 @@ from stages.study.paths import (
 from stages.study.seeds import generator
 from stages.study.study import Study
 
+Features = dict[str, torch.Tensor]
+
 
 def main() -> None:
     """Read the command line and probe."""
@@ -81,6 +83,17 @@ def probe_one(
         load_file(folder / features_name(probe.reads, split), device=str(device))
         for split in ("train", "test")
     )
+    return probe_features(probe, settings, name, train=train, test=test, seed=seed)
+
+
+def probe_features(
+    probe: Probe, settings: Any, name: str, *, train: Features, test: Features, seed: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Metrics and predictions of the probe on the features of some images.
+
+    train, test: (n, ...) each of the kind that the probe reads, and `image`, their numbers in the split
+    """
+    device = train["image"].device
     train_images, test_images = (features.pop("image").cpu().numpy() for features in (train, test))
     train_labels, test_labels = open_split("train").labels, open_split("test").labels
     metrics: dict[str, Any] = {}

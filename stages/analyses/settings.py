@@ -3,7 +3,18 @@
 from pydantic import ConfigDict
 
 from stages.study.errors import ParamsError
+from stages.study.names import Name
 from stages.study.section import Count, Section
+
+
+class Trajectory(Section):
+    """What is measured of the encoders kept on the way, of what the study measures at the end."""
+
+    analyses: list[Name]
+    probes: list[Name]
+    images: Count  # of each analysis, at most
+    train_images: Count  # of the probes
+    test_images: Count
 
 
 class AnalysisSettings(Section):

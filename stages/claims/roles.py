@@ -11,7 +11,6 @@ from stages.study.params import seeds_of
 from stages.study.settings import Arm
 from stages.study.study import Study
 
-LAST_EPOCH = "the last epoch"
 PUBLISHED = {"moco_v3": "contrastive", "simmim": "masked", "mae": "autoencoder", "dino": "dino"}
 
 
@@ -20,43 +19,30 @@ def method_of(arm: Arm) -> str:
     return PUBLISHED.get(arm.format or "", arm.objective)
 
 
-def epochs_of(params: Study) -> list[str]:
-    """The checkpoints that a study has arms of, in words: the last epoch, and those that arms stop at."""
-    stops = {arm.stop_epoch for arm in params.arms.values() if arm.stop_epoch}
-    return [LAST_EPOCH, *(f"epoch {stop}" for stop in sorted(stops))]
-
-
-def candidates(params: Study, method: str, *, epoch: str = LAST_EPOCH) -> list[str]:
+def candidates(params: Study, method: str) -> list[str]:
     """The arms of a method: those trained here before imported ones, otherwise in the order of params.yaml.
 
-    epoch: one of `epochs_of`; the untrained arm is the same at all of them
+    An arm that stops before its last epoch is none of them.
     """
-    arms = []
-    for name, arm in params.arms.items():
-        stops = f"epoch {arm.stop_epoch}" if arm.stop_epoch else LAST_EPOCH
-        if method_of(arm) == method and (stops == epoch or arm.objective == "random"):
-            arms.append(name)
+    arms = [name for name, arm in params.arms.items() if method_of(arm) == method and not arm.stop_epoch]
     return sorted(arms, key=lambda name: params.arms[name].objective == "imported")
 
 
-def values_of(
-    method: str, *, measure: Callable[[str, int], pd.Series], params: Study, epoch: str = LAST_EPOCH
-) -> pd.DataFrame:
+def values_of(method: str, *, measure: Callable[[str, int], pd.Series], params: Study) -> pd.DataFrame:
     """One value per image (rows) for each training (columns: seeds) of the arm that stands for a method.
 
-    measure: gives the values of one seed of an arm; epoch: of its training, one of `epochs_of`
+    measure: gives the values of one seed of an arm
     returns: the columns are named after the arm: the first of the method that the measure applies to
     Raises MissingResult if there is none.
     """
     others = None
-    for name in candidates(params, method, epoch=epoch):
+    for name in candidates(params, method):
         try:
             values = pd.DataFrame({seed: measure(name, seed) for seed in seeds_of(params, name)})
             return values.dropna().rename_axis(columns=name)
         except OtherArm as other:
             others = others or other
-    after = "" if epoch == LAST_EPOCH else f" and ends at {epoch}"
-    raise others or MissingResult(f"no arm has the objective {method}{after}")
+    raise others or MissingResult(f"no arm has the objective {method}")
 
 
 def aligned(sides: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

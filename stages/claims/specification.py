@@ -17,7 +17,7 @@ from stages.claims.choices import EACH
 from stages.claims.claim import ZERO, Choice, Claim
 from stages.claims.curve_test import JointTest, joint_test
 from stages.claims.inference import IN_ENCODERS, LEVEL, Joint, difference, in_words
-from stages.claims.roles import LAST_EPOCH, values_of
+from stages.claims.roles import values_of
 from stages.claims.tables import Tables
 from stages.results.files import MissingResult
 
@@ -100,19 +100,15 @@ def main_choices(claim: Claim) -> dict[str, str]:
     return {choice.name: choice.options[0] for choice in claim.choices}
 
 
-def claim_values(
-    claim: Claim, chosen: dict[str, str], *, tables: Tables, epoch: str = LAST_EPOCH
-) -> dict[str, pd.DataFrame]:
+def claim_values(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> dict[str, pd.DataFrame]:
     """What each role of a claim has of its measure under some choices: role -> (images, seeds).
 
     Raises MissingResult if this study cannot tell.
     """
-    return {role: role_values(claim, role, chosen, tables=tables, epoch=epoch) for role in claim.sides}
+    return {role: role_values(claim, role, chosen, tables=tables) for role in claim.sides}
 
 
-def role_values(
-    claim: Claim, method: str, chosen: dict[str, str], *, tables: Tables, epoch: str = LAST_EPOCH
-) -> pd.DataFrame:
+def role_values(claim: Claim, method: str, chosen: dict[str, str], *, tables: Tables) -> pd.DataFrame:
     """What one method has of the measure of a claim under some choices: (images, seeds).
 
     Raises MissingResult if this study cannot tell.
@@ -121,7 +117,6 @@ def role_values(
         method,
         measure=lambda arm, seed: claim.measure(tables.of(seed), arm, **claim.given, **chosen),
         params=tables.params,
-        epoch=epoch,
     )
 
 

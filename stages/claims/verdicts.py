@@ -24,7 +24,7 @@ from stages.claims.inference import (
     in_words,
 )
 from stages.claims.margins import margin_of
-from stages.claims.roles import aligned, epochs_of
+from stages.claims.roles import aligned
 from stages.claims.specification import (
     Sides,
     Specification,
@@ -116,7 +116,7 @@ def decided(item: Draft, correction: Corrected | None, *, tables: Tables, seed: 
     entry: dict[str, Any] = {"family": claim.family} | replications(claim, tables=tables)
     if item.why:
         return entry | {"verdict": NOT_TESTED, "curve": []}
-    entry |= estimates(item) | beside(claim, tables=tables) | trajectory(claim, tables=tables)
+    entry |= estimates(item) | beside(claim, tables=tables)
     if correction is None:
         return entry | {"verdict": NOT_TESTABLE, "curve": []}
     verdict = in_words(item.joint.verdict(item.margin, level=correction.level), scope=item.joint.scope)
@@ -189,18 +189,6 @@ def beside(claim: Claim, *, tables: Tables) -> dict[str, Any]:
                 low, high = one.bounds()
                 parts.setdefault(part.name, {})[role] = {"mean": one.effect, "low": low, "high": high}
     return {"beside": parts} if parts else {}
-
-
-def trajectory(claim: Claim, *, tables: Tables) -> dict[str, Any]:
-    """Return the effect at every epoch that arms stop at, the last one last; nothing if none stops."""
-    last, *earlier = epochs_of(tables.params)
-    points = []
-    for epoch in [*earlier, last] if earlier else []:
-        with suppress(MissingResult):
-            sides = aligned(claim_values(claim, main_choices(claim), tables=tables, epoch=epoch))
-            joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
-            points.append({"epoch": epoch} | numbers_of(joint) | {"scope": joint.scope})
-    return {"trajectory": points} if len(points) > 1 else {}
 
 
 def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:

@@ -33,6 +33,7 @@ FINE_TUNED = "fine-tuned"
 AUGMENTED = "linear, augmented"  # of the arms that are probed so
 CLAIMS = Path("results/claims.json")
 SPECIFICATIONS = Path("results/specifications.csv")
+TRAJECTORIES = Path("results/trajectories.csv")
 MANIFEST = DATA / "manifest.json"
 
 
@@ -65,7 +66,7 @@ class Results:
 
     def analysis(self, analysis: str, arm: str, *, measures: Sequence[str] = ()) -> pd.DataFrame:
         """Table of an analysis of an arm, with the columns of its schema and the numbers `measures`."""
-        path, stage = analysis_table(analysis, arm), f"analyze@{arm}-{analysis}"
+        path, stage = self._analysis_place(analysis, arm)
         frame = self._of_arm(arm, path, schemas.ANALYSES.get(analysis, schemas.SEED), stage=stage)
         require_numbers(frame, measures, path=path, stage=stage)
         if frame.empty:
@@ -75,7 +76,8 @@ class Results:
     def probe(self, probe: str, arm: str) -> pd.DataFrame:
         """Predictions of a probe for every held-out image, with what it varies (pooling, block, share)."""
         schema = schemas.LAYERWISE if probe == "layerwise" else schemas.PREDICTIONS
-        return self._of_arm(arm, probe_predictions(probe, arm), schema, stage=probe_stage(probe, arm))
+        path, stage = self._probe_place(probe, arm)
+        return self._of_arm(arm, path, schema, stage=stage)
 
     def finetuned(self, arm: str) -> pd.DataFrame:
         """Predictions after fine-tuning for every held-out image and label set."""
@@ -138,6 +140,10 @@ class Results:
         """Every claim decided under every combination of its choices."""
         return self._table(SPECIFICATIONS, schemas.SPECIFICATIONS, stage="decide")
 
+    def trajectories(self) -> pd.DataFrame:
+        """The effect of every claim at every snapshot and at the end of pre-training."""
+        return self._table(TRAJECTORIES, schemas.TRAJECTORIES, stage="decide")
+
     def metrics(self, evaluation: str, arm: str) -> dict[str, Any]:
         """Metrics of a probe, of AUGMENTED or of FINE_TUNED: means over seeds, and `seeds` with each."""
         if evaluation == FINE_TUNED:
@@ -179,6 +185,14 @@ class Results:
             "rules": content.get("rules", {}),
             "gates": content.get("gates", []),
         }
+
+    def _analysis_place(self, analysis: str, arm: str) -> tuple[Path, str]:
+        """The table of an analysis of an arm, and the stage that writes it."""
+        return analysis_table(analysis, arm), f"analyze@{arm}-{analysis}"
+
+    def _probe_place(self, probe: str, arm: str) -> tuple[Path, str]:
+        """The predictions of a probe of an arm, and the stage that writes them."""
+        return probe_predictions(probe, arm), probe_stage(probe, arm)
 
     def _of_arm(
         self, arm: str, path: Path, schema: Schema, *, stage: str, may_be_empty: bool = False

@@ -39,6 +39,24 @@ def snapshot_dir(model: Path, share: float) -> Path:
     return model / "snapshots" / f"{share:g}"
 
 
+def snapshot_shares(model: Path) -> list[float]:
+    """Return the shares of its training after which an encoder was kept, in rising order."""
+    return sorted(float(path.name) for path in (model / "snapshots").glob("[0-9]*"))
+
+
+def trajectory_dir(arm: str) -> Path:
+    """Return the folder of what was measured of an arm on its way: images_seen.csv and `snapshot_table`s."""
+    return Path("results/snapshots") / arm
+
+
+def snapshot_table(trajectory: Path, share: float, kind: str, name: str) -> Path:
+    """Return the table of an analysis or a probe of all encoders of an arm at a share of their training.
+
+    trajectory: see `trajectory_dir`; kind: analysis or probe
+    """
+    return trajectory / f"{share:g}" / kind / f"{name}.csv"
+
+
 def encoder_digest(arm: str, seed: int) -> list[str]:
     """Return what names an encoder of an arm: digests of its weights and of its description."""
     folder = model_dir(arm, seed)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.analyses.settings import AnalysisSettings
+from stages.analyses.settings import AnalysisSettings, Trajectory
 from stages.corruptions.settings import Robustness
 from stages.data.settings import Data
 from stages.encoders.settings import Features, Vit
@@ -34,6 +34,7 @@ class Study(Section):
     robustness: Robustness
     analyses: Annotated[dict[Name, AnalysisSettings], Field(min_length=1)]
     report: Report
+    trajectory: Trajectory
     runtime: Runtime
 
     @model_validator(mode="after")

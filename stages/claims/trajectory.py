@@ -1,0 +1,99 @@
+"""How the effect of a claim moves with the images that its trainings have seen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stages.claims.claim import Claim
+from stages.claims.inference import METHODS
+from stages.claims.roles import aligned
+from stages.claims.specification import claim_values, joint_of, main_choices
+from stages.claims.tables import Tables
+from stages.results.files import MissingResult
+from stages.results.snapshots import SnapshotResults
+
+STABLE, EMERGING, REVERSING, UNCLEAR = "stable", "emerging", "reversing", "unclear"
+NOT_MEASURED = "not measured"
+
+
+class Point(NamedTuple):
+    """The effect of a claim at a share of the trainings, with its 95 % interval, not corrected.
+
+    images_seen:       of the claimed side
+    images_seen_other: of the first other side that is trained; None if there is none
+    """
+
+    share: float
+    images_seen: int
+    images_seen_other: int | None
+    effect: float
+    low: float
+    high: float
+    scope: str
+
+
+def trajectory(claim: Claim, *, snapshots: Sequence[SnapshotResults], margin: float) -> dict[str, Any]:
+    """Return the points of a claim under its main choices, and in a word how they move.
+
+    snapshots: in rising order of their share, the end last; sides are matched by share, not by images
+    margin:    of the claim at the end
+    returns: trajectory, a list of points; trajectory_word, and trajectory_why if nothing was measured
+    """
+    try:
+        points = [_point(claim, results) for results in snapshots]
+    except MissingResult as missing:
+        return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": f"{missing}"}
+    if len(points) < 2 or points[0].images_seen == points[-1].images_seen:
+        why = "no snapshots, or the claimed side is not trained here"
+        return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": why}
+    return {
+        "trajectory": [point._asdict() for point in points],
+        "trajectory_word": in_a_word(points, margin=margin),
+    }
+
+
+def in_a_word(points: Sequence[Point], *, margin: float) -> str:
+    """Return how an effect moves with the budget, by its intervals alone.
+
+    points: in rising order of the share, the end last
+    A point is above if its interval lies above 0, below if below it, and open otherwise.
+    reversing: some point is above and some point is below
+    stable:    all points are above, or all are below, or all intervals lie within the margin
+    emerging:  open points come first, then points on one side up to the end
+    unclear:   anything else, and whatever is about these encoders only: another training may go another way
+    """
+    if any(point.scope != METHODS for point in points):
+        return UNCLEAR
+    signs = [(point.low > 0) - (point.high < 0) for point in points]
+    if {-1, 1} <= set(signs):
+        return REVERSING
+    if 0 not in signs or all(-margin < point.low and point.high < margin for point in points):
+        return STABLE
+    last_open = max(place for place, sign in enumerate(signs) if not sign)
+    began = [place for place, sign in enumerate(signs) if sign]
+    return EMERGING if began and last_open < began[0] else UNCLEAR
+
+
+def trajectory_table(entries: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the points of all claims as one table. entries: claim -> what `trajectory` gives"""
+    rows = [
+        {"claim": name} | point for name, entry in entries.items() for point in entry.get("trajectory", ())
+    ]
+    return pd.DataFrame(rows, columns=["claim", *Point._fields])
+
+
+def _point(claim: Claim, results: SnapshotResults) -> Point:
+    sides = aligned(claim_values(claim, main_choices(claim), tables=Tables(results)))
+    joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
+    seen = [results.images_seen(str(sides[role].columns.name)) for role in claim.sides]
+    low, high = joint.bounds()
+    return Point(
+        share=results.share,
+        images_seen=seen[0],
+        images_seen_other=next((images for images in seen[1:] if images), None),
+        effect=joint.weakest.effect,
+        low=low,
+        high=high,
+        scope=joint.scope,
+    )

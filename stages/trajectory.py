@@ -1,0 +1,138 @@
+"""Measure one arm on its way, at every snapshot of its training: `python -m stages.trajectory --arm NAME`.
+
+What claims compare of frozen encoders is measured of every snapshot and of the end, by the code of the main
+stages on fewer images, so that a trajectory compares like with like. Features are not kept. Fine-tuning,
+segmentation and corrupted images have no trajectory: they would cost as much again at every snapshot.
+"""
+
+import argparse
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from stages.analyses.contract import Analysis
+from stages.analyze import MOST_AT_ONCE, tables_of
+from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest, unit_range
+from stages.data.evaluation import evaluation_subset
+from stages.encoders.vit import as_trained, load_encoder
+from stages.features import frozen_features
+from stages.probe import probe_features
+from stages.probes.contract import Probe
+from stages.study.command import run
+from stages.study.device import chosen_device, pick_device
+from stages.study.lookup import find
+from stages.study.params import load_params
+from stages.study.paths import (
+    model_dir,
+    read_json,
+    snapshot_dir,
+    snapshot_shares,
+    snapshot_table,
+    trained_seeds,
+    trajectory_dir,
+    write_table,
+    writing,
+)
+from stages.study.study import Study
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m stages.trajectory", description=__doc__)
+    parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
+    arm = parser.parse_args().arm
+    run(f"trajectory@{arm}", lambda: trajectory(arm), about=chosen_device, writes=trajectory_dir(arm))
+
+
+def trajectory(arm: str) -> str:
+    """Measure every snapshot of every training of an arm and its end; an untrained arm has its end alone.
+
+    Raises StudyError if there is no such analysis or probe.
+    """
+    params = load_params(stage="trajectory", arm=arm)
+    seeds = trained_seeds(arm)
+    places = {seed: encoders(model_dir(arm, seed)) for seed in seeds}
+    shares = list(places[seeds[0]])
+    with writing(trajectory_dir(arm)) as out:
+        out.mkdir()
+        for share in shares:
+            tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
+            for seed in seeds:
+                for place, table in measured(params, places[seed][share], seed=seed):
+                    table.insert(0, "seed", seed)
+                    tables.setdefault(place, []).append(table)
+            for (kind, name), parts in tables.items():
+                write_table(snapshot_table(out, share, kind, name), pd.concat(parts, ignore_index=True))
+        seen = [
+            {"seed": seed, "share": share, "images_seen": read_json(folder / "encoder.json")["images_seen"]}
+            for seed in seeds
+            for share, folder in places[seed].items()
+        ]
+        write_table(out / "images_seen.csv", pd.DataFrame(seen))
+    return f"{len(shares)} of each training, {len(seeds)} trainings" if shares[1:] else "not trained here"
+
+
+def encoders(model: Path) -> dict[float, Path]:
+    """Return the folder of the encoder at each share of a training, 1 the end. model: of the trained one"""
+    return {share: snapshot_dir(model, share) for share in snapshot_shares(model)} | {1.0: model}
+
+
+def measured(params: Study, source: Path, *, seed: int) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Give what is measured of one encoder: analysis or probe and its name, and its table.
+
+    source: folder of the encoder; seed: of its training, from which probes draw as well
+    """
+    chosen = params.trajectory
+    for name in (name for name in chosen.analyses if name in params.analyses):
+        settings = params.analyses[name]
+        settings = settings.model_copy(update={"images": min(settings.images, chosen.images)})
+        yield ("analysis", name), pd.concat(tables_of(params, find(Analysis, name), settings, source=source))
+    probes = {name: settings for name, settings in params.probes if name in chosen.probes and settings}
+    kinds = {find(Probe, name).reads for name in probes}
+    if not probes:
+        return
+    train, test = (
+        features(params, source, split=split, images=images, kinds=kinds)
+        for split, images in (("train", chosen.train_images), ("test", chosen.test_images))
+    )
+    for name, settings in probes.items():
+        probe = find(Probe, name)
+        yield (
+            ("probe", name),
+            probe_features(
+                probe, settings, name, train=dict(train[probe.reads]), test=dict(test[probe.reads]), seed=seed
+            )[1],
+        )
+
+
+def features(
+    params: Study, source: Path, *, split: str, images: int, kinds: Collection[str]
+) -> dict[str, dict[str, Tensor]]:
+    """Extract features of some images of a split, by kind; `image` are their numbers.
+
+    images: how many at most, drawn as the evaluated ones are
+    """
+    device = pick_device(params.runtime)
+    encoder = load_encoder(source).to(device)
+    manifest = as_trained(source, read_manifest())
+    stored = open_split(split).images
+    chosen = evaluation_subset(len(stored), images, seed=params.seed)
+    order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, MOST_AT_ONCE))
+    parts: dict[str, list[dict[str, Tensor]]] = {kind: [] for kind in kinds}
+    for batch in batches(stored, order):
+        inputs = normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
+        extracted = frozen_features(encoder, inputs)
+        for kind in kinds:
+            parts[kind].append(extracted[kind])
+    image = {"image": torch.from_numpy(chosen).to(device)}
+    return {
+        kind: {key: torch.cat([part[key] for part in some]) for key in some[0]} | image
+        for kind, some in parts.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
