@@ -6,7 +6,7 @@ segmentation and corrupted images have no trajectory: they would cost as much ag
 """
 
 import argparse
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +17,7 @@ from stages.analyses.contract import Analysis
 from stages.analyze import MOST_AT_ONCE, tables_of
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest, unit_range
 from stages.data.evaluation import evaluation_subset
-from stages.encoders.vit import as_trained, load_encoder
-from stages.features import frozen_features
+from stages.encoders.vit import as_trained, load_encoder, pooled_features
 from stages.probe import probe_features
 from stages.probes.contract import Probe
 from stages.study.command import run
@@ -50,7 +49,7 @@ def main() -> None:
 def trajectory(arm: str) -> str:
     """Measure every snapshot of every training of an arm and its end; an untrained arm has its end alone.
 
-    Raises StudyError if there is no such analysis or probe.
+    Raises StudyError if there is no such analysis.
     """
     params = load_params(stage="trajectory", arm=arm)
     seeds = trained_seeds(arm)
@@ -86,32 +85,20 @@ def measured(params: Study, source: Path, *, seed: int) -> Iterator[tuple[tuple[
     source: folder of the encoder; seed: of its training, from which probes draw as well
     """
     chosen = params.trajectory
-    for name in (name for name in chosen.analyses if name in params.analyses):
-        settings = params.analyses[name]
-        settings = settings.model_copy(update={"images": min(settings.images, chosen.images)})
+    for name, settings in chosen.analyses.items():
         yield ("analysis", name), pd.concat(tables_of(params, find(Analysis, name), settings, source=source))
-    probes = {name: settings for name, settings in params.probes if name in chosen.probes and settings}
-    kinds = {find(Probe, name).reads for name in probes}
-    if not probes:
-        return
     train, test = (
-        features(params, source, split=split, images=images, kinds=kinds)
+        features(params, source, split=split, images=images)
         for split, images in (("train", chosen.train_images), ("test", chosen.test_images))
     )
-    for name, settings in probes.items():
-        probe = find(Probe, name)
-        yield (
-            ("probe", name),
-            probe_features(
-                probe, settings, name, train=dict(train[probe.reads]), test=dict(test[probe.reads]), seed=seed
-            )[1],
-        )
+    _, table = probe_features(
+        find(Probe, "linear"), params.probes.linear, "linear", train=train, test=test, seed=seed
+    )
+    yield ("probe", "linear"), table
 
 
-def features(
-    params: Study, source: Path, *, split: str, images: int, kinds: Collection[str]
-) -> dict[str, dict[str, Tensor]]:
-    """Extract features of some images of a split, by kind; `image` are their numbers.
+def features(params: Study, source: Path, *, split: str, images: int) -> dict[str, Tensor]:
+    """Extract what the linear probe reads of some images of a split; `image` are their numbers.
 
     images: how many at most, drawn as the evaluated ones are
     """
@@ -121,17 +108,14 @@ def features(
     stored = open_split(split).images
     chosen = evaluation_subset(len(stored), images, seed=params.seed)
     order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, MOST_AT_ONCE))
-    parts: dict[str, list[dict[str, Tensor]]] = {kind: [] for kind in kinds}
-    for batch in batches(stored, order):
-        inputs = normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
-        extracted = frozen_features(encoder, inputs)
-        for kind in kinds:
-            parts[kind].append(extracted[kind])
-    image = {"image": torch.from_numpy(chosen).to(device)}
-    return {
-        kind: {key: torch.cat([part[key] for part in some]) for key in some[0]} | image
-        for kind, some in parts.items()
-    }
+    parts = [
+        pooled_features(
+            encoder, normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
+        )
+        for batch in batches(stored, order)
+    ]
+    whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return whole | {"image": torch.from_numpy(chosen).to(device)}
 
 
 if __name__ == "__main__":

@@ -54,6 +54,13 @@ TOY: dict[str, Any] = {
         "attention_maps": {"images": 12, "shown_images": 1},
         "token_embedding": {"images": 12, "classes": 2, "images_per_class": 2, "perplexity": 5},
     },
+    "trajectory": {
+        "analyses": {
+            name: {"images": 12} for name in ("attention", "fourier", "similarity", "singular_values")
+        },
+        "train_images": 48,
+        "test_images": 12,
+    },
     "runtime": {"accelerator": "cpu", "threads": 1, "eval_batch_size": 40},
 }
 

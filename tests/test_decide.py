@@ -200,20 +200,11 @@ def test_other_arms_of_an_objective_are_left_alone(written):
     assert entry["arms"]["contrastive"] == ["cl"]
 
 
-def test_an_earlier_checkpoint_is_a_point_of_the_trajectory(study):
+def test_an_arm_that_stops_early_decides_nothing(study):
     params = load_params()
-    arms = dict(params.arms)
-    for arm, other in (("cl", "mim"), ("mim", "cl")):  # after three epochs it was the other way round
-        arms[f"{arm}_3"] = params.arms[arm].model_copy(update={"stop_epoch": 3})
-        (study / analysis_table("attention", f"{arm}_3")).write_bytes(
-            (study / analysis_table("attention", other)).read_bytes()
-        )
+    arms = {"cl_3": params.arms["cl"].model_copy(update={"stop_epoch": 3})} | dict(params.arms)
     entry = compare("attention_distance", tables_of(study, params.model_copy(update={"arms": arms})))
     assert entry["arms"]["contrastive"] == ["cl"] and entry["specifications"]["agree"] == 1
-    assert [point["epoch"] for point in entry["trajectory"]] == ["epoch 3", "the last epoch"]
-    before, after = (point["effect"] for point in entry["trajectory"])
-    assert before == pytest.approx(-after) and after == entry["effect"]
-    assert "trajectory" not in compare("attention_distance", tables_of(study))
 
 
 def test_a_claim_of_one_arm_compares_its_blocks(written):

@@ -83,6 +83,8 @@ def test_everything_is_there(study):
         "results/segmentation/mim.csv",
         "results/robustness/cl.json",
         "results/analysis/fourier/cl.csv",
+        "results/snapshots/cl/0.33/analysis/fourier.csv",
+        "results/trajectories.csv",
         "features/cl/1/test.safetensors",
         "features/cl/0/tokens-train.safetensors",
         "reports/figures/summary/layerwise-shape.svg",
@@ -111,6 +113,7 @@ def test_the_weight_of_the_hybrid_concerns_the_hybrid_alone(study):
         "finetune@hybrid",
         "segment@hybrid",
         "robustness@hybrid",
+        "trajectory@hybrid",
         "analyze@hybrid-attention",
         "analyze@hybrid-fourier",
     }

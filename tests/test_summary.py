@@ -78,6 +78,7 @@ def test_one_good_file(made: Path) -> None:
         "comparison",
     ]
     drawn += ["claims", "losses", "gradients", "choices-claim-0", "segmentation", "lost-blocks"]
+    drawn += ["trajectories"]
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 

@@ -7,16 +7,6 @@ from stages.study.names import Name
 from stages.study.section import Count, Section
 
 
-class Trajectory(Section):
-    """What is measured of the encoders kept on the way, of what the study measures at the end."""
-
-    analyses: list[Name]
-    probes: list[Name]
-    images: Count  # of each analysis, at most
-    train_images: Count  # of the probes
-    test_images: Count
-
-
 class AnalysisSettings(Section):
     """One analysis; `images` is all that this project asks of it, others may be added per analysis."""
 
@@ -33,3 +23,11 @@ class AnalysisSettings(Section):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ParamsError(f"params.yaml: analyses.{of}.{name} is {value!r}: set a whole number from 1")
         return value
+
+
+class Trajectory(Section):
+    """What is measured of every encoder kept on the way, and of the end alike."""
+
+    analyses: dict[Name, AnalysisSettings]
+    train_images: Count  # of the linear probe
+    test_images: Count

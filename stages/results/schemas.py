@@ -52,16 +52,6 @@ COMPARISON: Schema = {
     "cka": "number",
 }
 IMAGES_SEEN: Schema = {**SEED, "share": "number", "images_seen": "whole"}
-TRAJECTORIES: Schema = {
-    "claim": "text",
-    "share": "number",
-    "images_seen": "whole",
-    "images_seen_other": "optional",
-    "effect": "number",
-    "low": "number",
-    "high": "number",
-    "scope": "text",
-}
 SPECIFICATIONS: Schema = {
     "claim": "text",
     "specification": "whole",

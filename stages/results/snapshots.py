@@ -1,5 +1,6 @@
 """The results of a study at a share of its trainings, read like those of its end."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +51,9 @@ class SnapshotResults(Results):
         return self._place(arm, "analysis", analysis, among=self.study.trajectory.analyses)
 
     def _probe_place(self, probe: str, arm: str) -> tuple[Path, str]:
-        return self._place(arm, "probe", probe, among=self.study.trajectory.probes)
+        return self._place(arm, "probe", probe, among=("linear",))
 
-    def _place(self, arm: str, kind: str, name: str, *, among: list[str]) -> tuple[Path, str]:
+    def _place(self, arm: str, kind: str, name: str, *, among: Container[str]) -> tuple[Path, str]:
         if name not in among:
             raise MissingResult(f"{name} is {NOT_MEASURED}; trajectory in params.yaml names what is")
         return snapshot_table(trajectory_dir(arm), self._share_of(arm), kind, name), f"trajectory@{arm}"

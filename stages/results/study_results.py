@@ -140,10 +140,6 @@ class Results:
         """Every claim decided under every combination of its choices."""
         return self._table(SPECIFICATIONS, schemas.SPECIFICATIONS, stage="decide")
 
-    def trajectories(self) -> pd.DataFrame:
-        """The effect of every claim at every snapshot and at the end of pre-training."""
-        return self._table(TRAJECTORIES, schemas.TRAJECTORIES, stage="decide")
-
     def metrics(self, evaluation: str, arm: str) -> dict[str, Any]:
         """Metrics of a probe, of AUGMENTED or of FINE_TUNED: means over seeds, and `seeds` with each."""
         if evaluation == FINE_TUNED:

@@ -7,7 +7,7 @@ from scipy.stats import linregress
 
 from stages.claims.accuracy_measures import finetuned_accuracy, growth_with_size, probe_accuracy
 from stages.claims.measures import before_late, fall, heads_alike, in_blocks, late
-from stages.claims.roles import candidates, epochs_of, values_of
+from stages.claims.roles import candidates, values_of
 from stages.claims.tables import OtherArm, Tables
 from stages.encoders.architecture import build_encoder
 from stages.results.files import MissingResult
@@ -167,7 +167,6 @@ def test_arms_of_a_method():
             raise OtherArm("wide is wide")
         return pd.Series([1.0 + seed, np.nan], name=arm)
 
-    assert candidates(study, "contrastive", epoch="epoch 3") == []
     stopped = study.model_copy(
         update={
             "arms": {
@@ -177,12 +176,9 @@ def test_arms_of_a_method():
             }
         }
     )
-    assert epochs_of(study) == ["the last epoch"] and epochs_of(stopped) == ["the last epoch", "epoch 3"]
     assert candidates(stopped, "contrastive") == candidates(study, "contrastive")
-    assert candidates(stopped, "contrastive", epoch="epoch 3") == ["cl_3"]
-    assert candidates(stopped, "random", epoch="epoch 3") == ["random"]  # nothing was trained
-    with pytest.raises(MissingResult, match="no arm has the objective masked and ends at epoch 3"):
-        values_of("masked", measure=small, params=stopped, epoch="epoch 3")
+    with pytest.raises(MissingResult, match="no arm has the objective masked"):
+        values_of("masked", measure=small, params=stopped)
     values = values_of("contrastive", measure=small, params=study)
     assert values.columns.tolist() == [0, 3] and values.columns.name == "cl" and len(values) == 1
     assert values.to_numpy().tolist() == [[1.0, 4.0]]

@@ -78,6 +78,12 @@ def claims() -> dict[str, Any]:
                     "d_z": 0.06,
                 }
             },
+            "trajectory": [
+                {"share": share, "images_seen": seen, "images_seen_other": seen, "scope": "methods"}
+                | {"effect": effect, "low": effect - 0.5, "high": effect + 0.5}
+                for share, seen, effect in ((0.1, 3008, 0.2), (0.33, 9888, 2.0), (1.0, 29952, 4.3))
+            ],
+            "trajectory_word": "emerging",
             "values": values,
             "arms": {"contrastive": ["cl"], "masked": ["mim"], "random": ["random"]},
             "over_random": {

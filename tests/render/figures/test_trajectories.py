@@ -1,0 +1,48 @@
+"""Effects against images seen: what is drawn is what was measured."""
+
+import pytest
+
+from stages.render.figures.trajectories import (
+    followed,
+    in_words,
+    trajectory_alt,
+    trajectory_caption,
+    trajectory_figure,
+    trajectory_rows,
+)
+from stages.render.page.figure_card import drawn
+from tests.render.synthetic_claims import claims
+
+
+@pytest.fixture
+def measured():
+    told = claims()
+    first, second, *rest = [words | told["claims"][words["name"]] for words in told["entries"]]
+    # The same effects, of a claim in shares, which are shown in points.
+    again = first | {"name": "second", "unit": second["unit"], "trajectory_word": "stable"}
+    return followed([first, second, *rest, again])
+
+
+def test_a_panel_shows_effect_interval_zero_and_margin(measured):
+    figure = trajectory_figure(measured)
+    assert len(figure.axes) == len(measured) == 2
+    for axis, scale in zip(figure.axes, (1, 100), strict=True):
+        points = axis.containers[0][0].get_xydata()
+        assert points.ravel().tolist() == pytest.approx(
+            [3008, 0.2 * scale, 9888, 2 * scale, 29952, 4.3 * scale]
+        )
+        (band,) = axis.patches
+        assert (band.get_y(), band.get_height()) == pytest.approx((-0.83 * scale, 1.66 * scale))
+        assert any(list(line.get_ydata()) == [0, 0] for line in axis.lines)
+    assert figure.axes[1].get_ylabel() == "points" and "stable" in figure.axes[1].get_title(loc="left")
+
+
+def test_words_and_table_are_those_of_the_claims(measured):
+    assert in_words(measured) == "1 stable and 1 emerging"
+    assert "stable: second; emerging: claim 0" in trajectory_alt(measured).lower()
+    assert "10 %, 33 % and 100 %" in trajectory_caption(measured)
+    assert len(trajectory_caption(measured).split()) <= 60
+    rows = trajectory_rows(measured)
+    assert len(rows) == 6 and set(rows["trajectory"]) == {"stable", "emerging"}
+    page = drawn(trajectory_figure(measured), name="t", alt="a", caption="c", data=rows)
+    assert page == drawn(trajectory_figure(measured), name="t", alt="a", caption="c", data=rows)
