@@ -57,7 +57,7 @@ def test_one_good_file(made: Path) -> None:
     assert (
         entries[3:7] == asked
         and entries[7] == "Further analyses"
-        and entries[-2:] == ["Pre-training losses", "Appendix"]
+        and entries[-3:] == ["Pre-training losses", "Effect against images seen", "Appendix"]
     )
     for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
         head = part.find("h2")

@@ -37,11 +37,9 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     others = [claim for claim in measured if claim["family"] not in HEADLINE]
     if headline:
         say(f"Headline claims: {in_words(headline)}.")
-        show(trajectory_figure(headline), name="trajectories", folder=folder, **about(headline))
+        show(trajectory_figure(headline), name="trajectories", lead=True, folder=folder, **about(headline))
     if others:
-        figure = drawn(
-            trajectory_figure(others), name="trajectories-others", folder=folder, folded=True, **about(others)
-        )
+        figure = drawn(trajectory_figure(others), name="trajectories-others", folder=folder, **about(others))
         put(folded(f"The other claims: {in_words(others)}", figure))
     missing = [words_of(claim) for claim in claims if not claim.get("trajectory")]
     if missing:

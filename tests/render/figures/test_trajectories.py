@@ -11,6 +11,7 @@ from stages.render.figures.trajectories import (
     trajectory_rows,
 )
 from stages.render.page.figure_card import drawn
+from stages.render.sections.trajectories import trajectory_section
 from tests.render.synthetic_claims import claims
 
 
@@ -46,3 +47,19 @@ def test_words_and_table_are_those_of_the_claims(measured):
     assert len(rows) == 6 and set(rows["trajectory"]) == {"stable", "emerging"}
     page = drawn(trajectory_figure(measured), name="t", alt="a", caption="c", data=rows)
     assert page == drawn(trajectory_figure(measured), name="t", alt="a", caption="c", data=rows)
+
+
+def test_headline_claims_are_in_sight_and_the_others_folded(measured, monkeypatch, tmp_path):
+    shown: list[str] = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    first, second = measured
+    unmeasured = first | {"name": "third", "trajectory": []}
+    trajectory_section([first, second | {"family": "exploratory"}, unmeasured], folder=str(tmp_path))
+    page = "".join(shown)
+    assert page.index("Headline claims: 1 emerging") < page.index('id="fig-trajectories"')
+    assert page.index("The other claims: 1 stable") < page.index('id="fig-trajectories-others"')
+    assert "an arm that this study lacks: third." in page
+    assert (tmp_path / "trajectories-others.csv").read_text().startswith("claim,trajectory,unit,share")
+    shown.clear()
+    trajectory_section([unmeasured])
+    assert not shown
