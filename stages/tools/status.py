@@ -37,8 +37,8 @@ from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
+from stages.tools.jobs import queue_lines
 from stages.tools.project import dvc_project
-from stages.tools.submit import queue_lines
 from stages.tools.trainings import STAGES as TRAINING
 from stages.tools.trainings import Lacking, lacking
 

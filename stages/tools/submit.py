@@ -7,8 +7,6 @@ and the others run on; the next submit sends what is left.
 """
 
 import argparse
-import hashlib
-import os
 import shlex
 import subprocess
 import sys
@@ -19,9 +17,10 @@ from stages.study import slurm
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.params import load_params, seeds_of
-from stages.study.paths import read_json, scratch, write_json
+from stages.study.paths import write_json
 from stages.study.settings import Slurm
 from stages.study.study import Study
+from stages.tools.jobs import job_name, record
 from stages.tools.repro import Task, arm_tasks, shared, stale_stages
 from stages.tools.trainings import Lacking, lacking
 
@@ -159,34 +158,6 @@ def send(words: list[str], *, script: str, sent: dict[str, str]) -> str:
         reason = done.stderr.strip().replace("\n", "; ")
         raise StudyError(f"Slurm refuses `{shlex.join(words)}`: {reason}; see runtime.slurm in params.yaml")
     return done.stdout.strip().partition(";")[0]
-
-
-def job_name() -> str:
-    """Return the name that all jobs of this study bear; another folder is another study."""
-    return "study-" + hashlib.sha256(os.getcwd().encode()).hexdigest()[:8]
-
-
-def record() -> Path:
-    """Return the file in which the last submit says what each job does."""
-    return scratch() / "slurm/jobs.json"
-
-
-def queue_lines() -> list[str]:
-    """Return the jobs of the last submit by state, in words, but for those that succeeded."""
-    if not record().is_file():
-        return []
-    try:
-        jobs, does = slurm.jobs(job_name()), read_json(record())
-    except StudyError as error:
-        return [f"{error}"]
-    states: dict[str, list[str]] = {}
-    for job in jobs:
-        if job.name in does and job.state != "COMPLETED":
-            waits = "requeued" if job.restarts else "queued"
-            state = waits if job.state == "PENDING" else job.state.lower()
-            where = f" on {job.nodes}" if job.state == "RUNNING" else ""
-            states.setdefault(state, []).append(f"{does[job.name]} ({job.name}){where}")
-    return [f"Slurm: {state}: {', '.join(names)}" for state, names in states.items()]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The jobs of a study as they are planned; tests/slurm submits them to a real Slurm."""
+"""The jobs of a study as they are planned, and what Slurm says of them in words."""
 
 import json
 
@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from stages.study.errors import StudyError
 from stages.study.settings import Slurm
 from stages.study.slurm import Job
-from stages.tools import submit
+from stages.tools import jobs
+from stages.tools.jobs import queue_lines
 from stages.tools.repro import Task
-from stages.tools.submit import Batch, plan, queue_lines, sbatch, send
+from stages.tools.submit import Batch, plan, sbatch, send
 from stages.tools.trainings import Lacking
 
 TRAININGS = [Lacking("pretrain", "cl", 0), Lacking("pretrain", "cl", 1), Lacking("pretrain", "mim", 0)]
@@ -76,9 +77,9 @@ def test_if_slurm_refuses_a_job_those_before_it_are_taken_back(commands):
 def test_the_queue_is_told_in_words(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert queue_lines() == []  # nothing was submitted
-    submit.record().parent.mkdir(parents=True)
+    jobs.record().parent.mkdir(parents=True)
     does = {"8_0": "pretrain@cl-0", "8_1": "pretrain@cl-1", "9": "evaluate@cl", "7": "prepare"}
-    submit.record().write_text(json.dumps(does))
+    jobs.record().write_text(json.dumps(does))
     queue = [
         Job("7", "7", "COMPLETED", "n1", "None", 0),
         Job("8_0", "10", "RUNNING", "n2", "None", 1),
@@ -86,7 +87,7 @@ def test_the_queue_is_told_in_words(monkeypatch, tmp_path):
         Job("9", "9", "PENDING", "", "Dependency", 0),
         Job("3", "3", "FAILED", "n1", "NonZeroExitCode", 0),  # of an earlier submit
     ]
-    monkeypatch.setattr(submit.slurm, "jobs", lambda name: queue)
+    monkeypatch.setattr(jobs.slurm, "jobs", lambda name: queue)
     assert queue_lines() == [
         "Slurm: running: pretrain@cl-0 (8_0) on n2",
         "Slurm: requeued: pretrain@cl-1 (8_1)",
@@ -96,10 +97,10 @@ def test_the_queue_is_told_in_words(monkeypatch, tmp_path):
 
 def test_without_slurm_one_line_says_so(commands):
     with pytest.raises(StudyError, match="no squeue on the path"):
-        submit.slurm.jobs()
+        jobs.slurm.jobs()
     commands("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(StudyError, match="does not answer: slurm_load_jobs error"):
-        submit.slurm.jobs()
+        jobs.slurm.jobs()
 
 
 def test_options_that_no_shell_could_split_are_refused():

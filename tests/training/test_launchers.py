@@ -1,4 +1,4 @@
-"""The processes that train together, as launchers describe them; tests/slurm starts them with real Slurm."""
+"""The processes that train together, as launchers describe them."""
 
 import ctypes
 import signal
