@@ -64,11 +64,12 @@ def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool) -> list
 def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> float:
     """Return what a curve gains over its last share, linear between the ends of its epochs.
 
-    accuracies: at the end of each epoch, from the first; before it the curve is flat
+    accuracies: at the end of each epoch, from the first; before training the curve is at 0, so that one epoch
+                never counts as converged
     """
-    ends = np.arange(1, len(accuracies) + 1)
+    ends = np.arange(len(accuracies) + 1)
     start = len(accuracies) * (1 - share)
-    return float(accuracies[-1] - np.interp(start, ends, accuracies))
+    return float(accuracies[-1] - np.interp(start, ends, [0.0, *accuracies]))
 
 
 def has_converged(gain: float) -> bool:

@@ -48,7 +48,8 @@ def evaluated(
 
     predictions: what varies -> (n,) class indices; choice: what varies -> its validation accuracy
     truth:       (n,); labels: the label set; varies: what varies, in a word
-    returns:     accuracy and the rest of the one chosen, with all others; a row for each image and answer
+    returns:     accuracy and the rest of the one chosen, its `validation`, and all others; a row for each
+                 image and answer
     """
     chosen = max(choice, key=lambda key: choice[key])
     results = {key: summarize(predicted, truth, classes=classes) for key, predicted in predictions.items()}
@@ -58,7 +59,8 @@ def evaluated(
         .assign(chosen=key == chosen)
         for key, predicted in predictions.items()
     ]
-    return results[chosen] | {varies: chosen, f"by_{varies}": results}, pd.concat(tables)
+    about = {varies: chosen, "validation": choice[chosen], f"by_{varies}": results}
+    return results[chosen] | about, pd.concat(tables)
 
 
 def prediction_table(predicted: np.ndarray, truth: np.ndarray, *, labels: str, pooling: str) -> pd.DataFrame:

@@ -1,0 +1,190 @@
+"""Tune every arm with the same effort: `python -m stages.tools.tune draw`, later `... table`.
+
+`draw` adds trials to params.yaml: arms named `<arm>_trial_<number>`, trained from one seed that no other arm
+has. All arms get the same number of trials, and trials of one number share their quantiles. Run them with
+
+    dvc repro $(dvc stage list --name-only | grep -E '^probe@.*_trial_.*-attentive$')
+
+`table` ranks them by the attentive probe's accuracy on held-out training images, never by a claim, and gives
+the best accuracy to expect of 1, 2, ... trials. `clear` takes the trials out of params.yaml.
+Source: Dodge et al. 2019 for the expected best of k trials.
+"""
+
+import argparse
+import io
+import re
+from collections.abc import Mapping, Sequence
+from math import comb
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from stages.study.command import exit_with
+from stages.study.errors import StudyError
+from stages.study.paths import probe_metrics, read_json, write_text
+
+PARAMS = Path("params.yaml")
+TRIAL = re.compile(r"(?P<arm>.+)_trial_\d+")
+SEED = 100  # of every trial; a study's own seeds are other numbers
+
+
+class Range(NamedTuple):
+    """What one setting may be: evenly on its own scale, or on that of its logarithm."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    def at(self, quantile: float) -> float:
+        """Return the value at a quantile, with three significant digits."""
+        if self.logarithmic:
+            value = self.low * (self.high / self.low) ** quantile
+        else:
+            value = self.low + quantile * (self.high - self.low)
+        return float(f"{value:.3g}")
+
+
+RECIPE = {"lr": Range(5e-4, 8e-3, True), "weight_decay": Range(0.01, 0.3, True)}
+# Of each objective its smallest crop, and the one knob that its authors tuned most.
+OBJECTIVES: Mapping[str, Mapping[str, Mapping[str, Range]]] = {
+    "contrastive": {
+        "contrastive": {"crop_scale_min": Range(0.08, 0.7), "temperature": Range(0.1, 0.5, True)}
+    },
+    "masked": {"masked": {"crop_scale_min": Range(0.2, 1.0), "mask_ratio": Range(0.3, 0.8)}},
+    "autoencoder": {"autoencoder": {"crop_scale_min": Range(0.2, 1.0), "mask_ratio": Range(0.5, 0.85)}},
+    "latent": {"latent": {"crop_scale_min": Range(0.2, 1.0), "momentum": Range(0.98, 0.999)}},
+    "dino": {"dino": {"global_scale_min": Range(0.15, 0.7), "teacher_temperature": Range(0.04, 0.08)}},
+    "hybrid": {
+        "contrastive": {"crop_scale_min": Range(0.08, 0.7)},
+        "masked": {"crop_scale_min": Range(0.2, 1.0)},
+    },
+    "supervised": {"supervised": {"crop_scale_min": Range(0.08, 1.0), "label_smoothing": Range(0.0, 0.2)}},
+}
+
+
+def main() -> None:
+    """Read the command line and draw, rank or clear trials."""
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.tune", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("do", choices=["draw", "table", "clear"])
+    parser.add_argument("--trials", type=int, default=8, help="of each arm (8)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    arguments = parser.parse_args()
+    exit_with(
+        "tune",
+        {
+            "draw": lambda: draw(trials=arguments.trials, seed=arguments.seed),
+            "table": table,
+            "clear": lambda: edit(lambda arms: None),
+        }[arguments.do],
+    )
+
+
+def draw(*, trials: int, seed: int) -> str:
+    """Add trials of every arm that is trained to params.yaml, in place of those there are."""
+
+    def add(arms: dict[str, Any]) -> None:
+        for name, arm in list(arms.items()):
+            if arm["objective"] in OBJECTIVES:
+                for number, trial in enumerate(trials_of(arm, trials=trials, seed=seed)):
+                    arms[f"{name}_trial_{number}"] = trial
+
+    return edit(add)
+
+
+def trials_of(arm: Mapping[str, Any], *, trials: int, seed: int) -> list[dict[str, Any]]:
+    """Return the entries of an arm's trials.
+
+    Quantiles are a Latin hypercube: of each setting, every trial has another of as many equal parts.
+    """
+    objective = OBJECTIVES[arm["objective"]]
+    random = np.random.default_rng(seed)
+    settings = []
+    for _ in range(len(RECIPE) + 2):
+        order = random.permutation(trials)
+        settings.append((order + random.random(trials)) / trials)
+    entries = []
+    for number in range(trials):
+        quantiles = iter(float(setting[number]) for setting in settings)
+        entry: dict[str, Any] = dict(arm) | {"seeds": [SEED]}
+        entry |= {key: span.at(next(quantiles)) for key, span in RECIPE.items()}
+        entry["objectives"] = {
+            section: {key: span.at(next(quantiles)) for key, span in spans.items()}
+            for section, spans in objective.items()
+        }
+        entries.append(entry)
+    return entries
+
+
+def edit(change: Any) -> str:
+    """Take all trials out of params.yaml, change its arms, and keep everything else, comments included."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    params = yaml.load(PARAMS.read_text(encoding="utf-8"))
+    for name in [name for name in params["arms"] if TRIAL.fullmatch(name)]:
+        del params["arms"][name]
+    change(params["arms"])
+    text = io.StringIO()
+    yaml.dump(params, text)
+    write_text(PARAMS, text.getvalue())
+    return f"{sum(bool(TRIAL.fullmatch(name)) for name in params['arms'])} trials in {PARAMS}"
+
+
+def table() -> str:
+    """Return the trials of every arm as Markdown, best first, and the best accuracy to expect of k trials.
+
+    Raises StudyError if params.yaml has no trial or one was not probed.
+    """
+    arms = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))["arms"]
+    groups: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for name, entry in arms.items():
+        if match := TRIAL.fullmatch(name):
+            groups.setdefault(match["arm"], []).append((validation_accuracy(name), entry))
+    if not groups:
+        raise StudyError(f"{PARAMS}: no trials under arms:; add them with `python -m stages.tools.tune draw`")
+    lines = []
+    for arm, trials in groups.items():
+        lines += [f"| {arm} | validation accuracy |", "| --- | --- |"]
+        for accuracy, entry in sorted(trials, key=lambda trial: -trial[0]):
+            settings = {key: entry[key] for key in RECIPE} | {
+                f"{section}.{key}": value
+                for section, values in entry["objectives"].items()
+                for key, value in values.items()
+            }
+            words = ", ".join(f"{key} {value:g}" for key, value in settings.items())
+            lines.append(f"| {words} | {accuracy:.1%} |")
+        best = expected_best([accuracy for accuracy, _ in trials])
+        words = ", ".join(f"{value:.1%} of {count}" for count, value in enumerate(best, start=1))
+        lines += ["", f"Best of {arm} to expect: {words} trials.", ""]
+    return "\n".join(lines).rstrip()
+
+
+def validation_accuracy(arm: str) -> float:
+    """Return the attentive probe's accuracy on held-out training images, the mean over label sets.
+
+    Raises StudyError if the arm was not probed.
+    """
+    path = probe_metrics("attentive", arm)
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file; run `dvc repro probe@{arm}-attentive`")
+    labels = read_json(path)["labels"]
+    return float(np.mean([metrics["validation"] for metrics in labels.values()]))
+
+
+def expected_best(accuracies: Sequence[float]) -> list[float]:
+    """Return the mean of the highest of k accuracies, drawn without replacement, for k from 1 to all.
+
+    Source: Dodge et al. 2019, with draws without replacement, which is unbiased.
+    """
+    ordered = sorted(accuracies)
+    count = len(ordered)
+    return [
+        sum(comb(rank, k - 1) * value for rank, value in enumerate(ordered)) / comb(count, k)
+        for k in range(1, count + 1)
+    ]
+
+
+if __name__ == "__main__":
+    main()
