@@ -72,7 +72,7 @@ def whole(tmp_path_factory):
     params["labels"] = {}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     graph = yaml.safe_load((project / "dvc.yaml").read_text())
-    for name in ("check", "finetune", "robustness", "segment"):
+    for name in ("check", "finetune", "robustness", "segment", "trajectory"):
         del graph["stages"][name]
     graph["stages"]["probe"]["matrix"]["probe"] = ["knn"]
     for name, group in graph["stages"].items():
