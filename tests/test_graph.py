@@ -264,7 +264,7 @@ def test_a_stage_depends_on_the_settings_of_those_rooms_alone_whose_code_it_runs
     assert rooms == {
         "prepare": {"study", "data"},
         "features": {"study", "encoders"},
-        "finetune": {"study", "data", "encoders", "training"},
+        "finetune": {"study", "data", "encoders", "probes", "training"},
     }
 
 

@@ -15,7 +15,8 @@ from stages.encoders.settings import Vit
 from stages.encoders.vit import save_encoder
 from stages.features import frozen_features
 from stages.heads.segmenter import Segmenter
-from stages.probes.segmentation import IGNORED, LinearHead, upsampled
+from stages.probes.linear import LinearHead
+from stages.probes.segmentation import IGNORED, upsampled
 from stages.segment import segment
 from stages.study.paths import (
     features_dir,

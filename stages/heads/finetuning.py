@@ -12,6 +12,7 @@ from stages.data.arrays import Split, batches, open_split, read_manifest
 from stages.data.randaugment import randaugmented
 from stages.encoders.vit import as_trained, load_encoder
 from stages.heads.classifier import Classifier, joint_labels, predict, save_classifier
+from stages.heads.probed import start_from_probe
 from stages.probes.accuracy import prediction_table, summarize
 from stages.study.errors import StudyError
 from stages.study.paths import model_dir, write_json, write_table
@@ -50,6 +51,10 @@ def train_classifier(
     fit_to_device(task, runtime=params.runtime, fabric=fabric)
     targets = joint_labels(train_split, manifest)
     validation, fitting = divided(len(train_split.images), settings=settings, seed=seed)
+    if settings.head == "linear_probe":
+        start_from_probe(
+            task, train_split, fitting, manifest, batch_size=params.runtime.eval_batch_size, seed=seed
+        )
 
     history = train(
         task,

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from stages.data.arrays import Manifest, Split, batches, in_order, normalize, unit_range
 from stages.encoders.vit import embed, encode
-from stages.probes.segmentation import IGNORED, LinearHead, upsampled
+from stages.probes.linear import LinearHead
+from stages.probes.segmentation import IGNORED, upsampled
 from stages.study.seeds import Draws
 from stages.training.task import Task
 

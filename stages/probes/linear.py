@@ -10,7 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.settings import Linear
@@ -115,6 +115,25 @@ def predict(features: Tensor, weights: Tensor) -> Tensor:
     """The most likely class. features: (…, n, D), weights: (…, R, D+1, C), returns: (…, R, n)"""
     scores = torch.einsum("...nd,...rdc->...rnc", features, weights[..., :-1, :]) + weights[..., -1:, :]
     return scores.argmax(dim=-1)
+
+
+class LinearHead:
+    """Scores of the classes from standardised features. weights: (D+1, C), the bias in the last row"""
+
+    def __init__(self, weights: Tensor, *, mean: Tensor, std: Tensor) -> None:
+        self.weights, self.mean, self.std = weights, mean, std
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """features: (…, D), returns: (…, C)"""
+        return (features.float() - self.mean) / self.std @ self.weights[:-1] + self.weights[-1]
+
+    def layer(self) -> nn.Linear:
+        """Return the same as a layer to train on, of features that are not standardised."""
+        layer = nn.Linear(*self.weights[:-1].shape)
+        with torch.no_grad():
+            layer.weight.copy_((self.weights[:-1] / self.std[:, None]).T)
+            layer.bias.copy_(self.weights[-1] - (self.mean / self.std) @ self.weights[:-1])
+        return layer
 
 
 PROBE = Probe(reads="pooled", varies="pooling", protocol=protocol, fit_predict=fit_predict)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from stages.probes import knn, linear
 from stages.probes.settings import Segmentation
@@ -52,7 +52,7 @@ def upsampled(scores: Tensor, *, size: int) -> Tensor:
 
 def fit_linear(
     tokens: Tensor, targets: Tensor, *, classes: int, settings: Segmentation, generator: Generator
-) -> tuple["LinearHead", float]:
+) -> tuple[linear.LinearHead, float]:
     """A linear head on standardised tokens, its learning rate chosen on held-out training images.
 
     tokens: (n, N, D); targets: (n, N), classes of the patches, of which the IGNORED are left out
@@ -73,7 +73,7 @@ def fit_linear(
     chosen, names = _counted(tokens, targets, images=held)
     hits = linear.predict((chosen - mean) / std, weights) == names
     best = int(hits.float().mean(dim=1).argmax())
-    return LinearHead(weights[best], mean=mean, std=std), settings.learning_rates[best]
+    return linear.LinearHead(weights[best], mean=mean, std=std), settings.learning_rates[best]
 
 
 def _counted(tokens: Tensor, targets: Tensor, *, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,25 +81,6 @@ def _counted(tokens: Tensor, targets: Tensor, *, images: Tensor) -> tuple[Tensor
     names = targets[images.to(targets.device)].flatten()
     seen = tokens[images.to(tokens.device)].flatten(0, 1)[(names != IGNORED).to(tokens.device)]
     return seen.float(), names[names != IGNORED]
-
-
-class LinearHead:
-    """Scores of the classes for every token. weights: (D+1, C), the bias in the last row"""
-
-    def __init__(self, weights: Tensor, *, mean: Tensor, std: Tensor) -> None:
-        self.weights, self.mean, self.std = weights, mean, std
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """tokens: (n, N, D), returns: (n, N, C)"""
-        return (tokens.float() - self.mean) / self.std @ self.weights[:-1] + self.weights[-1]
-
-    def layer(self) -> nn.Linear:
-        """The same as a layer, which can be trained on, of tokens that are not standardised."""
-        found = nn.Linear(*self.weights[:-1].shape)
-        with torch.no_grad():
-            found.weight.copy_((self.weights[:-1] / self.std[:, None]).T)
-            found.bias.copy_(self.weights[-1] - (self.mean / self.std) @ self.weights[:-1])
-        return found
 
 
 class NearestPatches:

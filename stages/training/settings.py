@@ -73,6 +73,7 @@ class Finetune(Section):
     poolings: Annotated[list[Pooling], Field(min_length=1)]
     validation_fraction: Share
     train_images: Count | None
+    head: Literal["new", "linear_probe"]
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive

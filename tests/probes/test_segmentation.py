@@ -8,8 +8,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score
 
+from stages.probes.linear import LinearHead
 from stages.probes.segmentation import (
-    LinearHead,
     NearestPatches,
     fit_linear,
     mean_iou,

@@ -42,6 +42,7 @@ def lost() -> Results:
 def test_nothing_else_reads_csv_files() -> None:
     pattern = re.compile(r"read_csv|read_table\(.*sep|csv\.(reader|DictReader)|genfromtxt|loadtxt")
     files = [*(ROOT / "stages").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    files = [path for path in files if "data" not in path.parts]  # lists in the data sets of others
     reading = {path.relative_to(ROOT).as_posix() for path in files if pattern.search(path.read_text())}
     assert reading == {"stages/results/files.py"}
 

@@ -111,7 +111,7 @@ def test_every_objective_has_the_settings_of_its_publication(published, name):
 def test_fine_tuning_and_the_linear_probe_are_those_of_the_paper(preset, request):
     found = request.getfixturevalue(preset)
     numbers = found.finetune.model_dump()
-    assert (numbers.pop("poolings"), numbers.pop("train_images")) == (["mean"], None)
+    assert [numbers.pop(key) for key in ("poolings", "train_images", "head")] == [["mean"], None, "new"]
     unused = {"validation_fraction": 0.1}  # there is one pooling
     assert numbers == pytest.approx(FINETUNE | {"precision": "bf16-mixed"} | unused)
     assert (found.probes.linear.epochs, found.probes.linear.batch_size) == (50, 1024)
