@@ -259,7 +259,7 @@ def test_what_stands_beside_the_shape_bias(study):
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(rows).to_csv(path, index=False)
     parts = beside(NAMED["shape_bias"], tables=tables_of(study))["beside"]
-    assert set(parts) == {"decided for the shape", "decided for the texture"}
+    assert set(parts) == {"classified by shape", "classified by texture"}
     for part in parts.values():
         assert part["masked"]["mean"] == pytest.approx(0.5)
 
