@@ -7,8 +7,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stages.corruptions.stimuli import stimuli
+from stages.corruptions.trials import Trial, corrupted
 from stages.data.arrays import Manifest, normalize, read_manifest
 from stages.encoders.vit import as_trained, load_encoder, pooled_features
+from stages.heads.decisions import cue_conflict, metrics, probed, rows, tuned_classes, without_blocks
 from stages.heads.tuned_head import load_head
 from stages.results.metrics import over_seeds
 from stages.study.command import run
@@ -26,9 +29,6 @@ from stages.study.paths import (
     write_table,
 )
 from stages.study.study import Study
-from stages.trials.corrupted import Trial, corrupted
-from stages.trials.decisions import cue_conflict, metrics, probed, rows, tuned_classes, without_blocks
-from stages.trials.stimuli import stimuli
 
 
 def main() -> None:
