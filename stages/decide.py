@@ -32,10 +32,10 @@ RULES = {
     "the claim; fragile below two thirds",
     "joint_test": "The joint test relabels trainings and gives the p-value of the median effect over all "
     "analysis choices",
-    "trajectories": "Trajectories use the main specification and 95 % intervals without correction, and match "
-    "the sides by share of training. Stable: every interval on the same side of 0, or within the margin; "
-    "emerging: open at first, then on one side; reversing: above 0 at one point and below at another; unclear: "
-    "anything else",
+    "trajectories": "Trajectories use the main specification and 95 % intervals without correction, and "
+    "match the sides by share of training. Stable: all intervals on one side of 0, or all within the margin; "
+    "emerging: intervals include 0 first, then lie on one side; reversing: above 0 at one point and below 0 "
+    "at another; unclear: anything else",
     "replications": f"Replications are decided like claims, at level {LEVEL:g} without correction",
 }
 
