@@ -72,7 +72,7 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
             {"robustness": {"stimuli": {"own": {"source": "nowhere", "classes": {"a": "b", "c": "d"}}}}},
             ["robustness.stimuli.own.source", "'nowhere'", "no such file"],
         ),
-        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "masks of its own"]),
+        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "draws its own masks"]),
         (
             {"data": {"source": "stages", "masks": {"source": "nowhere"}}},
             ["data.masks.source", "'nowhere'", "no such file"],

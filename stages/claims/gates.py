@@ -67,7 +67,7 @@ def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool) -> list
 def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> float:
     """Return the gain of a curve over the last share of its epochs, interpolated linearly between epochs.
 
-    accuracies: at the end of each epoch, from the first one. Before training the curve is 0, so a single epoch
+    accuracies: at the end of each epoch, from the first one. The curve starts at 0, so a single epoch
                 never counts as converged
     """
     ends = np.arange(len(accuracies) + 1)

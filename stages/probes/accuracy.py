@@ -51,8 +51,8 @@ def evaluated(
     truth:       (n,)
     labels:      name of the label set
     varies:      what the variants are: pooling, block, share
-    returns:     metrics of the chosen variant with its `validation` accuracy, and the metrics of all variants;
-                 a row per image and variant
+    returns:     metrics of the chosen variant, its `validation` accuracy, and metrics of all variants; a row
+                 per image and variant
     """
     chosen = max(choice, key=lambda key: choice[key])
     results = {key: summarize(predicted, truth, classes=classes) for key, predicted in predictions.items()}
