@@ -1,6 +1,6 @@
-"""The study; each of its stages and tools is a command, `python -m stages.NAME`.
+"""The study. Each stage and tool is a command, `python -m stages.NAME`.
 
-What stands here is there before a command imports what it needs, which takes seconds; no result needs it.
+This code runs before a command spends seconds on its imports. No result depends on it.
 """
 
 import getpass
@@ -10,18 +10,18 @@ from types import TracebackType
 
 
 def end_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """End a command that Ctrl-C met while it was starting with one line, exit status 130."""
+    """Print one line and exit with status 130 if Ctrl-C interrupts a command during its imports."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
     command = getattr(sys.modules["__main__"].__spec__, "name", "stages")
-    newline = "\n" if sys.stderr.isatty() else ""  # after the terminal's ^C
-    print(f"{newline}{command.removeprefix('stages.')}: interrupted while it was starting", file=sys.stderr)
+    newline = "\n" if sys.stderr.isatty() else ""  # the terminal has just shown ^C
+    print(f"{newline}{command.removeprefix('stages.')}: interrupted while starting", file=sys.stderr)
     sys.exit(130)
 
 
 def name_user() -> None:
-    """Give a user without a name, as containers have them, one for the libraries that ask for it."""
+    """Give a user without a name, as in containers, a name for libraries that need one."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -29,13 +29,13 @@ def name_user() -> None:
 
 
 def print_anything() -> None:
-    """Let a terminal that knows few characters show a question mark for the others."""
+    """Let a terminal with a small character set print question marks for all other characters."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
-# Python says so while it looks for the module that `-m` names; tests and notebooks stay as they are.
+# sys.argv is ["-m"] while Python looks for the module of `-m`. Tests and notebooks are not affected.
 if sys.argv[:1] == ["-m"]:
     sys.excepthook = end_in_one_line
     name_user()

@@ -1,4 +1,4 @@
-"""Measure one arm on held-out images: `python -m stages.analyze --arm NAME --analysis NAME`."""
+"""Run one analysis of one arm on held-out images: `python -m stages.analyze --arm NAME --analysis NAME`."""
 
 import argparse
 from collections.abc import Iterator
@@ -31,11 +31,11 @@ from stages.study.paths import analysis_table, model_dir, trained_seeds, writing
 from stages.study.study import Study
 
 MOST_AT_ONCE = 64  # images
-TRACE_BYTES = 2**29  # of a batch; measuring takes as much again. 11 images of a ViT-B at 224 px
+TRACE_BYTES = 2**29  # per batch, 11 images of a ViT-B at 224 px; measuring needs as much again
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Read the command line and run the analysis."""
     parser = argparse.ArgumentParser(prog="python -m stages.analyze", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     parser.add_argument("--analysis", required=True, help="a name under analyses: in params.yaml")
@@ -49,10 +49,10 @@ def main() -> None:
 
 
 def analyze(*, arm: str, analysis: str) -> str:
-    """Trace the held-out images through the encoders of one arm and write the table of one analysis.
+    """Trace held-out images through the encoders of one arm and write the table of one analysis.
 
-    The table is written as it is measured, so memory does not grow with the number of images.
-    Raises StudyError if there is no such analysis.
+    Rows are written as they are measured, so memory does not grow with the number of images.
+    Raises StudyError if the analysis does not exist.
     """
     params = load_params(stage="analyze", arm=arm, analysis=analysis)
     chosen = find(Analysis, analysis)
@@ -70,7 +70,7 @@ def analyze(*, arm: str, analysis: str) -> str:
 def tables_of(
     params: Study, analysis: Analysis, settings: AnalysisSettings, *, source: Path
 ) -> Iterator[pd.DataFrame]:
-    """What one analysis measures of one encoder, part after part. source: folder of the encoder"""
+    """Yield the tables of one analysis of one encoder, batch by batch. source: folder of the encoder"""
     device = pick_device(params.runtime)
     encoder = load_encoder(source).to(device)
     decoder = load_decoder(source)
@@ -88,9 +88,9 @@ def tables_of(
                 traced = traced._replace(decoded=decoded(decoder, encoder, traced.tokens[-1]))
             yield torch.from_numpy(indices), traced
 
-    # The attention and tokens of all blocks of a batch are in memory at once.
-    _, of_one = next(traces([chosen[:1]]))
-    at_once = max(1, min(params.runtime.eval_batch_size, MOST_AT_ONCE, TRACE_BYTES // size_of(of_one)))
+    # Memory holds the attention and the tokens of all blocks of a batch.
+    _, single = next(traces([chosen[:1]]))
+    at_once = max(1, min(params.runtime.eval_batch_size, MOST_AT_ONCE, TRACE_BYTES // size_of(single)))
     order = in_order(chosen, batch_size=at_once)
     yield from analysis.measure(
         traces(order), settings=settings, patch_size=encoder.patch_embed.patch_size[0], split=split
@@ -98,20 +98,20 @@ def tables_of(
 
 
 def size_of(trace: DeepTrace) -> int:
-    """Bytes of what passed through an encoder and its decoder."""
-    kept = (trace.tokens, trace.attention, trace.attended, trace.heads, trace.decoded)
-    return sum(part.nbytes for parts in kept for part in parts)
+    """Return the size of a trace in bytes."""
+    fields = (trace.tokens, trace.attention, trace.attended, trace.heads, trace.decoded)
+    return sum(part.nbytes for parts in fields for part in parts)
 
 
 @torch.no_grad()
 def decoded(decoder: Decoder, encoder: VisionTransformer, tokens: Tensor) -> list[Tensor]:
-    """What passes through a decoder that is shown all patches of an image.
+    """Return the tokens of every decoder block for unmasked images.
 
-    tokens: (B, 1+N, D) after the last block
-    With all of them, as the encoder is measured: the published analysis masks nothing.
+    tokens: (B, 1+N, D) after the last block of the encoder
+    No patch is masked, as for the encoder; the published analysis does the same.
     """
-    every = torch.arange(tokens.shape[1] - 1, device=tokens.device).expand(len(tokens), -1)
-    return decoder.tokens(encoder.norm(tokens), every)
+    visible = torch.arange(tokens.shape[1] - 1, device=tokens.device).expand(len(tokens), -1)
+    return decoder.tokens(encoder.norm(tokens), visible)
 
 
 if __name__ == "__main__":

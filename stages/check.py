@@ -1,7 +1,7 @@
-"""Stage check: read all of params.yaml before DVC deletes anything; every other stage comes after it.
+"""Stage check: validate params.yaml before all other stages.
 
-DVC deletes the outs of a stage before it runs its command, so a wrong value has to stop the study in a stage
-whose out costs nothing. The out never changes, so no stage runs because of this one.
+DVC deletes the outs of a stage before running its command. So a wrong value must stop the study in a stage
+whose out costs nothing. This out never changes, so the stage triggers no other.
 """
 
 import argparse
@@ -27,15 +27,15 @@ VALID = '{"params.yaml": "valid"}\n'
 
 
 def main() -> None:
-    """Read the command line, check, and write the out."""
+    """Read the command line, validate params.yaml and write the out."""
     argparse.ArgumentParser(prog="python -m stages.check", description=__doc__).parse_args()
     exit_with("check", write)
 
 
 def write() -> str:
-    """Check, and write the out unless it is there.
+    """Validate params.yaml, and write the out if it is missing.
 
-    Raises ParamsError as check does.
+    Raises ParamsError as `check` does.
     """
     check()
     if not CHECKED.is_file() or CHECKED.read_text(encoding="utf-8") != VALID:
@@ -44,12 +44,12 @@ def write() -> str:
 
 
 def check() -> str:
-    """Check every value, every path, and that every named objective, analysis and corruption exists.
+    """Check all values and paths, and that every named objective, analysis, probe and corruption exists.
 
-    Raises ParamsError: one line with the key, the value and what is allowed.
+    Raises ParamsError with the key, the value and the allowed values in one line.
     """
     if Path("dvc.lock").is_file():
-        read_text(Path("dvc.lock"))  # may hold a merge conflict, which DVC calls corruption
+        read_text(Path("dvc.lock"))  # names a merge conflict, which DVC reports as corruption
     params = load_params()
     refuse_unknown_names(params)
     refuse_absent_files(params)
@@ -59,13 +59,16 @@ def check() -> str:
 
 
 def refuse_unknown_names(params: Study) -> None:
-    """Refuse what no file of stages/ defines."""
+    """Refuse objectives, analyses, probes and corruptions that no file of stages/ defines."""
     for name, arm in params.arms.items():
         _defined(f"arms.{name}.objective", arm.objective, room="objectives", constant="OBJECTIVE")
     for name in params.analyses:
         _defined(f"analyses.{name}", name, room="analyses", constant="ANALYSIS")
         if not Path(f"notebooks/{name}.ipynb").exists():
-            raise ParamsError(f"params.yaml: analyses.{name}: it has no notebooks/{name}.ipynb to draw it")
+            raise ParamsError(
+                f"params.yaml: analyses.{name}: notebooks/{name}.ipynb, which draws it, does not exist; "
+                "add the notebook or remove the analysis"
+            )
     for name, _ in params.probes:
         _defined(f"probes.{name}", name, room="probes", constant="PROBE")
     for name in params.robustness.corruptions:
@@ -73,10 +76,10 @@ def refuse_unknown_names(params: Study) -> None:
 
 
 def refuse_absent_files(params: Study) -> None:
-    """Refuse paths at which there is nothing; what timm downloads to data.root need not be there yet."""
+    """Refuse paths that do not exist, except data.root, which timm creates for its downloads."""
     data = params.data
     if data.masks and data.source == "shapes_textures":
-        raise ParamsError("params.yaml: data.masks: shapes_textures has masks of its own; take these out")
+        raise ParamsError("params.yaml: data.masks: shapes_textures draws its own masks; remove this section")
     for key, path in named_paths(params).items():
         built_in = key == "data.source" and (path == "shapes_textures" or is_name(path))
         if built_in or key == "data.root":
@@ -86,17 +89,17 @@ def refuse_absent_files(params: Study) -> None:
             continue
         single = key.startswith("report.")  # a file, never a folder
         try:
-            there = Path(path).is_file() if single else located(path)
-        except OSError as error:  # a name too long, a folder that nobody may read
+            exists = Path(path).is_file() if single else located(path)
+        except OSError as error:  # such as a name that is too long, or an unreadable folder
             raise ParamsError(f"params.yaml: {key} is {path!r}: {error.strerror}") from None
-        if not there:
+        if not exists:
             raise ParamsError(f"params.yaml: {key} is {path!r}: no such file{'' if single else ' or folder'}")
 
 
 def refuse_weights(key: str, weights: str, *, sha256: str | None) -> None:
-    """Refuse weights that are not there, are often taken for weights, or have an address that cannot be.
+    """Refuse weights that do not exist, are files of another kind, or have an impossible address.
 
-    Nothing is asked of the network.
+    The network is not used.
     """
     try:
         if weights.startswith(HUB):
@@ -106,32 +109,34 @@ def refuse_weights(key: str, weights: str, *, sha256: str | None) -> None:
         else:
             for file in weights_files(local_path(weights)):
                 refuse_other_kinds(file)
-    except OSError as error:  # a name too long, a folder that nobody may read
+    except OSError as error:  # such as a name that is too long, or an unreadable folder
         raise ParamsError(f"params.yaml: {key} is {weights!r}: {error.strerror}") from None
     except StudyError as error:
         raise ParamsError(f"params.yaml: {key} is {weights!r}: {str(error).partition(': ')[2]}") from None
 
 
 def refuse_unfit_recipes(params: Study) -> None:
-    """Refuse arms whose settings do not fit together, or do not fit the attentive probe."""
+    """Refuse arms with contradictory settings, or whose width does not fit the attentive probe."""
     attentive = params.probes.attentive
     for name, arm in params.arms.items():
         vit = recipe_of(params, name)[0]
         objectives_of(params, name)
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
-            raise ParamsError(f"{key}: the width of arm {name}, {vit.width}, is no multiple of it")
+            raise ParamsError(f"{key}: it must divide {vit.width}, the width of arm {name}")
 
 
 def refuse_absent_devices(params: Study) -> None:
-    """Refuse an accelerator that this machine lacks."""
+    """Refuse an accelerator that this machine does not have."""
     accelerator = params.runtime.accelerator
     if accelerator not in ("cuda", "mps"):
         return
-    import torch  # takes seconds, and is not needed for the other checks
+    import torch  # takes seconds, and the other checks do not need it
 
     if not (torch.cuda if accelerator == "cuda" else torch.backends.mps).is_available():
-        raise ParamsError(f"params.yaml: runtime.accelerator is {accelerator!r}, which torch does not find")
+        raise ParamsError(
+            f"params.yaml: runtime.accelerator is {accelerator!r}: torch finds none; set auto or cpu"
+        )
 
 
 def _defined(key: str, name: str, *, room: str, constant: str) -> None:

@@ -19,32 +19,38 @@ from stages.study.paths import write_json, write_table, write_text
 from stages.study.seeds import derive
 
 RULES = {
-    "interval": "95 % interval over trainings: the variances between the trainings of both sides and between "
-    "held-out images add; Welch–Satterthwaite degrees of freedom",
-    "scope": f"Claims are about methods from {REPLICATED} trainings a side on, else about these encoders",
+    "interval": "95 % intervals add the variance between the trainings of both sides and the variance "
+    "between held-out images; degrees of freedom follow Welch–Satterthwaite",
+    "scope": f"With at least {REPLICATED} trainings per side, a claim is about methods; with fewer, it is "
+    "about these encoders",
     "margin": "Supported or contradicted: the corrected interval lies beyond the smallest effect of "
-    "interest; negligible: within it",
-    "correction": f"Holm within the headline claims and within the hybrid's, level {LEVEL:g}; "
-    f"Benjamini–Hochberg within the exploratory ones and within ours, false discovery rate {LEVEL:g}",
-    "effect_size": "d is Cohen's d, the difference over the standard deviation between trainings",
-    "specifications": "Agreement: the share of analysis choices that give the same verdict at the claim's "
-    "own level; fragile below two thirds",
-    "joint_test": "The joint test relabels trainings: p of the median effect of all choices",
-    "trajectories": "Main choices, 95 % intervals without correction, sides matched by share of training; "
-    "stable: on one side of 0 at every point, or within the margin; emerging: open first, then on one side; "
-    "reversing: above 0 at one point and below it at another; unclear: anything else",
-    "replications": f"Decided like the claims, at level {LEVEL:g} without correction",
+    "interest; negligible: the interval lies within it",
+    "correction": f"Holm among the headline claims and among the hybrid claims, level {LEVEL:g}; "
+    f"Benjamini–Hochberg among the exploratory claims and among ours, false discovery rate {LEVEL:g}",
+    "effect_size": "d is Cohen's d: the difference over the standard deviation between trainings",
+    "specifications": "Agreement: the share of analysis choices that give the same verdict at the level of "
+    "the claim; fragile below two thirds",
+    "joint_test": "The joint test relabels trainings and gives the p-value of the median effect over all "
+    "analysis choices",
+    "trajectories": "Trajectories use the main specification and 95 % intervals without correction, and "
+    "match the sides by share of training. Stable: all intervals on one side of 0, or all within the margin; "
+    "emerging: intervals include 0 first, then lie on one side; reversing: above 0 at one point and below 0 "
+    "at another; unclear: anything else",
+    "replications": f"Replications are decided like claims, at level {LEVEL:g} without correction",
 }
 
 
 def main() -> None:
-    """Read the command line and decide."""
+    """Read the command line and decide all claims."""
     argparse.ArgumentParser(prog="python -m stages.decide", description=__doc__).parse_args()
     run("decide", decide, writes=CLAIMS)
 
 
 def decide() -> str:
-    """Estimate, correct, write a verdict on every claim, and decide each again under its other choices."""
+    """Decide every claim, correct within families, and write verdicts, specification curves and trajectories.
+
+    Returns: failed and missing gates, and the number of claims by verdict
+    """
     study = load_params(stage="decide")
     tables = Tables(Results(study))
     snapshots = [SnapshotResults(study, share=share) for share in [*study.pretrain.snapshots, 1.0]]
@@ -68,12 +74,14 @@ def decide() -> str:
     table = specification_table(curves).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_text(SPECIFICATIONS, table)
     write_table(TRAJECTORIES, trajectory_table(numbers))
-    told = [f"gate {gate.status}: {gate.words}" for gate in gates if gate.status in (FAILED, NOT_MEASURED)]
-    return "; ".join([*told, counts(numbers)])
+    warnings = [
+        f"gate {gate.status}: {gate.words}" for gate in gates if gate.status in (FAILED, NOT_MEASURED)
+    ]
+    return "; ".join([*warnings, counts(numbers)])
 
 
 def about(item: Draft, *, tables: Tables) -> dict[str, Any]:
-    """A claim in words: what it says, how it is decided, the choices it depends on, and why it is not."""
+    """Return a claim in words: its statement, statistic, choices and arms, or why it is not decided."""
     claim: Claim = item.claim
     possible = {choice.name: options_of(choice, tables) for choice in claim.choices}
     return {

@@ -1,13 +1,13 @@
-"""Extract the frozen features of one arm once: `python -m stages.features --arm NAME`.
+"""Extract the frozen features of one arm: `python -m stages.features --arm NAME`.
 
-A probe reads one kind of feature and leaves the other files alone:
+Each kind of feature has its own files, so a probe reads only what it needs:
 
 pooled  {train,test}.safetensors         cls, mean (n, D): class token, mean patch token, after the final norm
 blocks  blocks-{train,test}.safetensors  0, 1, … L (n, D): mean patch token after the embedding and each block
 tokens  tokens-{train,test}.safetensors  patches (n, N, D), float16: all patch tokens, after the final norm
 
-Each file also has `image`, which images of the split its rows are. Blocks are kept in float32: before the
-final norm a channel may have a mean a thousand times its spread, which float16 would round away.
+`image` in each file holds the indices of the rows' images in the split. Blocks are float32: before the final
+norm, the mean of a channel can be a thousand times its spread, which float16 cannot resolve.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Features = dict[str, Tensor]
 
 
 def main() -> None:
-    """Read the command line and extract."""
+    """Read the command line and extract the features."""
     parser = argparse.ArgumentParser(prog="python -m stages.features", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def extract(name: str, *, out: Path) -> str:
-    """Write every kind of feature of both splits of every encoder of one arm as safetensors."""
+    """Write all features of both splits for every encoder of one arm as safetensors."""
     params = load_params(stage="features", arm=name)
     seeds = trained_seeds(name)
     with writing(out) as temporary:
@@ -52,10 +52,10 @@ def extract(name: str, *, out: Path) -> str:
 
 
 def extract_one(params: Study, source: Path, *, target: Path) -> list[int]:
-    """Write every kind of feature of both splits of one encoder, in one pass over the images.
+    """Write all features of both splits for one encoder, in one pass over the images.
 
-    source: folder of the encoder; target: a new folder
-    returns: the images of each split
+    source:  folder of the encoder; target: a new folder
+    returns: number of images of each split
     """
     device = pick_device(params.runtime)
     encoder = load_encoder(source).to(device)
@@ -65,27 +65,27 @@ def extract_one(params: Study, source: Path, *, target: Path) -> list[int]:
     for split in SPLITS:
         images = open_split(split).images
         limits = {"blocks": params.features.block_images, "tokens": params.features.token_images}
-        kept = {"pooled": torch.arange(len(images))} | {
+        selected = {"pooled": torch.arange(len(images))} | {
             kind: subset(len(images), at_most=limit, generator=generator(params.seed, "features", split))
             for kind, limit in limits.items()
         }
         order = in_order(np.arange(len(images)), batch_size=params.runtime.eval_batch_size)
-        parts: dict[str, list[Features]] = {kind: [] for kind in kept}
+        parts: dict[str, list[Features]] = {kind: [] for kind in selected}
         loaded = batches(images, order, workers=params.runtime.workers)
         for indices, batch in zip(order, loaded, strict=True):
             normalized = normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
             for kind, features in frozen_features(encoder, normalized).items():
-                rows = torch.isin(torch.from_numpy(indices), kept[kind]).to(device)
+                rows = torch.isin(torch.from_numpy(indices), selected[kind]).to(device)
                 parts[kind].append({key: values[rows].cpu() for key, values in features.items()})
-        for kind, some in parts.items():
-            features = {key: torch.cat([part[key] for part in some]) for key in some[0]}
-            save_file(features | {"image": kept[kind]}, target / features_name(kind, split))
+        for kind, batches_of in parts.items():
+            features = {key: torch.cat([part[key] for part in batches_of]) for key in batches_of[0]}
+            save_file(features | {"image": selected[kind]}, target / features_name(kind, split))
         counts.append(len(images))
     return counts
 
 
 def subset(total: int, *, at_most: int, generator: Generator) -> Tensor:
-    """Indices of so many images of a split, drawn at random and then in their order; all if they are fewer.
+    """Return random indices of at most `at_most` images of a split, in ascending order.
 
     returns: (min(total, at_most),)
     """
@@ -94,12 +94,12 @@ def subset(total: int, *, at_most: int, generator: Generator) -> Tensor:
 
 @torch.no_grad()
 def frozen_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Features]:
-    """What probes may see of an image, by the kind of feature that they read.
+    """Return all features of a batch, by kind.
 
     images:  (B, 3, S, S), normalised
-    returns: pooled: cls and mean (B, D), as `vit.pooled` gives them; blocks: by their number from 0, the
-             embedding, the mean (B, D) of the patch tokens before any norm; tokens: patches (B, N, D) after
-             the final norm, float16
+    returns: pooled: cls and mean (B, D), from `vit.pooled`
+             blocks: block number, from 0 for the embedding -> mean patch token (B, D) before any norm
+             tokens: patches (B, N, D) after the final norm, float16
     Paper: Fig. 10 for the blocks.
     """
     prefix = encoder.num_prefix_tokens

@@ -1,7 +1,8 @@
 """Fine-tune the encoders of one arm end to end: `python -m stages.finetune --arm NAME [--seed N]`.
 
-Where `finetune.poolings` names two, each encoder is fine-tuned with both; validation chooses that of the arm.
-With --seed, one training goes into the store and no out is written, so that any scheduler can fill the store.
+If `finetune.poolings` names two poolings, each encoder is fine-tuned with both, and validation images choose
+the pooling of the arm. With --seed, one training goes into the store and no out is written, so any scheduler
+can fill the store.
 """
 
 from functools import partial
@@ -24,18 +25,18 @@ from stages.training.settings import Finetune, Pooling
 
 
 class Variant(NamedTuple):
-    """What tells the fine-tunings of one arm apart."""
+    """Seed and pooling of one fine-tuning of an arm."""
 
     seed: int
     pooling: Pooling
 
     def folder(self, best: Pooling) -> str:
-        """Return the name of its folder in the out: the seed alone is of the pooling that was chosen."""
+        """Return the name of the folder in the out: the seed, with the pooling unless it is the best one."""
         return f"{self.seed}" if self.pooling == best else f"{self.seed}-{self.pooling}"
 
 
 def main() -> None:
-    """Read the command line and fine-tune."""
+    """Read the command line and fine-tune the arm."""
     run_training_stage(
         "finetune",
         finetune,
@@ -46,15 +47,16 @@ def main() -> None:
 
 
 def begin(name: str) -> list[str]:
-    """The device and the precision, in words."""
+    """Return device and precision in words, for the line that starts the stage."""
     params = load_params()
     return circumstances(params.runtime, precision=params.finetune.precision)
 
 
 def finetune(name: str, *, seed: int | None = None) -> str:
-    """Train the classifiers of one arm that the store lacks, and write all of them with their test accuracy.
+    """Train the classifiers of one arm that the store lacks, and write all with their test accuracy.
 
-    Raises StudyError if the loss stops being finite, or if an encoder has no class token to pool.
+    Raises StudyError if the loss becomes infinite or NaN, or if the pooling needs a class token that an
+    encoder does not have.
     """
     params = load_params(stage="finetune", arm=name)
     trainings = finetunings(params, name, manifest=read_manifest())
@@ -78,8 +80,8 @@ def finetune(name: str, *, seed: int | None = None) -> str:
     best = best_pooling(metrics)
     collect({key.folder(best): training for key, training in trainings.items()}, out)
     several = len(metrics) > 1
-    written = metrics[best] | {"protocol": protocol(params.finetune, pooling=best)}
-    write_json(finetune_metrics(name), written | ({"by_pooling": metrics} if several else {}))
+    content = metrics[best] | {"protocol": protocol(params.finetune, pooling=best)}
+    write_json(finetune_metrics(name), content | ({"by_pooling": metrics} if several else {}))
     accuracies = [f"{labels} {value['accuracy']:.1%}" for labels, value in metrics[best]["labels"].items()]
     return ", ".join([*accuracies, *([f"pooling {best}"] if several else [])])
 
@@ -90,9 +92,9 @@ def train_one(params: Study, name: str, key: Variant, training: Training, fabric
 
 
 def best_pooling(metrics: dict[Pooling, dict[str, Any]]) -> Pooling:
-    """Return the pooling with the highest validation accuracy, the mean over seeds and label sets.
+    """Return the pooling with the highest validation accuracy, averaged over seeds and label sets.
 
-    metrics: by pooling, from `over_seeds`; `validation` has the accuracy of each label set
+    metrics: pooling -> metrics from `over_seeds`; `validation` holds the accuracy for each label set
     """
     if len(metrics) == 1:
         return next(iter(metrics))
@@ -100,11 +102,11 @@ def best_pooling(metrics: dict[Pooling, dict[str, Any]]) -> Pooling:
 
 
 def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[Variant, Training]:
-    """The fine-tunings of one arm by seed and pooling, named by all that their numbers depend on."""
+    """Return the fine-tunings of one arm by seed and pooling, each with its fingerprint."""
     recipe = params.finetune
     settings = recipe.model_dump(exclude_none=True, exclude={"poolings", "validation_fraction"})
     settings["peak_lr"] = recipe.peak_lr
-    if len(recipe.poolings) > 1:  # else no image chooses
+    if len(recipe.poolings) > 1:  # a single pooling needs no validation images
         settings["validation_fraction"] = recipe.validation_fraction
     code = code_digest("stages.heads.finetuning.train_classifier")
     by_pooling = {
@@ -121,7 +123,7 @@ def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[Variant
 
 
 def protocol(settings: Finetune, *, pooling: Pooling) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     images = f"{settings.train_images} training images" if settings.train_images else "all training images"
     token = {"mean": "mean-pooled patch tokens", "token": "class token"}[pooling]
     choice = (
@@ -130,7 +132,7 @@ def protocol(settings: Finetune, *, pooling: Pooling) -> str:
         else ""
     )
     return (
-        f"all weights, {images}, {settings.epochs} epochs, AdamW lr {settings.lr:g}, "
+        f"all weights trained, {images}, {settings.epochs} epochs, AdamW, learning rate {settings.lr:g}, "
         f"layer decay {settings.layer_decay:g}, "
         f"mixup {settings.mixup:g}, cutmix {settings.cutmix:g}, {settings.randaugment}, "
         f"drop path {settings.drop_path:g}, {token}, last epoch{choice}"

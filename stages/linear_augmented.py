@@ -1,6 +1,6 @@
-"""Probe one arm linearly on augmented images: `python -m stages.linear_augmented --arm NAME [--seed N]`.
+"""Train a linear probe of one arm on augmented images: `python -m stages.linear_augmented --arm NAME`.
 
-With --seed, one training goes into the store and no out is written, so that any scheduler can fill the store.
+With --seed N, one training goes into the store and no out is written, so any scheduler can fill the store.
 """
 
 from functools import partial
@@ -26,7 +26,7 @@ from stages.training.devices import circumstances
 
 
 def main() -> None:
-    """Read the command line and probe."""
+    """Read the command line and probe the arm."""
     run_training_stage(
         NAME,
         linear_augmented,
@@ -37,15 +37,15 @@ def main() -> None:
 
 
 def begin(name: str) -> list[str]:
-    """The device and the precision, in words."""
+    """Return device and precision in words, for the line that starts the stage."""
     params = load_params()
     return circumstances(params.runtime, precision=params.linear_augmented.precision)
 
 
 def linear_augmented(name: str, *, seed: int | None = None) -> str:
-    """Train the heads of one arm that the store lacks, and write test accuracy and predictions of all.
+    """Train the heads of one arm that the store lacks, and write test accuracies and predictions of all.
 
-    Raises StudyError if a batch is larger than the training set, or if the loss stops being finite.
+    Raises StudyError if a batch exceeds the training set, or if the loss becomes infinite or NaN.
     """
     params = load_params(stage=NAME, arm=name)
     settings, out = params.linear_augmented, augmented_dir(name, 0).parent
@@ -69,10 +69,10 @@ def linear_augmented(name: str, *, seed: int | None = None) -> str:
 
 
 def head_trainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Training]:
-    """The trainings of heads of one arm by seed, named by all that their numbers depend on."""
+    """Return the trainings of the heads of one arm by seed, each with its fingerprint."""
     return trainings_from(
         name,
-        settings=dict(params.linear_augmented),  # those that the stage declares
+        settings=dict(params.linear_augmented),  # only the keys that dvc.yaml declares for the stage
         data=manifest.digest,
         code=code_digest("stages.heads.augmenting.train_heads"),
     )

@@ -1,4 +1,4 @@
-"""Stage prepare: decode or draw the images once into the memory-mapped arrays of data/prepared/."""
+"""Stage prepare: decode or draw all images into memory-mapped arrays in data/prepared/."""
 
 from joblib import cpu_count
 
@@ -13,18 +13,18 @@ from stages.study.paths import DATA, writing
 
 
 def main() -> None:
-    """Prepare data/prepared/ as params.yaml says."""
+    """Prepare the images that params.yaml names."""
     run("prepare", prepare, writes=DATA)
 
 
 def prepare() -> str:
-    """Write data/prepared/ and return in words what it holds and what of the source is not used.
+    """Write data/prepared/; return its content and the skipped files of the source in words.
 
-    Raises StudyError if the source is missing, broken, or has too many unreadable images.
+    Raises StudyError if the source is missing or broken, or has too many unreadable images.
     """
     params = load_params(stage="prepare")
     data = params.data
-    threads = params.runtime.threads or cpu_count()  # of affinity and of a container's quota
+    threads = params.runtime.threads or cpu_count()  # respects CPU affinity and container quotas
     with writing(DATA) as directory:
         if data.source == "shapes_textures":
             manifest = draw_images(directory, data=data, seed=params.seed)
@@ -36,7 +36,7 @@ def prepare() -> str:
         facts.append(f"{len(manifest.unreadable)} unreadable (listed in {DATA}/manifest.json)")
     record = read_record()
     skipped = [f"{count} {kind}" for kind, count in record.skipped.items() if not kind.endswith(NO_IMAGE)]
-    return "; ".join([*facts, *(["not read: " + ", ".join(skipped)] if skipped else []), *record.notes])
+    return "; ".join([*facts, *(["skipped: " + ", ".join(skipped)] if skipped else []), *record.notes])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pre-train one arm from each of its seeds: `python -m stages.pretrain --arm NAME [--seed N]`.
 
-With --seed, one training goes into the store and no out is written, so that any scheduler can fill the store.
+With --seed, one training goes into the store and no out is written, so any scheduler can fill the store.
 """
 
 from functools import partial
@@ -25,7 +25,7 @@ from stages.training.devices import circumstances
 
 
 def main() -> None:
-    """Read the command line and pre-train."""
+    """Read the command line and pre-train the arm."""
     run_training_stage(
         "pretrain",
         pretrain,
@@ -36,20 +36,21 @@ def main() -> None:
 
 
 def begin(name: str) -> list[str]:
-    """What an arm is pre-trained on, the device and the precision, in words."""
+    """Return objective, device and precision in words, for the line that starts the stage."""
     params = load_params(stage="pretrain", arm=name)
     precision = recipe_of(params, name)[1].precision
     return [arm_of(params, name).objective, *circumstances(params.runtime, precision=precision)]
 
 
 def pretrain(name: str, *, seed: int | None = None) -> str:
-    """Train the encoders of one arm that the store lacks, and write them all; with a seed, that one only.
+    """Train the encoders of one arm that the store lacks, and write all of them.
 
-    Raises StudyError if the arm or its objective does not exist, or if the loss stops being finite.
+    seed: train only this one, and write no out
+    Raises StudyError if the arm or its objective does not exist, or if the loss becomes infinite or NaN.
     """
     params = load_params(stage="pretrain", arm=name)
     if (arm := arm_of(params, name)).weights:
-        fetch(arm)  # before its digest names the training
+        fetch(arm)  # the fingerprint needs the digest of the file
     trainings = pretrainings(params, name, manifest=read_manifest())
     out = model_dir(name, 0).parent
     ended = complete(
@@ -67,10 +68,10 @@ def pretrain(name: str, *, seed: int | None = None) -> str:
 
 
 def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Training]:
-    """The trainings of one arm by seed, named by all that their numbers depend on.
+    """Return the trainings of one arm by seed, each with its fingerprint.
 
-    An option that is off counts no more than one that does not exist, and neither does a setting that the
-    schedule or the objective does not read. What is not trained depends on no recipe and no images.
+    The fingerprint ignores options that are off and settings that the schedule or the objective does not
+    read. An encoder without training does not depend on recipe and images.
     """
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
@@ -80,10 +81,10 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
         if section not in objective.settings:
             raise StudyError(
                 f"params.yaml: arms.{name}.objectives.{section}: objective {arm.objective} reads "
-                f"{' and '.join(objective.settings) or 'none of them'}; take it out"
+                f"{' and '.join(objective.settings) or 'no such section'}; remove {section}"
             )
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
-    # A list of snapshots is part of the name, because what is kept on the way cannot be made afterwards.
+    # Snapshots enter the fingerprint, because a finished training cannot add them later.
     if not recipe.snapshots:
         unread.add("snapshots")
     learnt = {
@@ -112,9 +113,9 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
 
 
 def weights_of(name: str, arm: Arm) -> str:
-    """What names the checkpoint of an imported arm.
+    """Return the digest of the checkpoint of an imported arm.
 
-    Raises StudyError if it cannot be read.
+    Raises StudyError with the key if the file cannot be read.
     """
     try:
         return weights_digest(arm)

@@ -33,7 +33,7 @@ Features = dict[str, torch.Tensor]
 
 
 def main() -> None:
-    """Read the command line and probe."""
+    """Read the command line and probe the arm."""
     parser = argparse.ArgumentParser(prog="python -m stages.probe", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     parser.add_argument("--probe", required=True, help="a name under probes: in params.yaml")
@@ -47,11 +47,11 @@ def main() -> None:
 
 
 def probe(*, arm: str, name: str) -> str:
-    """Fit the probe to every label set of the data for every encoder, and write metrics and predictions.
+    """Fit a probe to every label set and encoder of one arm, and write metrics and predictions.
 
-    A probe reads one kind of feature and gives predictions for several of what it varies: poolings, blocks or
-    shares of the labels. Each has its accuracy; that of the one chosen is the probe's.
-    Raises StudyError if there is no such probe.
+    A probe has variants: poolings, blocks or shares of the labels. All accuracies are written; the chosen
+    variant gives the accuracy of the probe.
+    Raises StudyError if the probe does not exist.
     """
     params = load_params(stage="probe", arm=arm, probe=name)
     chosen = find(Probe, name)
@@ -74,9 +74,9 @@ def probe(*, arm: str, name: str) -> str:
 def probe_one(
     params: Study, probe: Probe, settings: Any, name: str, *, folder: Path, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Metrics and predictions of the probe on the features of one encoder.
+    """Return metrics and predictions of a probe on the features of one encoder.
 
-    folder: of the features; seed: of the encoder, from which the probe draws as well
+    folder: of the features; seed: of the encoder, also used for the random numbers of the probe
     """
     device = pick_device(params.runtime)
     train, test = (

@@ -1,4 +1,4 @@
-"""Draw the page of one analysis from its notebook: `python -m stages.report --analysis NAME`."""
+"""Draw the page of one analysis with its notebook: `python -m stages.report --analysis NAME`."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages.study.paths import analysis_table, writing
 
 
 def main() -> None:
-    """Read the command line and draw."""
+    """Read the command line and draw the page."""
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
     parser.add_argument("--analysis", required=True, help="a name under analyses: in params.yaml")
     chosen = parser.parse_args()
@@ -25,18 +25,18 @@ def main() -> None:
 
 
 def report(*, analysis: str) -> str:
-    """Run the notebook of the analysis and write its page and its figures, both or neither.
+    """Run the notebook of an analysis, and write its page and its figures together or not at all.
 
     Raises StudyError if a table or the notebook is missing, or if a cell fails.
     """
     study = load_params(stage="report", analysis=analysis)
     notebook = Path("notebooks") / f"{analysis}.ipynb"
-    parameters_of(notebook)  # before the tables: a misspelt analysis has neither
+    parameters_of(notebook)  # check the notebook first, because a misspelt analysis has no tables either
     tables = [analysis_table(analysis, arm) for arm in study.arms]
     missing = [str(table) for table in tables if not table.is_file()]
     if missing:
         raise StudyError(
-            f"{', '.join(missing)}: not found; `dvc repro report@{analysis}` measures what is missing"
+            f"{', '.join(missing)}: not found; `dvc repro report@{analysis}` writes the missing tables"
         )
     html = page_file(analysis)
     with writing(Path("reports/figures") / analysis) as figures:
@@ -50,7 +50,7 @@ def report(*, analysis: str) -> str:
 
 
 def page_file(analysis: str) -> Path:
-    """The page of one analysis."""
+    """Return the path of the page of one analysis."""
     return Path("reports/pages") / f"{analysis}.html"
 
 

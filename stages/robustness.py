@@ -7,8 +7,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stages.corruptions.stimuli import stimuli
+from stages.corruptions.trials import Trial, corrupted
 from stages.data.arrays import Manifest, normalize, read_manifest
 from stages.encoders.vit import as_trained, load_encoder, pooled_features
+from stages.heads.decisions import cue_conflict, metrics, probed, rows, tuned_classes, without_blocks
 from stages.heads.tuned_head import load_head
 from stages.results.metrics import over_seeds
 from stages.study.command import run
@@ -26,13 +29,10 @@ from stages.study.paths import (
     write_table,
 )
 from stages.study.study import Study
-from stages.trials.corrupted import Trial, corrupted
-from stages.trials.decisions import cue_conflict, metrics, probed, rows, tuned_classes, without_blocks
-from stages.trials.stimuli import stimuli
 
 
 def main() -> None:
-    """Read the command line and test."""
+    """Read the command line and test the arm."""
     parser = argparse.ArgumentParser(prog="python -m stages.robustness", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     name = parser.parse_args().arm
@@ -40,17 +40,17 @@ def main() -> None:
 
 
 def robustness(name: str) -> str:
-    """Write what the probes and the fine-tuned encoders of one arm see in corrupted images and stimuli.
+    """Write the predictions of probes and fine-tuned encoders for corrupted images and stimuli.
 
-    Every image is corrupted once, for the encoders of all seeds.
-    Raises StudyError if a corruption does not exist or does not fit the images, or stimuli cannot be read.
+    Every image is corrupted once for the encoders of all seeds.
+    Raises StudyError if a corruption does not exist or does not fit the images, or if stimuli cannot be read.
     """
     params = load_params(stage="robustness", arm=name)
     device = pick_device(params.runtime)
     seeds = trained_seeds(name)
     manifest = as_trained(model_dir(name, seeds[0]), read_manifest())
     encoders = {
-        seed: tuple(load_encoder(place(name, seed)).to(device) for place in (model_dir, finetune_dir))
+        seed: tuple(load_encoder(folder(name, seed)).to(device) for folder in (model_dir, finetune_dir))
         for seed in seeds
     }
     heads = {seed: load_head(finetune_dir(name, seed), device=device) for seed in seeds}
@@ -70,8 +70,8 @@ def robustness(name: str) -> str:
             trials, features[seed], torch.cat(logits[seed]), manifest, params=params, arm=name, seed=seed
         )
         if params.robustness.reinitialise:
-            lost = without_blocks(trials[0], encoders[seed][1], heads[seed], manifest, arm=name, seed=seed)
-            table = pd.concat([table, lost])
+            reset = without_blocks(trials[0], encoders[seed][1], heads[seed], manifest, arm=name, seed=seed)
+            table = pd.concat([table, reset])
         tables[seed] = table
     whole = pd.concat(tables, names=["seed"]).reset_index("seed")
     write_table(robustness_table(name), whole)
@@ -90,14 +90,14 @@ def decided(
     arm: str,
     seed: int,
 ) -> pd.DataFrame:
-    """One row for every decision of the linear probe and of the fine-tuned encoder of one seed.
+    """Return a row for every prediction of the linear probe and of the fine-tuned encoder of one seed.
 
-    features: pooled features of every batch of the trials, in order; logits: (images of all trials, classes)
+    features: pooled features of every batch of all trials, in order; logits: (images of all trials, classes)
     """
     test = {pooling: torch.cat([batch[pooling] for batch in features]) for pooling in features[0]}
     device = logits.device
     train = load_file(features_dir(arm, seed) / features_name("pooled", "train"), device=str(device))
-    del train["image"]  # all of them, in order
+    del train["image"]  # pooled features cover all images in order
     settings = params.probes.linear
     decisions = {
         "linear": probed(train, test, manifest, settings=settings, seed=seed),

@@ -1,6 +1,6 @@
 """Segment held-out images with one arm: `python -m stages.segment --arm NAME [--seed N]`.
 
-With --seed, one training goes into the store and no out is written, so that any scheduler can fill the store.
+With --seed, one training goes into the store and no out is written, so any scheduler can fill the store.
 """
 
 from functools import partial
@@ -28,20 +28,21 @@ from stages.training.devices import circumstances
 
 
 def main() -> None:
-    """Read the command line and segment."""
+    """Read the command line and segment with the arm."""
     run_training_stage("segment", segment, description=__doc__, about=begin, writes=segmentation_table)
 
 
 def begin(name: str) -> list[str]:
-    """The device and the precision, in words."""
+    """Return device and precision in words, for the line that starts the stage."""
     params = load_params()
     return circumstances(params.runtime, precision=params.finetune.precision)
 
 
 def segment(name: str, *, seed: int | None = None) -> str:
-    """Run the segmentations of one arm that the store lacks, and write all of them. Without masks: empty.
+    """Train the segmenters of one arm that the store lacks, and write all of them.
 
-    Raises StudyError if the loss stops being finite.
+    Without object masks, the outs are empty.
+    Raises StudyError if the loss becomes infinite or NaN.
     """
     params = load_params(stage="segment", arm=name)
     out = segmenter_dir(name, 0).parent
@@ -70,8 +71,8 @@ def segment(name: str, *, seed: int | None = None) -> str:
 
 
 def segmentings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Training]:
-    """The segmentations of one arm by seed, named by all that their numbers depend on."""
-    recipe = params.finetune  # of it, what the stage declares
+    """Return the segmentations of one arm by seed, each with its fingerprint."""
+    recipe = params.finetune  # only the keys that dvc.yaml declares for the stage
     return trainings_from(
         name,
         finetune={key: value for key, value in recipe if value is not None} | {"peak_lr": recipe.peak_lr},
@@ -83,13 +84,13 @@ def segmentings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Tr
 
 
 def protocol(params: Study) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     settings = params.segmentation
     return (
-        f"{settings.train_images} training images; linear: one layer on frozen patch tokens, SGD "
+        f"{settings.train_images} training images; linear: one layer on frozen patch tokens, SGD, "
         f"{settings.epochs} epochs; knn: {settings.k} nearest of {settings.bank} patches; fine-tuned: all "
-        f"weights from there, {settings.finetune_epochs} epochs, AdamW lr {params.finetune.lr:g}, flips; "
-        "scores of patches interpolated to pixels"
+        f"weights, starting from the linear layer, {settings.finetune_epochs} epochs, AdamW, learning rate "
+        f"{params.finetune.lr:g}, flips; patch scores interpolated to pixels"
     )
 
 

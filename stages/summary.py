@@ -1,4 +1,4 @@
-"""Put the whole study into one self-contained report: `python -m stages.summary`."""
+"""Write the report of the whole study as one self-contained file: `python -m stages.summary`."""
 
 import argparse
 from pathlib import Path
@@ -31,15 +31,15 @@ PLOTS = Path("reports/plots")
 
 
 def main() -> None:
-    """Read the command line and put together."""
+    """Read the command line and write the report."""
     argparse.ArgumentParser(prog="python -m stages.summary", description=__doc__).parse_args()
     run("summary", summary, writes=INDEX)
 
 
 def summary() -> str:
-    """Run the summary notebook, append the pages of the analyses and write the one report.
+    """Run the summary notebook, append the pages of all analyses, and write the report.
 
-    The tables of `dvc plots` are written beside it.
+    Also writes the tables of `dvc plots`.
 
     Raises StudyError if an input is missing or a cell fails.
     """
@@ -48,7 +48,7 @@ def summary() -> str:
     read = [NOTEBOOK, *pages.values(), *inputs(study)]
     missing = [str(path) for path in read if not path.is_file()]
     if missing:
-        raise StudyError(f"{', '.join(missing)}: not found; `dvc repro` makes what is missing")
+        raise StudyError(f"{', '.join(missing)}: not found; `dvc repro` writes the missing files")
     with writing(Path("reports/figures/summary")) as figures, writing(PLOTS) as plots:
         figures.mkdir()
         plots.mkdir()
@@ -67,7 +67,7 @@ def summary() -> str:
 
 
 def inputs(study: Study) -> list[Path]:
-    """Every result that the notebook reads, as the arms, probes and analyses of the study name them."""
+    """Return the path of every result that the notebook reads."""
     files = [MANIFEST, COMPARISON, CLAIMS, SPECIFICATIONS]
     files += [probe_metrics("linear_augmented", arm) for arm in study.linear_augmented.arms]
     for arm in study.arms:
@@ -75,8 +75,9 @@ def inputs(study: Study) -> list[Path]:
         files += [finetune_metrics(arm), robustness_table(arm), segmentation_metrics(arm)]
         for seed in seeds_of(study, arm):
             files.append(model_dir(arm, seed) / "history.csv")
-            files += [path for path in [gradients_table(arm, seed)] if path.is_file()]  # hybrids have one
-        if "layerwise" in dict(study.probes):  # whose curves are drawn from the predictions of each image
+            gradients = gradients_table(arm, seed)
+            files += [gradients] if gradients.is_file() else []  # only hybrids have gradients
+        if "layerwise" in dict(study.probes):  # its curves need the prediction for each image
             files.append(probe_predictions("layerwise", arm))
         files += [analysis_table(analysis, arm) for analysis in study.analyses]
     return files

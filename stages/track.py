@@ -1,9 +1,9 @@
-"""Mirror the results of the study into MLflow: `python -m stages.track`, as often as you like.
+"""Mirror the results of the study into MLflow: `python -m stages.track`. It is safe to repeat.
 
-A run for each state of the study, below it one for each arm, below that one for each seed. A run is found by
-what it shows, so the same results are written once, whether DVC computed or restored them. Tracking never
-fails a study: without a server there is one line of warning, and the next run of this command writes what is
-missing. What is in MLflow can be deleted; this command makes it again from the results.
+Each state of the study is a run, with nested runs for its arms and, below them, seeds. Equal results are
+written once, whether DVC computed or restored them. Tracking never fails a study: without a server, the
+command prints a one-line warning, and its next run writes the missing results. Runs deleted in MLflow are
+written again.
 """
 
 import json
@@ -19,38 +19,38 @@ from stages.tracking.store import connect, pending_file, put_off
 
 
 def main() -> None:
-    """Mirror what MLflow has not seen."""
+    """Mirror new results into MLflow."""
     run("track", track)
 
 
 def track() -> str:
-    """Mirror the state of the study, and return in a line what was new.
+    """Mirror the state of the study, and return one line about new runs.
 
-    Raises StudyError if there are no results. Whatever else goes wrong is one line of warning.
+    Raises StudyError if the study has no results. Any other problem becomes a one-line warning.
     """
     study = load_params(stage="track")
     if not Path("dvc.lock").is_file():
-        raise StudyError("dvc.lock: not found, so there are no results yet; run `make study` first")
+        raise StudyError("dvc.lock: not found, so the study has no results yet; run `make study` first")
     try:
-        if waiting := outdated():
-            more = f" and {len(waiting) - 1} more" if waiting[1:] else ""
-            return f"nothing written: {waiting[0]}{more} must run first; run `make study`"
+        if stale := outdated():
+            more = f" and {len(stale) - 1} more" if stale[1:] else ""
+            return f"nothing written: {stale[0]}{more} must run first; run `make study`"
         record = study_record(study)
         with connect() as store:
             store.mirror(record)
     except Exception as error:
         put_off(error)
-        return "left for the next `python -m stages.track`"
+        return "nothing written; run `python -m stages.track` again later"
     pending_file().unlink(missing_ok=True)
     return f"{store.written} new runs; {record.name}" if store.written else "nothing new"
 
 
 def outdated() -> list[str]:
-    """Return the stages whose results are not those of params.yaml and the code; none when DVC runs `track`.
+    """Return the stages whose results are out of date; an empty list if DVC itself runs `track`.
 
-    Raises CalledProcessError if DVC refuses to tell, as while another DVC command works.
+    Raises CalledProcessError if `dvc status` fails, for example while another DVC command runs.
     """
-    if "DVC_STAGE" in os.environ:  # DVC runs all others before
+    if "DVC_STAGE" in os.environ:  # DVC has run all other stages before
         return []
     done = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=True)
     return sorted(set(json.loads(done.stdout)) - {"track"})

@@ -59,7 +59,7 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
         ),
         ({"data": {"source": "imagse"}}, ["data.source", "'imagse'", "no such file"]),
         ({"data": {"source": "torch/cifar10", "test_source": "held"}}, ["data.test_source", "'held'"]),
-        ({"runtime": {"accelerator": ABSENT}}, ["runtime.accelerator", f"'{ABSENT}'", "does not find"]),
+        ({"runtime": {"accelerator": ABSENT}}, ["runtime.accelerator", f"'{ABSENT}'", "torch finds none"]),
         (
             {"robustness": {"corruptions": {"blur": {"levels": [1]}}}},
             ["robustness.corruptions.blur", "edges, frequency_noise"],
@@ -72,7 +72,7 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
             {"robustness": {"stimuli": {"own": {"source": "nowhere", "classes": {"a": "b", "c": "d"}}}}},
             ["robustness.stimuli.own.source", "'nowhere'", "no such file"],
         ),
-        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "masks of its own"]),
+        ({"data": {"masks": {"source": "nowhere"}}}, ["data.masks", "draws its own masks"]),
         (
             {"data": {"source": "stages", "masks": {"source": "nowhere"}}},
             ["data.masks.source", "'nowhere'", "no such file"],

@@ -162,7 +162,7 @@ def test_a_narrow_span_has_a_margin_of_its_own(study):
         path = study / analysis_table("attention", arm)
         pd.read_csv(path).assign(nmi=level).to_csv(path, index=False)
     item = draft(NAMED["attention_collapse"], tables=tables_of(study))
-    assert item.margin == pytest.approx(0.001) and "extreme arms, 0.01, which is narrow" in item.reason
+    assert item.margin == pytest.approx(0.001) and "narrow range of all arms, 0.01" in item.reason
 
 
 def test_the_control_is_compared_with_both_sides(written):
@@ -259,7 +259,7 @@ def test_what_stands_beside_the_shape_bias(study):
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(rows).to_csv(path, index=False)
     parts = beside(NAMED["shape_bias"], tables=tables_of(study))["beside"]
-    assert set(parts) == {"decided for the shape", "decided for the texture"}
+    assert set(parts) == {"classified by shape", "classified by texture"}
     for part in parts.values():
         assert part["masked"]["mean"] == pytest.approx(0.5)
 

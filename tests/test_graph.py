@@ -171,7 +171,7 @@ FLOORS = (  # each imports from floors before it, and from its own without a cir
     {"study"},
     {"data", "encoders", "results", "training"},
     {"analyses", "claims", "corruptions", "objectives", "probes", "render"},
-    {"heads", "tracking", "trials"},
+    {"heads", "tracking"},
 )
 
 

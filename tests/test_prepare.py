@@ -244,7 +244,7 @@ def test_what_is_not_used_is_said_and_recorded_with_reasons(study):
     study(source="images", max_unreadable=0.1)
     assert prepare() == (
         "60 train and 6 test images of images, 16 px; 2 unreadable (listed in data/prepared/manifest.json); "
-        "not read: 1 .svg: vector graphics; draw it as PNG; 4 images of valid/ are not used"
+        "skipped: 1 .svg: vector graphics; draw it as PNG; 4 images of valid/ are not used"
     )
     record = read_record()
     assert record.unreadable == {

@@ -179,7 +179,7 @@ def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
         (
             {"arms": {"idle": {"objective": "masked", "objectives": {"dino": {"momentum": 0.9}}}}},
             "idle",
-            "arms.idle.objectives.dino: objective masked reads masked; take it out",
+            "arms.idle.objectives.dino: objective masked reads masked; remove dino",
         ),
     ):
         edit(prepared, changes)

@@ -12,6 +12,7 @@ from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
 from stages.encoders.vit import load_encoder, pooled_features, save_encoder
 from stages.heads.classifier import Classifier, save_classifier
+from stages.heads.decisions import metrics
 from stages.heads.tuned_head import load_head
 from stages.robustness import robustness
 from stages.study.errors import StudyError
@@ -24,7 +25,6 @@ from stages.study.paths import (
     robustness_metrics,
     robustness_table,
 )
-from stages.trials.decisions import metrics
 from tests.project import copy_project, edit
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")

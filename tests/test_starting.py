@@ -47,7 +47,7 @@ def test_it_ends_in_one_line(study: Path, command: str) -> None:
     assert process.stdout is not None and process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, f"{command}: interrupted while it was starting\n")
+    assert (process.returncode, said) == (130, f"{command}: interrupted while starting\n")
 
 
 def test_another_error_keeps_its_traceback(study: Path) -> None:

@@ -79,7 +79,7 @@ def test_of_a_probe(project):
     run(project, "features", "--arm", "rotation")
     run(project, "probe", "--arm", "rotation", "--probe", "nearest")
     metrics = read_json(project / "results/probe/nearest/rotation.json")
-    assert "the nearest of 40 training images" in metrics["protocol"]
+    assert "nearest of 40 training images" in metrics["protocol"]
     assert set(metrics["labels"]) == {"shape", "texture"}
 
 

@@ -1,4 +1,4 @@
-"""Where attention goes: how far, how widely, whether it depends on the query, and on the head, at all."""
+"""Attention distance, mutual information, entropy and head diversity."""
 
 from collections.abc import Iterable
 
@@ -11,21 +11,20 @@ from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 
-LARGE_EPSILON = 1e-4  # ten thousand times the authors': does what they found depend on it?
+LARGE_EPSILON = 1e-4  # 10,000 times the authors' value, to check that their results do not depend on it
 
 
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
-    """Attention distance, mutual information, entropy and diversity of every image, block and head.
+    """Yield attention distance, mutual information, entropy and diversity of every image, block and head.
 
-    traces: image indices (B,) and what passes through the encoder
+    traces: image indices (B,) and traces
     yields: tables with the columns image, block (from 1), head (from 1), distance (px), nmi, entropy (nats),
-            diversity (nats, of this head from the others; 0 if there are none), and of distance and nmi, as a
-            reader could have had them otherwise,
+            diversity (nats, of this head from the others; 0 for a single head), and these variants:
             distance_epsilon, nmi_epsilon  with LARGE_EPSILON
-            distance_prefix                what goes to prefix tokens goes no distance, as they have no place
-            nmi_prefix                     prefix tokens are queries and keys like patches
+            distance_prefix                attention to prefix tokens counts as distance 0
+            nmi_prefix                     prefix tokens count as queries and keys
     """
     for images, trace in traces:
         prefix = trace.num_prefix_tokens
@@ -34,7 +33,7 @@ def measure(
             softened = patch_attention(attention, prefix, LARGE_EPSILON)
             whole = attention.to(patches.dtype)
             entropy = attention_entropy(patches)
-            found = {  # (B, H) each
+            measures = {  # (B, H) each
                 "distance": attention_distance(patches, patch_size),
                 "nmi": normalized_mutual_information(patches, entropy=entropy),
                 "entropy": entropy,
@@ -44,22 +43,23 @@ def measure(
                 "distance_prefix": attention_distance(whole[:, :, prefix:, prefix:], patch_size),
                 "nmi_prefix": normalized_mutual_information(whole),
             }
-            batch, heads = found["distance"].shape
+            batch, heads = measures["distance"].shape
             place = {
                 "image": images.repeat_interleave(heads).numpy(),
                 "block": block,
                 "head": torch.arange(1, heads + 1).repeat(batch).numpy(),
             }
-            yield pd.DataFrame(place | {name: value.flatten().cpu().numpy() for name, value in found.items()})
+            values = {name: value.flatten().cpu().numpy() for name, value in measures.items()}
+            yield pd.DataFrame(place | values)
 
 
 def patch_attention(attention: Tensor, num_prefix_tokens: int = 1, eps: float = 1e-8) -> Tensor:
-    """Attention among patches alone: prefix rows and columns dropped, rows summing to 1 again.
+    """Return the attention among patches: drop prefix rows and columns, and normalise the rows.
 
     attention: (B, H, prefix+N, prefix+N)
-    eps:       added to every weight, so that a row that looks only at the prefix becomes uniform
-    returns:   (B, H, N, N), float32 or wider
-    Paper: Fig. 3, 4; the order of operations is that of the authors' notebook.
+    eps:       added to every weight, so that a query that attends only to the prefix gets a uniform row
+    returns:   (B, H, N, N), float32 or wider; rows sum to 1
+    Paper: Fig. 3, 4. The order of operations is that of the authors' notebook.
     """
     patches = attention[:, :, num_prefix_tokens:, num_prefix_tokens:]
     patches = patches.to(torch.promote_types(patches.dtype, torch.float32)) + eps
@@ -67,7 +67,7 @@ def patch_attention(attention: Tensor, num_prefix_tokens: int = 1, eps: float = 
 
 
 def patch_positions(patches: int) -> Tensor:
-    """Row and column of each patch of a square grid in row-major order.
+    """Return row and column of each patch of a square grid in row-major order.
 
     returns: (N, 2)
     Raises ValueError if N is not a square number.
@@ -80,10 +80,10 @@ def patch_positions(patches: int) -> Tensor:
 
 
 def attention_distance(attention: Tensor, patch_size: int) -> Tensor:
-    """Mean distance in pixels between a query patch and the keys it attends to.
+    """Return the mean distance in pixels between a query patch and the keys it attends to.
 
-    attention: (B, H, N, N), N = h·h patches in row-major order; rows sum to 1, or to less where the rest
-               goes no distance
+    attention: (B, H, N, N), N = h·h patches in row-major order; rows sum to 1, or to less if the rest counts
+               as distance 0
     returns:   (B, H)
     Raises ValueError if N is not a square number.
     Paper: §2, Fig. 3.
@@ -94,12 +94,12 @@ def attention_distance(attention: Tensor, patch_size: int) -> Tensor:
 
 
 def normalized_mutual_information(attention: Tensor, *, entropy: Tensor | None = None) -> Tensor:
-    """How much a key tells of its query: I(q; k) / sqrt(H(q) H(k)), queries uniform.
+    """Return the normalised mutual information of query and key, I(q; k) / sqrt(H(q) H(k)).
 
-    attention: (B, H, N, N), rows sum to 1, p(k | q)
-    entropy:   (B, H), its `attention_entropy`, where that is known already
-    returns:   (B, H), 0 where every query has the same attention ("collapse"), 1 where the keys tell the
-               query; 0 where either entropy is 0
+    attention: (B, H, N, N), p(k | q), rows sum to 1; queries are uniform
+    entropy:   (B, H), its `attention_entropy`, if already computed
+    returns:   (B, H), 0 if every query has the same attention ("collapse"), 1 if the key determines the
+               query; 0 if either entropy is 0
     Paper: §2, Fig. 4.
     """
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
@@ -115,10 +115,10 @@ def normalized_mutual_information(attention: Tensor, *, entropy: Tensor | None =
 
 
 def attention_entropy(attention: Tensor) -> Tensor:
-    """How widely a query spreads its attention: -Σ A log A over the keys, mean over the queries.
+    """Return the entropy of attention over the keys, -Σ A log A, mean over the queries.
 
     attention: (B, H, N, N), rows sum to 1
-    returns:   (B, H), nats: 0 where each query attends to one key, log N where it attends to all alike
+    returns:   (B, H), nats: 0 if each query attends to one key, log N if it attends to all keys equally
     Source: Clark et al. 2019 (What does BERT look at?), §3.3.
     """
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
@@ -126,21 +126,21 @@ def attention_entropy(attention: Tensor) -> Tensor:
 
 
 def head_diversity(attention: Tensor, *, entropy: Tensor | None = None) -> Tensor:
-    """How unlike the attention of a head is to that of the other heads of its block.
+    """Return how much the attention of each head differs from that of the other heads of its block.
 
     attention: (B, H, N, N), rows sum to 1
-    entropy:   (B, H), its `attention_entropy`, where that is known already
-    returns:   (B, H), nats: the Jensen-Shannon divergence of a query's attention in this head and in
-               another, mean over the other heads and the queries; 0 where all heads attend alike, at most
-               log 2; 0 for a head that is alone. Its mean over heads is the mean over pairs of heads.
-    Source: Xie et al. 2023 (Revealing the Dark Secrets of MIM), with the symmetric, bounded divergence.
+    entropy:   (B, H), its `attention_entropy`, if already computed
+    returns:   (B, H), nats: the Jensen–Shannon divergence between a query's attention in this head and in
+               another, mean over the other heads and the queries; from 0 (equal heads) to log 2. A single
+               head has 0. The mean over heads is the mean over pairs of heads.
+    Source: Xie et al. 2023 (Revealing the Dark Secrets of MIM), here with a symmetric, bounded divergence.
     """
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
     heads = attention.shape[1]
     if entropy is None:
         entropy = attention_entropy(attention)
     total = torch.zeros_like(entropy)
-    # Pair by pair: the mixtures of all pairs at once would take H times the memory of the attention.
+    # Pair by pair, because the mixtures of all pairs together take H times the memory of the attention.
     for first in range(heads):
         for second in range(first + 1, heads):
             mixture = (attention[:, first] + attention[:, second]) / 2  # (B, N, N)
@@ -152,7 +152,7 @@ def head_diversity(attention: Tensor, *, entropy: Tensor | None = None) -> Tenso
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
-    """-Σ p log p over the last dimension, where 0 log 0 = 0; half the time of `torch.special.entr`."""
+    """Return -Σ p log p over the last dimension, with 0 log 0 = 0; twice as fast as `torch.special.entr`."""
     tiny = torch.finfo(probabilities.dtype).tiny
     return -torch.linalg.vecdot(probabilities, probabilities.clamp(min=tiny).log_())
 

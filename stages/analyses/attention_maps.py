@@ -1,4 +1,4 @@
-"""Where single query patches look: their attention as maps, and how much the map depends on the query."""
+"""Attention maps of single query patches, and the similarity of the maps of two queries."""
 
 import base64
 import math
@@ -22,24 +22,24 @@ CHANNELS = ("red", "green", "blue")
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
-    """Attention of two query patches, the mean over heads, and the cosine between their maps.
+    """Yield the attention of two query patches, mean over heads, and the cosine between their maps.
 
-    traces: image indices (B,) and what passes through the encoder
+    traces: image indices (B,) and traces
     split:  its images are shown beside their maps
-    yields: tables of one long layout, one value a row, with the columns
-        measure  similarity (cosine between the maps of both queries, of every image and block);
-                 weight (of a key patch, of the images and blocks shown);
-                 map (the largest weight of a query, of the images shown, every block and every query);
-                 red, green, blue (of a pixel, 0..255)
-        image    its index
-        block    from 1; 0 of pixels
-        query    centre or corner, see `query_patches`; both, of similarity; -, of pixels and whole maps
-        row, column  of the key patch or pixel, of a map of its query; from 1; 0 of similarity
+    yields: tables in long format, one value per row, with the columns
+        measure  similarity (cosine between the maps of both queries; every image and block)
+                 weight (attention to a key patch; shown images and blocks)
+                 map (largest weight of a query's map; shown images, every block and query)
+                 red, green, blue (of a pixel, 0..255; shown images)
+        image    index of the image
+        block    from 1; 0 for pixels
+        query    centre or corner, see `query_patches`; "both" for similarity; "-" for pixels and whole maps
+        row, column  of the key patch, pixel or, for whole maps, query; from 1; 0 for similarity
         value
-        map      of maps: the weights of all keys, see `encode_map`; else empty
-    Shown are the first `shown_images` images, in the blocks that lie at `depths`, from 0 the first to 1 the
-    last; their pixels are averaged over squares so that no side has more than `shown_pixels`.
-    Raises StudyError if a setting is missing or out of range; ValueError if patches make no square grid.
+        map      for whole maps: the weights of all keys, see `encode_map`; else empty
+    The first `shown_images` images are shown, in the blocks at `depths` (0: first, 1: last). Their pixels are
+    averaged over squares, so that no side exceeds `shown_pixels`.
+    Raises StudyError if a setting is missing or out of range; ValueError if the patches are no square grid.
     Paper: Fig. 2, which shows two queries of one image.
     """
     to_show, pixels = (
@@ -64,18 +64,18 @@ def measure(
 
 
 def query_patches(grid: int) -> tuple[int, int]:
-    """The two patches that ask, of grid × grid in row-major order: the centre and the first corner.
+    """Return the indices of the two query patches in a grid × grid: the centre and the first corner.
 
-    Where no patch is in the middle, it is the one below and right of it.
+    In an even grid, the centre is the patch below and right of the middle.
     """
     return (grid // 2) * grid + grid // 2, 0
 
 
 def query_maps(attention: Tensor, num_prefix_tokens: int) -> Tensor:
-    """Attention of the two query patches to all patches, the mean over heads.
+    """Return the attention of the two query patches to all patches, mean over heads.
 
     attention: (B, H, prefix+N, prefix+N), rows sum to 1, N = h·h
-    returns:   (B, 2, h, h), each map sums to 1; first that of the centre
+    returns:   (B, 2, h, h), each map sums to 1; the centre comes first
     Raises ValueError if N is not a square number.
     Paper: Fig. 2; the authors' notebook shows one head.
     """
@@ -88,17 +88,17 @@ def query_maps(attention: Tensor, num_prefix_tokens: int) -> Tensor:
 
 
 def map_similarity(maps: Tensor) -> Tensor:
-    """Cosine between the maps of two queries.
+    """Return the cosine between the maps of two queries.
 
     maps:    (B, 2, h, h), not negative
-    returns: (B,), 1 where the map does not depend on the query, 0 where the two look at different patches
+    returns: (B,), 1 if both maps are equal, 0 if the queries attend to different patches
     """
     first, second = maps.flatten(2).unbind(dim=1)
     return torch.nn.functional.cosine_similarity(first, second, dim=-1)
 
 
 def encode_map(weights: np.ndarray) -> str:
-    """Weights as a text of one byte each, 0 for none and 255 for the largest, in base64.
+    """Encode weights as base64 text with one byte each: 0 for 0, 255 for the largest weight.
 
     weights: any shape, not negative; read in row-major order
     """
@@ -108,7 +108,7 @@ def encode_map(weights: np.ndarray) -> str:
 
 
 def _maps(attention: np.ndarray, *, image: int, block: int) -> pd.DataFrame:
-    """Every query's map, from the attention between patches (N, N)."""
+    """Return the rows of every query's map. attention: (N, N), between patches"""
     grid = math.isqrt(len(attention))
     row, column = (1 + part.ravel() for part in np.indices((grid, grid)))
     rows = _rows("map", attention.max(axis=1), image=image, block=block, query="-", row=row, column=column)
@@ -116,7 +116,7 @@ def _maps(attention: np.ndarray, *, image: int, block: int) -> pd.DataFrame:
 
 
 def _pixels(pixels: np.ndarray, *, image: int, wanted: int) -> pd.DataFrame:
-    """The colours of one image, (H, W, 3) of 0..255, averaged over squares where a side exceeds `wanted`."""
+    """Return the colours of an image (H, W, 3), 0..255, averaged over squares if a side exceeds `wanted`."""
     step = math.ceil(max(pixels.shape[:2]) / wanted)
     channels = torch.from_numpy(np.array(pixels)).permute(2, 0, 1).double()
     reduced = torch.nn.functional.avg_pool2d(channels, step, ceil_mode=True).round().numpy()

@@ -1,4 +1,4 @@
-"""What an analysis is: a module of this folder with one `ANALYSIS = Analysis(...)`."""
+"""The contract of an analysis: a module of this folder that defines `ANALYSIS = Analysis(...)`."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ from stages.encoders.vit import DeepTrace
 
 
 class Measure(Protocol):
-    """Measure what passes through an encoder."""
+    """Measure the traces of images through an encoder."""
 
     def __call__(
         self,
@@ -22,15 +22,16 @@ class Measure(Protocol):
         patch_size: int,
         split: Split,
     ) -> Iterable[pd.DataFrame]:
-        """Tables of the same columns, written one after the other; the first column is `image`, where one is.
+        """Yield tables with the same columns; values of single images have a first column `image`.
 
-        traces:     image indices (B,) and what passes through, batch by batch; read once, and not kept
-        patch_size: px; split: the held-out images, if they are to be shown or have masks
+        traces:     image indices (B,) and traces, batch by batch; they can be read once
+        patch_size: px
+        split:      the held-out images with their labels and masks
         """
 
 
 class Analysis(NamedTuple):
-    """A measure, and what it needs of a trace."""
+    """A measure and its requirements."""
 
     measure: Measure
-    reads_attention: bool = False  # else tracing leaves it out, which is faster and takes less memory
+    reads_attention: bool = False  # False: traces lack attention, which saves time and memory

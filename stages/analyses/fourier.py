@@ -1,4 +1,4 @@
-"""Which spatial frequencies the tokens carry."""
+"""The spatial frequencies of tokens."""
 
 from collections.abc import Iterable
 
@@ -16,19 +16,19 @@ from stages.encoders.vit import DeepTrace
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
-    """Relative log amplitude of every image, block and frequency.
+    """Yield the relative log amplitude of every image, block and frequency.
 
-    traces: image indices (B,) and what passes through the encoder
+    traces: image indices (B,) and traces
     yields: tables with the columns image, part (encoder or decoder), block (0 = after its embedding),
             frequency (units of π), log_amplitude
-    Paper: Fig. 8; of the decoder of MAE, Fig. 11.
+    Paper: Fig. 8; Fig. 11 for the decoder of MAE.
     """
     for images, trace in traces:
         encoded = [("encoder", number, tokens) for number, tokens in enumerate(trace.tokens)]
         decoded = [("decoder", number, tokens) for number, tokens in enumerate(trace.decoded)]
         for part, block, tokens in encoded + decoded:
             prefix = trace.num_prefix_tokens if part == "encoder" else 1
-            amplitude = relative_log_amplitude(tokens[:, prefix:])[:, 1:]  # DC is 0
+            amplitude = relative_log_amplitude(tokens[:, prefix:])[:, 1:]  # frequency 0 is always 0
             batch, bins = amplitude.shape
             grid = round((tokens.shape[1] - prefix) ** 0.5)
             frequency = 2 * np.arange(1, bins + 1) / grid
@@ -44,13 +44,13 @@ def measure(
 
 
 def relative_log_amplitude(tokens: Tensor) -> Tensor:
-    """Log amplitude along the diagonal of the spectrum of the token map, relative to frequency 0.
+    """Return the log amplitude along the diagonal of the token map's spectrum, relative to frequency 0.
 
     tokens:  (B, N, D) patch tokens, N = h·h in row-major order
-    returns: (B, h - h//2), from frequency 0, where it is 0, in steps of 2π/h; log amplitudes are averaged
-             over channels, per image; the batch mean of the last value is the published quantity
+    returns: (B, h - h//2), mean over channels, in steps of 2π/h from frequency 0, where the value is 0. The
+             published quantity is the last value, averaged over the batch
     Raises ValueError if N is not a square number.
-    Paper: §3, Fig. 8; the constant and the diagonal are those of the authors' notebook, which first shifts
+    Paper: §3, Fig. 8. The constant and the diagonal follow the authors' notebook, which first shifts
            frequency 0 to the middle.
     """
     batch, patches, width = tokens.shape

@@ -1,4 +1,4 @@
-"""What params.yaml may hold of an analysis."""
+"""The settings of analyses in params.yaml."""
 
 from pydantic import ConfigDict
 
@@ -8,20 +8,21 @@ from stages.study.section import Count, Section
 
 
 class AnalysisSettings(Section):
-    """One analysis; `images` is all that this project asks of it, others may be added per analysis."""
+    """Settings of one analysis. Every analysis has `images`; other keys belong to the analysis."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     images: Count
 
     def whole_number(self, name: str, *, of: str) -> int:
-        """One of the settings that an analysis adds, which must be a whole number from 1.
+        """Return a setting of the analysis that must be a whole number of at least 1.
 
         of: name of the analysis
-        Raises ParamsError with the key and its value if it is none.
+        Raises ParamsError with the key and its value if the value is anything else.
         """
         value = (self.model_extra or {}).get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ParamsError(f"params.yaml: analyses.{of}.{name} is {value!r}: set a whole number from 1")
+            key = f"params.yaml: analyses.{of}.{name}"
+            raise ParamsError(f"{key} is {value!r}: set a whole number of at least 1")
         return value
 
 

@@ -1,4 +1,4 @@
-"""What self-attention does to the tokens: how they move, and in how many directions they spread."""
+"""Effects of self-attention on tokens: their shifts, and the number of directions in which they spread."""
 
 import math
 from collections import defaultdict
@@ -19,35 +19,37 @@ from stages.encoders.vit import DeepTrace
 Columns = dict[str, np.ndarray]
 
 SCALARS = ("rankme", "participation_ratio", "alpha")
-# What float32 tokens cannot tell from 0, as a share of the largest singular value.
+# Relative to the largest singular value, float32 tokens cannot distinguish smaller ones from 0.
 ROUNDING = torch.finfo(torch.float32).eps
-SURELY = 10  # times the rounding: a direction that the embedding surely has
+SURELY = 10  # times the rounding error: above it, a direction of the embedding is real
 
 
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
-    """Movement and singular values of the patch tokens, before and after every self-attention.
+    """Yield shifts and singular values of the patch tokens, before and after every self-attention.
 
-    traces: image indices (B,) and what passes through the encoder
-    yields: tables of one long layout, one value a row, with the columns
-        measure  unison, rankme, participation_ratio, alpha, log_sigma (log σ_i − log σ_1), coordinate_1 to 3;
-                 log_covariance (log of the singular values of the covariance), log_spread (their mean over
-                 indices less that of the embedding, see `log_spread`)
-        level    token (the patch tokens of one image) or image (their mean, one vector per image);
-                 image_share: what each image makes of a rank at image level, see `pseudo_values`
-        place    before or after the self-attention is added to its input; across: from one to the other
+    traces: image indices (B,) and traces
+    yields: tables in long format, one value per row, with the columns
+        measure  unison; rankme, participation_ratio, alpha; coordinate_1 to 3
+                 log_sigma (log σ_i − log σ_1)
+                 log_covariance (log of the singular values of the covariance)
+                 log_spread (mean of log_covariance over i, minus that of the embedding, see `log_spread`)
+        level    token: of the patch tokens of one image
+                 image: of the mean tokens of all images
+                 image_share: pseudo-value of each image for a measure at image level, see `pseudo_values`
+        place    before or after the self-attention is added to its input; across: from before to after
         block    from 1
-        image    its index; -1 where the value is of all images
-        index    from 1: i of log_sigma and log_covariance, the patch of coordinates; 0 elsewhere
+        image    index of the image; -1 for values of all images
+        index    i of log_sigma and log_covariance, from 1; number of the patch of a coordinate; else 0
         value
-        error    standard error over images of what is of all images, else 0
-    Of every image: unison. Of `spectrum_images`, evenly spread: the other measures at token level; of their
-    spectra the mean is kept. Of `shown_images`: the coordinates in the first, middle and last block.
-    Of all images together: the image level, its error by a jackknife, and its shares after the attention.
-    Paper: Fig. 7 plots log_covariance at token and image level, as its authors say in issue 2 of their code.
-    Raises StudyError if a setting is missing or no whole number from 1.
-    Memory does not grow with the number of images but by one mean token per image, block and place.
+        error    standard error over images for values of all images, else 0
+    Every image has its unison. `spectrum_images`, evenly spread, have the other measures at token level;
+    their spectra are averaged. `shown_images` have coordinates in the first, middle and last block. All
+    images together have the image level, with jackknife errors, and the shares after the attention.
+    Paper: Fig. 7 plots log_covariance at token and image level, as the authors say in issue 2 of their code.
+    Raises StudyError if a setting is missing or no whole number of at least 1.
+    Memory grows only by one mean token per image, block and place.
     """
     wanted = {
         name: settings.whole_number(name, of="singular_values")
@@ -57,11 +59,11 @@ def measure(
     variances: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
     pooled: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
     indices: list[Tensor] = []
-    seen = 0
+    start = 0
     for images, trace in traces:
         indices.append(images)
-        number = torch.arange(seen, seen + len(images))
-        seen += len(images)
+        number = torch.arange(start, start + len(images))
+        start += len(images)
         spectral, shown = (evenly(number, total=settings.images, wanted=count) for count in wanted.values())
         drawn = {1, (len(trace.attended) + 1) // 2, len(trace.attended)}
         parts = []
@@ -100,8 +102,8 @@ def measure(
         shares = {name: pseudo_values(torch.cat(vectors), rank) for name, rank in RANKS.items()}
         shares["log_spread"] = spread_shares(torch.cat(vectors), torch.cat(pooled[1, "before"]))
         for name, share in shares.items() if place == "after" else ():
-            every = torch.cat(indices)
-            parts.append(_rows(name, share, level="image_share", place=place, block=block, image=every))
+            image = torch.cat(indices)
+            parts.append(_rows(name, share, level="image_share", place=place, block=block, image=image))
         variance = jackknife(torch.cat(vectors), _image_covariance)
         for name, spectrum in (
             ("log_sigma", (value[len(SCALARS) :], error[len(SCALARS) :])),
@@ -112,13 +114,13 @@ def measure(
 
 
 def singular_values(vectors: Tensor) -> Tensor:
-    """Singular values of a centred cloud of vectors, largest first.
+    """Return the singular values of a centred cloud of vectors, largest first.
 
-    vectors: (..., N, D), of which the mean over N is taken away
-    returns: (..., K), float64; K = min(N - 1, D), as centring takes one direction of N; at least one
-    They are the roots of the eigenvalues of the smaller Gram matrix, which costs a fraction of an SVD; in
-    float64 that loses what is below 1e-8 of the largest. A spread below 1e-13 of the vectors themselves,
-    the rounding of the mean, is 0.
+    vectors: (..., N, D); their mean over N is subtracted first
+    returns: (..., K), float64; K = min(N - 1, D), because centring removes one dimension; at least one
+    The values are roots of the eigenvalues of the smaller Gram matrix, which costs a fraction of an SVD. In
+    float64, values below 1e-8 of the largest are lost. A spread below 1e-13 of the length of the vectors is
+    the rounding error of the mean and becomes 0.
     Paper: Fig. 7.
     """
     vectors = vectors.double()
@@ -131,11 +133,11 @@ def singular_values(vectors: Tensor) -> Tensor:
 
 
 def relative_log(sigma: Tensor) -> Tensor:
-    """Natural logarithm of singular values relative to the largest, log σ_i − log σ_1.
+    """Return the natural logarithm of singular values relative to the largest, log σ_i − log σ_1.
 
     sigma:   (..., K), largest first
-    returns: (..., K), from 0 down; nothing is below the logarithm of float32's rounding, −15.9, where also
-             all but the first are if all σ are 0
+    returns: (..., K), from 0 down to −15.9, the logarithm of the rounding error of float32. If all σ are 0,
+             all values but the first are −15.9
     Paper: Fig. 7.
     """
     largest = sigma[..., :1].clamp(min=torch.finfo(sigma.dtype).tiny)
@@ -144,39 +146,39 @@ def relative_log(sigma: Tensor) -> Tensor:
 
 
 def log_covariance(vectors: Tensor, *, sigma: Tensor) -> Tensor:
-    """Natural logarithm of the singular values of the covariance of a cloud of vectors, largest first.
+    """Return the natural logarithm of the singular values of a cloud's covariance, largest first.
 
     vectors: (..., N, D); sigma: (..., K), their `singular_values`
-    returns: (..., K), log(σ²/(N - 1)), nothing below what float32 cannot tell from 0 in the vectors
-    Paper: Fig. 7, as its authors define it: issue 2 of their code.
+    returns: (..., K), log(σ²/(N - 1)), with σ at least the rounding error of float32
+    Paper: Fig. 7, as the authors define it in issue 2 of their code.
     """
     return 2 * sigma.clamp(min=_rounding(vectors)).log() - math.log(max(1, vectors.shape[-2] - 1))
 
 
 def log_spread(vectors: Tensor, embedded: Tensor, *, sigma: Tensor, reference: Tensor) -> Tensor:
-    """How far a cloud spreads beyond its embedding: mean difference of `log_covariance` over the indices.
+    """Return the growth of a cloud relative to its embedding: mean difference of `log_covariance`.
 
-    vectors, embedded: (..., N, D) and (..., N, D'), the same tokens later and at first
+    vectors, embedded: (..., N, D) and (..., N, D'), the same tokens in a block and in the embedding
     sigma, reference:  (..., K), the `singular_values` of each
-    returns: (...), 0 where nothing changed, log of the factor by which the variances grow
-    The indices are those in which the embedding spreads above rounding: what has no direction at first tells
-    of rounding alone, and directions that a block loses count as lost.
+    returns: (...), mean log growth factor of the variances; 0 if nothing changes
+    The mean covers the indices whose singular values in the embedding exceed rounding. The others carry
+    rounding errors only. Directions that a block loses count as lost.
     """
-    there = _above_rounding(embedded, reference)
-    grown = log_covariance(vectors, sigma=sigma) - log_covariance(embedded, sigma=reference)
-    return torch.where(there, grown, 0.0).sum(dim=-1) / there.sum(dim=-1)
+    real = _above_rounding(embedded, reference)
+    growth = log_covariance(vectors, sigma=sigma) - log_covariance(embedded, sigma=reference)
+    return torch.where(real, growth, 0.0).sum(dim=-1) / real.sum(dim=-1)
 
 
 def spread_shares(vectors: Tensor, embedded: Tensor) -> Tensor:
-    """What each vector makes of `log_spread` of all of them: `pseudo_values` later less those at first.
+    """Return the pseudo-value of each vector for `log_spread`: `pseudo_values` minus those of the embedding.
 
     vectors, embedded: (N, D)
-    returns: (N,), float64, whose mean is the log spread
+    returns: (N,), float64; the mean is the log spread
     """
-    there = _above_rounding(embedded, singular_values(embedded))
+    real = _above_rounding(embedded, singular_values(embedded))
 
     def mean_log(sigma: Tensor, *, least: Tensor) -> Tensor:
-        return torch.where(there, 2 * sigma.clamp(min=least).log(), 0.0).sum() / there.sum()
+        return torch.where(real, 2 * sigma.clamp(min=least).log(), 0.0).sum() / real.sum()
 
     late, early = (
         pseudo_values(cloud, partial(mean_log, least=_rounding(cloud)[..., 0]))
@@ -186,37 +188,37 @@ def spread_shares(vectors: Tensor, embedded: Tensor) -> Tensor:
 
 
 def _rounding(vectors: Tensor) -> Tensor:
-    """The singular value (..., 1) that float32 cannot tell from 0 in vectors (..., N, D)."""
+    """Return the rounding error (..., 1) of the singular values of float32 vectors (..., N, D)."""
     size = vectors.double().square().sum(dim=(-2, -1)).sqrt().unsqueeze(-1)
     return (ROUNDING * size).clamp(min=torch.finfo(torch.float64).tiny)
 
 
 def _above_rounding(vectors: Tensor, sigma: Tensor) -> Tensor:
-    """Which singular values (..., K) of vectors tell more than rounding; the first always."""
-    there = sigma > SURELY * _rounding(vectors)
-    return torch.cat([torch.ones_like(there[..., :1]), there[..., 1:]], dim=-1)
+    """Return which singular values (..., K) of vectors clearly exceed rounding; the first one always does."""
+    above = sigma > SURELY * _rounding(vectors)
+    return torch.cat([torch.ones_like(above[..., :1]), above[..., 1:]], dim=-1)
 
 
 def rankme(sigma: Tensor, eps: float = 1e-7) -> Tensor:
-    """Effective rank: the exponential of the entropy of the singular values as shares of their sum.
+    """Return the effective rank: the exponential of the entropy of the normalised singular values.
 
-    sigma:   (..., K); here of centred vectors, there as they are
-    eps:     added to every share
-    returns: (...), from 1 (one direction, or none) to K (all alike)
-    Source: Garrido et al. 2023 (RankMe), Eq. 1, with its eps; Roy & Vetterli 2007.
+    sigma:   (..., K); here of centred vectors, in the source of raw ones
+    eps:     added to every normalised value
+    returns: (...), from 1 (one direction, or none) to K (all equal)
+    Source: Garrido et al. 2023 (RankMe), Eq. 1, with their eps; Roy & Vetterli 2007.
     """
     shares = sigma / sigma.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(sigma.dtype).tiny) + eps
     return torch.exp(-(shares * shares.log()).sum(dim=-1))
 
 
 def participation_ratio(sigma: Tensor) -> Tensor:
-    """Number of directions that share the variance, (Σλ)² / Σλ² with λ = σ².
+    """Return the participation ratio (Σλ)² / Σλ² with λ = σ², the number of directions with variance.
 
     sigma:   (..., K)
-    returns: (...), from 1 (one direction) to K (all alike); 0 if there is no variance
+    returns: (...), from 1 (one direction) to K (all equal); 0 without variance
     Source: Gao et al. 2017, A theory of multineuronal dimensionality.
     """
-    # Relative to the largest, so that no fourth power overflows or vanishes.
+    # Divide by the largest value, so that no fourth power overflows or underflows.
     largest = sigma.amax(dim=-1, keepdim=True)
     variance = (sigma / largest.clamp(min=torch.finfo(sigma.dtype).tiny)).square()
     ratio = variance.sum(dim=-1).square() / variance.square().sum(dim=-1).clamp(min=1.0)
@@ -224,16 +226,16 @@ def participation_ratio(sigma: Tensor) -> Tensor:
 
 
 def alpha_req(sigma: Tensor, first: int = 4, last: int = 50) -> Tensor:
-    """Decay α of the eigenvalues λ_i ∝ i^−α: minus the slope of log λ_i against log i.
+    """Return the decay α of the eigenvalues λ_i ∝ i^−α: minus the slope of log λ_i against log i.
 
     sigma:   (..., K), largest first, λ = σ²
-    first, last: ranks i that are fitted, from 1, cut to the K there are
-    returns: (...), 0 where all are alike; the larger, the fewer directions carry the variance
-    The line is fitted by least squares with weights 1/i, so that every stretch of log i counts alike, to
-    the eigenvalues above rounding. Where fewer than two of them are, all ranks are fitted with what is
-    below rounding set to it: large but finite; 0 if K is 1.
-    Source: Agrawal et al. 2022 (α-ReQ); the weights are those of Stringer et al. 2019, whose fit they use.
-    The range of ranks differs between their experiments; 4 to 50 lies within most.
+    first, last: range of the fitted ranks i, from 1, cut to K
+    returns: (...), 0 if all are equal; a larger α means that fewer directions carry the variance
+    Weighted least squares with weights 1/i give equal weight to every interval of log i. Only eigenvalues
+    above rounding are fitted. If fewer than two are, all ranks are fitted with the rest set to the rounding
+    error, so α is large but finite. If K is 1, α is 0.
+    Source: Agrawal et al. 2022 (α-ReQ), who use the weights and the fit of Stringer et al. 2019. The range of
+    ranks differs between their experiments; 4 to 50 lies within most.
     """
     log_variance = 2 * relative_log(sigma)  # (..., K)
     ranks = torch.arange(1, sigma.shape[-1] + 1, dtype=sigma.dtype, device=sigma.device)
@@ -250,7 +252,7 @@ def alpha_req(sigma: Tensor, first: int = 4, last: int = 50) -> Tensor:
 
 
 def scalars(sigma: Tensor) -> dict[str, Tensor]:
-    """The three measures of how many directions a cloud spreads in, by their names in SCALARS.
+    """Return the three measures of dimensionality, by their names in SCALARS.
 
     sigma:   (..., K), largest first
     returns: (...) each
@@ -263,12 +265,12 @@ RANKS = {"rankme": rankme, "participation_ratio": participation_ratio}
 
 
 def unison(before: Tensor, after: Tensor) -> Tensor:
-    """How much the tokens of an image move in unison: ‖mean displacement‖² / mean ‖displacement‖².
+    """Return how uniformly the tokens of an image move: ‖mean displacement‖² / mean ‖displacement‖².
 
     before, after: (..., N, D) tokens
-    returns: (...), 1 where all move the same way (also where none moves), 0 where the moves cancel; 1/N is
-             expected of moves that are independent of each other, with mean 0
-    Paper: Fig. 6, which has no number; this one is ours.
+    returns: (...), 1 for equal moves (also if no token moves), 0 for moves that cancel; independent moves
+             with mean 0 give 1/N on average
+    Paper: Fig. 6, which gives no number; this measure is ours.
     """
     moves = _wide(after) - _wide(before)
     together = moves.mean(dim=-2).square().sum(dim=-1)
@@ -278,12 +280,12 @@ def unison(before: Tensor, after: Tensor) -> Tensor:
 
 
 def principal_coordinates(before: Tensor, after: Tensor, directions: int = 3) -> Tensor:
-    """Tokens before and after in the top right-singular directions of both together, centred together.
+    """Return tokens before and after in their common top right-singular directions, centred together.
 
     before, after: (..., N, D) tokens
     returns: (..., 2, N, directions), float64, in units of the tokens; 0 in directions that do not exist
-    Each direction points to where its largest component is positive, the first of equal ones, which makes it
-    deterministic; where two singular values are equal their plane is, but not the directions in it.
+    The sign of a direction makes its largest component positive (the first one of equals), so the result is
+    deterministic. If two singular values are equal, only their plane is determined.
     Paper: Fig. 6.
     """
     both = torch.cat([before, after], dim=-2).double()
@@ -302,14 +304,14 @@ def principal_coordinates(before: Tensor, after: Tensor, directions: int = 3) ->
 def jackknife(
     vectors: Tensor, statistic: Callable[[Tensor], Tensor], groups: int = 10
 ) -> tuple[Tensor, Tensor]:
-    """A statistic of all vectors, and its standard error by leaving out one group of vectors at a time.
+    """Return a statistic of all vectors and its standard error by the delete-a-group jackknife.
 
-    vectors:   (N, D); the n-th is in group n mod groups
-    statistic: (n, D) -> (K,); those that only more vectors have are left off at the end
-    returns:   (K,) and (K,); the error is 0 where there are fewer than two vectors
-    With ten groups an interval of 95 % is ± 2.26 errors, Student's t of 9 degrees of freedom. Near a maximum
-    of the statistic, as a rank has where all directions are alike, the error is a third too wide.
-    Source: Efron & Tibshirani 1993, §11; a bootstrap would draw images twice, which lowers the rank.
+    vectors:   (N, D); vector n belongs to group n mod groups
+    statistic: (n, D) -> (K,); K may grow with n, then the shortest result counts
+    returns:   (K,) and (K,); the error is 0 for fewer than two vectors
+    With ten groups, a 95 % interval is ± 2.26 errors (Student's t, 9 degrees of freedom). Near a maximum of
+    the statistic, such as the rank of equal directions, the error is a third too large.
+    Source: Efron & Tibshirani 1993, §11. A bootstrap would repeat images, which lowers the rank.
     """
     groups = min(groups, len(vectors))
     estimate = statistic(vectors)
@@ -317,20 +319,20 @@ def jackknife(
         return estimate, torch.zeros_like(estimate)
     of = torch.arange(len(vectors)) % groups
     parts = [statistic(vectors[of != group]) for group in range(groups)]
-    known = min(len(part) for part in (estimate, *parts))
-    values = torch.stack([part[:known] for part in parts])
+    length = min(len(part) for part in (estimate, *parts))
+    values = torch.stack([part[:length] for part in parts])
     error = ((groups - 1) * values.var(dim=0, correction=0)).sqrt()
-    return estimate[:known], error
+    return estimate[:length], error
 
 
 def pseudo_values(vectors: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
-    """What each vector makes of a statistic of the singular values of all: the value plus its influence.
+    """Return the pseudo-value of each vector for a statistic of all singular values: value plus influence.
 
     vectors:   (N, D); statistic: singular values (K,), largest first, -> ()
-    returns:   (N,), float64, whose mean is the statistic; their standard deviation / √N is its error. So
-               a number of all images together can be compared image by image between two encoders
-    The influence is the derivative along more weight for one vector: with λ = σ² of the direction v,
-    dλ/dw = N (v · x)² − λ, x centred, since the mean stays where it is to first order.
+    returns:   (N,), float64. The mean is the statistic, and the standard deviation / √N its standard error.
+               Pseudo-values make a statistic of all images comparable image by image between encoders
+    The influence is the derivative with respect to the weight of a vector: dλ/dw = N (v · x)² − λ, with
+    λ = σ² of the direction v and x centred. To first order, the weight does not move the mean.
     Source: Jaeckel 1972, the infinitesimal jackknife; Efron & Tibshirani 1993, §11 and §22.
     """
     vectors = vectors.double()
@@ -338,23 +340,23 @@ def pseudo_values(vectors: Tensor, statistic: Callable[[Tensor], Tensor]) -> Ten
     count = max(1, min(len(vectors) - 1, vectors.shape[1]))
     _, sigma, right = torch.linalg.svd(centred, full_matrices=False)
     sigma, right = sigma[:count], right[:count]
-    there = sigma > ROUNDING * sigma[:1]
-    slope = torch.func.grad(statistic)(sigma) / (2 * torch.where(there, sigma, 1.0))
-    moved = len(vectors) * (centred @ right.mT).square() - sigma.square()  # (N, K)
-    return statistic(sigma) + torch.where(there, slope * moved, 0.0).sum(dim=-1)
+    real = sigma > ROUNDING * sigma[:1]
+    slope = torch.func.grad(statistic)(sigma) / (2 * torch.where(real, sigma, 1.0))
+    change = len(vectors) * (centred @ right.mT).square() - sigma.square()  # (N, K)
+    return statistic(sigma) + torch.where(real, slope * change, 0.0).sum(dim=-1)
 
 
 def evenly(numbers: Tensor, *, total: int, wanted: int) -> Tensor:
-    """Which of `total` images are among the `wanted` that are spread evenly over them; the first always is.
+    """Return which images belong to a selection of `wanted` out of `total`, evenly spread from the first on.
 
-    numbers: (B,) of the images, from 0
+    numbers: (B,) numbers of the images, from 0
     returns: (B,) bool
     """
     return numbers * wanted % total < wanted
 
 
 class _Mean:
-    """Mean and standard error of rows that come in parts."""
+    """Accumulate the mean and the standard error of rows that arrive in parts."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -372,7 +374,7 @@ class _Mean:
 
 
 def _image_level(vectors: Tensor) -> Tensor:
-    """All image-level numbers of (N, D) vectors as one row: the scalars, then the spectrum."""
+    """Return all image-level values of vectors (N, D) as one row: the scalars, then the spectrum."""
     sigma = singular_values(vectors)
     return torch.cat([torch.stack(list(scalars(sigma).values())), relative_log(sigma)])
 
@@ -396,7 +398,7 @@ def _rows(
     index: Tensor | int = 0,
     error: Tensor | float = 0.0,
 ) -> Columns:
-    """The columns of the table for some values, each as long as they are."""
+    """Return the columns of the table for some values, broadcast to their number."""
     columns: dict[str, Any] = {"measure": name, "level": level, "place": place, "block": block}
     columns |= {"image": image, "index": index, "value": value, "error": error}
     arrays = (part.cpu().numpy() if isinstance(part, Tensor) else np.array(part) for part in columns.values())
@@ -413,7 +415,7 @@ def _spectrum_rows(name: str, mean: Tensor, error: Tensor, *, level: str, place:
 
 
 def _coordinate_rows(coordinates: Tensor, *, images: Tensor, block: int) -> list[Columns]:
-    """coordinates: (B, 2, N, directions) of `principal_coordinates`."""
+    """Return the rows of `principal_coordinates`. coordinates: (B, 2, N, directions)"""
     batch, _, patches, directions = coordinates.shape
     return [
         _rows(

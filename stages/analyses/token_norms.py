@@ -1,10 +1,9 @@
-"""How long patch tokens are, and whether a few of them are much longer than the rest: artefacts.
+"""Norms of patch tokens, and high-norm outliers among them ("artefacts").
 
-Source: Darcet et al. 2024, "Vision Transformers Need Registers" (arXiv 2309.16588), §2.1: some 2 % of the
-patch tokens of large encoders, from the middle layers on, have about ten times the norm of the others, hold
-global instead of local information and spoil maps of attention. They cut at a norm of 150, which the
-histogram of one encoder shows; here the cut is relative, so that it means the same at every width and in
-every block.
+Source: Darcet et al. 2024, "Vision Transformers Need Registers" (arXiv 2309.16588), §2.1. In large encoders,
+about 2 % of the patch tokens of middle and late layers have ten times the norm of the others. These tokens
+hold global instead of local information and spoil attention maps. The authors cut at a norm of 150, read from
+the histogram of one encoder. Here the threshold is relative, so it applies to every width and block.
 """
 
 from collections.abc import Iterable
@@ -18,18 +17,17 @@ from stages.analyses.settings import AnalysisSettings
 from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 
-TIMES = 3.0  # the median of an image: well above it, and well below artefacts that are ten times as long
+TIMES = 3.0  # threshold in units of an image's median norm; artefacts lie near 10
 
 
 def measure(
     traces: Iterable[tuple[Tensor, DeepTrace]], *, settings: AnalysisSettings, patch_size: int, split: Split
 ) -> Iterable[pd.DataFrame]:
-    """Norm of the patch tokens of every image after every block, without the final norm.
+    """Yield the norms of the patch tokens of every image after every block, without the final norm.
 
-    traces: image indices (B,) and what passes through the encoder
-    yields: tables with the columns image, block (0 = after the embedding), norm (the mean over patches),
-            largest (the largest norm over the median norm), high (share of the patches, 0 to 1, whose norm
-            is above TIMES the median)
+    traces: image indices (B,) and traces
+    yields: tables with the columns image, block (0 = after the embedding), norm (mean over patches), largest
+            (largest norm / median norm), high (share of patches, 0 to 1, with a norm above TIMES the median)
     """
     for images, trace in traces:
         for block, tokens in enumerate(trace.tokens):
@@ -41,23 +39,24 @@ def measure(
 
 
 def token_norms(tokens: Tensor) -> Tensor:
-    """Euclidean norm of each token. tokens: (B, N, D), returns: (B, N), float32 or wider"""
+    """Return the Euclidean norm of each token. tokens: (B, N, D), returns: (B, N), float32 or wider"""
     return tokens.to(torch.promote_types(tokens.dtype, torch.float32)).norm(dim=-1)
 
 
 def relative(norms: Tensor) -> Tensor:
-    """Norms over the median norm of their image; for an even number of patches, of the two the lower.
+    """Divide norms by the median norm of their image.
 
-    norms: (B, N), returns: (B, N); 0 where the median is 0
+    norms: (B, N), returns: (B, N); 0 where the median is 0. With an even number of patches, the lower of the
+    two middle norms is the median.
     """
     median = norms.median(dim=1, keepdim=True).values
     return torch.where(median > 0, norms / median.clamp(min=torch.finfo(norms.dtype).tiny), 0.0)
 
 
 def high_norm_share(norms: Tensor, times: float) -> Tensor:
-    """Share of the patches of an image that are longer than so many times its median patch.
+    """Return the share of an image's patches whose norm exceeds a multiple of the median norm.
 
-    norms: (B, N); times: at least 1, so that the share is below a half
+    norms: (B, N); times: the multiple, at least 1, so that the share is below one half
     returns: (B,)
     """
     return (relative(norms) > times).to(norms.dtype).mean(dim=1)

@@ -1,6 +1,6 @@
-"""What the claims compare of predictions: one value for every held-out image, from the tables of one arm.
+"""Measures of predictions: one value for every held-out image, from the result tables of one arm.
 
-As in measures.py, a measure raises MissingResult, with the reason in words, where this study cannot tell.
+As in measures.py, a measure raises MissingResult, with the reason, if the study lacks what the measure needs.
 """
 
 import math
@@ -23,7 +23,7 @@ SIZES = 3  # widths that a slope needs
 
 
 def probe_accuracy(tables: Tables, arm: str, *, probe: str, pooling: str, labels: str) -> pd.Series:
-    """Correctness per image of a probe on frozen features, mean over the label sets chosen."""
+    """Return the correctness per image of a probe on frozen features, mean over the chosen label sets."""
     table = tables.probe(probe, arm)
     if pooling != CHOSEN:
         table = table[table["pooling"] == pooling] if "pooling" in table else table[:0]
@@ -35,14 +35,14 @@ def probe_accuracy(tables: Tables, arm: str, *, probe: str, pooling: str, labels
 
 
 def finetuned_accuracy(tables: Tables, arm: str, *, labels: str) -> pd.Series:
-    """Correctness per image after fine-tuning, mean over the label sets chosen."""
+    """Return the correctness per image after fine-tuning, mean over the chosen label sets."""
     return _correct(tables.finetuned(arm), labels)
 
 
 def growth_with_size(tables: Tables, arm: str, *, labels: str) -> pd.Series:
-    """Slope of fine-tuned correctness on the decimal logarithm of an encoder's parameters, per image.
+    """Return, per image, the slope of fine-tuned correctness on log10 of the number of parameters.
 
-    arm: one of the method; the line is fitted by least squares through all widths that both CL and MIM have
+    arm: any arm of the method; a least-squares line is fitted through all widths that both CL and MIM have
     Paper: Fig. 1 (middle).
     """
     by_size = {
@@ -53,14 +53,14 @@ def growth_with_size(tables: Tables, arm: str, *, labels: str) -> pd.Series:
     if len({width for _, width in shared}) < SIZES:
         raise MissingResult(f"CL and MIM share {len(shared)} widths, and a slope needs {SIZES}")
     arms = by_size[method_of(tables.params.arms[arm])]
-    place = np.log10([size for size, _ in shared])
-    weights = (place - place.mean()) / ((place - place.mean()) ** 2).sum()
+    log_sizes = np.log10([size for size, _ in shared])
+    weights = (log_sizes - log_sizes.mean()) / ((log_sizes - log_sizes.mean()) ** 2).sum()
     parts = [_correct(tables.finetuned(arms[key]), labels) for key in shared]
     return pd.concat(parts, axis=1, join="inner") @ weights
 
 
 def depth_accuracy(tables: Tables, arm: str, *, depth: str, labels: str) -> pd.Series:
-    """Correctness per image of the linear probes of some blocks, mean over blocks and label sets."""
+    """Return the correctness per image of the linear probes of some blocks, mean over blocks and labels."""
     table = tables.probe("layerwise", arm)
     count = int(table["block"].max())
     if depth.startswith("first"):
@@ -72,51 +72,57 @@ def depth_accuracy(tables: Tables, arm: str, *, depth: str, labels: str) -> pd.S
 
 
 def fall_after_best(tables: Tables, arm: str, *, labels: str) -> pd.Series:
-    """How much better the linear probe of the block that validation chose is than that of the last block."""
+    """Return, per image, the linear-probe correctness lost from the best block to the last one.
+
+    Validation images choose the best block.
+    """
     table = tables.probe("layerwise", arm)
     last = table[table["block"] == table["block"].max()]
     return _correct(table[table["chosen"]], labels) - _correct(last, labels)
 
 
 def gain_over_linear(tables: Tables, arm: str, *, probe: str, labels: str) -> pd.Series:
-    """How much better another probe is than the linear one, per image."""
+    """Return the correctness per image that another probe gains over the linear one."""
     better = probe_accuracy(tables, arm, probe=probe, pooling=CHOSEN, labels=labels)
     linear = probe_accuracy(tables, arm, probe="linear", pooling=CHOSEN, labels=labels)
     return (better - linear).dropna()
 
 
 def overlap(tables: Tables, arm: str, *, way: str, objects: str) -> pd.Series:
-    """Intersection over union of each image, mean over the classes that are in it or were seen in it.
+    """Return the intersection over union of each image, mean over the classes present or predicted in it.
 
-    way:     fine-tuned, linear or knn; objects: "and background" or "alone", without what is no object
+    way:     fine-tuned, linear or knn
+    objects: "with background", or "without background" to count object classes only
     """
     table = tables.overlaps(arm)
-    table = table[(table["way"] == way) & ((table["class"] > 0) | (objects == "and background"))]
+    table = table[(table["way"] == way) & ((table["class"] > 0) | (objects == "with background"))]
     if table.empty:
-        raise MissingResult(
-            f"{way} has segmented no images, since the data do not know their objects' pixels"
-        )
+        raise MissingResult(f"no {way} segmentation: the data set has no object masks")
     return (table["intersection"] / table["union"]).groupby(table["image"]).mean()
 
 
 def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
-    """Of images whose texture is of another class than their shape: 1 decided for shape, -1 for texture.
+    """Return 1 for each image classified by its shape, -1 by its texture, and 0 by neither.
 
-    trials: "cue conflict", of the linear probe that was never told which to follow; or "all with a texture
-            that competes", of the linear probe of the classes
-    Source: Geirhos et al. 2019, whose shape bias leaves out what was decided for neither; 0 here.
+    Only images whose shape and texture belong to different classes count.
+    trials: "cue conflict", with a linear probe trained where both cues agree; or "all with a competing
+            texture", with the ordinary linear probe
+    Source: Geirhos et al. 2019. Their shape bias drops the images classified by neither.
     """
     table = _conflicts(tables, arm)
     of_conflict = table["trial"] == "cue_conflict"
     table = table[of_conflict if trials == "cue conflict" else ~of_conflict]
     if table.empty:
-        raise MissingResult(f"arm {arm} saw no images whose shape and texture are of two classes")
-    decided = (table["predicted"] == table["truth"]).astype(float) - (table["predicted"] == table["rival"])
-    return decided.groupby(table["image"]).mean()
+        raise MissingResult(f"arm {arm} has no test images whose shape and texture belong to two classes")
+    cue = (table["predicted"] == table["truth"]).astype(float) - (table["predicted"] == table["rival"])
+    return cue.groupby(table["image"]).mean()
 
 
 def without_texture(tables: Tables, arm: str, *, trial: str, head: str) -> pd.Series:
-    """Correctness per image, for the shape where shapes have labels, at the strongest level of a trial."""
+    """Return the correctness per image at the strongest level of a corruption.
+
+    If the data have shape labels, only these count, because the corruption replaces the texture.
+    """
     table = tables.trials(arm)
     table = table[(table["trial"] == trial) & (table["head"] == head)]
     if table.empty:
@@ -127,14 +133,14 @@ def without_texture(tables: Tables, arm: str, *, trial: str, head: str) -> pd.Se
 
 
 def cue_accuracy(tables: Tables, arm: str, *, cue: str) -> pd.Series:
-    """Of images in which shape and texture disagree: 1 decided for the cue, 0 for anything else.
+    """Return 1 for each cue-conflict image classified by the cue, and 0 for every other.
 
     cue: shape or texture
     """
     table = _conflicts(tables, arm)
     table = table[table["trial"] == "cue_conflict"]
     if table.empty:
-        raise MissingResult(f"arm {arm} saw no cue conflict")
+        raise MissingResult(f"arm {arm} has no cue-conflict images")
     followed = table["predicted"] == table["truth" if cue == "shape" else "rival"]
     return followed.groupby(table["image"]).mean()
 
@@ -142,14 +148,13 @@ def cue_accuracy(tables: Tables, arm: str, *, cue: str) -> pd.Series:
 def noise_contrast(
     tables: Tables, arm: str, *, bands: str, amplitude: str, head: str, labels: str
 ) -> pd.Series:
-    """How much less of its accuracy an arm keeps under noise at low than at high frequencies, per image.
+    """Return, per image, the relative accuracy under high-frequency minus that under low-frequency noise.
 
-    bands:     outer thirds or halves of all frequencies, corners included; halves of those of a row (up to
-               π); or the lowest and highest band
+    bands:     outer thirds or halves of all frequencies, corners included; halves of the frequencies up to
+               π; or the lowest and the highest band
     amplitude: mean of all, weakest or strongest
     returns: pseudo-values, whose mean is accuracy under high noise / clean - accuracy under low noise / clean
-    Accuracy is relative to that without noise, so that a better encoder does not lose more because it has
-    more to lose.
+    Accuracy is divided by the clean accuracy, because a more accurate encoder has more to lose.
     Paper: Fig. 9 (right).
     """
     table = tables.trials(arm)
@@ -177,21 +182,21 @@ def noise_contrast(
 
 
 def _conflicts(tables: Tables, arm: str) -> pd.DataFrame:
-    """Decisions of the linear probes on images whose shape and texture are of two classes."""
+    """Return the linear probes' predictions on images whose shape and texture belong to two classes."""
     table = tables.trials(arm)
     return table[(table["head"] == "linear") & (table["rival"] >= 0) & (table["rival"] != table["truth"])]
 
 
 def _share_of(part: pd.Series, whole: pd.Series, *, arm: str) -> pd.Series:
-    """As `relative`. Raises MissingResult if nothing of the whole is right."""
+    """Return `relative(part, whole)`. Raises MissingResult if no clean image is classified correctly."""
     share = relative(part, whole)
     if share.isna().any():
-        raise MissingResult(f"arm {arm} decides no clean image rightly")
+        raise MissingResult(f"arm {arm} classifies no clean image correctly")
     return share
 
 
 def _arms_by_size(tables: Tables, method: str) -> dict[tuple[int, int], str]:
-    """The arms of a method trained here, by their parameters and width; the first of each size."""
+    """Return the first arm of each size that this study trains by a method: (parameters, width) -> arm."""
     arms: dict[tuple[int, int], str] = {}
     study = tables.params
     for name in candidates(study, method):

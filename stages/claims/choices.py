@@ -1,13 +1,13 @@
-"""Choices that several claims depend on; none of them changes the quantity that is compared."""
+"""Analysis choices that several claims share; no choice changes the quantity that is compared."""
 
 from stages.claims.accuracy_measures import ALL_SETS, CHOSEN
 from stages.claims.claim import Choice
 from stages.claims.measures import ALL_BEFORE, HIGHEST, VARIANTS
 
-EACH = "each alone"  # option of `labels` that stands for one option per label set
+EACH = "each alone"  # expands to one option per label set
 
 BLOCKS = Choice(
-    "blocks", ("last third", "last quarter", "last half", "last block", "last half but the last block")
+    "blocks", ("last third", "last quarter", "last half", "last block", "last half without the last block")
 )
 LAST = Choice("blocks", ("last block", "last third", "last half"))
 BEFORE = Choice("before", (HIGHEST, ALL_BEFORE))

@@ -1,4 +1,4 @@
-"""What a claim of the paper is made of."""
+"""The data structures of a claim."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,29 +7,29 @@ from typing import Any, Literal
 import pandas as pd
 
 Role = Literal["contrastive", "masked", "hybrid", "random", "autoencoder", "0"]
-ZERO = "0"  # the number, where a claim names what has less
+ZERO = "0"  # in `lower`: compare with the number 0 instead of an arm
 
-# headline: of the paper's abstract and figure titles; hybrid: its two of §5; exploratory: what else it says;
-# ours: what it does not say, never counted among its claims. A correction is within a family.
+# headline: in the paper's abstract or the title of a figure; hybrid: the two claims of §5; exploratory: other
+# claims of the paper; ours: not in the paper, counted separately. Corrections apply within a family.
 Family = Literal["headline", "hybrid", "exploratory", "ours"]
 
-# The methods that a role may be filled by: first the one that the paper measures in the main text (MoCo v3,
-# SimMIM). Only that one decides; another is no choice of how to measure but another experiment, so the same
-# comparison with it is a replication, and is shown apart.
+# The methods that can play a role. The first is the one of the paper's main text (MoCo v3, SimMIM), and only
+# it decides. Another method is another experiment, not an analysis choice: the same comparison with it is a
+# replication and is reported separately.
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "contrastive": ("contrastive", "dino"),
     "masked": ("masked", "autoencoder"),
 }
 
-FROZEN = "2026-11-28"  # since when the main specification of every claim is as it stands; LOG.md has changes
+FROZEN = "2026-11-28"  # the main specifications are fixed since this date; LOG.md lists later changes
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Something that a reasonable reader could have chosen otherwise, for the same quantity.
+    """An analysis choice: reasonable readers could differ on it and still measure the same quantity.
 
-    name:    keyword of the measure
-    options: the first decides the claim
+    name:    keyword argument of the measure
+    options: the first one decides the claim
     """
 
     name: str
@@ -40,8 +40,9 @@ class Choice:
 class Margin:
     """The smallest effect of interest, in the unit of a claim.
 
-    rule: fixed: the value; even attention: a share of the distance that evenly spread attention reaches;
-          span: the value, but a tenth of the span between the extreme arms where they span less than it
+    rule: fixed: the value itself
+          even attention: the value times the attention distance of evenly spread attention
+          span: the value; if all arms lie closer together than the value, a tenth of their range
     """
 
     value: float
@@ -51,7 +52,7 @@ class Margin:
 
 @dataclass(frozen=True)
 class Part:
-    """A measure that stands beside that of a claim and decides nothing."""
+    """A secondary measure, shown beside that of a claim; it decides nothing."""
 
     name: str
     measure: Callable[..., pd.Series]
@@ -60,18 +61,20 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One directional statement of the paper.
+    """One directional statement: one role has a higher value of a measure than each of some others.
 
-    family:  decides with which other claims it is corrected
-    measure: what is compared: a function of a measures file; `given` are its arguments that are no choice
-    higher:  the role that the paper says has more of it, than each of `lower`, where "0" is the number: what
-             is said to change with depth must change, and more than in `random`, where it may change as well
-    margin:  an effect that is smaller counts as none
-    fixed:   choices that the tables of a study cannot take otherwise
-    general: whether the paper says it of every method of its kind, so that another one replicates it
-    tuned:   whether it is measured after fine-tuning, which must have converged
-    beside:  what else is shown of each side
-    frozen:  since when its main specification is as it stands
+    family:  the claims of a family are corrected together
+    measure: the function whose values are compared, from a measures file
+    given:   arguments of the measure that are no analysis choice
+    higher:  the role with the higher value
+    lower:   the roles with lower values; "0" is the number. A claim about change with depth names "0" and
+             `random`: the change must differ from zero and exceed that of an untrained encoder
+    margin:  smaller effects count as none
+    fixed:   analysis decisions to which the tables of a study offer no alternative
+    general: whether the paper states the claim for every method of its kind, so that others can replicate it
+    tuned:   whether the measure needs fine-tuning, which must have converged
+    beside:  secondary measures, shown for each side
+    frozen:  the main specification is fixed since this date
     """
 
     name: str
@@ -94,10 +97,10 @@ class Claim:
 
     @property
     def sides(self) -> tuple[Role, ...]:
-        """The roles that are compared."""
+        """Return the roles that are compared."""
         return (self.higher, *(role for role in self.lower if role != ZERO))
 
     @property
     def comparison(self) -> str:
-        """Who is compared, in words."""
+        """Return the comparison as text, such as "contrastive over masked"."""
         return f"{self.higher} over {' and '.join(self.lower)}"

@@ -1,4 +1,4 @@
-"""A joint test of all specifications of a claim, by exchanging its trainings.
+"""A permutation test of all specifications of a claim together.
 
 Source: Simonsohn, Simmons & Nelson 2020, "Specification curve analysis", inference by permutation.
 """
@@ -13,15 +13,15 @@ from scipy import stats
 
 from stages.claims.inference import LEVEL
 
-MOST = 500  # relabellings; drawn at random where there are more
-AT_ONCE = 4_000_000  # numbers of relabelled images in memory
+MOST = 500  # relabellings; if more exist, a random sample is drawn
+AT_ONCE = 4_000_000  # values in memory: relabellings times images
 
 
 class JointTest(NamedTuple):
-    """The curve as it is, and how often relabelled trainings give one as extreme."""
+    """The observed curve, and how often relabelled trainings give one at least as extreme."""
 
     median: float  # effect
-    share: float  # of the specifications whose interval leaves 0 out
+    share: float  # of specifications whose interval excludes 0
     p_median: float
     p_share: float
     relabellings: int
@@ -33,9 +33,9 @@ def joint_test(
     """Compare the median effect and the share of significant effects with those of relabelled trainings.
 
     specifications: the two sides under each combination of choices, (trainings, images) each; without a
-        second side the first is compared with 0, and its trainings change sign instead of their method
-    returns: None if a side has one training
-    Two-sided: the absolute median counts. The labels as they are count as one of the relabellings.
+        second side, the first is compared with 0 and its trainings change sign instead of label
+    returns: None if a side has a single training
+    The test is two-sided: the absolute median counts. The observed labels count as one relabelling.
     """
     first, second = specifications[0]
     a, b = len(first), 0 if second is None else len(second)
@@ -47,7 +47,7 @@ def joint_test(
     )
     medians = np.abs(np.median(effects, axis=0))
     shares = np.mean(significant, axis=0)
-    slack = 1e-9 * max(1.0, float(medians.max()))  # sums in another order are equal but for rounding
+    slack = 1e-9 * max(1.0, float(medians.max()))  # the order of a sum changes its rounding
     return JointTest(
         median=float(np.median([effect[0] for effect in effects])),
         share=float(shares[0]),
@@ -58,9 +58,9 @@ def joint_test(
 
 
 def relabellings(first: int, second: int, *, seed: int = 0) -> Iterator[np.ndarray]:
-    """Give the sign of every training under each relabelling, as they are first.
+    """Yield the sign of every training under each relabelling, the observed one first.
 
-    first, second: numbers of trainings a side; second 0: one side, each of its signs is free
+    first, second: number of trainings on each side; second 0: one side, whose signs are all free
     """
     count = first + second
     total = comb(count, first) if second else 2**first
@@ -70,7 +70,7 @@ def relabellings(first: int, second: int, *, seed: int = 0) -> Iterator[np.ndarr
         yield start
         for _ in range(MOST - 1):
             yield generator.permutation(start) if second else generator.choice([-1, 1], size=first)
-    elif second:  # lexicographic: the first are the first
+    elif second:  # lexicographic order starts with the observed labels
         for chosen in combinations(range(count), first):
             yield np.where(np.isin(np.arange(count), chosen), 1, -1)
     else:
@@ -78,7 +78,7 @@ def relabellings(first: int, second: int, *, seed: int = 0) -> Iterator[np.ndarr
 
 
 def _relabelled(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The effect and whether it is significant, under each relabelling.
+    """Return the effect and whether it is significant, under each relabelling.
 
     values: (trainings, images); labels: (relabellings, trainings) of 1 and -1
     """
@@ -87,7 +87,7 @@ def _relabelled(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     variance = np.zeros(len(labels))
     spread = np.zeros(len(labels))
     weights = np.zeros(labels.shape)
-    # Two sides: those of either sign. One side: all trainings with their signs.
+    # With two sides, each sign is a side. With one side, all trainings count, each with its sign.
     for sign in (1, -1) if exchanged else (0,):
         members = (labels == sign) if sign else np.ones(labels.shape, dtype=bool)
         count = members.sum(axis=1)

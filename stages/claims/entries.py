@@ -1,9 +1,9 @@
 """All claims, one entry each, in the order of the paper's sections.
 
-A claim says that the arms of one method have a higher value of a measure than those of others, or than 0.
-Its statement is in our words; what a study decides stands in results/claims.json. Each claim is decided by
-the first option of each of its choices, and again under every combination of options (specification.py). The
-main specification of a claim is frozen: LOG.md records every later change with its date.
+A claim says that one method has a higher value of a measure than other methods, or than 0. Statements are in
+our words; `results/claims.json` holds the verdicts. The main specification of a claim takes the first option
+of every choice; specification.py decides the claim again under all other combinations. Main specifications
+are frozen: LOG.md records every later change with its date.
 """
 
 from stages.claims.entries_abilities import ABILITIES

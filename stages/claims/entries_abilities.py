@@ -1,4 +1,4 @@
-"""What encoders can do: the claims of the paper's §1."""
+"""The claims of the paper's §1: accuracy of probes, fine-tuning and segmentation."""
 
 from stages.claims.accuracy_measures import (
     CHOSEN,
@@ -12,17 +12,17 @@ from stages.claims.choices import LABELS, POOLING, PROBE
 from stages.claims.claim import Choice, Claim
 from stages.claims.margins import ACCURACY, GROWTH, OVERLAP
 
-OBJECTS = Choice("objects", ("and background", "alone"))
-DETECTION = ("segmentation, where the paper cites detection of others",)
+OBJECTS = Choice("objects", ("with background", "without background"))
+DETECTION = ("semantic segmentation; the paper cites published detection results",)
 
 ABILITIES = (
     Claim(
         name="linear_probing",
         family="headline",
         section="§1, Fig. 1 left",
-        statement="The linear probe of CL is better than that of MIM.",
+        statement="CL has a higher linear-probe accuracy than MIM.",
         measure=probe_accuracy,
-        statistic="linear probe accuracy, mean over the label sets",
+        statistic="linear-probe accuracy, mean over the label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="contrastive",
@@ -33,7 +33,7 @@ ABILITIES = (
         name="finetuning",
         family="exploratory",
         section="§1, Fig. 1 left",
-        statement="MIM fine-tunes better than CL.",
+        statement="MIM has a higher fine-tuned accuracy than CL.",
         measure=finetuned_accuracy,
         statistic="fine-tuned accuracy, mean over the label sets",
         unit="share of images",
@@ -47,15 +47,15 @@ ABILITIES = (
         name="model_size",
         family="exploratory",
         section="§1, Fig. 1 middle",
-        statement="The larger the model, the more MIM gains on CL in fine-tuning.",
+        statement="The fine-tuned accuracy of MIM grows faster with model size than that of CL.",
         measure=growth_with_size,
-        statistic="slope of fine-tuned accuracy on the decimal logarithm of the parameters, least squares",
+        statistic="least-squares slope of fine-tuned accuracy on the decimal logarithm of the parameters",
         unit="share of images",
         margin=GROWTH,
         higher="masked",
         lower=("contrastive",),
         choices=(LABELS,),
-        fixed=("all widths that CL and MIM share, three or more",),
+        fixed=("all widths that CL and MIM share, at least three",),
         general=False,
         tuned=True,
     ),
@@ -63,9 +63,9 @@ ABILITIES = (
         name="dense_prediction",
         family="headline",
         section="§1, Fig. 1 right",
-        statement="The frozen patches of MIM are better than those of CL at dense prediction.",
+        statement="Frozen patch tokens of MIM are better for dense prediction than those of CL.",
         measure=overlap,
-        statistic="intersection over union of segmentation by a probe of frozen patches, mean over the "
+        statistic="intersection over union of a segmentation probe on frozen patch tokens, mean over the "
         "classes of an image",
         unit="share of pixels",
         margin=OVERLAP,
@@ -78,7 +78,7 @@ ABILITIES = (
         name="dense_prediction_finetuned",
         family="exploratory",
         section="§1, Fig. 1 right",
-        statement="MIM is better than CL at dense prediction after fine-tuning.",
+        statement="After fine-tuning, MIM is better at dense prediction than CL.",
         measure=overlap,
         given={"way": "fine-tuned"},
         statistic="intersection over union of fine-tuned segmentation, mean over the classes of an image",
@@ -93,8 +93,8 @@ ABILITIES = (
     Claim(
         name="nearest_neighbours",
         family="ours",
-        section="beyond (another probe than the paper's)",
-        statement="Nearest neighbours classify better by the features of CL than by those of MIM.",
+        section="not in the paper (another probe)",
+        statement="CL has a higher nearest-neighbour accuracy than MIM.",
         measure=probe_accuracy,
         given={"probe": "knn"},
         statistic="nearest-neighbour accuracy, mean over the label sets",
@@ -107,11 +107,11 @@ ABILITIES = (
     Claim(
         name="few_labels",
         family="ours",
-        section="beyond (MSN, Assran et al. 2022)",
-        statement="With few labels, the linear probe of CL is better than that of MIM.",
+        section="not in the paper (MSN, Assran et al. 2022)",
+        statement="With few labels, CL has a higher linear-probe accuracy than MIM.",
         measure=probe_accuracy,
         given={"probe": "few_shot", "pooling": CHOSEN},
-        statistic="accuracy of a linear probe of few labels, mean over their shares and the label sets",
+        statistic="few-shot linear-probe accuracy, mean over the shares of labels and the label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="contrastive",
@@ -121,11 +121,11 @@ ABILITIES = (
     Claim(
         name="attentive_probing",
         family="ours",
-        section="beyond (Psomas et al. 2025)",
-        statement="The attentive probe of CL is better than that of MIM.",
+        section="not in the paper (Psomas et al. 2025)",
+        statement="CL has a higher attentive-probe accuracy than MIM.",
         measure=probe_accuracy,
         given={"probe": "attentive", "pooling": CHOSEN},
-        statistic="attentive probe accuracy, mean over the label sets",
+        statistic="attentive-probe accuracy, mean over the label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="contrastive",
@@ -135,11 +135,11 @@ ABILITIES = (
     Claim(
         name="learnt_pooling",
         family="ours",
-        section="beyond (Psomas et al. 2025)",
-        statement="A probe that learns its pooling helps MIM more than CL.",
+        section="not in the paper (Psomas et al. 2025)",
+        statement="A probe with learnt pooling helps MIM more than CL.",
         measure=gain_over_linear,
         given={"probe": "attentive"},
-        statistic="accuracy of the attentive probe less that of the linear probe, mean over the label sets",
+        statistic="attentive-probe accuracy minus linear-probe accuracy, mean over the label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="masked",

@@ -1,4 +1,4 @@
-"""How self-attentions behave: the claims of the paper's §2."""
+"""The claims of the paper's §2: self-attention."""
 
 from stages.claims.choices import ATTENTION, BEFORE, BLOCKS, HEADS, VARIANT
 from stages.claims.claim import Choice, Claim
@@ -13,7 +13,7 @@ ATTENTIONS = (
         name="attention_distance",
         family="headline",
         section="§2, Fig. 3",
-        statement="In late blocks, the attention of CL reaches further than that of MIM.",
+        statement="In late blocks, CL attends over longer distances than MIM.",
         measure=in_blocks,
         given={"analysis": "attention", "column": "distance"},
         statistic="attention distance, mean over the last third of the blocks and all heads",
@@ -27,7 +27,7 @@ ATTENTIONS = (
         name="attention_collapse",
         family="headline",
         section="§2, Fig. 4",
-        statement="In late blocks, the attention of CL depends less on the query than that of MIM.",
+        statement="In late blocks, attention depends less on the query in CL than in MIM.",
         measure=in_blocks,
         given=COLLAPSE,
         statistic=INFORMATION,
@@ -41,7 +41,7 @@ ATTENTIONS = (
         name="collapse_beyond_untrained",
         family="ours",
         section="§2, Fig. 4 (our control)",
-        statement="In late blocks, the attention of CL depends less on the query than untrained attention.",
+        statement="In late blocks, attention depends less on the query in CL than in an untrained encoder.",
         measure=in_blocks,
         given=COLLAPSE,
         statistic=INFORMATION,
@@ -55,11 +55,11 @@ ATTENTIONS = (
         name="collapse_with_depth",
         family="exploratory",
         section="§2, Fig. 4",
-        statement="In late blocks, the attention of CL depends less on the query than before.",
+        statement="In CL, attention depends less on the query in late blocks than in earlier ones.",
         measure=fall,
         given=COLLAPSE,
-        statistic="fall of normalised mutual information (mean over all heads) from the highest block before "
-        "to the last third",
+        statistic="decrease of normalised mutual information (mean over all heads), from the highest "
+        "earlier block to the last third of the blocks",
         unit="",
         margin=NMI,
         higher="contrastive",
@@ -70,25 +70,26 @@ ATTENTIONS = (
         name="same_map",
         family="exploratory",
         section="§2, Fig. 2",
-        statement="In late blocks of CL, two patches of an image look at the same places, more than in MIM.",
+        statement="In late blocks, distant patches attend to more similar places in CL than in MIM.",
         measure=in_blocks,
         given={"analysis": "attention_maps", "column": "value", "where": {"measure": "similarity"}},
-        statistic="cosine between the attention maps of the centre and the corner, mean over the last third",
+        statistic="cosine similarity between the attention maps of the centre and the corner patch, mean "
+        "over the last third of the blocks",
         unit="",
         margin=COSINE,
         higher="contrastive",
         lower=("masked",),
         choices=(BLOCKS,),
-        fixed=("mean over the heads of a block", "centre and corner as queries"),
+        fixed=("mean over the heads of a block", "centre and corner patch as queries"),
     ),
     Claim(
         name="heads_alike",
         family="exploratory",
         section="§2, Fig. 5",
-        statement="In late blocks, the heads of CL are more alike than those of MIM.",
+        statement="In late blocks, attention heads are more similar to each other in CL than in MIM.",
         measure=heads_alike,
-        statistic="1 less the Jensen–Shannon divergence between two heads' attention in units of log 2, mean "
-        "over the last third of the blocks",
+        statistic="1 minus the Jensen–Shannon divergence (in units of log 2) between the attention of two "
+        "heads, mean over the last third of the blocks",
         unit="",
         margin=ALIKENESS,
         higher="contrastive",
@@ -99,10 +100,10 @@ ATTENTIONS = (
         name="blocks_alike",
         family="exploratory",
         section="§2, Fig. 5",
-        statement="Late blocks of CL differ less from the block before than those of MIM.",
+        statement="Late blocks are more similar to the preceding block in CL than in MIM.",
         measure=blocks_alike,
-        statistic="linear CKA between the mean tokens of a block and of the one before, mean over the last "
-        "third",
+        statistic="linear CKA between the mean tokens of a block and of the preceding block, mean over the "
+        "last third of the blocks",
         unit="",
         margin=ALIKENESS,
         higher="contrastive",
@@ -116,10 +117,11 @@ ATTENTIONS = (
         name="positions_alike",
         family="headline",
         section="§2, Fig. 5",
-        statement="In late blocks, the tokens of an image are more alike in CL than in MIM.",
+        statement="In late blocks, the tokens of an image are more similar to each other in CL than in MIM.",
         measure=in_blocks,
         given={"analysis": "similarity", "column": "value", "where": {"measure": "positions"}},
-        statistic="cosine between two patch tokens of an image, mean over the last third of the blocks",
+        statistic="cosine similarity between two patch tokens of an image, mean over the last third of the "
+        "blocks",
         unit="",
         margin=COSINE,
         higher="contrastive",

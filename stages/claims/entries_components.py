@@ -1,4 +1,4 @@
-"""Which blocks matter, and what a hybrid gains: the claims of the paper's §4 and §5."""
+"""The claims of the paper's §4 and §5: early and late blocks, and hybrids of CL and MIM."""
 
 from stages.claims.accuracy_measures import (
     depth_accuracy,
@@ -22,16 +22,16 @@ from stages.claims.claim import Choice, Claim
 from stages.claims.margins import ACCURACY, AMPLITUDE, NMI
 from stages.claims.measures import fall
 
-LOST = "accuracy of the linear probe of the best block (chosen on validation) less the last one's"
+LOST = "linear-probe accuracy of the best block (chosen on validation images) minus that of the last"
 
 COMPONENTS = (
     Claim(
         name="early_blocks",
         family="headline",
         section="§4, Fig. 10",
-        statement="In early blocks, the linear probe of MIM is better than that of CL.",
+        statement="In early blocks, MIM has a higher linear-probe accuracy than CL.",
         measure=depth_accuracy,
-        statistic="accuracy of a linear probe of each block, mean over the first half and the label sets",
+        statistic="linear-probe accuracy per block, mean over the first half of the blocks and label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="masked",
@@ -43,9 +43,9 @@ COMPONENTS = (
         name="late_blocks",
         family="headline",
         section="§4, Fig. 10",
-        statement="In late blocks, the linear probe of CL is better than that of MIM.",
+        statement="In late blocks, CL has a higher linear-probe accuracy than MIM.",
         measure=depth_accuracy,
-        statistic="accuracy of a linear probe of each block, mean over the last third and the label sets",
+        statistic="linear-probe accuracy per block, mean over the last third of the blocks and label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="contrastive",
@@ -57,7 +57,7 @@ COMPONENTS = (
         name="implicit_decoder",
         family="headline",
         section="§4, Fig. 10",
-        statement="The late blocks of MIM lose what its best block knows, as decoders do.",
+        statement="The late blocks of MIM lose linear-probe accuracy, as a decoder does.",
         measure=fall_after_best,
         statistic=LOST,
         unit="share of images",
@@ -66,13 +66,13 @@ COMPONENTS = (
         lower=("0", "random"),
         choices=(LABELS,),
         fixed=MEAN_PATCH,
-        general=False,  # a MAE, whose decoder is another network, loses little: see explicit_decoder
+        general=False,  # MAE has a separate decoder and loses little: see explicit_decoder
     ),
     Claim(
         name="explicit_decoder",
         family="exploratory",
         section="§4, Fig. 10 and 11",
-        statement="With a decoder of its own (MAE), the late blocks of MIM lose less.",
+        statement="With a separate decoder (MAE), the late blocks of MIM lose less linear-probe accuracy.",
         measure=fall_after_best,
         statistic=LOST,
         unit="share of images",
@@ -86,9 +86,9 @@ COMPONENTS = (
         name="hybrid_linear",
         family="hybrid",
         section="§5, Fig. 12 left",
-        statement="The linear probe of the hybrid is better than those of both of its parents.",
+        statement="The hybrid has a higher linear-probe accuracy than CL and MIM.",
         measure=probe_accuracy,
-        statistic="linear probe accuracy, mean over the label sets",
+        statistic="linear-probe accuracy, mean over the label sets",
         unit="share of images",
         margin=ACCURACY,
         higher="hybrid",
@@ -99,7 +99,7 @@ COMPONENTS = (
         name="hybrid_finetuned",
         family="hybrid",
         section="§5, Fig. 12 left",
-        statement="The hybrid fine-tunes better than both of its parents.",
+        statement="The hybrid has a higher fine-tuned accuracy than CL and MIM.",
         measure=finetuned_accuracy,
         statistic="fine-tuned accuracy, mean over the label sets",
         unit="share of images",
@@ -113,11 +113,11 @@ COMPONENTS = (
         name="hybrid_attention",
         family="exploratory",
         section="§5, Fig. 12 middle",
-        statement="In late blocks, the attention of the hybrid depends less on the query than before.",
+        statement="In the hybrid, attention depends less on the query in late blocks than in earlier ones.",
         measure=fall,
         given={"analysis": "attention", "column": "nmi"},
-        statistic="fall of normalised mutual information (mean over all heads) from the highest block before "
-        "to the last third",
+        statistic="decrease of normalised mutual information (mean over all heads), from the highest "
+        "earlier block to the last third of the blocks",
         unit="",
         margin=NMI,
         higher="hybrid",
@@ -128,11 +128,11 @@ COMPONENTS = (
         name="hybrid_frequency",
         family="exploratory",
         section="§5, Fig. 12 right",
-        statement="The late blocks of the hybrid reduce the high frequencies.",
+        statement="The late blocks of the hybrid reduce high frequencies.",
         measure=fall,
         given={"analysis": "fourier", "column": "log_amplitude"},
-        statistic="fall of relative log amplitude at the highest frequency from the highest block before to "
-        "the last third",
+        statistic="decrease of relative log amplitude at the highest frequency, from the highest earlier "
+        "block to the last third of the blocks",
         unit="log",
         margin=AMPLITUDE,
         higher="hybrid",

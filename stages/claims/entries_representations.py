@@ -1,4 +1,4 @@
-"""How representations are transformed: the claims of the paper's §3 and of its appendix E."""
+"""The claims of the paper's §3 and appendix E: representations."""
 
 from stages.claims.accuracy_measures import (
     ALL_AMPLITUDES,
@@ -22,15 +22,15 @@ from stages.claims.margins import ACCURACY, ALIKENESS, AMPLITUDE, COSINE, RELATI
 from stages.claims.measures import fall, in_blocks
 
 SPREAD = {"analysis": "singular_values", "column": "value"}
-FIG_7 = (*PATCHES, "singular values of the covariance, of the directions in which the embedding varies")
+FIG_7 = (*PATCHES, "singular values of the covariance, in the directions in which the embedding varies")
 CORRUPTED = Choice("trial", ("amplitude_exchange", "edges", "silhouette"))
 BANDS = Choice("bands", ("outer thirds", "halves", "halves up to π", "outer bands"))
 AMPLITUDE_OF_NOISE = Choice("amplitude", (ALL_AMPLITUDES, "weakest", "strongest"))
-WITHOUT_TEXTURE = "accuracy on images with the amplitudes of others, for the shape where it has labels"
-STYLISED = "accuracy on images with the fine texture of others, for the shape where it has labels"
+WITHOUT_TEXTURE = "accuracy on images with the Fourier amplitudes of other images (on shape labels, if any)"
+STYLISED = "accuracy on images with the fine texture of other images (on shape labels, if any)"
 KEPT = (
-    "accuracy under noise in the highest third of the frequencies (corners included) less that in the lowest "
-    "third, mean over amplitudes, both as shares of the accuracy without noise"
+    "accuracy under noise in the highest third of the frequencies (corners included) minus that in the "
+    "lowest third, each divided by the clean accuracy, mean over amplitudes"
 )
 
 REPRESENTATIONS = (
@@ -38,10 +38,11 @@ REPRESENTATIONS = (
         name="tokens_in_unison",
         family="ours",
         section="§3, Fig. 6 (our measure)",
-        statement="The self-attention of CL moves the tokens of an image more alike than that of MIM does.",
+        statement="Self-attention shifts the tokens of an image more uniformly in CL than in MIM.",
         measure=in_blocks,
         given={**SPREAD, "where": {"measure": "unison", "level": "token"}},
-        statistic="unison of the movement (squared mean over mean squared displacement), last third",
+        statistic="unison of the token shifts (squared mean over mean squared displacement), mean over the "
+        "last third of the blocks",
         unit="",
         margin=ALIKENESS,
         higher="contrastive",
@@ -53,11 +54,11 @@ REPRESENTATIONS = (
         name="token_spread",
         family="exploratory",
         section="§3, Fig. 7",
-        statement="The tokens of one image spread more in MIM than in CL.",
+        statement="The tokens of an image are spread more widely in MIM than in CL.",
         measure=in_blocks,
         given={**SPREAD, "where": {"measure": "log_spread", "level": "token", "place": "after"}},
         statistic="log singular values of the covariance of an image's tokens after the last self-attention, "
-        "relative to the embedding, mean over indices",
+        "relative to the embedding, mean over singular values",
         unit="log",
         margin=VARIANCE,
         higher="masked",
@@ -69,10 +70,10 @@ REPRESENTATIONS = (
         name="image_spread",
         family="exploratory",
         section="§3, Fig. 7",
-        statement="Different images spread more in CL than in MIM.",
+        statement="Different images are spread more widely in CL than in MIM.",
         measure=in_blocks,
         given={**SPREAD, "where": {"measure": "log_spread", "level": "image_share", "place": "after"}},
-        statistic="log singular values of the covariance of images' mean tokens after the last "
+        statistic="log singular values of the covariance of the images' mean tokens after the last "
         "self-attention, relative to the embedding, mean over indices",
         unit="log",
         margin=VARIANCE,
@@ -85,7 +86,7 @@ REPRESENTATIONS = (
         name="tokens_by_image",
         family="exploratory",
         section="App. E, Fig. E.2",
-        statement="The tokens of CL lie together by image more than those of MIM do.",
+        statement="The tokens of CL cluster more by image than those of MIM.",
         measure=in_blocks,
         given={
             "analysis": "token_embedding",
@@ -93,7 +94,7 @@ REPRESENTATIONS = (
             "where": {"measure": "silhouette_image"},
             "blocks": "last block",
         },
-        statistic="silhouette of the last block's tokens by image, cosine distance",
+        statistic="silhouette score of the last block's tokens grouped by image, cosine distance",
         unit="",
         margin=COSINE,
         higher="contrastive",
@@ -104,7 +105,7 @@ REPRESENTATIONS = (
         name="frequency",
         family="headline",
         section="§3, Fig. 8",
-        statement="The last block of MIM carries more of the high frequencies than that of CL.",
+        statement="The last block of MIM carries more high-frequency information than that of CL.",
         measure=in_blocks,
         given={"analysis": "fourier", "column": "log_amplitude"},
         statistic="relative log amplitude at the highest frequency after the last block",
@@ -119,11 +120,11 @@ REPRESENTATIONS = (
         name="frequency_falls",
         family="exploratory",
         section="§3, Fig. 8",
-        statement="The late blocks of MIM reduce the high frequencies, as decoders do.",
+        statement="The late blocks of MIM reduce high frequencies, as a decoder does.",
         measure=fall,
         given={"analysis": "fourier", "column": "log_amplitude"},
-        statistic="fall of relative log amplitude at the highest frequency from the highest block before to "
-        "the last third",
+        statistic="decrease of relative log amplitude at the highest frequency, from the highest earlier "
+        "block to the last third of the blocks",
         unit="log",
         margin=AMPLITUDE,
         higher="masked",
@@ -135,24 +136,24 @@ REPRESENTATIONS = (
         name="shape_bias",
         family="exploratory",
         section="§3, Fig. 9 left",
-        statement="Where shape and texture disagree, CL follows the shape more than MIM.",
+        statement="When shape and texture disagree, CL relies more on shape than MIM.",
         measure=shape_preference,
-        statistic="share of cue-conflict images decided for the shape less that for the texture",
+        statistic="share of cue-conflict images classified by shape minus the share classified by texture",
         unit="share of images",
         margin=ACCURACY,
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("trials", ("cue conflict", "all with a texture that competes")),),
+        choices=(Choice("trials", ("cue conflict", "all with a competing texture")),),
         fixed=LINEAR_HEAD,
         beside=tuple(
-            Part(f"decided for the {cue}", cue_accuracy, {"cue": cue}) for cue in ("shape", "texture")
+            Part(f"classified by {cue}", cue_accuracy, {"cue": cue}) for cue in ("shape", "texture")
         ),
     ),
     Claim(
         name="other_textures",
         family="exploratory",
         section="§3, Fig. 9 left",
-        statement="The frozen features of CL are better than those of MIM on images without their textures.",
+        statement="On images without their texture, a linear probe of CL is more accurate than one of MIM.",
         measure=without_texture,
         given={"head": "linear"},
         statistic=WITHOUT_TEXTURE,
@@ -167,7 +168,7 @@ REPRESENTATIONS = (
         name="other_textures_finetuned",
         family="exploratory",
         section="§3, Fig. 9 left",
-        statement="Fine-tuned, CL is more accurate than MIM on images without their textures.",
+        statement="On images without their texture, fine-tuned CL is more accurate than fine-tuned MIM.",
         measure=without_texture,
         given={"head": "fine-tuned"},
         statistic=WITHOUT_TEXTURE,
@@ -183,7 +184,7 @@ REPRESENTATIONS = (
         name="stylised",
         family="exploratory",
         section="§3, Fig. 9 left",
-        statement="The frozen features of CL are better than those of MIM on a stylised test set.",
+        statement="On stylised test images, a linear probe of CL is more accurate than one of MIM.",
         measure=without_texture,
         given={"head": "linear", "trial": "stylised"},
         statistic=STYLISED,
@@ -197,7 +198,7 @@ REPRESENTATIONS = (
         name="stylised_finetuned",
         family="exploratory",
         section="§3, Fig. 9 left",
-        statement="Fine-tuned, CL is more accurate than MIM on a stylised test set.",
+        statement="On stylised test images, fine-tuned CL is more accurate than fine-tuned MIM.",
         measure=without_texture,
         given={"head": "fine-tuned", "trial": "stylised"},
         statistic=STYLISED,
@@ -212,12 +213,12 @@ REPRESENTATIONS = (
         name="noise",
         family="exploratory",
         section="§3, Fig. 9 right",
-        statement="The frozen features of CL suffer from noise at low rather than high frequencies, more "
-        "than those of MIM.",
+        statement="With a linear probe, CL is more sensitive than MIM to low-frequency noise, relative to "
+        "high-frequency noise.",
         measure=noise_contrast,
         given={"head": "linear"},
         statistic=KEPT,
-        unit="share of the accuracy",
+        unit="share of the clean accuracy",
         margin=RELATIVE,
         higher="contrastive",
         lower=("masked",),
@@ -228,11 +229,12 @@ REPRESENTATIONS = (
         name="noise_finetuned",
         family="exploratory",
         section="§3, Fig. 9 right",
-        statement="Fine-tuned, CL suffers from noise at low rather than high frequencies, more than MIM.",
+        statement="After fine-tuning, CL is more sensitive than MIM to low-frequency noise, relative to "
+        "high-frequency noise.",
         measure=noise_contrast,
         given={"head": "fine-tuned"},
         statistic=KEPT,
-        unit="share of the accuracy",
+        unit="share of the clean accuracy",
         margin=RELATIVE,
         higher="contrastive",
         lower=("masked",),

@@ -1,4 +1,4 @@
-"""Correction over the claims of a family: p-values, and the level at which each claim's interval is read."""
+"""Correction for multiple claims: adjusted p-values and the level of each claim's interval, by family."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,10 +16,10 @@ class Corrected(NamedTuple):
 
 
 def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[Corrected]:
-    """Keep the chance of any false verdict in a family below a level.
+    """Control the probability of any false verdict in a family.
 
-    The claim with the k-th smallest p-value of m is decided by its interval of level / (m - k + 1), as long
-    as all before it were decided; the others by the interval at which that ended.
+    The interval of level / (m - k + 1) decides the claim with the k-th smallest of m p-values, as long as all
+    claims with smaller p-values are decided. The first undecided claim fixes the level of all that follow.
     Source: Holm 1979.
     """
     count = len(p_values)
@@ -35,9 +35,9 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[Corrected]:
 
 
 def benjamini_hochberg(p_values: Sequence[float], *, level: float = LEVEL) -> list[Corrected]:
-    """Keep the expected share of false verdicts among the verdicts of a family below a level.
+    """Control the expected share of false verdicts among the verdicts of a family.
 
-    Intervals are read at the level of the last claim that is decided.
+    All intervals have the level of the last decided claim.
     Source: Benjamini & Hochberg 1995; Benjamini & Yekutieli 2005 for the intervals.
     """
     count = len(p_values)

@@ -1,7 +1,7 @@
-"""What must hold before a study decides a claim: declared before the run, checked here.
+"""Gates: conditions that must hold before a study decides a claim. They are declared before the run.
 
-A gate that fails turns the claims that rest on it into "not testable at this budget". A gate that this study
-did not measure is shown as such and keeps no claim from being decided.
+If a gate fails, the claims that depend on it are "not testable at this budget". If the study did not measure
+a gate, the report says so and the claims are decided all the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,13 +26,13 @@ CONVERGED, LEARNT, BEYOND_MEAN, BALANCE = (
     "beyond the mean",
     "gradient ratio",
 )
-LAST_SHARE, MOST_GAINED = 1 / 5, 0.005  # of the epochs of fine-tuning; accuracy gained over them
-LEAST_LEARNT, ERRORS = 0.02, 2.0  # accuracy of a probe beyond the untrained encoder's; and standard errors
-LEAST_BELOW = 0.05  # share of the loss of predicting the mean of the visible surroundings
+LAST_SHARE, MOST_GAINED = 1 / 5, 0.005  # share of the fine-tuning epochs; accuracy gained over them
+LEAST_LEARNT, ERRORS = 0.02, 2.0  # probe accuracy above that of the untrained encoder; standard errors
+LEAST_BELOW = 0.05  # relative to the loss of predicting the mean of the visible surroundings
 
 
 class Gate(NamedTuple):
-    """One condition on one arm, with what was measured."""
+    """One condition on one arm, with its status and the measured value."""
 
     name: str
     arm: str
@@ -57,14 +57,17 @@ def check_gates(tables: Tables) -> list[Gate]:
 
 
 def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool) -> list[Gate]:
-    """Return the gates of the arms that a claim compares, and that of fine-tuning for what is fine-tuned."""
+    """Return the gates of the arms that a claim compares; for a fine-tuned measure, also that of fine-tuning.
+
+    tuned: whether the measure of the claim needs fine-tuning
+    """
     return [gate for gate in gates if (tuned if gate.name == CONVERGED else gate.arm in arms)]
 
 
 def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> float:
-    """Return what a curve gains over its last share, linear between the ends of its epochs.
+    """Return the gain of a curve over the last share of its epochs, interpolated linearly between epochs.
 
-    accuracies: at the end of each epoch, from the first; before training the curve is at 0, so that one epoch
+    accuracies: at the end of each epoch, from the first one. The curve starts at 0, so a single epoch
                 never counts as converged
     """
     ends = np.arange(len(accuracies) + 1)
@@ -73,19 +76,19 @@ def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> floa
 
 
 def has_converged(gain: float) -> bool:
-    """Return whether fine-tuning gained less than half a point over its last fifth."""
+    """Return whether fine-tuning gained less than half a point over the last fifth of its epochs."""
     return gain < MOST_GAINED
 
 
 def has_learnt(over_untrained: Estimate) -> bool:
-    """Return whether a probe is better than the untrained encoder's by 2 points and 2 standard errors."""
+    """Return whether a probe exceeds that of the untrained encoder by 2 points and 2 standard errors."""
     return over_untrained.effect >= max(LEAST_LEARNT, ERRORS * over_untrained.se)
 
 
 def is_below(losses: np.ndarray, surroundings: np.ndarray) -> bool:
-    """Return whether the losses of trainings are clearly below those of predicting the mean.
+    """Return whether the losses of trainings are clearly below those of predicting the surrounding mean.
 
-    losses, surroundings: (trainings,)
+    losses, surroundings: (trainings,) losses of the model, and of predicting the mean of visible surroundings
     """
     shares = losses / surroundings
     error = shares.std(ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
@@ -93,7 +96,7 @@ def is_below(losses: np.ndarray, surroundings: np.ndarray) -> bool:
 
 
 def _gate(name: str, arm: str, check: Callable[[], tuple[str, float, str]]) -> Gate:
-    """A gate, or why this study did not measure it."""
+    """Return a gate; if the study did not measure it, with the reason."""
     try:
         status, value, words = check()
     except MissingResult as missing:
@@ -104,10 +107,11 @@ def _gate(name: str, arm: str, check: Callable[[], tuple[str, float, str]]) -> G
 def _converged(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
         history = tables.results.finetune_history(arm)
-        _require(history, "accuracy", of=f"the fine-tuning of {arm}")
+        _require(history, "accuracy", of=f"{arm}: fine-tuning")
         gain = last_gain(list(history.groupby("epoch")["accuracy"].mean()))
         words = (
-            f"fine-tuning of {arm} gains {100 * gain:.1f} points over its last fifth; less than 0.5 needed"
+            f"fine-tuning of {arm}: {100 * gain:+.1f} points over the last fifth of the epochs; "
+            "required: less than 0.5"
         )
         return _status(has_converged(gain)), gain, words
 
@@ -118,12 +122,12 @@ def _learnt(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
         untrained = next(iter(candidates(tables.params, "random")), None)
         if untrained is None:
-            raise MissingResult(f"no untrained arm to compare {arm} with")
+            raise MissingResult(f"{arm}: the study has no untrained arm to compare with")
         both = aligned({name: _probed(name, tables=tables) for name in (arm, untrained)})
         gain = difference(both[arm].to_numpy().T, both[untrained].to_numpy().T)
         words = (
-            f"linear probe of {arm}: {100 * gain.effect:+.1f} points over the untrained encoder, standard "
-            f"error {100 * gain.se:.1f}; 2 points and 2 standard errors needed"
+            f"linear probe of {arm} minus that of the untrained encoder: {100 * gain.effect:+.1f} points, "
+            f"standard error {100 * gain.se:.1f}; required: 2 points and 2 standard errors"
         )
         return _status(has_learnt(gain)), gain.effect, words
 
@@ -133,13 +137,13 @@ def _learnt(arm: str, *, tables: Tables) -> Gate:
 def _beyond_mean(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
         history = tables.results.history(arm)
-        _require(history, "surroundings", of=f"the pre-training of {arm}")
+        _require(history, "surroundings", of=f"{arm}: pre-training")
         last = history[history["epoch"] == history["epoch"].max()]
         losses, means = last["loss"].to_numpy(dtype=float), last["surroundings"].to_numpy(dtype=float)
         share = float((losses / means).mean())
         words = (
-            f"loss of {arm} is {100 * share:.0f} % of that of predicting the mean of the visible "
-            f"surroundings; clearly below {100 * (1 - LEAST_BELOW):.0f} % needed"
+            f"loss of {arm}: {100 * share:.0f} % of the loss of predicting the mean of the visible "
+            f"surroundings; required: clearly below {100 * (1 - LEAST_BELOW):.0f} %"
         )
         return _status(is_below(losses, means)), share, words
 
@@ -150,9 +154,9 @@ def _balance(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
         gradients = tables.results.gradients(arm)
         if gradients.empty:
-            raise MissingResult(f"{arm} has no gradients.csv")
+            raise MissingResult(f"{arm}: no gradients.csv")
         ratio = gradient_ratio(gradients)
-        words = f"weighted gradient of CL in {arm} is {ratio:.2g} times that of MIM"
+        words = f"weighted gradient of CL in {arm}: {ratio:.2g} times that of MIM"
         return REPORTED, ratio, words
 
     return _gate(BALANCE, arm, check)
@@ -170,4 +174,4 @@ def _status(holds: bool) -> str:
 
 def _require(history: pd.DataFrame, column: str, *, of: str) -> None:
     if column not in history or history.empty:
-        raise MissingResult(f"the history of {of} has no column {column}")
+        raise MissingResult(f"{of} did not record {column!r}")

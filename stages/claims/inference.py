@@ -1,6 +1,6 @@
-"""How sure a comparison of trained encoders is: the unit is the training, and the variances add.
+"""Estimate a difference between trained encoders, with the training as the unit of replication.
 
-Everything here is a pure function of values per training and image. `families.py` corrects over claims.
+All functions are pure: they take one value per training and image. `families.py` corrects for many claims.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
-REPLICATED = 3  # trainings a side, from which on a claim is about methods
+REPLICATED = 3  # trainings per side that a claim about methods needs
 METHODS = "methods"
 ENCODERS = "these encoders"
 
 SUPPORTED, CONTRADICTED, NEGLIGIBLE, UNDECIDED = "supported", "contradicted", "negligible", "undecided"
-# What a comparison of these encoders alone is called: no claim about methods is supported by it.
+# Verdicts with fewer trainings: they describe these encoders and support no claim about methods.
 IN_ENCODERS = {SUPPORTED: "higher", CONTRADICTED: "lower", NEGLIGIBLE: "no difference", UNDECIDED: UNDECIDED}
 
 
@@ -27,11 +27,11 @@ class Side(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A contrast with its standard error and the parts of it.
+    """A contrast with its standard error and the components of that error.
 
-    trainings: share of the squared standard error of each side, from how its trainings differ
-    images:    share from how held-out images differ
-    size:      Cohen's d over trainings: the effect over their pooled standard deviation; None without one
+    trainings: variance component of each side, from differences between its trainings
+    images:    variance component from differences between held-out images
+    size:      Cohen's d: the effect over the pooled standard deviation between trainings; None if that is 0
     size_images: Cohen's d_z: the mean difference over its standard deviation between images
     """
 
@@ -66,15 +66,15 @@ class Estimate(NamedTuple):
 
 
 def contrast(sides: Sequence[Side]) -> Estimate:
-    """Estimate the weighted sum of the means of some sides, over trainings and images.
+    """Estimate a weighted sum of the sides' means over trainings and images.
 
     sides: at least one; (trainings, images) each, of the same images
 
-    SE² = Σ w² s²/R + s_img²/n, where s² is the variance between the means of the trainings of a side, R their
-    number, and s_img² the variance between images of the contrast averaged over trainings. Degrees of freedom
-    by Welch–Satterthwaite. If some sides have one training and others several, the pooled variance of the
-    latter stands for all, because a single training is no constant. What differs between trainings in single
-    images is in both parts, which errs on the wide side.
+    SE² = Σ w² s²/R + s_img²/n. Here R is the number of trainings of a side, s² the variance between their
+    means, and s_img² the variance, between images, of the contrast averaged over trainings. Degrees of
+    freedom follow Welch–Satterthwaite. If only some sides have several trainings, their pooled variance
+    serves for all sides, because one training does not show its variance. Training-by-image interaction
+    enters both components, so the interval is rather too wide than too narrow.
     Source: Welch 1947; Satterthwaite 1946.
     """
     means = [side.values.mean(axis=1) for side in sides]
@@ -108,7 +108,7 @@ def contrast(sides: Sequence[Side]) -> Estimate:
 
 
 def difference(first: np.ndarray, second: np.ndarray | None = None) -> Estimate:
-    """Estimate how much larger the first side is than the second; without a second, than 0.
+    """Estimate the mean of the first side minus that of the second; without a second side, minus 0.
 
     first, second: (trainings, images) each, of the same images
     """
@@ -117,7 +117,7 @@ def difference(first: np.ndarray, second: np.ndarray | None = None) -> Estimate:
 
 
 class Joint(NamedTuple):
-    """A claimed side against each of several others: the claim is about the smallest of the differences.
+    """One side against each of several others: the smallest difference decides.
 
     Source: Berger 1982 (intersection-union test) for its lower bound, Bonferroni for its upper one.
     """
@@ -131,7 +131,7 @@ class Joint(NamedTuple):
 
     @property
     def scope(self) -> str:
-        """Return methods only if every comparison is about methods."""
+        """Return METHODS if every comparison is about methods, else ENCODERS."""
         return METHODS if all(item.scope == METHODS for item in self.estimates) else ENCODERS
 
     def bounds(self, level: float = LEVEL) -> tuple[float, float]:
@@ -140,10 +140,10 @@ class Joint(NamedTuple):
         return low, min(item.bounds(level / len(self.estimates))[1] for item in self.estimates)
 
     def p_verdicts(self, margin: float) -> dict[str, float]:
-        """Return, for each verdict, the level from which on the interval gives it.
+        """Return the smallest level whose interval gives each verdict.
 
-        supported: the lower bound is above the margin; contradicted: the upper one is below minus the margin;
-        negligible: both are within (Schuirmann 1987).
+        supported: the lower bound is above the margin; contradicted: the upper bound is below minus the
+        margin; negligible: both bounds are within the margin (Schuirmann 1987).
         """
         many = len(self.estimates)
         above = [max(item.p_above(end) for item in self.estimates) for end in (margin, -margin)]
@@ -154,11 +154,11 @@ class Joint(NamedTuple):
         return {name: min(1.0, 2 * p) for name, p in one_sided.items()}
 
     def p_decided(self, margin: float) -> float:
-        """Return the level from which on the interval gives any verdict."""
+        """Return the smallest level whose interval gives any verdict."""
         return min(self.p_verdicts(margin).values())
 
     def verdict(self, margin: float, *, level: float = LEVEL) -> str:
-        """Return supported, contradicted, negligible or undecided, by the interval of a level."""
+        """Return supported, contradicted, negligible or undecided, by the interval of the given level."""
         low, high = self.bounds(level)
         if low > margin:
             return SUPPORTED
@@ -168,14 +168,15 @@ class Joint(NamedTuple):
 
 
 def in_words(verdict: str, *, scope: str) -> str:
-    """Return a verdict as a claim about methods, or as a comparison of these encoders."""
+    """Return the name of a verdict, which depends on whether it is about methods or these encoders."""
     return verdict if scope == METHODS else IN_ENCODERS[verdict]
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Return the correlation between trainings of two sides that share a seed; None where there is none.
+    """Return the correlation between the trainings of two sides over shared seeds.
 
-    first, second: (trainings,) means, in the order of the seeds that both have
+    first, second: (trainings,) means, in the order of the seeds that both sides have
+    returns: None for fewer than three seeds or without variance
     """
     if len(first) < REPLICATED or not np.ptp(first) or not np.ptp(second):
         return None
@@ -183,5 +184,5 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 def _standardised(effect: float, spread: float) -> float | None:
-    # Differences that are equal but for rounding have no spread to measure by.
+    # A spread at the level of rounding errors counts as none.
     return effect / spread if spread > 1e-12 * max(1.0, abs(effect)) else None

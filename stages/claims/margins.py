@@ -1,4 +1,4 @@
-"""The smallest effects of interest, and what they are in the units of a study."""
+"""The smallest effects of interest, with their reasons, and their values in the units of a study."""
 
 import numpy as np
 
@@ -8,33 +8,31 @@ from stages.results.analysis_curves import uniform_distance
 from stages.results.files import MissingResult
 from stages.study.params import seeds_of
 
-ACCURACY = Margin(
-    0.02, "2 points of accuracy: published differences between recipes of one method are about as large"
-)
-OVERLAP = Margin(0.02, "2 points of intersection over union, as for accuracy")
-RELATIVE = Margin(0.02, "2 points of the accuracy without noise, as for accuracy")
+ACCURACY = Margin(0.02, "2 points of accuracy: about the published difference between recipes of one method")
+OVERLAP = Margin(0.02, "2 points of intersection over union, by analogy to accuracy")
+RELATIVE = Margin(0.02, "2 % of the clean accuracy, by analogy to accuracy")
 GROWTH = Margin(
-    0.02, "2 points of accuracy for ten times the parameters; the paper's own points give 4.2 (Ti, S, B)"
+    0.02, "2 points of accuracy per tenfold parameters; the paper's Ti, S and B models differ by 4.2"
 )
 DISTANCE = Margin(
-    0.05, "5 % of the distance that evenly spread attention reaches: an eighth of the range of MoCo v3",
+    0.05, "5 % of the distance of evenly spread attention: an eighth of the range of MoCo v3 over its blocks",
     "even attention",
 )  # fmt: skip
 NMI = Margin(0.03, "a tenth of the range of MoCo v3 over its blocks (0.01 to 0.32)", "span")
 AMPLITUDE = Margin(
-    0.15, "an amplitude 16 % larger; MoCo v3 and SimMIM differ by 0.2 in the paper's last block"
+    0.15, "a 16 % larger amplitude; the paper's MoCo v3 and SimMIM differ by 0.2 in the last block"
 )
-VARIANCE = Margin(0.3, "a variance is an amplitude squared: twice the margin of a log amplitude")
-COSINE = Margin(0.02, "a hundredth of the range of a cosine")
-ALIKENESS = Margin(0.02, "2 % of the range from unlike to identical, as for a cosine")
+VARIANCE = Margin(0.3, "twice the margin of a log amplitude, because a variance is a squared amplitude")
+COSINE = Margin(0.02, "1 % of the range of a cosine")
+ALIKENESS = Margin(0.02, "2 % of the range from dissimilar to identical, by analogy to a cosine")
 
-SPANS = 10  # parts of the span between the extreme arms
+SPANS = 10  # a narrow range of the arms is divided by this
 
 
 def margin_of(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> tuple[float, str]:
     """Return the margin of a claim in its unit, with its reason.
 
-    chosen: options of the choices that its measure takes
+    chosen: the chosen option of each analysis choice
     """
     margin = claim.margin
     if margin.rule == "even attention":
@@ -46,12 +44,12 @@ def margin_of(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> tuple[
         means = _means_of_arms(claim, chosen, tables=tables)
         span = max(means) - min(means) if means else margin.value
         if span < margin.value:
-            return span / SPANS, f"a tenth of the span between the extreme arms, {span:.2g}, which is narrow"
+            return span / SPANS, f"a tenth of the narrow range of all arms, {span:.2g}"
     return margin.value, margin.reason
 
 
 def _means_of_arms(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> list[float]:
-    """The mean of the measure of a claim in every arm at its last epoch that has it."""
+    """Return the mean of a claim's measure for every fully trained arm that has the measure."""
     means = []
     for arm, settings in tables.params.arms.items():
         if settings.stop_epoch:

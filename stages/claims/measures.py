@@ -1,7 +1,7 @@
-"""What the claims compare of blocks: one value for every held-out image, read from the tables of one arm.
+"""Measures of blocks: one value for every held-out image, from the result tables of one arm.
 
-A measure takes the tables, the name of an arm and the choices that it depends on, by keyword, and gives a
-series indexed by image. It raises MissingResult, with the reason in words, where this study cannot tell.
+A measure takes the tables, the name of an arm and, by keyword, the analysis choices. It returns a series
+indexed by image. It raises MissingResult, with the reason, if the study lacks what the measure needs.
 """
 
 import math
@@ -14,12 +14,12 @@ import pandas as pd
 from stages.claims.tables import NOTHING, Tables
 from stages.results.files import MissingResult
 
-VARIANTS = {  # what the column of a measure of attention is called, by what was counted
+VARIANTS = {  # variant of an attention measure -> suffix of its column
     "among patches": "",
     "among patches, epsilon 1e-4": "_epsilon",
     "with prefix tokens": "_prefix",
 }
-HIGHEST, ALL_BEFORE = "the highest before", "all before"
+HIGHEST, ALL_BEFORE = "highest earlier block", "all earlier blocks"
 
 
 def in_blocks(
@@ -35,11 +35,11 @@ def in_blocks(
     where: Mapping[str, Any] = NOTHING,
     **chosen: str,
 ) -> pd.Series:
-    """A column of an analysis per image: mean over the blocks chosen.
+    """Return one column of an analysis per image, mean over the chosen blocks.
 
-    attention:        which tokens' attention is counted and how, one of VARIANTS; other columns have one
-    heads, frequency: how the heads or frequencies of a block are put together; at most one of them
-    where, chosen:    column -> its value in the rows to keep, of a table that holds several measures
+    attention:        which attention is counted, one of VARIANTS; only attention measures have variants
+    heads, frequency: how to reduce the heads or the frequencies of a block; at most one of the two
+    where, chosen:    column -> value of the rows to keep, for tables with several measures
     """
     profile = block_profile(
         tables,
@@ -65,10 +65,11 @@ def fall(
     heads: str = "",
     frequency: str = "",
 ) -> pd.Series:
-    """How much higher a column of an analysis is before the late blocks than in them, per image.
+    """Return, per image, the decrease of a column of an analysis from earlier to late blocks.
 
-    before: the block whose mean over the images is the highest of those before, or all of them. The embedding
-            is none. A small encoder has reached its floor in its middle, from where there is nothing to lose
+    before: HIGHEST compares with the earlier block that has the highest mean over images, because a small
+            encoder may reach its minimum in the middle; ALL_BEFORE with the mean of all earlier blocks. The
+            embedding is not a block
     """
     column += VARIANTS[attention]
     profile = block_profile(tables, arm, analysis=analysis, column=column, heads=heads, frequency=frequency)
@@ -82,10 +83,10 @@ def fall(
 
 
 def heads_alike(tables: Tables, arm: str, *, measure: str, blocks: str) -> pd.Series:
-    """How alike the heads of late blocks are, per image: 1 where they are the same.
+    """Return the similarity of the heads of late blocks, per image; 1 for identical heads.
 
-    measure: attention maps: 1 less the Jensen–Shannon divergence between two heads' attention in units of its
-             maximum, log 2; outputs, or outputs, centred: cosine between two heads' outputs
+    measure: "attention maps": 1 minus the Jensen–Shannon divergence between the attention of two heads, in
+             units of its maximum, log 2; "outputs" or "outputs, centred": cosine between two heads' outputs
     Paper: Fig. 5 (heads).
     """
     if measure == "attention maps":
@@ -100,11 +101,11 @@ def heads_alike(tables: Tables, arm: str, *, measure: str, blocks: str) -> pd.Se
 
 
 def blocks_alike(tables: Tables, arm: str, *, measure: str, blocks: str) -> pd.Series:
-    """How alike late blocks are to the block before, per image: 1 where they are the same.
+    """Return the similarity of late blocks to the preceding block, per image; 1 for identical blocks.
 
-    measure: CKA of mean tokens, linear, by pseudo-values of the images; attention branches: cosine between
-             what the self-attention of the two blocks adds; tokens, or tokens, centred: cosine between their
-             tokens, which share what the residual stream carries past both
+    measure: "CKA of mean tokens": linear CKA, as pseudo-values of the images
+             "attention branches": cosine between the outputs of the self-attention of the two blocks
+             "tokens" or "tokens, centred": cosine between the tokens, which share the residual stream
     Paper: Fig. 5 (depths).
     """
     names = {
@@ -128,41 +129,40 @@ def block_profile(
     frequency: str,
     where: Mapping[str, Any] = NOTHING,
 ) -> pd.DataFrame:
-    """A column of an analysis: a row per image, a column per block."""
+    """Return one column of an analysis as a table with a row per image and a column per block."""
     axis = "head" if heads else "frequency" if frequency else None
     grid = tables.grid(analysis, arm, column=column, axis=axis, where=where)
     if axis is None:
         return grid
     blocks = grid.columns.get_level_values("block")
-    values = grid.to_numpy().reshape(
-        len(grid), blocks.nunique(), -1
-    )  # (images, blocks, heads or frequencies)
-    reduced = _put_together(values, heads or frequency)
+    # (images, blocks, heads or frequencies)
+    values = grid.to_numpy().reshape(len(grid), blocks.nunique(), -1)
+    reduced = _reduce(values, heads or frequency)
     return pd.DataFrame(reduced, index=grid.index, columns=blocks.unique())
 
 
 def late(depth: int, blocks: str) -> list[int]:
-    """The blocks, counted from 1, that are late in an encoder of that depth.
+    """Return the late blocks of an encoder with `depth` blocks, counted from 1.
 
-    Shares of a block are rounded up. Raises MissingResult if there are none.
+    A fraction of a block is rounded up. Raises MissingResult if no block is left.
     """
     shares = {"last third": 3, "last quarter": 4, "last half": 2, "last block": depth}
     if blocks in shares:
         return list(range(depth - math.ceil(depth / shares[blocks]) + 1, depth + 1))
-    assert blocks == "last half but the last block", blocks
-    found = late(depth, "last half")[:-1]
-    if not found:
-        raise MissingResult(f"an encoder of {depth} blocks has no late block but the last")
-    return found
+    assert blocks == "last half without the last block", blocks
+    numbers = late(depth, "last half")[:-1]
+    if not numbers:
+        raise MissingResult(f"an encoder with {depth} blocks has no late block besides the last one")
+    return numbers
 
 
 def before_late(blocks: list[int]) -> list[int]:
-    """The blocks before late ones; the embedding, block 0, is none.
+    """Return the blocks before the late ones, without the embedding (block 0).
 
-    Raises MissingResult if there are none.
+    Raises MissingResult if no block is left.
     """
     if blocks[0] == 1:
-        raise MissingResult("no block comes before the late ones")
+        raise MissingResult("the encoder has no block before the late ones")
     return list(range(1, blocks[0]))
 
 
@@ -172,8 +172,8 @@ def _cosines(tables: Tables, arm: str, *, where: Mapping[str, Any]) -> pd.DataFr
     )
 
 
-def _put_together(values: np.ndarray, how: str) -> np.ndarray:
-    """The last axis (heads, or frequencies in rising order) as one number."""
+def _reduce(values: np.ndarray, how: str) -> np.ndarray:
+    """Reduce the last axis (heads, or frequencies in rising order) to one number."""
     if how == "median":
         return np.median(values, axis=-1)
     if how == "highest bin":

@@ -1,4 +1,4 @@
-"""Which arm stands for a method, and what each of its trainings has of a measure."""
+"""Choose the arm that represents a method, and collect the values of its trainings."""
 
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -15,37 +15,37 @@ PUBLISHED = {"moco_v3": "contrastive", "simmim": "masked", "mae": "autoencoder",
 
 
 def method_of(arm: Arm) -> str:
-    """What an arm was trained by: its objective, or that of the project whose checkpoint it is."""
+    """Return the method that trained an arm: its objective, or that of an imported checkpoint."""
     return PUBLISHED.get(arm.format or "", arm.objective)
 
 
 def candidates(params: Study, method: str) -> list[str]:
-    """The arms of a method: those trained here before imported ones, otherwise in the order of params.yaml.
+    """Return the arms of a method in the order of params.yaml, those trained here before imported ones.
 
-    An arm that stops before its last epoch is none of them.
+    Arms that stop before their last epoch do not count.
     """
     arms = [name for name, arm in params.arms.items() if method_of(arm) == method and not arm.stop_epoch]
     return sorted(arms, key=lambda name: params.arms[name].objective == "imported")
 
 
 def values_of(method: str, *, measure: Callable[[str, int], pd.Series], params: Study) -> pd.DataFrame:
-    """One value per image (rows) for each training (columns: seeds) of the arm that stands for a method.
+    """Return the values of the arm that represents a method: a row per image, a column per seed.
 
-    measure: gives the values of one seed of an arm
-    returns: the columns are named after the arm: the first of the method that the measure applies to
-    Raises MissingResult if there is none.
+    measure: (arm, seed) -> values per image
+    returns: of the method's first arm to which the measure applies; the columns' name is that of the arm
+    Raises MissingResult if the study has no such arm.
     """
-    others = None
+    unfit = None
     for name in candidates(params, method):
         try:
             values = pd.DataFrame({seed: measure(name, seed) for seed in seeds_of(params, name)})
             return values.dropna().rename_axis(columns=name)
-        except OtherArm as other:
-            others = others or other
-    raise others or MissingResult(f"no arm has the objective {method}")
+        except OtherArm as error:
+            unfit = unfit or error
+    raise unfit or MissingResult(f"no arm has the objective {method}")
 
 
 def aligned(sides: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the values of each side for the images that all sides have, in the order of the images."""
+    """Return the values of each side for the images that all sides share, in ascending order."""
     shared = reduce(pd.Index.intersection, (table.index for table in sides.values())).sort_values()
     return {side: table.loc[shared] for side, table in sides.items()}

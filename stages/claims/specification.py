@@ -1,6 +1,6 @@
-"""The specification curve: a claim decided again under every combination of its reasonable choices.
+"""Specification curves: decide a claim again under every combination of its analysis choices.
 
-One verdict rests on choices that could have been made otherwise; all of them together show whether it does.
+The curve shows whether a verdict depends on these choices.
 Source: Simonsohn, Simmons & Nelson 2020; Steegen et al. 2016 (multiverse analysis).
 """
 
@@ -25,7 +25,7 @@ Sides = Mapping[str, pd.DataFrame]  # role -> (images, seeds), the columns named
 
 
 class Specification(NamedTuple):
-    """One way to decide a claim: what was chosen, what came out, and the verdict at the claim's level."""
+    """One combination of choices, with the estimates and the verdict at the claim's level."""
 
     choices: dict[str, str]
     joint: Joint
@@ -36,39 +36,38 @@ class Specification(NamedTuple):
 def specifications(
     claim: Claim, *, tables: Tables, margin: float, level: float = LEVEL
 ) -> list[Specification]:
-    """Decide a claim under every combination of its choices; the first is that which decides the claim.
+    """Decide a claim under every combination of its choices, the main specification first.
 
-    margin, level: those of the claim, so that choices differ in nothing else
-    Combinations that this study has no tables for are left out, and those that come to the same values are
-    counted once (the last third and the last quarter of six blocks are the same two). All are decided from
-    the images that all of them have.
+    margin, level: those of the claim, so that specifications differ in the choices alone
+    Combinations without tables in this study are skipped. Combinations with equal values count once: the last
+    third and the last quarter of six blocks are the same two blocks. All use the same images.
     """
     sides: dict[tuple[tuple[str, str], ...], dict[str, pd.DataFrame]] = {}
-    seen = set()
+    contents = set()
     for chosen in combinations(claim, tables):
         with suppress(MissingResult):
             values = claim_values(claim, chosen, tables=tables)
-            alike = tuple(
+            content = tuple(
                 (table.columns.name, *table.columns, table.to_numpy().tobytes()) for table in values.values()
             )
-            if alike not in seen:
-                seen.add(alike)
+            if content not in contents:
+                contents.add(content)
                 sides[tuple(chosen.items())] = values
     if not sides:
         return []
-    every = [table.index for values in sides.values() for table in values.values()]
-    shared = reduce(pd.Index.intersection, every).sort_values()
-    decided = []
-    for chosen_ones, values in sides.items():
+    indices = [table.index for values in sides.values() for table in values.values()]
+    shared = reduce(pd.Index.intersection, indices).sort_values()
+    curve = []
+    for choices, values in sides.items():
         part = {role: table.loc[shared] for role, table in values.items()}
         joint = joint_of(part, higher=claim.higher, lower=claim.lower)
         verdict = in_words(joint.verdict(margin, level=level), scope=joint.scope)
-        decided.append(Specification(dict(chosen_ones), joint, verdict, part))
-    return decided
+        curve.append(Specification(dict(choices), joint, verdict, part))
+    return curve
 
 
 def joint_of(sides: Sides, *, higher: str, lower: Sequence[str]) -> Joint:
-    """Return the claimed side against each of the others, of which "0" is the number.
+    """Compare the higher role with each of the lower ones; "0" is the number.
 
     sides: of the same images, see `aligned`
     """
@@ -78,14 +77,14 @@ def joint_of(sides: Sides, *, higher: str, lower: Sequence[str]) -> Joint:
 
 
 def combinations(claim: Claim, tables: Tables) -> Iterator[dict[str, str]]:
-    """Every combination of the choices of a claim, the main one first."""
+    """Yield every combination of the choices of a claim, the main one first."""
     options = [options_of(choice, tables) for choice in claim.choices]
     for picked in product(*options):
         yield {choice.name: option for choice, option in zip(claim.choices, picked, strict=True)}
 
 
 def options_of(choice: Choice, tables: Tables) -> list[str]:
-    """The options of a choice, with the label sets that this study has for `each`."""
+    """Return the options of a choice, with EACH replaced by the label sets of this study."""
     options: list[str] = []
     for option in choice.options:
         if option == EACH:
@@ -96,22 +95,22 @@ def options_of(choice: Choice, tables: Tables) -> list[str]:
 
 
 def main_choices(claim: Claim) -> dict[str, str]:
-    """What decides the claim: the first option of every choice."""
+    """Return the main specification of a claim: the first option of every choice."""
     return {choice.name: choice.options[0] for choice in claim.choices}
 
 
 def claim_values(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> dict[str, pd.DataFrame]:
-    """What each role of a claim has of its measure under some choices: role -> (images, seeds).
+    """Return the values of a claim's measure under some choices: role -> (images, seeds).
 
-    Raises MissingResult if this study cannot tell.
+    Raises MissingResult if the study lacks what the measure needs.
     """
     return {role: role_values(claim, role, chosen, tables=tables) for role in claim.sides}
 
 
 def role_values(claim: Claim, method: str, chosen: dict[str, str], *, tables: Tables) -> pd.DataFrame:
-    """What one method has of the measure of a claim under some choices: (images, seeds).
+    """Return the values of a claim's measure for one method under some choices: (images, seeds).
 
-    Raises MissingResult if this study cannot tell.
+    Raises MissingResult if the study lacks what the measure needs.
     """
     return values_of(
         method,
@@ -121,10 +120,10 @@ def role_values(claim: Claim, method: str, chosen: dict[str, str], *, tables: Ta
 
 
 def robustness(specifications: Sequence[Specification], *, verdict: str) -> dict[str, Any]:
-    """How far a verdict is that of the other choices.
+    """Return how many specifications share a verdict.
 
-    returns: count; agree (share that have this verdict), same_sign (as the main one), median_d (over
-             trainings), median_d_z (over images), and the share of each verdict by its name
+    returns: count; agree, the share with this verdict; same_sign, the share with the sign of the main one;
+             median_d (over trainings); median_d_z (over images); and the share of each verdict by name
     """
     effects = np.array([item.joint.weakest.effect for item in specifications])
     verdicts = [item.verdict for item in specifications]
@@ -139,7 +138,7 @@ def robustness(specifications: Sequence[Specification], *, verdict: str) -> dict
 
 
 def curve_test(claim: Claim, items: Sequence[Specification], *, seed: int) -> JointTest | None:
-    """Return the joint test of a curve; of a claim over several others, the least certain of their tests."""
+    """Return the joint test of a curve; with several lower roles, the test with the largest p-value."""
     tests = []
     for role in claim.lower:
         pairs = [
@@ -147,16 +146,16 @@ def curve_test(claim: Claim, items: Sequence[Specification], *, seed: int) -> Jo
             for item in items
         ]
         tests.append(joint_test(pairs, seed=seed))
-    certain = [test for test in tests if test is not None]
-    return max(certain, key=lambda test: test.p_median) if len(certain) == len(tests) else None
+    possible = [test for test in tests if test is not None]
+    return max(possible, key=lambda test: test.p_median) if len(possible) == len(tests) else None
 
 
 def specification_table(curves: Mapping[str, Sequence[Specification]]) -> pd.DataFrame:
-    """All specifications as one table.
+    """Return all specifications as one table.
 
     curves:  claim -> its specifications, the main one first
-    returns: claim, specification (from 1, which is the main one), a column per choice (empty where a claim
-             does not take it), effect, low, high (95 %), p, d_z, verdict
+    returns: claim, specification (1 is the main one), a column per choice (empty for other claims), effect,
+             low, high (95 %), p, d_z, verdict
     """
     rows = [
         {"claim": name, "specification": number}
@@ -172,7 +171,7 @@ def specification_table(curves: Mapping[str, Sequence[Specification]]) -> pd.Dat
 
 
 def numbers_of(joint: Joint) -> dict[str, Any]:
-    """Return effect, ends of the 95 % interval, p-value of no effect and d_z, of the weakest difference."""
+    """Return the smallest difference: effect, ends of the 95 % interval, p-value of no effect, and d_z."""
     low, high = joint.bounds()
     weakest = joint.weakest
     return {"effect": weakest.effect, "low": low, "high": high, "p": weakest.p, "d_z": weakest.size_images}

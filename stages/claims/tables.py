@@ -1,4 +1,4 @@
-"""What claims are decided from: the results of one training of an arm, as a claim asks for them."""
+"""The tables that claims are decided from, one seed at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,12 +16,12 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class OtherArm(MissingResult):
-    """The claim does not apply to this arm; another arm of the same method may fit."""
+    """The measure does not apply to this arm; another arm of the same method may fit."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The results of one seed of every arm; `of` gives those of another seed."""
+    """The results of one seed of every arm; `of` returns those of another seed."""
 
     results: Results
     seed: int = 0
@@ -29,65 +29,65 @@ class Tables:
 
     @property
     def params(self) -> Study:
-        """The study whose results these are."""
+        """Return the study of these results."""
         return self.results.study
 
     def of(self, seed: int) -> "Tables":
-        """The same results of another seed."""
+        """Return the tables of another seed."""
         return replace(self, seed=seed)
 
     def probe(self, name: str, arm: str) -> pd.DataFrame:
-        """Predictions of a probe: image, labels, truth, predicted, chosen, and what it varies.
+        """Return the predictions of a probe: image, labels, truth, predicted, chosen and its variants.
 
-        Raises MissingResult if the probe is not of this study or has no such table.
+        Raises MissingResult if the study does not have this probe or its table.
         """
-        asked_for = (
+        in_study = (
             arm in self.params.linear_augmented.arms
             if name == "linear_augmented"
             else getattr(self.params.probes, name, None) is not None
         )
-        if not asked_for:  # a table may be left from when it was
+        if not in_study:  # an earlier study may have left a table
             raise MissingResult(f"{name} is not among the probes of this study")
         return self._of_seed(self.results.probe(name, arm), "probe", name, arm)
 
     def finetuned(self, arm: str) -> pd.DataFrame:
-        """Predictions after fine-tuning: image, labels, truth, predicted.
+        """Return the predictions after fine-tuning: image, labels, truth, predicted.
 
-        Raises MissingResult if there are none.
+        Raises MissingResult if the table does not exist.
         """
         return self._of_seed(self.results.finetuned(arm), "finetuned", arm)
 
     def trials(self, arm: str) -> pd.DataFrame:
-        """Predictions on corrupted images and stimuli, a row per trial, level, head, label set and image.
+        """Return predictions on corrupted images and stimuli: a row per trial, level, head, label set, image.
 
-        Raises MissingResult if there are none.
+        Raises MissingResult if the table does not exist.
         """
         return self._of_seed(self.results.robustness(arm), "trials", arm)
 
     def overlaps(self, arm: str) -> pd.DataFrame:
-        """Intersections and unions of segmented images: image, way, class, intersection, union.
+        """Return the overlaps of segmented images: image, way, class, intersection, union.
 
-        Raises MissingResult if there are none.
+        Raises MissingResult if the table does not exist.
         """
         return self._of_seed(self.results.segmentation(arm), "overlaps", arm)
 
     def grid(
         self, analysis: str, arm: str, *, column: str, axis: str | None, where: Mapping[str, Any] = NOTHING
     ) -> pd.DataFrame:
-        """One column of an analysis: a row per image, a column per block and place on the axis.
+        """Return one column of an analysis: a row per image, a column per block and place on the axis.
 
-        axis:  "head", "frequency", or None to average whatever else the table tells apart
-        where: column -> its value in the rows to keep; `apart`: how many blocks lie between two compared
-        Raises MissingResult if the analysis is not of this study, or its table lacks a column or such rows.
+        axis:  "head" or "frequency"; None averages over all other columns
+        where: column -> value of the rows to keep; `apart` is the distance between two compared blocks
+        Raises MissingResult if the study does not have this analysis, or its table lacks the column or rows.
         """
         key = ("grid", analysis, arm, self.seed, column, axis, *sorted(where.items()))
         if key not in self._parts:
-            if analysis not in self.params.analyses:  # a table may be left from when it was
+            if analysis not in self.params.analyses:  # an earlier study may have left a table
                 raise MissingResult(f"{analysis} is not among the analyses of this study")
             places = ["block"] if axis is None else ["block", axis]
             whole = self.results.analysis(analysis, arm, measures=[column])
             table = self._of_seed(whole, "analysis", analysis, arm)
-            # The decoder of an arm that has one is none of its encoder's blocks.
+            # Blocks of a decoder are no blocks of the encoder.
             chosen = table["part"] == "encoder" if "part" in table else pd.Series(True, index=table.index)
             for name, value in where.items():
                 chosen &= (table["block"] - table["other_block"] if name == "apart" else table[name]) == value
@@ -100,7 +100,7 @@ class Tables:
         return self._parts[key]
 
     def label_sets(self, arm: str) -> list[str]:
-        """Names of the label sets that an arm was evaluated on, in file order; none if it was not."""
+        """Return the label sets on which an arm was evaluated, in file order; empty without a table."""
         for read in (self.results.finetuned, lambda arm: self.results.probe("linear", arm)):
             try:
                 return [str(name) for name in read(arm)["labels"].unique()]

@@ -1,4 +1,4 @@
-"""From the tables of a study to a verdict on every claim."""
+"""Turn the tables of a study into a verdict on every claim."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -48,16 +48,16 @@ CORRECTIONS = {
     "exploratory": benjamini_hochberg,
     "ours": benjamini_hochberg,
 }
-# Whether one side of a claim differs from the untrained encoder.
+# How one side of a claim compares with the untrained encoder.
 OVER_RANDOM = {SUPPORTED: "above", CONTRADICTED: "below", NEGLIGIBLE: "no different"}
 
 
 class Draft(NamedTuple):
-    """What decides a claim, before it is corrected over others.
+    """The estimates of a claim before the correction over its family.
 
-    sides: role -> (images, seeds), `random` among them where the study has it; of the same images
-    gates: that it rests on
-    why:   this study cannot tell, in words; empty if it can
+    why:   reason why the study cannot test the claim; empty if it can
+    sides: role -> (images, seeds), of the same images; with `random` if the study has an untrained arm
+    gates: the gates that the claim depends on
     """
 
     claim: Claim
@@ -70,7 +70,7 @@ class Draft(NamedTuple):
 
     @property
     def failed(self) -> list[Gate]:
-        """Return the gates that keep the claim from being decided."""
+        """Return the failed gates of the claim."""
         return [gate for gate in self.gates if gate.status == FAILED]
 
     @property
@@ -80,7 +80,7 @@ class Draft(NamedTuple):
 
 
 def draft(claim: Claim, *, tables: Tables, gates: Sequence[Gate] = ()) -> Draft:
-    """Estimate what decides a claim, under its main choices."""
+    """Estimate the main specification of a claim."""
     chosen = main_choices(claim)
     try:
         sides = claim_values(claim, chosen, tables=tables)
@@ -96,7 +96,7 @@ def draft(claim: Claim, *, tables: Tables, gates: Sequence[Gate] = ()) -> Draft:
 
 
 def corrected(drafts: Iterable[Draft]) -> dict[str, Corrected]:
-    """Correct the claims of each family and scope that are decided; the others are left out."""
+    """Correct the decided claims within each family and scope: name of the claim -> correction."""
     groups: dict[tuple[str, str], list[Draft]] = {}
     for item in drafts:
         if item.decides:
@@ -111,7 +111,7 @@ def corrected(drafts: Iterable[Draft]) -> dict[str, Corrected]:
 
 
 def decided(item: Draft, correction: Corrected | None, *, tables: Tables, seed: int) -> dict[str, Any]:
-    """Return the numbers of one claim, and the specifications behind them under `curve`."""
+    """Return the numbers of one claim; `curve` holds its specifications."""
     claim = item.claim
     entry: dict[str, Any] = {"family": claim.family} | replications(claim, tables=tables)
     if item.why:
@@ -128,7 +128,7 @@ def decided(item: Draft, correction: Corrected | None, *, tables: Tables, seed: 
 
 
 def agreement(claim: Claim, curve: Sequence[Specification], verdict: str, *, seed: int) -> dict[str, Any]:
-    """Return how far the other choices give the verdict, and the joint test of all of them."""
+    """Return how many specifications share the verdict, and the joint test of all of them."""
     shares = robustness(curve, verdict=verdict)
     entry: dict[str, Any] = {"specifications": shares, "fragile": is_fragile(shares["agree"])}
     test = curve_test(claim, curve, seed=seed) if len(curve) > 1 else None
@@ -136,7 +136,7 @@ def agreement(claim: Claim, curve: Sequence[Specification], verdict: str, *, see
 
 
 def estimates(item: Draft) -> dict[str, Any]:
-    """Return the effect of a claim with its standard error and scope, and what each side has."""
+    """Return the effect of a claim with its standard error and scope, and the values of each side."""
     claim, weakest = item.claim, item.joint.weakest
     deciding = claim.lower[item.joint.estimates.index(weakest)]
     names = [claim.higher, *([] if deciding == ZERO else [deciding])]
@@ -172,57 +172,57 @@ def estimates(item: Draft) -> dict[str, Any]:
 
 
 def against(values: pd.DataFrame, control: pd.DataFrame, *, margin: float) -> dict[str, Any]:
-    """Return the difference of one side to the untrained encoder, and whether that is one."""
+    """Return the difference between one side and the untrained encoder, with a verdict on it."""
     joint = Joint((difference(values.to_numpy().T, control.to_numpy().T),))
-    verdict = OVER_RANDOM.get(joint.verdict(margin), "not told apart")
+    verdict = OVER_RANDOM.get(joint.verdict(margin), "not distinguishable")
     return numbers_of(joint) | {"scope": joint.scope, "verdict": verdict}
 
 
 def beside(claim: Claim, *, tables: Tables) -> dict[str, Any]:
-    """Return the measures that stand beside that of a claim: name -> role -> mean, low, high."""
+    """Return the secondary measures of a claim: name -> role -> mean, low, high."""
     parts: dict[str, dict[str, Any]] = {}
     for part in claim.beside:
-        own = replace(claim, measure=part.measure, given=part.given, choices=())
+        secondary = replace(claim, measure=part.measure, given=part.given, choices=())
         with suppress(MissingResult):
-            for role, table in claim_values(own, {}, tables=tables).items():
-                one = difference(table.to_numpy().T)
-                low, high = one.bounds()
-                parts.setdefault(part.name, {})[role] = {"mean": one.effect, "low": low, "high": high}
+            for role, table in claim_values(secondary, {}, tables=tables).items():
+                mean = difference(table.to_numpy().T)
+                low, high = mean.bounds()
+                parts.setdefault(part.name, {})[role] = {"mean": mean.effect, "low": low, "high": high}
     return {"beside": parts} if parts else {}
 
 
 def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
-    """The same comparison with the other methods of its kind, where the study has arms of them.
+    """Return the same comparison with other methods of the same kind, if the study has arms of them.
 
     returns: {"replications": {"dino over masked": effect, low, high, p, d_z, scope, verdict}}, or nothing.
-    A hybrid is one of its own parents, so a claim about it has none.
+    Claims about hybrids have no replications, because a hybrid belongs to its two parent methods.
     """
     roles = (claim.higher, *claim.lower)
     if "hybrid" in roles or not claim.general:
         return {}
-    again: dict[str, Any] = {}
+    comparisons: dict[str, Any] = {}
     chosen = main_choices(claim)
     for methods in list(product(*(ALTERNATIVES.get(role, (role,)) for role in roles)))[1:]:
         if len(set(methods)) < len(methods):
             continue
         with suppress(MissingResult):
-            compared = [name for name in methods if name != ZERO]
-            sides = aligned({name: role_values(claim, name, chosen, tables=tables) for name in compared})
+            arms = [name for name in methods if name != ZERO]
+            sides = aligned({name: role_values(claim, name, chosen, tables=tables) for name in arms})
             joint = joint_of(sides, higher=methods[0], lower=methods[1:])
             verdict = joint.verdict(margin_of(claim, chosen, tables=tables)[0], level=LEVEL)
-            again[f"{methods[0]} over {' and '.join(methods[1:])}"] = numbers_of(joint) | {
+            comparisons[f"{methods[0]} over {' and '.join(methods[1:])}"] = numbers_of(joint) | {
                 "scope": joint.scope,
                 "verdict": in_words(verdict, scope=joint.scope),
             }
-    return {"replications": again} if again else {}
+    return {"replications": comparisons} if comparisons else {}
 
 
 def counts(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return how many claims about methods have which verdict, family by family, and how many others are.
+    """Return the number of claims by verdict for each family, and of those about these encoders only.
 
     verdicts: name of a claim -> its numbers
     """
-    told = []
+    parts = []
     for family in CORRECTIONS:
         names = [
             entry["verdict"]
@@ -231,8 +231,8 @@ def counts(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         if names:
             shares = pd.Series(names).value_counts()
-            told.append(f"{family}: " + ", ".join(f"{number} {name}" for name, number in shares.items()))
+            parts.append(f"{family}: " + ", ".join(f"{number} {name}" for name, number in shares.items()))
     others = sum(entry.get("scope", METHODS) != METHODS for entry in verdicts.values())
     if others:
-        told.append(f"{others} about these encoders only")
-    return "; ".join(told)
+        parts.append(f"{others} about these encoders only")
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""What a corruption is: a module of this folder with one `CORRUPTION = Corruption(...)`."""
+"""The contract of a corruption: a module of this folder that defines `CORRUPTION = Corruption(...)`."""
 
 from typing import NamedTuple, Protocol
 
@@ -9,7 +9,7 @@ from stages.study.seeds import Draws
 
 
 class Corrupt(Protocol):
-    """Change images."""
+    """Corrupt images."""
 
     def __call__(
         self,
@@ -20,17 +20,18 @@ class Corrupt(Protocol):
         masks: Tensor | None,
         draws: Draws,
     ) -> Tensor:
-        """The images (B, 3, S, S), changed; in [0, 1] or, with noise, beyond.
+        """Return the corrupted images (B, 3, S, S), in [0, 1] or, with noise, beyond.
 
-        images: (B, 3, S, S) in [0, 1]; level: one of the settings, above 0, in units of the corruption
-        masks:  (B, S, S) of 0 and 1, the object's pixels; None where the data have none
-        draws:  all that is random, the same for every level and arm
+        images: (B, 3, S, S) in [0, 1]
+        level:  one of the levels in the settings, above 0, in units of the corruption
+        masks:  (B, S, S), 1 for object pixels, else 0; None if the data set has no masks
+        draws:  the source of all randomness, the same for every level and arm
         Raises ValueError if the level does not fit images of this size.
         """
 
 
 class Corruption(NamedTuple):
-    """A change of images that an encoder was not trained for."""
+    """A change of test images that no encoder is trained for."""
 
     corrupt: Corrupt
-    needs_masks: bool = False  # it is left out where the data do not say which pixels are the object's
+    needs_masks: bool = False  # True: skipped for data sets without object masks

@@ -1,4 +1,4 @@
-"""Images cut into tiles that are shuffled: what they are made of stays, their shape goes.
+"""Shuffled tiles: local texture stays, global shape is lost.
 
 Source: the patch shuffling of Naseer et al. 2021, "Intriguing Properties of Vision Transformers", §3.3.
 """
@@ -14,10 +14,10 @@ from stages.study.seeds import Draws
 def corrupt(
     images: Tensor, *, level: float, settings: CorruptionSettings, masks: Tensor | None, draws: Draws
 ) -> Tensor:
-    """Images whose tiles are in random order, of each image its own.
+    """Shuffle the tiles of each image in its own random order.
 
-    images: (B, 3, S, S); level: tiles of a side
-    Raises ValueError if they do not divide the image.
+    images: (B, 3, S, S); level: number of tiles per side
+    Raises ValueError if the tiles do not divide the image.
     """
     batch, channels, size, _ = images.shape
     tiles = int(level)

@@ -1,4 +1,4 @@
-"""What params.yaml may hold under robustness: corruptions, and stimuli of somebody else."""
+"""The settings of robustness tests in params.yaml: corruptions, and images of other studies."""
 
 from typing import Annotated
 
@@ -10,10 +10,11 @@ from stages.study.section import Count, Section
 
 
 class CorruptionSettings(Section):
-    """One corruption; it is applied at each of its levels, others may be added per corruption.
+    """Settings of one corruption; other keys belong to the corruption.
 
-    amplitudes: each level is applied at each of them; None: the corruption has none
-    images:     how many of those under robustness see it; None: all
+    levels:     the corruption is applied at each level
+    amplitudes: each level is applied at each amplitude; None for corruptions without amplitude
+    images:     number of corrupted images, out of `robustness.images`; None for all
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -22,23 +23,25 @@ class CorruptionSettings(Section):
     images: Count | None = None
 
     def at(self, amplitude: float) -> "CorruptionSettings":
-        """The same with one amplitude; 0: without."""
+        """Return the settings for a single amplitude, or without amplitude if it is 0."""
         return self.model_copy(update={"amplitudes": [amplitude] if amplitude else None})
 
     def amplitude(self, *, of: str) -> float:
-        """The one amplitude at which the corruption is applied. of: its name
+        """Return the amplitude at which the corruption is applied.
 
-        Raises ParamsError with the key if the settings have none.
+        of: name of the corruption
+        Raises ParamsError with the key if the settings have no amplitude.
         """
         if not self.amplitudes:
-            raise ParamsError(f"params.yaml: robustness.corruptions.{of}.amplitudes: missing: list them")
+            key = f"robustness.corruptions.{of}.amplitudes"
+            raise ParamsError(f"params.yaml: {key} is missing: list at least one amplitude")
         return self.amplitudes[0]
 
     def positive(self, name: str, *, of: str) -> float:
-        """One of the settings that a corruption adds, which must be a number above 0.
+        """Return a setting of the corruption that must be a number above 0.
 
         of: name of the corruption
-        Raises ParamsError with the key and its value if it is none.
+        Raises ParamsError with the key and its value if the value is anything else.
         """
         value = (self.model_extra or {}).get(name)
         if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
@@ -48,13 +51,15 @@ class CorruptionSettings(Section):
 
 
 class Stimuli(Section):
-    """Images of somebody else, whose classes are told in the words of the data."""
+    """Test images of another study. classes: name of a folder of `source` -> class of this data set"""
 
     source: Annotated[str, Field(min_length=1)]
     classes: Annotated[dict[str, str], Field(min_length=2)]
 
 
 class Robustness(Section):
+    """Settings of all robustness tests. images: number of held-out images"""
+
     images: Count
     reinitialise: bool
     corruptions: dict[Name, CorruptionSettings]

@@ -1,4 +1,4 @@
-"""Accuracy with its interval, and the tables that a probe or a fine-tuning leaves behind."""
+"""Accuracy with its interval, and the tables of predictions of probes and fine-tuning."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def wilson_interval(correct: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % score interval of a proportion.
+    """Return the 95 % score interval of a proportion.
 
     Source: Wilson 1927.
     """
@@ -20,7 +20,7 @@ def wilson_interval(correct: int, total: int, z: float = 1.959964) -> tuple[floa
 
 
 def summarize(predicted: np.ndarray, truth: np.ndarray, *, classes: int) -> dict[str, Any]:
-    """Accuracy, its interval, the number of images and the accuracy of guessing.
+    """Return the accuracy, its interval, the number of images and the chance level.
 
     predicted, truth: (n,) class indices
     """
@@ -44,12 +44,15 @@ def evaluated(
     labels: str,
     varies: str,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The metrics and the predictions of a probe that has an answer for each pooling, block or the like.
+    """Return the metrics and the predictions of a probe with several variants, such as poolings or blocks.
 
-    predictions: what varies -> (n,) class indices; choice: what varies -> its validation accuracy
-    truth:       (n,); labels: the label set; varies: what varies, in a word
-    returns:     accuracy and the rest of the one chosen, its `validation`, and all others; a row for each
-                 image and answer
+    predictions: variant -> (n,) class indices
+    choice:      variant -> validation accuracy; the best variant is chosen
+    truth:       (n,)
+    labels:      name of the label set
+    varies:      what the variants are: pooling, block, share
+    returns:     metrics of the chosen variant, its `validation` accuracy, and metrics of all variants; a row
+                 per image and variant
     """
     chosen = max(choice, key=lambda key: choice[key])
     results = {key: summarize(predicted, truth, classes=classes) for key, predicted in predictions.items()}
@@ -64,7 +67,7 @@ def evaluated(
 
 
 def prediction_table(predicted: np.ndarray, truth: np.ndarray, *, labels: str, pooling: str) -> pd.DataFrame:
-    """One row an image: image, labels, pooling, truth, predicted."""
+    """Return a row per image: image, labels, pooling, truth, predicted."""
     return pd.DataFrame(
         {
             "image": np.arange(len(truth)),

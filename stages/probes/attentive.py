@@ -1,11 +1,11 @@
-"""Attentive probe on cached patch tokens: the pooling is learnt as well as the classifier.
+"""Attentive probe on cached patch tokens: a classifier with learnt pooling.
 
 Each head has one learnt query. Its attention over the frozen tokens pools that head's channels of a value
-projection, and a linear classifier sees all heads. The keys are the tokens themselves: a key projection would
-merge with the query. Queries start at zero and values at the identity, so training starts from the mean over
-the patches, where the linear probe stays: what is gained is what a better pooling finds.
-Source: Psomas et al. 2025, "Attention, Please! Revisiting Attentive Probing"; Przewięźlikowski et al. 2024,
-"Beyond [cls]", for the question whether the weak linear probe of MIM is a matter of pooling.
+projection, and a linear classifier reads all heads. The keys are the tokens themselves, because a key
+projection would merge with the query. Queries start at zero and values at the identity, so training starts
+from mean pooling, the pooling of the linear probe. Any gain is due to better pooling.
+Source: Psomas et al. 2025, "Attention, Please! Revisiting Attentive Probing". Przewięźlikowski et al. 2024,
+"Beyond [cls]", ask whether pooling explains the weak linear probe of MIM.
 """
 
 import math
@@ -31,19 +31,19 @@ class Probes(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What tokens are centred on and divided by, channel by channel (D,)."""
+    """Mean and standard deviation that standardise tokens, per channel (D,)."""
 
     mean: Tensor
     std: Tensor
 
 
 def protocol(settings: Attentive) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     return (
-        f"{settings.heads} learnt queries attend over the frozen patch tokens, then a linear head; "
-        f"AdamW {settings.epochs} epochs, batch {settings.batch_size}, weight decay "
-        f"{settings.weight_decay:g}, cosine, {len(settings.learning_rates)} learning rates, chosen on "
-        f"{settings.validation_fraction:.0%} of the cached training images, trained on the rest"
+        f"{settings.heads} learnt queries attend over the frozen patch tokens, followed by a linear head; "
+        f"AdamW, {settings.epochs} epochs, batch {settings.batch_size}, weight decay "
+        f"{settings.weight_decay:g}, cosine schedule; one of {len(settings.learning_rates)} learning rates, "
+        f"chosen on {settings.validation_fraction:.0%} of the cached training images and trained on the rest"
     )
 
 
@@ -59,13 +59,14 @@ def fit_predict(
     """Predict the test images by attention over their patch tokens.
 
     train, test: patches -> (n, N, D); labels: (n,) of the training images
-    returns:     attention -> predicted (n,), attention -> validation accuracy, what was chosen
-    Raises StudyError if the width is no multiple of the heads.
+    returns:     "attention" -> predicted (n,), "attention" -> validation accuracy, the chosen learning rate
+    Raises StudyError if the width of the encoder is no multiple of the number of heads.
     """
     tokens = train["patches"]
     if tokens.shape[2] % settings.heads:
         raise StudyError(
-            f"params.yaml: probes.attentive.heads {settings.heads} must divide the width {tokens.shape[2]}"
+            f"params.yaml: probes.attentive.heads is {settings.heads}: it must divide {tokens.shape[2]}, "
+            "the width of the encoder"
         )
     validation, fitting = held_out(len(labels), share=settings.validation_fraction, generator=generator)
     validation, fitting = validation.to(labels.device), fitting.to(labels.device)
@@ -73,8 +74,8 @@ def fit_predict(
     probes = train_probes(
         tokens[fitting], labels[fitting], scale, classes=classes, settings=settings, generator=generator
     )
-    found = predict(tokens[validation], probes, scale, batch_size=settings.batch_size)
-    accuracy, best = (found == labels[validation]).float().mean(dim=1).max(dim=0)
+    predicted = predict(tokens[validation], probes, scale, batch_size=settings.batch_size)
+    accuracy, best = (predicted == labels[validation]).float().mean(dim=1).max(dim=0)
     chosen = Probes(*(part[best, None] for part in probes))
     predictions = {"attention": predict(test["patches"], chosen, scale, batch_size=settings.batch_size)[0]}
     details = {"learning_rate": settings.learning_rates[int(best)]}
@@ -82,9 +83,9 @@ def fit_predict(
 
 
 def scale_of(tokens: Tensor, *, batch_size: int) -> Scale:
-    """Mean and standard deviation over images of the mean token, as the linear probe standardises it.
+    """Return the mean and standard deviation of the mean token over images, as in the linear probe.
 
-    A channel that hardly differs between images is given the deviation that a mean of independent tokens has.
+    The deviation of a channel is at least that of a mean of independent tokens.
     tokens: (n, N, D)
     """
     parts = tokens.split(batch_size)
@@ -103,7 +104,7 @@ def train_probes(
     settings: Attentive,
     generator: Generator,
 ) -> Probes:
-    """Train one probe for each learning rate by AdamW; all see the same batches.
+    """Train one probe for each learning rate with AdamW, all on the same batches.
 
     tokens: (n, N, D), labels: (n,)
     Source: Loshchilov & Hutter 2019 for AdamW, with β of 0.9 and 0.999.
@@ -120,7 +121,7 @@ def train_probes(
             for part in probes:
                 part.requires_grad_()
             scores = logits(tokens[batch].float(), probes, scale)  # (R, B, C)
-            # The sum over probes gives each the gradient that it would have alone.
+            # The sum over probes gives each probe its own gradient.
             loss = F.cross_entropy(scores.flatten(0, 1), labels[batch].repeat(len(rates)), reduction="sum")
             gradients = torch.autograd.grad(loss / len(batch), probes)
             decay = (1 + math.cos(math.pi * step / total)) / 2
@@ -136,7 +137,7 @@ def train_probes(
 
 
 def start(probes: int, *, width: int, heads: int, classes: int) -> Probes:
-    """Probes before training: even attention, values as they are, no class preferred."""
+    """Return probes before training: uniform attention, identity values, equal scores for all classes."""
     values = torch.eye(width).unflatten(1, (heads, -1)).transpose(0, 1)  # (H, D, D/H)
     return Probes(
         queries=torch.zeros(probes, heads, width),
@@ -147,13 +148,13 @@ def start(probes: int, *, width: int, heads: int, classes: int) -> Probes:
 
 
 def logits(tokens: Tensor, probes: Probes, scale: Scale) -> Tensor:
-    """The scores of the classes by every probe.
+    """Return the class scores of every probe.
 
     tokens:  (B, N, D)
     returns: (R, B, C)
     """
-    # Attention sums to 1, so the tokens are standardised after they are pooled; in the scores their mean is
-    # the same for all tokens of a head, and softmax does not see it.
+    # Attention sums to 1, so tokens can be standardised after pooling. In the attention scores, their mean
+    # adds a constant per head, which softmax ignores.
     queries = probes.queries / scale.std / math.sqrt(tokens.shape[2])
     attention = torch.einsum("bnd,rhd->brhn", tokens, queries).softmax(dim=-1)
     pooled = (torch.einsum("brhn,bnd->brhd", attention, tokens) - scale.mean) / scale.std
@@ -163,7 +164,7 @@ def logits(tokens: Tensor, probes: Probes, scale: Scale) -> Tensor:
 
 @torch.no_grad()
 def predict(tokens: Tensor, probes: Probes, scale: Scale, *, batch_size: int) -> Tensor:
-    """The most likely class. tokens: (n, N, D), returns: (R, n)"""
+    """Return the most likely class. tokens: (n, N, D), returns: (R, n)"""
     parts = [logits(part.float(), probes, scale).argmax(dim=-1) for part in tokens.split(batch_size)]
     return torch.cat(parts, dim=1)
 

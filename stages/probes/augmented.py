@@ -1,14 +1,13 @@
-"""Linear probe of augmented images, the protocol by which the published methods are probed.
+"""Linear probe on augmented images, the published protocol.
 
-The frozen encoder sees another random crop of every image in every epoch, so no feature can be cached. On
-each of its passes a grid of heads is trained at once: every learning rate, on the class token and on the mean
-patch token, as they are and through a batch norm without learned scale. Head and rate are chosen on a part of
-the training images that no head was trained on.
-Source: Chen et al. 2021 (MoCo v3), §5, for SGD with momentum 0.9 and no weight decay, 90 epochs, batches of
-4096, a sweep over learning rates, random resized crops and flips; He et al. 2022 (MAE), App. A.1 "Linear
-probing", for the batch norm. Departures: SGD in place of MAE's LARS, which is for batches of 16,384; heads
-start at zero, as in `probes.linear`; nothing is chosen on the images that are reported; held-out images are
-seen whole, where the publications cut their centre.
+The frozen encoder sees a new random crop of every image in every epoch, so features cannot be cached. Each
+pass trains a grid of heads: every learning rate, on the class token and on the mean patch token, each with
+and without a batch norm without learnt scale. Training images that no head is trained on choose head and
+rate.
+Source: Chen et al. 2021 (MoCo v3), §5: SGD with momentum 0.9 and no weight decay, 90 epochs, batches of 4096,
+a sweep over learning rates, random resized crops and flips. He et al. 2022 (MAE), App. A.1 "Linear probing":
+the batch norm. Departures: SGD instead of MAE's LARS, which serves batches of 16,384; heads start at zero, as
+in `probes.linear`; the reported images choose nothing; held-out images are used whole, without a centre crop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,19 +27,19 @@ VARIES = "head"
 
 
 def protocol(settings: LinearAugmented) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     return (
-        f"linear head on the frozen encoder, images cropped and flipped anew in each of {settings.epochs} "
-        f"epochs, SGD, batch {settings.batch_size}, cosine, {len(settings.learning_rates)} learning rates; "
-        "learning rate, pooling and whether features pass a batch norm chosen on "
-        f"{settings.validation_fraction:.0%} of the training set, heads trained on the rest"
+        "linear head on the frozen encoder, new random crops and flips in each of "
+        f"{settings.epochs} epochs; SGD, batch {settings.batch_size}, cosine schedule, "
+        f"{len(settings.learning_rates)} learning rates; learning rate, pooling and batch norm (yes or no) "
+        f"chosen on {settings.validation_fraction:.0%} of the training set, heads trained on the rest"
     )
 
 
 class Heads(Task):
-    """A frozen encoder with K kinds of linear heads, and R learning rates for each, for all label sets.
+    """A frozen encoder with K kinds of linear heads, each at R learning rates, for all label sets.
 
-    kinds: cls and mean, the poolings that the encoder has, then the same with a batch norm
+    kinds: the encoder's poolings (cls, mean), then the same with a batch norm
     heads: R tensors (K, D+1, sum of classes), the bias in the last row
     """
 
@@ -60,7 +59,7 @@ class Heads(Task):
         )
 
     def optimizer(self) -> torch.optim.SGD:
-        """SGD that moves each head at a rate of its own, in proportion to the fastest."""
+        """Return SGD with one learning rate per head, given relative to the highest one."""
         fastest = max(self.rates)
         groups = [
             {"params": [head], "lr_scale": rate / fastest}
@@ -71,7 +70,7 @@ class Heads(Task):
     def views(
         self, images: Tensor, labels: Tensor, *, scale_min: float, normalize: Normalize, draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """A random crop of each image, mirrored half of the time, normalised, and its labels.
+        """Return a random crop of each image, flipped half of the time and normalised, with its labels.
 
         images: (B, 3, S, S) in [0, 1]; labels: (B, label sets)
         """
@@ -79,7 +78,7 @@ class Heads(Task):
         return normalize(view), labels.to(images.device)
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The sum of the losses of all heads, so that each has the gradient that it would have alone.
+        """Return the sum of the losses of all heads; the sum gives each head its own gradient.
 
         images: (B, 3, S, S), normalised; labels: (B, label sets)
         """
@@ -95,20 +94,20 @@ class Heads(Task):
         return {"loss": torch.stack(losses).sum()}
 
     def features(self, images: Tensor) -> Tensor:
-        """What the heads see of images (B, 3, S, S), normalised: (B, poolings, D), without a gradient."""
+        """Return the features (B, poolings, D) of normalised images (B, 3, S, S), without a gradient."""
         return torch.stack(list(pooled_features(self.encoder, images).values()), dim=1).float()
 
     def scores(self, features: Tensor) -> tuple[Tensor, ...]:
-        """The scores (R, K, B, classes) by all heads, for each label set. features: (B, poolings, D)"""
+        """Return the scores (R, K, B, classes) of all heads, per label set. features: (B, poolings, D)"""
         plain = features.unbind(1)
         normed = [norm(rows) for norm, rows in zip(self.norms, plain, strict=True)]
-        seen = F.pad(torch.stack([*plain, *normed]), (0, 1), value=1.0)  # (K, B, D+1)
-        scores = torch.einsum("kbd,rkdc->rkbc", seen, torch.stack(list(self.heads)))
+        inputs = F.pad(torch.stack([*plain, *normed]), (0, 1), value=1.0)  # (K, B, D+1)
+        scores = torch.einsum("kbd,rkdc->rkbc", inputs, torch.stack(list(self.heads)))
         return scores.split(self.classes, dim=3)
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> list[Tensor]:
-        """The most likely class (R, K, B) by all heads, for each label set, in evaluation mode.
+        """Return the most likely class (R, K, B) of all heads, per label set, in evaluation mode.
 
         images: (B, 3, S, S), normalised
         """
@@ -119,10 +118,10 @@ class Heads(Task):
 def choose(
     validation: Tensor, labels: Tensor, *, kinds: Sequence[str], rates: Sequence[float]
 ) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
-    """The best learning rate of each kind of head.
+    """Return the best learning rate of each kind of head.
 
     validation: (R, K, n) predicted; labels: (n,)
-    returns:    kind -> place among the rates, the first of equals; kind -> its accuracy; what was chosen
+    returns:    kind -> index of its rate, the first of equals; kind -> accuracy; the rates, by name
     """
     accuracy = (validation == labels).float().mean(dim=2)  # (R, K)
     places = dict(zip(kinds, accuracy.argmax(dim=0).tolist(), strict=True))
@@ -131,5 +130,5 @@ def choose(
 
 
 def chosen_predictions(test: Tensor, places: Mapping[str, int]) -> dict[str, Tensor]:
-    """What each kind of head predicts at its own learning rate: kind -> (n,). test: (R, K, n)"""
+    """Return the predictions of each kind of head at its best rate: kind -> (n,). test: (R, K, n)"""
     return {kind: test[place, number] for number, (kind, place) in enumerate(places.items())}

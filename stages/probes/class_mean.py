@@ -1,9 +1,8 @@
-"""Nearest class mean: the probe that chooses nothing and trains nothing.
+"""Nearest-class-mean probe, without training or hyperparameters.
 
-Every class is the mean of its training images, and an image is of the class whose mean is nearest. So it asks
-whether classes are already apart as they are, each around one place, where the linear probe may turn and
-stretch, and nearest neighbours may have a class in many places. Features are standardised over all training
-images, which takes no labels.
+An image belongs to the class with the nearest mean of training images. The probe tests whether each class
+forms one separate cluster. The linear probe may also rotate and stretch features, and nearest neighbours
+allow classes with several clusters. Features are standardised over all training images, without labels.
 Source: Mensink et al. 2013, "Distance-Based Image Classification" (nearest class mean); Snell et al. 2017,
 "Prototypical Networks", §2.
 """
@@ -17,11 +16,11 @@ from stages.probes.settings import ClassMean
 
 
 def protocol(settings: ClassMean) -> str:
-    """The protocol in words, to stand beside every number."""
-    scaled = " and of unit length" if settings.unit_length else ""
+    """Return the protocol in words, as printed beside every number."""
+    scaled = " and scaled to unit length" if settings.unit_length else ""
     return (
-        f"nearest class mean, Euclidean, features standardised{scaled}; pooling chosen by the training "
-        "images, each left out of the mean of its own class"
+        f"nearest class mean, Euclidean distance, features standardised{scaled}; pooling chosen by "
+        "leave-one-out on the training set"
     )
 
 
@@ -37,23 +36,23 @@ def fit_predict(
     """Predict the test images by each pooling of the features.
 
     train, test: pooling -> (n, D); labels: (n,) of the training images
-    returns:     pooling -> predicted (n,), pooling -> accuracy on training images left out, nothing else
+    returns:     pooling -> predicted (n,), pooling -> leave-one-out accuracy on training images, no details
     """
     predictions, choice = {}, {}
     for pooling, features in train.items():
         mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
-        known, asked = ((each - mean) / std for each in (features, test[pooling]))
+        bank, queries = ((each - mean) / std for each in (features, test[pooling]))
         if settings.unit_length:
-            known, asked = F.normalize(known, dim=1), F.normalize(asked, dim=1)
-        means, counts = class_means(known, labels, classes=classes)
-        predictions[pooling] = squared_distances(asked, means).argmin(dim=1)
-        left_out = distances_left_out(known, labels, means, counts).argmin(dim=1)
+            bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
+        means, counts = class_means(bank, labels, classes=classes)
+        predictions[pooling] = squared_distances(queries, means).argmin(dim=1)
+        left_out = distances_left_out(bank, labels, means, counts).argmin(dim=1)
         choice[pooling] = (left_out == labels).double().mean().item()
     return Outcome(predictions, choice, {})
 
 
 def class_means(features: Tensor, labels: Tensor, *, classes: int) -> tuple[Tensor, Tensor]:
-    """The mean of each class and how many images it is of; a class without any is infinitely far.
+    """Return the mean of each class and its number of images; a class without images is infinitely far.
 
     features: (n, D), labels: (n,)
     returns:  (C, D), (C,)
@@ -65,24 +64,25 @@ def class_means(features: Tensor, labels: Tensor, *, classes: int) -> tuple[Tens
 
 
 def squared_distances(features: Tensor, means: Tensor) -> Tensor:
-    """Squared Euclidean distance of each feature (n, D) from each mean (C, D): (n, C)."""
+    """Return the squared Euclidean distances (n, C) between features (n, D) and means (C, D)."""
     return torch.stack([(features - mean).square().sum(dim=1) for mean in means], dim=1)
 
 
 def distances_left_out(features: Tensor, labels: Tensor, means: Tensor, counts: Tensor) -> Tensor:
-    """Squared distances from the means as they would be without the image itself.
+    """Return the squared distances between features and class means that leave out the image itself.
 
     features: (n, D), labels: (n,), means: (C, D), counts: (C,)
-    returns:  (n, C); an image alone in its class is infinitely far from it
+    returns:  (n, C); an image alone in its class is infinitely far from that class
 
-    Without x, the mean of the m images of its class is (m μ - x) / (m - 1), so x is m / (m - 1) (x - μ) away.
+    Without x, the mean of a class of m images is (m μ - x) / (m - 1), and its difference from x is
+    m / (m - 1) (x - μ).
     """
     distances = squared_distances(features, means)
     count = counts[labels]
     factor = torch.where(count > 1, count / (count - 1).clamp(min=1), 1.0).square()
-    of_own = distances.gather(1, labels[:, None])[:, 0] * factor
-    of_own = torch.where(count > 1, of_own, torch.inf)
-    return distances.scatter(1, labels[:, None], of_own[:, None])
+    to_class = distances.gather(1, labels[:, None])[:, 0] * factor
+    to_class = torch.where(count > 1, to_class, torch.inf)
+    return distances.scatter(1, labels[:, None], to_class[:, None])
 
 
 PROBE = Probe(reads="pooled", varies="pooling", protocol=protocol, fit_predict=fit_predict)

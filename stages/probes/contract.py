@@ -1,19 +1,19 @@
-"""What a probe is: a module of this folder with one `PROBE = Probe(...)`."""
+"""The contract of a probe: a module of this folder that defines `PROBE = Probe(...)`."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
-Features = dict[str, Tensor]  # pooling, block or "patches" -> (n, D), of patches (n, N, D)
+Features = dict[str, Tensor]  # pooling or block -> (n, D); "patches" -> (n, N, D)
 
 
 class Outcome(NamedTuple):
-    """What a probe predicts, once for each of what it varies."""
+    """The predictions of a probe, one for each variant."""
 
     predictions: dict[str, Tensor]  # variant -> predicted class (n,) of the test images
-    choice: dict[str, float]  # variant -> the higher, the rather it is the one reported; never of test images
-    details: dict[str, float]  # what else was chosen or counted, by name, for the metrics
+    choice: dict[str, float]  # variant -> score; the highest is reported. Never computed from test images
+    details: dict[str, float]  # other chosen values and counts, by name, for the metrics
 
 
 class FitPredict(Protocol):
@@ -29,19 +29,20 @@ class FitPredict(Protocol):
         settings: Any,
         generator: Generator,
     ) -> Outcome:
-        """What is predicted of one label set.
+        """Return the predictions for one label set.
 
-        train, test: features of the kind that the probe reads; labels: (n,) of the training images, on the
-                     device of the features; classes: how many there are
-        settings:    the probe's own section of params.yaml
-        generator:   of this probe and label set, the same for every arm
+        train, test: features of the kind that the probe reads
+        labels:      (n,) of the training images, on the device of the features
+        classes:     number of classes
+        settings:    the probe's section of params.yaml
+        generator:   random numbers of this probe and label set, the same for every arm
         """
 
 
 class Probe(NamedTuple):
-    """How good frozen features are for a class, and by what protocol that is asked."""
+    """A classifier on frozen features, with its protocol in words."""
 
-    reads: Literal["pooled", "blocks", "tokens"]  # a kind of features/, see Features
-    varies: str  # what its predictions differ in: pooling, block, share
-    protocol: Callable[[Any], str]  # settings -> the protocol in words, to stand beside every number
+    reads: Literal["pooled", "blocks", "tokens"]  # the kind of features, see Features
+    varies: str  # what the variants are: pooling, block, share
+    protocol: Callable[[Any], str]  # settings -> the protocol in words, as printed beside every number
     fit_predict: FitPredict

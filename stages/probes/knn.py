@@ -1,7 +1,7 @@
-"""Weighted nearest neighbours on frozen features.
+"""Weighted nearest-neighbour probe on frozen features.
 
-Source: Wu et al. 2018, §3.4, as used by DINO (Caron et al. 2021, App. F): cosine similarity, each of the k
-neighbours votes with exp(similarity / τ).
+Source: Wu et al. 2018, §3.4, as used by DINO (Caron et al. 2021, App. F): each of the k neighbours by cosine
+similarity votes with weight exp(similarity / τ).
 """
 
 import torch
@@ -13,9 +13,9 @@ from stages.probes.settings import Knn
 
 
 def protocol(settings: Knn) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     return (
-        f"{settings.k} nearest neighbours by cosine, votes weighted exp(s/{settings.temperature:g}), "
+        f"{settings.k} nearest neighbours by cosine similarity s, weight exp(s/{settings.temperature:g}), "
         "pooling chosen by leave-one-out on the training set"
     )
 
@@ -32,7 +32,7 @@ def fit_predict(
     """Predict the test images by each pooling of the features.
 
     train, test: pooling -> (n, D); labels: (n,) of the training images
-    returns:     pooling -> predicted (n,), pooling -> accuracy by which to choose one, nothing else to tell
+    returns:     pooling -> predicted (n,), pooling -> leave-one-out accuracy, no details
     """
     predictions, choice = {}, {}
     sample = torch.randperm(len(labels), generator=generator)[:2000].to(labels.device)
@@ -40,7 +40,7 @@ def fit_predict(
         predictions[pooling] = vote(
             features, labels, test[pooling], k=settings.k, temperature=settings.temperature, classes=classes
         )
-        own = vote(
+        left_out = vote(
             features,
             labels,
             features[sample],
@@ -49,7 +49,7 @@ def fit_predict(
             classes=classes,
             left_out=sample,
         )
-        choice[pooling] = (own == labels[sample]).float().mean().item()
+        choice[pooling] = (left_out == labels[sample]).float().mean().item()
     return Outcome(predictions, choice, {})
 
 
@@ -63,12 +63,14 @@ def vote(
     classes: int,
     left_out: Tensor | None = None,
 ) -> Tensor:
-    """The class with the most votes for each query; arguments as for `votes`.
+    """Return the class with the most votes for each query; arguments as for `votes`.
 
     returns: (m,)
     """
-    found = votes(features, labels, queries, k=k, temperature=temperature, classes=classes, left_out=left_out)
-    return found.argmax(dim=1)
+    counts = votes(
+        features, labels, queries, k=k, temperature=temperature, classes=classes, left_out=left_out
+    )
+    return counts.argmax(dim=1)
 
 
 def votes(
@@ -81,25 +83,25 @@ def votes(
     classes: int,
     left_out: Tensor | None = None,
 ) -> Tensor:
-    """How strongly the nearest features vote for each class.
+    """Return the votes of the nearest features for each class.
 
     features: (n, D), labels: (n,), queries: (m, D)
-    left_out: (m,) index of a feature that may not vote for the query, its own
-    returns:  (m, C), the nearest feature counting 1
+    left_out: (m,) index of the feature that must not vote for a query: the query itself
+    returns:  (m, C); the nearest feature has weight 1
     """
     bank = F.normalize(features, dim=1)
     k = min(k, len(bank) - (left_out is not None))
-    found = []
+    parts = []
     for start in range(0, len(queries), 1024):
         similarity = F.normalize(queries[start : start + 1024], dim=1) @ bank.T  # (m, n)
         if left_out is not None:
             similarity.scatter_(1, left_out[start : start + 1024, None], -torch.inf)
         nearest, index = similarity.topk(k, dim=1)
         cast = torch.zeros(len(nearest), classes, device=bank.device, dtype=nearest.dtype)
-        # The largest similarity is taken out of the exponent: it scales all votes of a query alike.
+        # Subtracting the largest similarity scales all votes of a query equally and avoids overflow.
         cast.scatter_add_(1, labels[index], ((nearest - nearest[:, :1]) / temperature).exp())
-        found.append(cast)
-    return torch.cat(found)
+        parts.append(cast)
+    return torch.cat(parts)
 
 
 PROBE = Probe(reads="pooled", varies="pooling", protocol=protocol, fit_predict=fit_predict)

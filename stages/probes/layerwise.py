@@ -1,8 +1,8 @@
-"""Linear probe of every block: where in its depth an encoder has what a class needs.
+"""Linear probe of every block.
 
-All blocks and learning rates are trained at once by the linear probe's own optimisation, on the mean of the
-patch tokens before any norm; block 0 is the embedding. Each block has the learning rate that is best for it,
-and the block that is best on the held-out part of the training set is the one whose accuracy is reported.
+The optimisation is that of the linear probe, for all blocks and learning rates together. Features are the
+mean of the patch tokens, before any norm; block 0 is the embedding. Each block has its best learning rate.
+The reported accuracy is that of the best block on the held-out part of the training set.
 Paper: Fig. 10.
 """
 
@@ -14,12 +14,12 @@ from stages.probes.settings import Layerwise
 
 
 def protocol(settings: Layerwise) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     return (
         "linear head on the mean patch token after every block, standardised, "
-        f"SGD {settings.epochs} epochs, batch {settings.batch_size}, cosine, {len(settings.learning_rates)} "
-        f"learning rates; learning rate of each block, and the best block, chosen on "
-        f"{settings.validation_fraction:.0%} of the training images, heads trained on the rest"
+        f"SGD, {settings.epochs} epochs, batch {settings.batch_size}, cosine schedule, "
+        f"{len(settings.learning_rates)} learning rates; learning rate of each block and best block chosen "
+        f"on {settings.validation_fraction:.0%} of the training images, heads trained on the rest"
     )
 
 
@@ -35,7 +35,7 @@ def fit_predict(
     """Predict the test images from each block.
 
     train, test: block -> (n, D); labels: (n,) of the training images
-    returns:     block -> predicted (n,), block -> validation accuracy, what was chosen
+    returns:     block -> predicted (n,), block -> validation accuracy, the chosen learning rates
     """
     blocks = sorted(train, key=int)
     return linear.fit_predict(

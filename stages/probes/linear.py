@@ -1,9 +1,9 @@
-"""Linear probe on cached frozen features, many learning rates trained at once.
+"""Linear probe on cached frozen features, with many learning rates trained together.
 
-Features are standardised without learned scale (as MAE's affine-free batch norm, He et al. 2022 App. A.1),
-and each learning rate has a head of its own for each pooling; all heads see the same batches. Learning rate
-and pooling are chosen on a split of the training set, never on the test set.
-Source: Oquab et al. 2023 (DINOv2), App. B.3 for training the heads of a grid together.
+Features are standardised without learnt scale, like the batch norm of MAE (He et al. 2022, App. A.1). Every
+pair of a pooling and a learning rate has its own head; all heads see the same batches. A split of the
+training set, never the test set, chooses learning rate and pooling.
+Source: Oquab et al. 2023 (DINOv2), App. B.3, for training a grid of heads together.
 """
 
 import math
@@ -17,10 +17,10 @@ from stages.probes.settings import Linear
 
 
 def protocol(settings: Linear) -> str:
-    """The protocol in words, to stand beside every number."""
+    """Return the protocol in words, as printed beside every number."""
     return (
-        f"linear head on cached standardised features, SGD {settings.epochs} epochs, "
-        f"batch {settings.batch_size}, cosine, {len(settings.learning_rates)} learning rates; "
+        f"linear head on cached standardised features, SGD, {settings.epochs} epochs, "
+        f"batch {settings.batch_size}, cosine schedule, {len(settings.learning_rates)} learning rates; "
         f"learning rate and pooling chosen on {settings.validation_fraction:.0%} of the training set, "
         "heads trained on the rest"
     )
@@ -38,16 +38,16 @@ def fit_predict(
     """Predict the test images by each pooling of the features.
 
     train, test: pooling -> (n, D); labels: (n,) of the training images
-    returns:     pooling -> predicted (n,), pooling -> validation accuracy, what was chosen
+    returns:     pooling -> predicted (n,), pooling -> validation accuracy, the chosen learning rates
     """
     validation, fitting = held_out(len(labels), share=settings.validation_fraction, generator=generator)
     validation, fitting = validation.to(labels.device), fitting.to(labels.device)
     rates = torch.tensor(settings.learning_rates, device=labels.device)
     features = torch.stack(list(train.values()))  # (P, n, D)
-    seen = features[:, fitting]
-    mean, std = seen.mean(dim=1, keepdim=True), seen.std(dim=1, keepdim=True).clamp(min=1e-6)
+    fitted = features[:, fitting]
+    mean, std = fitted.mean(dim=1, keepdim=True), fitted.std(dim=1, keepdim=True).clamp(min=1e-6)
     weights = train_heads(
-        seen.sub_(mean).div_(std),
+        fitted.sub_(mean).div_(std),
         labels[fitting],
         classes=classes,
         rates=rates,
@@ -57,17 +57,17 @@ def fit_predict(
     )  # (P, R, D+1, C)
     hits = predict((features[:, validation] - mean) / std, weights) == labels[validation]  # (P, R, n)
     accuracy, best = hits.float().mean(dim=2).max(dim=1)
-    predictions, choice, told = {}, {}, {}
+    predictions, choice, details = {}, {}, {}
     for place, pooling in enumerate(train):
         head = weights[place, best[place], None]  # (1, D+1, C)
         predictions[pooling] = predict((test[pooling] - mean[place]) / std[place], head)[0]
         choice[pooling] = accuracy[place].item()
-        told[f"learning_rate_{pooling}"] = settings.learning_rates[int(best[place])]
-    return Outcome(predictions, choice, told)
+        details[f"learning_rate_{pooling}"] = settings.learning_rates[int(best[place])]
+    return Outcome(predictions, choice, details)
 
 
 def held_out(total: int, *, share: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Indices of the training images that choose, at least one, and of those that train, in random order."""
+    """Return random, disjoint indices of the training images: for validation (at least one) and fitting."""
     order = torch.randperm(total, generator=generator)
     count = max(1, round(share * total))
     return order[:count], order[count:]
@@ -83,15 +83,16 @@ def train_heads(
     batch_size: int,
     generator: Generator,
 ) -> Tensor:
-    """Train one linear classifier for each learning rate, by SGD with momentum 0.9 from zero.
+    """Train one linear classifier for each learning rate by SGD with momentum 0.9, starting at zero.
 
-    features: (n, D), or (P, n, D): P features of the same images, each with classifiers of its own
-    labels:   (n,); rates: (R,), of the loss averaged over a batch
+    features: (n, D), or (P, n, D): P kinds of features of the same images, with separate classifiers
+    labels:   (n,)
+    rates:    (R,), for the loss averaged over a batch
     returns:  (R, D+1, C) or (P, R, D+1, C), the bias in the last row
     """
     inputs = torch.cat([features, torch.ones_like(features[..., :1])], dim=-1)
     *several, images, width = inputs.shape
-    # Images last and classes first, where softmax is three times faster than over a short last dimension.
+    # Classes first and images last: softmax over a short last dimension takes three times as long.
     weights = inputs.new_zeros(*several, classes * len(rates), width)
     velocity = torch.zeros_like(weights)
     rate_of_row = rates.repeat(classes)[:, None]
@@ -102,33 +103,33 @@ def train_heads(
         order = torch.randperm(images, generator=generator).to(features.device)
         for index, batch in enumerate(order.split(batch_size)):
             decay = (1 + math.cos(math.pi * (epoch * steps_per_epoch + index) / total)) / 2
-            # The gradient of cross-entropy in closed form: no graph, all heads in one product.
-            seen = inputs.index_select(-2, batch)  # (…, b, D+1)
-            scores = (weights @ seen.mT).unflatten(-2, (classes, -1))  # (…, C, R, b)
+            # The closed-form gradient of cross-entropy needs no graph and one product for all heads.
+            rows = inputs.index_select(-2, batch)  # (…, b, D+1)
+            scores = (weights @ rows.mT).unflatten(-2, (classes, -1))  # (…, C, R, b)
             residual = scores.softmax(dim=-3).sub_(targets[:, None, batch]).flatten(-3, -2)
-            velocity.mul_(0.9).add_(residual @ seen, alpha=1 / len(batch))
+            velocity.mul_(0.9).add_(residual @ rows, alpha=1 / len(batch))
             weights.sub_(velocity * (decay * rate_of_row))
     return weights.unflatten(-2, (classes, -1)).movedim(-3, -1)
 
 
 def predict(features: Tensor, weights: Tensor) -> Tensor:
-    """The most likely class. features: (…, n, D), weights: (…, R, D+1, C), returns: (…, R, n)"""
+    """Return the most likely class. features: (…, n, D), weights: (…, R, D+1, C), returns: (…, R, n)"""
     scores = torch.einsum("...nd,...rdc->...rnc", features, weights[..., :-1, :]) + weights[..., -1:, :]
     return scores.argmax(dim=-1)
 
 
 class LinearHead:
-    """Scores of the classes from standardised features. weights: (D+1, C), the bias in the last row"""
+    """A linear classifier of standardised features. weights: (D+1, C), with the bias in the last row"""
 
     def __init__(self, weights: Tensor, *, mean: Tensor, std: Tensor) -> None:
         self.weights, self.mean, self.std = weights, mean, std
 
     def __call__(self, features: Tensor) -> Tensor:
-        """features: (…, D), returns: (…, C)"""
+        """Return class scores. features: (…, D), returns: (…, C)"""
         return (features.float() - self.mean) / self.std @ self.weights[:-1] + self.weights[-1]
 
     def layer(self) -> nn.Linear:
-        """Return the same as a layer to train on, of features that are not standardised."""
+        """Return an equivalent trainable layer on raw features."""
         layer = nn.Linear(*self.weights[:-1].shape)
         with torch.no_grad():
             layer.weight.copy_((self.weights[:-1] / self.std[:, None]).T)

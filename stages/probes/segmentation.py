@@ -1,7 +1,6 @@
-"""Which pixels are of which class, told from patch tokens: targets, heads and the score, mIoU.
+"""Semantic segmentation from patch tokens: targets, heads and mean intersection over union (mIoU).
 
-All heads give scores for every patch, which are interpolated to pixels: what differs between arms is the
-tokens.
+All heads score patches, and the scores are interpolated to pixels. So only the tokens differ between arms.
 Source: Oquab et al. 2023 (DINOv2), §7.4, for the linear head on patch tokens; Balažević et al. 2023
 (Hummingbird), for nearest neighbours of patches; Everingham et al. 2010 (PASCAL VOC), for the score.
 """
@@ -15,20 +14,20 @@ from torch import Generator, Tensor
 from stages.probes import knn, linear
 from stages.probes.settings import Segmentation
 
-IGNORED = -100  # the class of what is not counted, as cross_entropy has it
+IGNORED = -100  # class of pixels that do not count; the default of cross_entropy
 
 
 def pixel_classes(masks: Tensor, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
-    """The class of every pixel: 0 where there is no object, else 1 more than the label of its image.
+    """Return the class of every pixel: 0 for background, the label of the image plus 1 for its object.
 
-    masks, ignored: bool (n, H, W); labels: (n,); what is ignored is IGNORED
+    masks, ignored: bool (n, H, W), object pixels and pixels of class IGNORED; labels: (n,)
     """
     classes = masks.long() * (labels + 1)[:, None, None]
     return classes if ignored is None else classes.masked_fill(ignored, IGNORED)
 
 
 def patch_classes(pixels: Tensor, *, grid: int, classes: int) -> Tensor:
-    """The most frequent class of every patch, the lowest of equally frequent ones; IGNORED if all of it is.
+    """Return the most frequent class of every patch, the lowest of equals; IGNORED if all pixels are.
 
     pixels:  (n, H, W), H a multiple of the grid
     returns: (n, grid²), row by row
@@ -41,7 +40,7 @@ def patch_classes(pixels: Tensor, *, grid: int, classes: int) -> Tensor:
 
 
 def upsampled(scores: Tensor, *, size: int) -> Tensor:
-    """Scores of patches as scores of pixels, linearly in between.
+    """Interpolate scores of patches linearly to pixels.
 
     scores: (n, N, C), N = g·g; returns: (n, C, size, size)
     """
@@ -53,16 +52,17 @@ def upsampled(scores: Tensor, *, size: int) -> Tensor:
 def fit_linear(
     tokens: Tensor, targets: Tensor, *, classes: int, settings: Segmentation, generator: Generator
 ) -> tuple[linear.LinearHead, float]:
-    """A linear head on standardised tokens, its learning rate chosen on held-out training images.
+    """Fit a linear head on standardised tokens; held-out training images choose its learning rate.
 
-    tokens: (n, N, D); targets: (n, N), classes of the patches, of which the IGNORED are left out
+    tokens:  (n, N, D)
+    targets: (n, N), classes of the patches; IGNORED patches are skipped
     returns: the head and its learning rate
     """
     held, fitting = linear.held_out(len(tokens), share=settings.validation_fraction, generator=generator)
-    seen, names = _counted(tokens, targets, images=fitting)
-    mean, std = seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6)
+    fitted, names = _counted(tokens, targets, images=fitting)
+    mean, std = fitted.mean(dim=0), fitted.std(dim=0).clamp(min=1e-6)
     weights = linear.train_heads(
-        (seen - mean) / std,
+        (fitted - mean) / std,
         names,
         classes=classes,
         rates=torch.tensor(settings.learning_rates, device=tokens.device),
@@ -77,19 +77,19 @@ def fit_linear(
 
 
 def _counted(tokens: Tensor, targets: Tensor, *, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (m, D) of the patches of some images, and their classes (m,), without what is IGNORED."""
+    """Return tokens (m, D) and classes (m,) of the patches of some images, without IGNORED patches."""
     names = targets[images.to(targets.device)].flatten()
-    seen = tokens[images.to(tokens.device)].flatten(0, 1)[(names != IGNORED).to(tokens.device)]
-    return seen.float(), names[names != IGNORED]
+    rows = tokens[images.to(tokens.device)].flatten(0, 1)[(names != IGNORED).to(tokens.device)]
+    return rows.float(), names[names != IGNORED]
 
 
 class NearestPatches:
-    """Votes of the nearest training patches for every token."""
+    """A nearest-neighbour classifier of tokens, with training patches as its bank."""
 
     def __init__(
         self, tokens: Tensor, targets: Tensor, *, classes: int, settings: Segmentation, generator: Generator
     ) -> None:
-        """tokens: (n, N, D), targets: (n, N); of them `bank` patches are drawn, none that is IGNORED."""
+        """Draw a bank of patches without IGNORED ones. tokens: (n, N, D), targets: (n, N)"""
         drawn = torch.randperm(targets.numel(), generator=generator)
         drawn = drawn[(targets.flatten()[drawn.to(targets.device)] != IGNORED).cpu()]
         drawn = drawn[: settings.bank].to(tokens.device)
@@ -97,7 +97,7 @@ class NearestPatches:
         self.classes, self.settings = classes, settings
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """tokens: (n, N, D), returns: (n, N, C), shares of the votes"""
+        """Return shares of the votes. tokens: (n, N, D), returns: (n, N, C)"""
         votes = knn.votes(
             self.bank,
             self.names,
@@ -112,20 +112,20 @@ class NearestPatches:
 def overlaps(
     predicted: Tensor, truth: Tensor, *, classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Intersection and union of each class in each image, in pixels, of those that are not IGNORED in truth.
+    """Return intersection and union of each class in each image, in pixels; IGNORED pixels do not count.
 
     predicted, truth: (n, H, W); returns: (n, C) each
     """
     counted = (truth != IGNORED)[..., None]
-    found, real = (
+    guess, target = (
         (F.one_hot(pixels.clamp(min=0), classes).bool() & counted).flatten(1, 2)
         for pixels in (predicted, truth)
     )
-    return (found & real).sum(dim=1).cpu().numpy(), (found | real).sum(dim=1).cpu().numpy()
+    return (guess & target).sum(dim=1).cpu().numpy(), (guess | target).sum(dim=1).cpu().numpy()
 
 
 def mean_iou(intersection: NDArray[np.int64], union: NDArray[np.int64]) -> float:
-    """Intersection over union of each class over all images, mean over the classes that are there.
+    """Return the mean over present classes of intersection over union, taken over all images.
 
     intersection, union: (n, C), from `overlaps`
     """
@@ -136,7 +136,7 @@ def mean_iou(intersection: NDArray[np.int64], union: NDArray[np.int64]) -> float
 def mean_iou_interval(
     intersection: NDArray[np.int64], union: NDArray[np.int64], *, seed: int, resamples: int = 1000
 ) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of `mean_iou` over images."""
+    """Return the 95 % percentile bootstrap interval of `mean_iou` over images."""
     images = len(union)
     times = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
     both, either = times @ intersection, times @ union

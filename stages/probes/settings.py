@@ -1,4 +1,4 @@
-"""What params.yaml may hold of probes: a class each."""
+"""The settings of probes in params.yaml, one class each."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ class Linear(Section):
 
 
 class Layerwise(Linear):
-    """A linear probe like the other, on the output of every block."""
+    """Settings of the linear probe of every block."""
 
 
 class FewShot(Section):
@@ -43,7 +43,7 @@ class ClassMean(Section):
 
 
 class Probes(Section):
-    """The probes of a study; a line taken out of params.yaml leaves a probe out, unless claims need it."""
+    """The probes of a study. Only `knn` and `linear` are required; delete a section to skip its probe."""
 
     knn: Knn
     linear: Linear
@@ -53,7 +53,7 @@ class Probes(Section):
     class_mean: ClassMean = Field(default=None)  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # pydantic says generator
-        """Name and settings of those that are not left out."""
+        """Yield name and settings of every probe of the study."""
         return ((name, settings) for name, settings in super().__iter__() if settings is not None)
 
 

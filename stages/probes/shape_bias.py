@@ -1,7 +1,8 @@
-"""Does a linear probe follow shape or texture, where it was never told which of them to follow?
+"""Linear probe for cue conflicts: does it classify by shape or by texture?
 
-It is trained on the images whose shape and texture agree, as one class each, and shown images in which they
-differ, as the cue conflicts of Geirhos et al. 2019, "ImageNet-trained CNNs are biased towards texture".
+The probe is trained on images whose shape and texture belong to the same class, so neither cue is preferred.
+It is tested on images whose cues differ, like the cue conflicts of Geirhos et al. 2019, "ImageNet-trained
+CNNs are biased towards texture".
 """
 
 from torch import Generator, Tensor
@@ -20,10 +21,11 @@ def decide(
     settings: Linear,
     generator: Generator,
 ) -> Tensor | None:
-    """The class that the probe sees in each test image, with the pooling that it chose.
+    """Return the predicted class of each test image, with the pooling that validation chooses.
 
-    train, test:    pooling -> (n, D); shape, texture: (n,) of the training images
-    returns:        (n,), or None if fewer than two training images a class have cues that agree
+    train, test:    pooling -> (n, D)
+    shape, texture: (n,) labels of the training images
+    returns:        (n,), or None if the cues agree in fewer than two training images per class
     """
     agree = shape == texture
     if agree.sum() < 2 * classes:

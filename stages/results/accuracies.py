@@ -1,4 +1,4 @@
-"""Accuracies and segmentation scores of the arms, put together by the rule for seeds."""
+"""Accuracies and segmentation scores of all arms, with intervals over seeds."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,13 +15,12 @@ def accuracies(results: Results, *, probes: Iterable[str], augmented: Collection
     """Return the accuracy of every arm under every probe and after fine-tuning.
 
     Args:
-        augmented: the arms that were also probed on augmented images.
+        augmented: the arms that are also probed on augmented images.
 
     Returns: label, evaluation (probe, AUGMENTED or FINE_TUNED), labels (the label set), mean, low, high,
-        chance (fractions), trainings, seed_0 and so on. A probe that reports no accuracy gives no rows; one
-        that
-        reports shares of the labels gives rows for each share.
-    Raises: StudyError naming a file that is missing or lacks a number.
+        chance (fractions), trainings, seed_0 and so on. A probe without accuracy has no rows; a probe on
+        several shares of the labels has rows for each share.
+    Raises: StudyError naming the file that is missing or lacks a number.
     """
     rows = []
     evaluations = _evaluations(results.arms, probes=probes, augmented=augmented)
@@ -46,7 +45,7 @@ def accuracies(results: Results, *, probes: Iterable[str], augmented: Collection
 
 
 def protocols(results: Results, *, probes: Iterable[str], augmented: Collection[str] = ()) -> dict[str, str]:
-    """Return how each evaluation was done, in its own words; arms that differ are joined by a semicolon."""
+    """Return the protocol of each evaluation; if arms differ, the protocols are joined by semicolons."""
     words: dict[str, str] = {}
     for evaluation, having in _evaluations(results.arms, probes=probes, augmented=augmented).items():
         each = []
@@ -58,10 +57,10 @@ def protocols(results: Results, *, probes: Iterable[str], augmented: Collection[
 
 
 def segmentation_scores(results: Results) -> tuple[pd.DataFrame, str]:
-    """Return the mIoU of every arm in each way, and the protocol, or why there is none, in words.
+    """Return the mIoU of every arm for each kind of segmentation, with the protocol or the reason for none.
 
     Returns: label, way, mean, low, high (per cent), trainings, seed_0 and so on, images
-    Raises: StudyError naming a file that is missing.
+    Raises: StudyError naming the missing file.
     """
     rows, words = [], ""
     for arm in results.arms:
@@ -80,7 +79,7 @@ def segmentation_scores(results: Results) -> tuple[pd.DataFrame, str]:
 def _evaluations(
     arms: Sequence[str], *, probes: Iterable[str], augmented: Collection[str]
 ) -> dict[str, list[str]]:
-    """Each evaluation, in the order of a table's columns, and which of these arms have it."""
+    """Return each evaluation, in the order of a table's columns, with the arms that have it."""
     having = {probe: list(arms) for probe in probes}
     having[AUGMENTED] = [arm for arm in arms if arm in augmented]
     having[FINE_TUNED] = list(arms)
@@ -94,11 +93,11 @@ def _score(scores: Sequence[Mapping[str, Any]], *, seeds: list[int], where: str)
 def _together(
     scores: Sequence[Mapping[str, Any]], name: str, *, seeds: list[int], where: str
 ) -> dict[str, Any]:
-    """One number of each training as mean, low, high, trainings and seed_0 and so on."""
+    """Return a number of all trainings as mean, low, high, trainings, seed_0 and so on."""
     try:
         by_seed = np.array([[score[name]] for score in scores], dtype=float)
         alone = tuple(np.array([scores[0][end]], dtype=float) for end in ("low", "high"))
     except KeyError as error:
-        raise StudyError(f"{where}: no {error.args[0]!r}; needs {name}, low, high") from None
+        raise StudyError(f"{where}: no {error.args[0]!r}; metrics need {name}, low and high") from None
     numbers = columns(over_seeds(by_seed, alone=(alone[0], alone[1])), seeds=seeds)
     return {key: value[0] if isinstance(value, np.ndarray) else value for key, value in numbers.items()}

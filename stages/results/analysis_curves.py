@@ -1,4 +1,4 @@
-"""Measures of the analyses against depth or frequency: one curve per arm, by the rule for seeds."""
+"""Curves of measures against depth or frequency, one per arm, with intervals over seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,8 +23,8 @@ def block_curves(
     """Return one curve per arm: the mean of a measure per block, over heads, images and seeds.
 
     Args:
-        highest_frequency: use the last frequency bin alone, the quantity of the paper's Fig. 8.
-        rows: column -> its value in the rows to use, of a table that holds several measures.
+        highest_frequency: use only the last frequency bin, as in the paper's Fig. 8.
+        rows: column -> value of the rows to use, for tables with several measures.
 
     Returns: label, block, depth (block / blocks, 0 to 1), mean, low, high, trainings, seed_0 and so on,
         images
@@ -49,8 +49,8 @@ def block_curve(
     """Return the curve of one arm.
 
     Args:
-        frame: seed, image, block and `measure`; rows that differ in anything else are averaged.
-        where: the file, for errors.
+        frame: seed, image, block and `measure`; values are averaged over all other columns.
+        where: name of the file in error messages.
 
     Returns: label, block, depth, mean, low, high, trainings, seed_0 and so on, images
     Raises: StudyError if seeds differ in blocks or images.
@@ -108,17 +108,20 @@ def spectra(results: Results, *, seed: int = 0) -> pd.DataFrame:
 def by_seed_and_image(
     frame: pd.DataFrame, *, by: str, measure: str, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a measure by seed, image and place, averaged over whatever else the rows differ in.
+    """Return a measure by seed, image and place, averaged over all other columns.
+
+    Args:
+        by: column of the places: block or frequency.
 
     Returns: values (seeds, images, places), seeds in the order of the rows; places (places,), ascending
     Raises: StudyError if an image lacks a place, or if seeds differ in images.
     """
     square = frame.groupby(["seed", "image", by], sort=True)[measure].mean().unstack(by)
     if square.isna().to_numpy().any():
-        raise StudyError(f"{where}: not every image of every seed has every {by}")
+        raise StudyError(f"{where}: some images lack a {by}; `dvc repro --force` its stage")
     parts = [square.loc[seed] for seed in dict.fromkeys(frame["seed"])]
     if any(not part.index.equals(parts[0].index) for part in parts):
-        raise StudyError(f"{where}: seeds were measured on different images")
+        raise StudyError(f"{where}: seeds were measured on different images; `dvc repro --force` its stage")
     return np.stack([part.to_numpy(dtype=float) for part in parts]), square.columns.to_numpy()
 
 
@@ -145,5 +148,5 @@ def uniform_distance(*, grid: int, patch_size: int) -> float:
 
 
 def join(curves: Sequence[pd.DataFrame], *, empty: Sequence[str]) -> pd.DataFrame:
-    """Return some curves as one table; without any, an empty table of the columns `empty`."""
+    """Return curves as one table; without curves, an empty table with the columns `empty`."""
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=list(empty))

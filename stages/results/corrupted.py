@@ -1,4 +1,4 @@
-"""Accuracy on corrupted images and stimuli: by trial, against clean images, and shape against texture."""
+"""Accuracy on corrupted images and stimuli: per trial, relative to clean images, and shape bias."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,11 +19,11 @@ PLACE = ["head", "labels", "trial", "level"]
 
 
 def accuracy_by_trial(results: Results) -> pd.DataFrame:
-    """Return the accuracy of every arm on every kind of images.
+    """Return the accuracy of every arm in every trial.
 
     Returns: label, head, labels, trial, level, mean, low, high (fractions), trainings, seed_0 and so on,
         images
-    Raises: StudyError if a table cannot be read, as all functions here.
+    Raises: StudyError if a table cannot be read; this holds for all functions here.
     """
     rows = []
     for arm in results.arms:
@@ -34,10 +34,10 @@ def accuracy_by_trial(results: Results) -> pd.DataFrame:
 
 
 def changes(results: Results, *, trial: str, clean: str = CLEAN) -> pd.DataFrame:
-    """Return the change of accuracy in one kind of images, paired image by image with the clean ones.
+    """Return the change of accuracy in a trial relative to clean images, paired by image.
 
-    Returns: label, head, labels, level, mean, low, high (points), trainings, seed_0 and so on, images; no
-        rows if the study has no such images
+    Returns: label, head, labels, level, mean, low, high (percentage points), trainings, seed_0 and so on,
+        images; no rows if the study does not have the trial
     """
     rows = []
     for arm in results.arms:
@@ -51,10 +51,10 @@ def changes(results: Results, *, trial: str, clean: str = CLEAN) -> pd.DataFrame
 
 
 def noise_curves(results: Results) -> pd.DataFrame:
-    """Return the accuracy under noise in each frequency band, relative to that of the same images without.
+    """Return the accuracy under noise in each frequency band, relative to the clean accuracy.
 
-    Returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (%, of the
-        mean over amplitudes), trainings, seed_0 and so on, images; no rows if the study has no such noise
+    Returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (%, averaged
+        over amplitudes), trainings, seed_0 and so on, images; no rows if the study does not add noise
     """
     rows = []
     for arm in results.arms:
@@ -62,7 +62,7 @@ def noise_curves(results: Results) -> pd.DataFrame:
         for place, right in (item for item in sets.values() if item[0]["trial"] == NOISE):
             whole = sets[place["head"], place["labels"], CLEAN, 0.0][1]
             parts = [100 * relative(right[seed], whole[seed]).to_numpy() for seed in right]
-            if np.isnan(parts).any():  # a training that decides nothing rightly has nothing to lose
+            if np.isnan(parts).any():  # a training without any correct image has no relative accuracy
                 continue
             numbers = estimate(np.stack(parts)[:, :, None])
             rows.append(_row(results, arm, place, numbers, images=len(parts[0])))
@@ -74,9 +74,9 @@ def noise_curves(results: Results) -> pd.DataFrame:
 
 
 def relative(part: pd.Series, whole: pd.Series) -> pd.Series:
-    """Return what each image makes of mean(part) / mean(whole): pseudo-values, whose mean is that ratio.
+    """Return pseudo-values, one per image, whose mean is the ratio mean(part) / mean(whole).
 
-    Only images in both count. The ratio is nan if the whole is 0.
+    Only shared images count. The values are nan if the mean of the whole is 0.
     Source: Efron & Tibshirani 1993, §11, for the influence of an image on a ratio.
     """
     part, whole = part.align(whole, join="inner")
@@ -86,7 +86,9 @@ def relative(part: pd.Series, whole: pd.Series) -> pd.Series:
 
 
 def shape_bias(results: Results) -> pd.DataFrame:
-    """Return the share of decisions for the shape among those for shape or texture, where the two differ.
+    """Return the shape bias: decisions for the shape as a share of decisions for either cue.
+
+    Only images whose shape and texture differ count.
 
     Returns: label, head, trial, mean, low, high (fractions), trainings, seed_0 and so on, decisions, images
     Source: Geirhos et al. 2019, §2.
@@ -101,7 +103,7 @@ def shape_bias(results: Results) -> pd.DataFrame:
                 (rows_of["predicted"] == rows_of["truth"]).groupby(rows_of["image"]).mean()
                 for rows_of in (decided[decided["seed"] == seed] for seed in results.seeds(arm))
             ]
-            if any(share.empty for share in shares):  # a training that decided for neither has no bias
+            if any(share.empty for share in shares):  # a training that follows neither cue has no bias
                 continue
             numbers = (
                 estimate(shares[0].to_numpy(dtype=float)[None, :, None])
@@ -114,10 +116,10 @@ def shape_bias(results: Results) -> pd.DataFrame:
 
 
 def correctness(results: Results, arm: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Give every kind of images, in the order of the table, and where each seed was right: images × seeds.
+    """Yield every trial, in the order of the table, with the correctness of each image (rows) and seed.
 
     Amplitudes are averaged.
-    Raises StudyError if seeds saw different images.
+    Raises StudyError if seeds were tested on different images.
     """
     frame = results.robustness(arm)
     frame = frame.assign(right=(frame["truth"] == frame["predicted"]).astype(float))
@@ -126,7 +128,10 @@ def correctness(results: Results, arm: str) -> Iterator[tuple[dict[str, Any], pd
             columns=results.seeds(arm)
         )
         if right.isna().to_numpy().any():
-            raise StudyError(f"{robustness_table(arm)}: seeds saw different images under {key[2]}")
+            raise StudyError(
+                f"{robustness_table(arm)}: seeds were tested on different images under {key[2]}; "
+                f"`dvc repro robustness@{arm}` writes it anew"
+            )
         yield dict(zip(PLACE, key, strict=True)), right
 
 

@@ -1,4 +1,4 @@
-"""Read one file of results; one that is missing or damaged is an error of one line."""
+"""Read one file of results. A missing or damaged file is a one-line error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ MISSING_NUMBERS = ["", "nan", "NaN"]
 
 
 class MissingResult(StudyError):
-    """The study has no such result: the file, the column or the rows are not there."""
+    """The study does not have a result: the file, the column or the rows are missing."""
 
 
 def read_table(path: Path, schema: Schema, *, stage: str, root: Path = Path()) -> pd.DataFrame:
@@ -23,19 +23,19 @@ def read_table(path: Path, schema: Schema, *, stage: str, root: Path = Path()) -
 
     Args:
         path: relative to `root`.
-        schema: the columns that must be there; others are kept as pandas reads them.
-        stage: address in dvc.yaml of the stage that writes the file.
+        schema: the required columns; pandas decides the type of all others.
+        stage: address of the stage in dvc.yaml that writes the file.
 
-    Returns: the table in file order, text as it is written; it may have no rows.
-    Raises: MissingResult if there is no file or no such column; StudyError if the file is no table, or a
-        column holds something else than its schema says.
+    Returns: the table in file order, with text unchanged; it may have no rows.
+    Raises: MissingResult if the file or a column is missing; StudyError if the file is no table, or if a
+        column does not match its schema.
     """
     text = [name for name, kind in schema.items() if kind == "text"]
     try:
         header = pd.read_csv(root / path, nrows=0)
         frame = pd.read_csv(
             root / path,
-            dtype=dict.fromkeys(text, str),  # an arm may be called `null`, a label set `1`
+            dtype=dict.fromkeys(text, str),  # an arm can have the name `null`, a label set `1`
             keep_default_na=False,
             na_values={name: MISSING_NUMBERS for name in header if name not in text},
         )
@@ -58,7 +58,7 @@ def read_table(path: Path, schema: Schema, *, stage: str, root: Path = Path()) -
 
 
 def read_header(path: Path, *, root: Path = Path()) -> list[str]:
-    """Return the names of the columns of a CSV file; none if it is no table."""
+    """Return the column names of a CSV file; an empty list if the file is no table."""
     try:
         return [str(name) for name in pd.read_csv(root / path, nrows=0)]
     except (OSError, ValueError):
@@ -66,22 +66,23 @@ def read_header(path: Path, *, root: Path = Path()) -> list[str]:
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, stage: str) -> None:
-    """Check that a table has some columns.
+    """Check that a table has the given columns.
 
-    Raises: MissingResult naming those that it lacks.
+    Raises: MissingResult naming the missing columns.
     """
-    lacking = [column for column in columns if column not in frame]
-    if lacking:
-        there = ", ".join(map(str, frame))
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        present = ", ".join(map(str, frame))
         raise MissingResult(
-            f"{path}: no column {', '.join(lacking)}; there are: {there}; `dvc repro {stage}` writes it anew"
+            f"{path}: no column {', '.join(missing)}; there are: {present}; "
+            f"`dvc repro {stage}` writes it anew"
         )
 
 
 def require_numbers(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, stage: str) -> None:
-    """Check that some columns are there and hold finite numbers.
+    """Check that a table has the given columns and that they hold finite numbers.
 
-    Raises: MissingResult if a column is not there, StudyError if a value is no finite number.
+    Raises: MissingResult if a column is missing; StudyError if a value is no finite number.
     """
     require(frame, columns, path=path, stage=stage)
     for name in columns:
@@ -91,7 +92,7 @@ def require_numbers(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, 
 def read_metrics(path: Path, *, stage: str, root: Path = Path()) -> dict[str, Any]:
     """Read a JSON file that holds a mapping.
 
-    Raises: MissingResult if there is no such file, StudyError if it holds something else.
+    Raises: MissingResult if the file is missing; StudyError if it holds anything else.
     """
     try:
         content = read_json(root / path)
@@ -100,7 +101,7 @@ def read_metrics(path: Path, *, stage: str, root: Path = Path()) -> dict[str, An
     except ValueError as error:
         raise StudyError(f"{path}: not JSON: {_line(error)}; `dvc repro {stage}` writes it anew") from None
     if not isinstance(content, dict):
-        raise StudyError(f"{path}: holds no names and values; `dvc repro {stage}` writes it anew")
+        raise StudyError(f"{path}: not a JSON mapping; `dvc repro {stage}` writes it anew")
     return content
 
 

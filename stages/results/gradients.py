@@ -1,4 +1,4 @@
-"""What the gradients of the two losses of a hybrid tell: whether they agree, and which of them leads."""
+"""Agreement and relative size of the two gradients of a hybrid."""
 
 import numpy as np
 import pandas as pd
@@ -6,27 +6,26 @@ import pandas as pd
 from stages.results.files import MissingResult
 from stages.results.seeds import Estimate, over_seeds
 
-# Early epochs teach what both losses need; agreement is asked for in the epochs after this share.
+# Early epochs teach what both losses need, so agreement is measured after this share of the epochs.
 LATE = 0.5
 
 
 def late(gradients: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the second half of the epochs. gradients: epoch, and what else, of one arm"""
+    """Return the rows of the second half of the epochs. gradients: of one arm, with a column epoch"""
     return gradients[gradients["epoch"] > LATE * gradients["epoch"].max()]
 
 
 def cosines(gradients: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
-    """Return the cosine of the gradients of CL and MIM without the noise of their batches, per training.
+    """Return the noise-corrected cosine between the gradients of CL and MIM, per training.
 
-    It is the cosine of the mean gradients divided by the geometric mean of the split-half cosines of each
-    loss, over all epochs and blocks that are put together: products are added before they are divided.
+    The value is the cosine of the mean gradients, divided by the geometric mean of the split-half cosines of
+    the two losses. To combine epochs and blocks, products are summed before the division.
 
     Args:
         gradients: rows of schemas.GRADIENTS of one arm.
-        by: epoch or block, to keep apart; None: all together, in a column 0.
+        by: "epoch" or "block" for separate values; None for one value, in column 0.
 
-    Returns: (seeds, values of `by`); nan where a loss does not reach the weights, or where its gradient is
-        lost in the noise.
+    Returns: (seeds, values of `by`); nan if a loss has no gradient there, or only noise.
     Source: Spearman 1904.
     """
     keys = ["seed", by] if by else ["seed"]
@@ -38,21 +37,22 @@ def cosines(gradients: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
 
 
 def whole_cosine(gradients: pd.DataFrame) -> Estimate | None:
-    """Return the cosine over all blocks in the second half of the epochs, over trainings.
+    """Return the cosine over all blocks and the second half of the epochs, over trainings.
 
-    None if a training has none.
+    None if a training does not have this cosine.
     """
     values = cosines(late(gradients)).to_numpy()
     return over_seeds(values) if values.size and np.isfinite(values).all() else None
 
 
 def gradient_ratios(gradients: pd.DataFrame) -> pd.Series:
-    """Return how many times longer the weighted gradient of CL is than that of MIM, of each training.
+    """Return the length of the weighted gradient of CL relative to that of MIM, for each training.
 
-    Of single batches, over the blocks that both losses reach; the geometric mean over the epochs.
+    Lengths are those of single batches, over the blocks with both gradients. The ratio is the geometric mean
+    over epochs.
 
     Args:
-        gradients: seed, epoch, block, cl_weight, norm_cl and norm_mim before the weights, of one arm.
+        gradients: seed, epoch, block, cl_weight, unweighted norm_cl and norm_mim, of one arm.
 
     Returns: by seed; infinite for a weight of 1.
     Raises: MissingResult if no block has a gradient of both losses.

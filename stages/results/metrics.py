@@ -1,4 +1,4 @@
-"""The metrics of an arm: the mean over its seeds, and each seed."""
+"""The metrics of an arm: the mean over its seeds, and the metrics of each seed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,16 +7,16 @@ import numpy as np
 
 from stages.results.student import t_reach
 
-BOUNDED = ("accuracy", "miou")  # what `low` and `high` beside it are the interval of
+BOUNDED = ("accuracy", "miou")  # metrics whose interval is given by `low` and `high`
 
 
 def over_seeds(metrics: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean of metrics over seeds in the structure of one of them, and each below `seeds`.
+    """Return the mean of nested metrics over seeds, with the metrics of each seed under `seeds`.
 
-    metrics: of each seed, nested as they are; numbers are averaged, what differs otherwise is left out
+    metrics: seed -> nested metrics. Numbers are averaged; other values stay only if all seeds share them
 
-    `low` and `high` are the ends of Student's 95 % interval over seeds where there are several; of one seed
-    they stay those over its images.
+    With several seeds, `low` and `high` are the ends of Student's 95 % interval over seeds. With one seed,
+    they remain the ends of the interval over images.
     """
     mean = _mean(list(metrics.values()))
     return mean | {"seeds": {f"{seed}": of_seed for seed, of_seed in metrics.items()}}

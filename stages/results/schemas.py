@@ -1,10 +1,10 @@
-"""The columns that every table of results must have, and what each column holds."""
+"""The required columns of every table of results, and their types."""
 
 from collections.abc import Mapping
 from typing import Literal
 
-# whole: integers; number: finite; optional: finite or empty; text: as written, never a number or a missing
-# value.
+# whole: integers; number: finite; optional: finite or empty; text: as written, never parsed as a number or
+# as a missing value; flag: true or false.
 Kind = Literal["whole", "number", "optional", "text", "flag"]
 Schema = Mapping[str, Kind]
 
@@ -17,11 +17,11 @@ GRADIENTS: Schema = {
     "epoch": "whole",
     "block": "whole",
     "cl_weight": "number",
-    "batches": "whole",  # each tells of one of the two losses
-    "dot": "optional",  # this and all below: empty in an epoch of too few steps
+    "batches": "whole",  # each batch measures one of the two losses
+    "dot": "optional",  # this column and those below are empty for epochs with too few steps
     "square_cl": "optional",
     "square_mim": "optional",
-    "half_cl": "optional",  # empty where a loss does not reach the block
+    "half_cl": "optional",  # empty if the loss has no gradient in the block
     "half_mim": "optional",
     "norm_cl": "optional",
     "norm_mim": "optional",
@@ -32,7 +32,7 @@ ROBUSTNESS: Schema = {
     **PREDICTIONS,
     "trial": "text",
     "level": "number",
-    "amplitude": "number",  # 0 where a corruption has none
+    "amplitude": "number",  # 0 for corruptions without amplitude
     "head": "text",
     "rival": "whole",
 }
@@ -63,14 +63,14 @@ SPECIFICATIONS: Schema = {
     "verdict": "text",
 }
 
-# What identifies a row of each analysis; readers name the measures that they need. An analysis that is not
-# listed here needs the columns of SEED alone.
+# The columns that identify a row of each analysis; readers name the measures that they need. An analysis
+# that is not listed needs only the columns of SEED.
 ANALYSES: Mapping[str, Schema] = {
     "attention": {**IMAGE, "block": "whole", "head": "whole"},
     "fourier": {**IMAGE, "block": "whole", "frequency": "number"},
     "similarity": {
         **SEED,
-        "image": "optional",  # empty for what is of all images together
+        "image": "optional",  # empty for values of all images together
         "measure": "text",
         "variant": "text",
         "block": "whole",

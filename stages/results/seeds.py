@@ -1,8 +1,8 @@
-"""The one rule for seeds: the mean over trainings, and how sure it is.
+"""The rule for seeds: the mean over trainings, with a 95 % interval.
 
-From two seeds on the interval is Student's t over the seeds: it covers what another training would change.
-One training says nothing of that: its interval is the bootstrap over images, and must be called one
-training's.
+With two or more seeds, the interval is Student's t over seeds, which covers the variation between trainings.
+A single training does not show this variation. Its interval is a bootstrap over images, and figures must say
+"one training".
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ import pandas as pd
 from stages.results.bootstrap import bootstrap_interval
 from stages.results.student import LEVEL, t_reach
 
-PREFIX = "seed_"  # of the columns that hold single trainings
+PREFIX = "seed_"  # columns of single trainings start with this
 
 
 class Estimate(NamedTuple):
-    """K means over the trainings of one arm, their 95 % intervals, and each training by itself."""
+    """K means over the trainings of one arm, with 95 % intervals and the values of each training."""
 
     mean: np.ndarray  # (K,)
     low: np.ndarray  # (K,)
@@ -27,13 +27,13 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Put the trainings of one arm together.
+    """Estimate the means over the trainings of one arm from values per image.
 
     Args:
         values: (R, n, K), K quantities of n images in R trainings.
-        seed: of the bootstrap, which one training alone needs.
+        seed: of the bootstrap, which only a single training needs.
 
-    Raises: ValueError if the shape is another or a value is not finite.
+    Raises: ValueError if the shape is wrong or a value is not finite.
     """
     if values.ndim != 3 or 0 in values.shape:
         raise ValueError(f"values must be (seeds, images, quantities), got shape {values.shape}")
@@ -44,11 +44,11 @@ def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
 
 
 def over_seeds(by_seed: np.ndarray, *, alone: tuple[np.ndarray, np.ndarray] | None = None) -> Estimate:
-    """Put the trainings of one arm together whose means are known.
+    """Estimate the means over the trainings of one arm from the mean of each training.
 
     Args:
         by_seed: (R, K) mean of each training.
-        alone: low and high, (K,) each, of a single training; its mean where nothing is known of its interval.
+        alone: low and high, (K,) each, for a single training; None: its interval is unknown and has length 0.
 
     Source: Student 1908.
     """
@@ -68,5 +68,5 @@ def columns(numbers: Estimate, *, seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def single_trainings(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of single trainings that a table made by `columns` has values in."""
+    """Return the columns of single trainings that have values, in a table made by `columns`."""
     return [name for name in frame if str(name).startswith(PREFIX) and frame[name].notna().to_numpy().any()]

@@ -1,4 +1,4 @@
-"""Student's t without scipy, which no report and no training should wait for."""
+"""Student's t without scipy, whose import would delay every report and training."""
 
 import math
 from functools import cache
@@ -11,7 +11,7 @@ LEVEL = 0.95
 def t_reach(by_seed: np.ndarray) -> np.ndarray:
     """Return half of Student's t-interval of a mean over seeds.
 
-    by_seed: (R, ...), R from 2
+    by_seed: (R, ...), R of at least 2
     Source: Student 1908.
     """
     count = len(by_seed)
@@ -20,9 +20,8 @@ def t_reach(by_seed: np.ndarray) -> np.ndarray:
 
 @cache
 def t_quantile(degrees: int, *, level: float = LEVEL) -> float:
-    """Return the t that |T| exceeds with probability 1 - level, T of Student's distribution.
+    """Return the value that |T| exceeds with probability 1 - level, for T of Student's distribution.
 
-    Written out because a report should not wait for the import of scipy.
     Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4.
     """
     low, high = 0.0, math.pi / 2
@@ -33,7 +32,7 @@ def t_quantile(degrees: int, *, level: float = LEVEL) -> float:
 
 
 def _t_inside(angle: float, degrees: int) -> float:
-    """Probability that |T| is below sqrt(degrees) * tan(angle)."""
+    """Return the probability that |T| is below sqrt(degrees) * tan(angle)."""
     odd = degrees % 2
     term = math.cos(angle) if odd else 1.0
     total = term if degrees > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Every result of a study, each file read once, checked, and cut to the seeds of the study."""
+"""All results of a study. Each file is read once, checked, and limited to the seeds of the study."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from stages.study.paths import (
 from stages.study.study import Study
 
 FINE_TUNED = "fine-tuned"
-AUGMENTED = "linear, augmented"  # of the arms that are probed so
+AUGMENTED = "linear, augmented"  # only for the arms in linear_augmented.arms
 CLAIMS = Path("results/claims.json")
 SPECIFICATIONS = Path("results/specifications.csv")
 TRAJECTORIES = Path("results/trajectories.csv")
@@ -39,12 +39,11 @@ MANIFEST = DATA / "manifest.json"
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a study under one root; a file that nobody asks for is not read.
+    """The results of a study below one root folder, read when they are needed.
 
-    Every table of an arm has the rows of its seeds, in the order of params.yaml, and a column `seed`. All
-    methods raise MissingResult if a result is not there and StudyError if it is damaged, in one line with the
-    file
-    and the stage that writes it.
+    Every table of an arm has a column `seed` and the rows of the arm's seeds, in the order of params.yaml.
+    All methods raise MissingResult if a result is missing, and StudyError if it is damaged. The error names
+    the file and the stage that writes it.
     """
 
     study: Study
@@ -53,19 +52,19 @@ class Results:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms, in the order of params.yaml."""
+        """Return the names of the arms, in the order of params.yaml."""
         return list(self.study.arms)
 
     def label(self, arm: str) -> str:
-        """What figures and tables call an arm."""
+        """Return the label of an arm in figures and tables."""
         return label_of(self.study, arm)
 
     def seeds(self, arm: str) -> list[int]:
-        """Seeds of the trainings of an arm."""
+        """Return the seeds of the trainings of an arm."""
         return seeds_of(self.study, arm)
 
     def analysis(self, analysis: str, arm: str, *, measures: Sequence[str] = ()) -> pd.DataFrame:
-        """Table of an analysis of an arm, with the columns of its schema and the numbers `measures`."""
+        """Return the table of an analysis; checks the columns of its schema and the numbers `measures`."""
         path, stage = self._analysis_place(analysis, arm)
         frame = self._of_arm(arm, path, schemas.ANALYSES.get(analysis, schemas.SEED), stage=stage)
         require_numbers(frame, measures, path=path, stage=stage)
@@ -74,13 +73,13 @@ class Results:
         return frame
 
     def probe(self, probe: str, arm: str) -> pd.DataFrame:
-        """Predictions of a probe for every held-out image, with what it varies (pooling, block, share)."""
+        """Return a probe's predictions for every held-out image and variant (pooling, block, share)."""
         schema = schemas.LAYERWISE if probe == "layerwise" else schemas.PREDICTIONS
         path, stage = self._probe_place(probe, arm)
         return self._of_arm(arm, path, schema, stage=stage)
 
     def finetuned(self, arm: str) -> pd.DataFrame:
-        """Predictions after fine-tuning for every held-out image and label set."""
+        """Return the predictions after fine-tuning for every held-out image and label set."""
         return self._of_seeds(
             arm,
             lambda seed: finetune_dir(arm, seed) / "predictions.csv",
@@ -89,16 +88,16 @@ class Results:
         )
 
     def robustness(self, arm: str) -> pd.DataFrame:
-        """Predictions on corrupted images and on stimuli."""
+        """Return the predictions on corrupted images and on stimuli."""
         return self._of_arm(arm, robustness_table(arm), schemas.ROBUSTNESS, stage=f"robustness@{arm}")
 
     def segmentation(self, arm: str) -> pd.DataFrame:
-        """Intersections and unions by image, way and class; no rows if the data set has no object masks."""
+        """Return intersections and unions by image, way and class; empty for data without object masks."""
         path = segmentation_table(arm)
         return self._of_arm(arm, path, schemas.SEGMENTATION, stage=f"segment@{arm}", may_be_empty=True)
 
     def history(self, arm: str) -> pd.DataFrame:
-        """Loss of every epoch of pre-training, with the parts of the loss; no rows for an untrained arm."""
+        """Return the loss and its parts for every epoch of pre-training; empty for an untrained arm."""
         return self._of_seeds(
             arm,
             lambda seed: model_dir(arm, seed) / "history.csv",
@@ -108,7 +107,7 @@ class Results:
         )
 
     def finetune_history(self, arm: str) -> pd.DataFrame:
-        """Loss of every epoch of fine-tuning, with what else was logged."""
+        """Return the loss and the other logged values for every epoch of fine-tuning."""
         return self._of_seeds(
             arm,
             lambda seed: finetune_dir(arm, seed) / "history.csv",
@@ -118,30 +117,30 @@ class Results:
         )
 
     def trainings(self, arm: str) -> list[dict[str, Any]]:
-        """What each training of an arm says of itself: device, precision, versions; of those that say it."""
+        """Return device, precision and versions of every training of an arm that has a record of them."""
         records = [model_dir(arm, seed) / "training.json" for seed in self.seeds(arm)]
-        there = [path for path in records if (self.root / path).is_file()]
-        return [read_metrics(path, stage=f"pretrain@{arm}", root=self.root) for path in there]
+        existing = [path for path in records if (self.root / path).is_file()]
+        return [read_metrics(path, stage=f"pretrain@{arm}", root=self.root) for path in existing]
 
     def gradients(self, arm: str) -> pd.DataFrame:
-        """Agreement of the two losses by epoch and block; no rows for an arm with one loss."""
-        having = [seed for seed in self.seeds(arm) if (self.root / gradients_table(arm, seed)).is_file()]
-        if not having:
+        """Return the gradients of the two losses by epoch and block; empty for an arm with one loss."""
+        tables = [gradients_table(arm, seed) for seed in self.seeds(arm)]
+        if not any((self.root / table).is_file() for table in tables):
             return pd.DataFrame(columns=list(schemas.GRADIENTS))
         return self._of_seeds(
             arm, lambda seed: gradients_table(arm, seed), schemas.GRADIENTS, stage=f"pretrain@{arm}"
         )
 
     def comparison(self) -> pd.DataFrame:
-        """CKA of the blocks of all arms: seed, arm, block, other_arm, other_block, cka."""
+        """Return the CKA of the blocks of all arms: seed, arm, block, other_arm, other_block, cka."""
         return self._table(COMPARISON, schemas.COMPARISON, stage="compare")
 
     def specifications(self) -> pd.DataFrame:
-        """Every claim decided under every combination of its choices."""
+        """Return the specification curves: every claim under every combination of its choices."""
         return self._table(SPECIFICATIONS, schemas.SPECIFICATIONS, stage="decide")
 
     def metrics(self, evaluation: str, arm: str) -> dict[str, Any]:
-        """Metrics of a probe, of AUGMENTED or of FINE_TUNED: means over seeds, and `seeds` with each."""
+        """Return the metrics of a probe, AUGMENTED or FINE_TUNED: means over seeds, each under `seeds`."""
         if evaluation == FINE_TUNED:
             path, stage = finetune_metrics(arm), f"finetune@{arm}"
         else:
@@ -150,30 +149,30 @@ class Results:
         return read_metrics(path, stage=stage, root=self.root)
 
     def segmentation_metrics(self, arm: str) -> dict[str, Any]:
-        """Metrics of segmentation: mIoU by way, or `why` there is none; and `seeds` with each."""
+        """Return the metrics of segmentation: mIoU by way, or the reason `why` there is none."""
         return read_metrics(segmentation_metrics(arm), stage=f"segment@{arm}", root=self.root)
 
     def by_seed(self, metrics: dict[str, Any], arm: str, *, where: str) -> list[dict[str, Any]]:
-        """The metrics of each training of an arm, in the order of its seeds.
+        """Return the metrics of each training of an arm, in the order of its seeds.
 
-        where: what the metrics are of, for the error
-        Raises StudyError if a seed is not there.
+        where: name of the evaluation, for error messages
+        Raises MissingResult if a seed is missing.
         """
         each = metrics.get("seeds") or {}
-        lacking = [seed for seed in self.seeds(arm) if str(seed) not in each]
-        if lacking:
-            raise MissingResult(f"{where} of arm {arm}: no seed {lacking[0]}; `dvc repro` writes it anew")
+        missing = [seed for seed in self.seeds(arm) if str(seed) not in each]
+        if missing:
+            raise MissingResult(f"{where} of arm {arm}: no seed {missing[0]}; `dvc repro` writes it anew")
         return [each[str(seed)] for seed in self.seeds(arm)]
 
     def manifest(self) -> dict[str, Any]:
-        """What the data of the study are."""
+        """Return the manifest of the data."""
         return read_metrics(MANIFEST, stage="prepare", root=self.root)
 
     def claims(self) -> dict[str, Any]:
-        """What was decided about each claim of the paper, its words and its numbers put together.
+        """Return the verdicts.
 
-        Returns: {"claims": one mapping per claim, in the paper's order, "rules": how they were decided,
-            "gates": what must hold for claims to be decided, and whether it does}
+        Returns: {"claims": one mapping per claim with words and numbers, in the order of the paper,
+            "rules": how claims are decided, "gates": the conditions for decisions, with their status}
         """
         content = read_metrics(CLAIMS, stage="decide", root=self.root)
         return {
@@ -193,8 +192,8 @@ class Results:
     def _of_arm(
         self, arm: str, path: Path, schema: Schema, *, stage: str, may_be_empty: bool = False
     ) -> pd.DataFrame:
-        if (cut := self._read.get(path)) is not None:
-            return cut
+        if (table := self._read.get(path)) is not None:
+            return table
         frame = read_table(path, schema, stage=stage, root=self.root)
         if frame.empty and may_be_empty:
             return frame
@@ -230,5 +229,5 @@ class Results:
 
 
 def probe_stage(probe: str, arm: str) -> str:
-    """Address of the stage that runs a probe on an arm."""
+    """Return the address of the stage that runs a probe on an arm."""
     return f"linear_augmented@{arm}" if probe == "linear_augmented" else f"probe@{arm}-{probe}"

@@ -1,4 +1,4 @@
-"""How fast one pre-training runs here, and what of the machine it uses: `python -m stages.tools.bench`."""
+"""Measure throughput, memory and utilisation of pre-training: `python -m stages.tools.bench`."""
 
 import argparse
 import contextlib
@@ -41,12 +41,12 @@ from stages.training.task import Task
 MEBI = 2**20
 CLEAR_REFS = Path("/proc/self/clear_refs")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-# The heads and the mask of the published recipes, whatever the default study makes smaller.
+# Heads and masks of the published recipes; the default study uses smaller ones.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "contrastive": {"hidden_dim": 4096, "output_dim": 256, "crop_scale_min": 0.08},
     "masked": {"mask_ratio": 0.6, "mask_unit": 2, "target_window": None},
 }
-TABLE = (  # what `make bench` measures: objective, image size, patch size, width, depth, heads, batch, steps
+TABLE = (  # rows of `make bench`: objective, image size, patch size, width, depth, heads, batch, steps
     ("contrastive", 32, 4, 128, 6, 4, 128, 5),
     ("masked", 32, 4, 128, 6, 4, 128, 10),
     ("hybrid", 32, 4, 128, 6, 4, 128, 5),
@@ -56,37 +56,37 @@ TABLE = (  # what `make bench` measures: objective, image size, patch size, widt
 
 
 class Memory(NamedTuple):
-    """What one step should need, in MiB."""
+    """Expected memory of one step, in MiB."""
 
-    weights: float  # parameters, their gradients and the optimiser's two moments
-    activations: float  # what autograd keeps of the forward pass, each storage once
+    weights: float  # parameters, gradients and the two moments of the optimiser
+    activations: float  # tensors that autograd saves in the forward pass, each storage once
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Read the command line and run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.bench", description=__doc__)
     parser.add_argument(
-        "--objective", help="a name of stages/objectives; without it, the table of `make bench`"
+        "--objective", help="an objective in stages/objectives; without it: the table of `make bench`"
     )
     for name, default in (("image-size", 32), ("patch-size", 4), ("width", 128), ("depth", 6), ("heads", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--mlp-ratio", type=float, default=4.0)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=10, help="timed steps; the median counts")
+    parser.add_argument("--steps", type=int, default=10, help="number of timed steps; the median is reported")
     parser.add_argument(
-        "--data", type=Path, help="data/prepared/ of a study, or a folder or tar of images; none: noise"
+        "--data", type=Path, help="data/prepared/ of a study, or a folder or tar of images; default: noise"
     )
-    parser.add_argument("--compile", action="store_true", help="with torch.compile")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     options = parser.parse_args()
     given = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
-    if not options.objective and (beside := set(given) - {"--mlp-ratio", "--compile"}):
-        parser.error(f"{', '.join(sorted(beside))}: only with --objective; the table has its own")
+    if not options.objective and (others := set(given) - {"--mlp-ratio", "--compile"}):
+        parser.error(f"{', '.join(sorted(others))}: only with --objective; the table has fixed sizes")
     exit_with("bench", lambda: bench(options) if options.objective else table(options))
 
 
 def table(options: argparse.Namespace) -> str:
-    """The measurements of TABLE as a Markdown table, each in a process whose memory is its own."""
+    """Return the measurements of TABLE as a Markdown table, each from a separate process."""
     lines = [
         "| objective | encoder | px | batch | images/s | step alone | GFLOP/image | of peak "
         "| MiB | precision |",
@@ -100,33 +100,33 @@ def table(options: argparse.Namespace) -> str:
             [sys.executable, "-m", "stages.tools.bench", "--json", *words], stdout=subprocess.PIPE, text=True
         )
         if done.returncode:
-            sys.exit(done.returncode)  # it has said why
-        found = json.loads(done.stdout)
+            sys.exit(done.returncode)  # the process has printed the reason
+        result = json.loads(done.stdout)
         objective, size, patch, width, depth, _, batch, _ = row
         lines.append(
             f"| {objective} | {width} × {depth}, patch {patch} | {size} | {batch} "
-            f"| {found['images_per_s']:.3g} | {found['images_per_s_step_only']:.3g} "
-            f"| {found['gflop_per_image']:.3g} | {found['peak_fraction']:.0%} "
-            f"| {found['peak_memory_mib']:.0f} | {found['precision']} |"
+            f"| {result['images_per_s']:.3g} | {result['images_per_s_step_only']:.3g} "
+            f"| {result['gflop_per_image']:.3g} | {result['peak_fraction']:.0%} "
+            f"| {result['peak_memory_mib']:.0f} | {result['precision']} |"
         )
     return "\n".join(lines)
 
 
 def bench(options: argparse.Namespace) -> str:
-    """One measurement, as JSON or as lines."""
-    found = measure(options)
+    """Return one measurement as JSON or as lines."""
+    result = measure(options)
     if options.json:
-        return json.dumps(found)
+        return json.dumps(result)
     return "\n".join(
         f"{key:26} {value:.4g}" if isinstance(value, float) else f"{key:26} {value}"
-        for key, value in found.items()
+        for key, value in result.items()
     )
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Time steps of one objective, with and without reading and augmenting the images.
+    """Measure the time of a step of one objective, with and without reading and augmenting images.
 
-    Raises StudyError if the objective or the data do not exist, or the sizes do not fit together.
+    Raises StudyError if the objective or the data do not exist, or if the sizes do not match.
     """
     params = load_params()
     runtime = params.runtime.model_copy(update={"compile": options.compile})
@@ -182,12 +182,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def build_task(options: argparse.Namespace, params: Study) -> Any:
-    """The objective with the heads of its publication, around an encoder of the sizes asked for.
+    """Return an objective with the heads of its publication, around an encoder of the given sizes.
 
-    Raises StudyError if they do not fit together, or if there is nothing to train.
+    Raises StudyError if the sizes do not match, or if the objective trains nothing without labels.
     """
     if options.image_size % options.patch_size or options.width % (4 * options.heads):
-        raise StudyError("--image-size must be a multiple of --patch-size, --width of 4 times --heads")
+        raise StudyError(
+            "--image-size must be a multiple of --patch-size, and --width a multiple of 4 times --heads"
+        )
     objective = find(Objective, options.objective)
     settings = params.objectives.model_copy(
         update={
@@ -210,7 +212,9 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
     }
     arm = Arm(objective=options.objective, **sums.get(options.objective, {}))
     if objective.build is None or objective.needs_labels:
-        raise StudyError(f"--objective {options.objective}: nothing is pre-trained without labels")
+        raise StudyError(
+            f"--objective {options.objective}: trains nothing without labels; choose another objective"
+        )
     return objective.build(encoder, arm=arm, settings=settings, seed=0, classes=())
 
 
@@ -218,10 +222,11 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
 def images_of(
     options: argparse.Namespace, params: Study
 ) -> Iterator[tuple[Split, tuple[float, ...], tuple[float, ...]]]:
-    """Memory-mapped training images with the mean and deviation of their channels.
+    """Yield memory-mapped training images with the mean and standard deviation of their channels.
 
-    Images that are not prepared are decoded first, which is not timed: a study does it once.
-    Raises StudyError if the images are not of the size asked for, or fewer than a batch.
+    Images that are not prepared yet are decoded first. The time does not count, because a study does this
+    once.
+    Raises StudyError if the images have another size, or are fewer than a batch.
     """
     size = options.image_size
     with tempfile.TemporaryDirectory() as temporary:
@@ -243,60 +248,65 @@ def images_of(
             decode_images(directory, data=data, seed=0, threads=torch.get_num_threads())
         manifest, split = read_manifest(directory), open_split("train", directory)
         if manifest.image_size != size:
-            raise StudyError(
-                f"--data {options.data}: images of {manifest.image_size} px; give --image-size so"
-            )
+            size = manifest.image_size
+            raise StudyError(f"--data {options.data}: images have {size} px; set --image-size {size}")
         if len(split.images) < options.batch_size:
-            raise StudyError(f"--data {options.data}: {len(split.images)} images are fewer than a batch")
+            raise StudyError(
+                f"--data {options.data}: {len(split.images)} images are fewer than a batch; "
+                "lower --batch-size"
+            )
         yield split, tuple(manifest.mean), tuple(manifest.std)
 
 
 def seconds_each(*actions: Callable[[], object], times: int, device: torch.device) -> list[float]:
-    """The median wall time of each action, in seconds; they take turns, so that all meet the same noise."""
+    """Return the median wall time of each action, in seconds. Actions alternate, to share the same noise."""
     seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(times):
-        for action, taken in zip(actions, seconds, strict=True):
-            started = time.perf_counter()
+        for action, times_of in zip(actions, seconds, strict=True):
+            start = time.perf_counter()
             action()
             if device.type != "cpu":
                 torch.accelerator.synchronize()
-            taken.append(time.perf_counter() - started)
-    return [statistics.median(taken) for taken in seconds]
+            times_of.append(time.perf_counter() - start)
+    return [statistics.median(times_of) for times_of in seconds]
 
 
 def count_flops(task: Task, views: tuple[Tensor, ...]) -> int:
-    """Floating point operations of the matrix products of one step, both ways; two for a multiplication."""
+    """Return the floating-point operations of all matrix products in the forward and backward pass of a step.
+
+    A multiplication and an addition count as two operations.
+    """
     task = copy.deepcopy(task)
-    use_fused_attention(task, False)  # whose products can be counted
+    use_fused_attention(task, False)  # products of fused attention cannot be counted
     with FlopCounterMode(display=False) as counter:
         task(*views)["loss"].backward()
     return counter.get_total_flops()
 
 
 def expected_memory(task: Task, views: tuple[Tensor, ...], *, fabric: Fabric) -> Memory:
-    """What one step has to keep in memory: weights, gradients, moments, and activations for the gradient."""
-    kept: dict[int, int] = {}
-    own = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
+    """Return the memory that one step needs for weights, gradients, moments and saved activations."""
+    saved: dict[int, int] = {}
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in parameters:
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor), fabric.autocast():
-        loss = task(*views)["loss"]  # kept alive, and with it what it needs
+        loss = task(*views)["loss"]  # the loss keeps the saved tensors alive
     del loss
     trained = sum(p.numel() * p.element_size() for p in task.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for p in task.parameters() if not p.requires_grad)
-    return Memory((4 * trained + frozen) / MEBI, sum(kept.values()) / MEBI)
+    return Memory((4 * trained + frozen) / MEBI, sum(saved.values()) / MEBI)
 
 
 class PeakMemory:
-    """The most memory in use since it was made, in MiB, above what the process held then.
+    """Measure the peak memory since creation, in MiB above the memory at creation.
 
-    On Linux without what is mapped from files: the code of the libraries, which is read when it first runs,
-    and images of a data set, which the system gives up when it needs the room.
+    On Linux, pages mapped from files do not count: code of libraries, which is read on first use, and images,
+    which the system can drop at any time.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -304,11 +314,11 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         elif CLEAR_REFS.exists():
-            CLEAR_REFS.write_text("5")  # proc(5): forget the highest resident size so far
+            CLEAR_REFS.write_text("5")  # reset the peak resident size, see proc(5)
         self.start = self._highest()
 
     def read(self) -> float:
-        """MiB so far."""
+        """Return the peak so far, in MiB."""
         return (self._highest() - self.start) / MEBI
 
     def _highest(self) -> int:
@@ -323,7 +333,7 @@ class PeakMemory:
 
 
 def peak_flops(fabric: Fabric) -> float:
-    """Floating point operations a second of the fastest matrix product here, in the training's precision."""
+    """Return the floating-point operations per second of the fastest matrix product in this precision."""
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(
         str(fabric._precision.precision), torch.float32
     )

@@ -1,8 +1,8 @@
-"""Look at what params.yaml names: `python -m stages.tools.check`, or `make look`; nothing is written.
+"""Inspect the files that params.yaml names: `python -m stages.tools.check`, or `make look`.
 
-The stage `check` reads settings and places; this opens every source, mask, stimulus and checkpoint and says
-in a line or two what it holds. Of images it reads a few, of weights those of the encoder. Nothing is
-downloaded but a named data set (torch/…, hfds/…), which its library fetches.
+The stage `check` validates settings and paths. This command opens every source, mask, stimulus and
+checkpoint, and describes each in a line or two. It reads a few images and the weights of encoders, and writes
+nothing. It downloads nothing except named data sets (torch/…, hfds/…), which their library fetches.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from stages.study.params import load_params
 from stages.study.settings import Arm
 from stages.study.study import Study
 
-FEW = 16  # images of a source that are read
+FEW = 16  # number of images read per source
 
 
 def main() -> None:
-    """Read the command line and look."""
+    """Read the command line and inspect the files."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.check", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.parse_args()
@@ -40,9 +40,9 @@ def main() -> None:
 
 
 def look() -> str:
-    """Print what everything named in params.yaml holds.
+    """Print a description of every file named in params.yaml.
 
-    Raises StudyError, after all lines, if something cannot be used.
+    Raises StudyError at the end if a file cannot be used.
     """
     check.check()
     params = load_params()
@@ -55,12 +55,12 @@ def look() -> str:
             wrong += 1
             print(f"{key}: cannot be used: {str(error).removeprefix(f'{key} ')}", flush=True)
     if wrong:
-        raise StudyError(f"{wrong} of what params.yaml names cannot be used; see above")
-    return "everything that params.yaml names can be used"
+        raise StudyError(f"params.yaml: {wrong} of its entries cannot be used; see the lines above")
+    return "all files that params.yaml names can be used"
 
 
 def looks(params: Study) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
-    """Give what there is to look at: its key in params.yaml, and what gives its lines."""
+    """Yield every key of params.yaml that names files, with a function that describes these files."""
     data = params.data
     yield "data.source", lambda: images(params)
     if data.masks:
@@ -80,31 +80,31 @@ def looks(params: Study) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
 
 
 def images(params: Study) -> Iterator[str]:
-    """Give lines about the images: classes, splits, what is left out, sizes and values of a few.
+    """Yield lines about the images: classes, splits, skipped files, sizes and values of a few.
 
-    Raises StudyError as prepare does.
+    Raises StudyError as the stage `prepare` does.
     """
     data = params.data
     if data.source == "shapes_textures":
-        drawn = data.shapes_textures
-        yield f"drawn here: {drawn.train_images} train and {drawn.test_images} test images"
+        drawing = data.shapes_textures
+        yield f"drawn by prepare: {drawing.train_images} train and {drawing.test_images} test images"
         return
     splits = find_images(data, seed=params.seed)
     assert splits.test is not None
     classes = Counter(splits.train.classes.values())
     fewest = min(classes.values())
     yield (
-        f"{data.source}: {len(classes)} classes ({some(classes)}), {len(splits.train.classes)} train images, "
-        f"{fewest} or more of each class, and {len(splits.test.classes)} test images"
+        f"{data.source}: {len(classes)} classes ({some(classes)}), {len(splits.train.classes)} train images "
+        f"(at least {fewest} per class) and {len(splits.test.classes)} test images"
     )
     yield from splits.notes
     for kind, count in splits.skipped:
-        yield f"{count} files are not read, {kind}"
+        yield f"{count} files are skipped: {kind}"
     yield few_images(splits.train, image_size=data.image_size)
 
 
 def few_images(listing: Listing, *, image_size: int) -> str:
-    """Read a few images and return their sizes, modes and values in words."""
+    """Read a few images and describe their sizes, modes and values."""
     sizes, modes, values, unreadable, deep = [], Counter[str](), [], 0, []
     for _, content in islice(listing.read(listing.classes), FEW):
         try:
@@ -125,54 +125,54 @@ def few_images(listing: Listing, *, image_size: int) -> str:
         words.append(", ".join(f"{count} {mode}" for mode, count in sorted(modes.items())))
         words.append(f"values {min(values)} to {max(values)} of 255")
     if deep:
-        words.append(f"{len(deep)} of more than 8 bits, which prepare puts into one range")
+        words.append(f"{len(deep)} with more than 8 bits, which prepare scales to one range")
     if unreadable:
         words.append(f"{unreadable} cannot be read")
     return "; ".join(words)
 
 
 def mask_files(params: Study, masks: Masks) -> Iterator[str]:
-    """Give lines about masks: how many images have one, and the values of a few."""
+    """Yield lines about masks: the number of images that have one, and the object size in a few."""
     splits = find_images(params.data, seed=params.seed)
     for split, listing in (("train", splits.train), ("test", splits.test)):
         assert listing is not None
         source = (masks.test_source if split == "test" else None) or masks.source
         files = open_source(source)
-        together = (
+        images_of = (
             {**splits.train.classes, **listing.classes} if not params.data.test_source else listing.classes
         )
-        pairs = pair(list(together), files.images, source=source)
-        found = [name for name in listing.classes if name in pairs]
+        pairs = pair(list(images_of), files.images, source=source)
+        masked = [name for name in listing.classes if name in pairs]
         objects = []
-        for _, content in islice(files.read([pairs[name] for name in found[:FEW]]), FEW):
+        for _, content in islice(files.read([pairs[name] for name in masked[:FEW]]), FEW):
             try:
                 mask = decode_mask(content, settings=masks, image_size=params.data.image_size)
                 objects.append(float(np.mean(mask.object)))
             except Unreadable:
                 continue
-        share = f"; object covers {np.mean(objects):.0%} of the first {len(objects)}" if objects else ""
-        yield f"{source}: {len(found)} of {len(listing.classes)} {split} images have a mask{share}"
+        share = f"; objects cover {np.mean(objects):.0%} of the first {len(objects)}" if objects else ""
+        yield f"{source}: {len(masked)} of {len(listing.classes)} {split} images have a mask{share}"
 
 
 def stimuli(source: str, classes: dict[str, str]) -> Iterator[str]:
-    """Give a line about stimuli: how many there are of the classes that are asked for.
+    """Yield a line about stimuli: the number of images of the mapped classes.
 
-    Raises StudyError if a class has none.
+    Raises StudyError if a class has no images.
     """
     counts = Counter(list_images(source).classes.values())
-    if lacking := sorted(set(classes) - set(counts)):
-        raise StudyError(f"{source}: has no {some(lacking)}; there are: {some(counts)}")
+    if absent := sorted(set(classes) - set(counts)):
+        raise StudyError(f"{source}: has no {some(absent)}; there are: {some(counts)}")
     yield f"{source}: {sum(counts[name] for name in classes)} images of {len(classes)} classes"
 
 
 def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
-    """Give lines about a checkpoint: its architecture, how it was read, what to know of it.
+    """Yield lines about a checkpoint: its architecture, and notes on how it was read.
 
-    Raises StudyError naming the keys that do not fit.
+    Raises StudyError naming the keys that do not match.
     """
-    named = str(arm.weights)
-    if is_remote(named) and downloaded(named) is None:
-        yield f"{named}: not downloaded yet; the stage pretrain does it"
+    address = str(arm.weights)
+    if is_remote(address) and downloaded(address) is None:
+        yield f"{address}: not downloaded yet; the stage pretrain downloads it"
         return
     path = fetch(arm)
     encoder, vit, notes = open_checkpoint(path, format=str(arm.format), num_heads=arm.heads)
@@ -182,16 +182,16 @@ def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
         f"{vit.register_tokens} registers": vit.register_tokens,
         "relative positions": vit.relative_positions,
         "layer scale": vit.layer_scale,
-        "normed queries and keys": vit.qk_norm,
+        "normalised queries and keys": vit.qk_norm,
         vit.activation: vit.activation != "gelu",
     }
-    more = "".join(f", {words}" for words, there in parts.items() if there)
+    more = "".join(f", {words}" for words, applies in parts.items() if applies)
     yield (
-        f"{path}: {arm.format}: ViT of {vit.depth} blocks, {vit.width} wide, {vit.heads} heads, patches of "
-        f"{vit.patch_size} px, trained at {trained} px{more}; no key is missing"
+        f"{path}: {arm.format}: ViT with {vit.depth} blocks, width {vit.width}, {vit.heads} heads, patches "
+        f"of {vit.patch_size} px, trained at {trained} px{more}; all keys present"
     )
     if trained != image_size:
-        yield f"its positions are resampled from {trained} to {image_size} px"
+        yield f"positions are resampled from {trained} to {image_size} px"
     yield from notes
 
 

@@ -1,8 +1,8 @@
-"""Stages as forks of one process that has imported their libraries, on Linux.
+"""Run stages as forks of one server process that has already imported their libraries, on Linux.
 
-A stage computes for less time than it spends on imports (6 s of CPU), and a study has dozens of stages.
-`forks` starts the process that forks; `python stages/tools/forks.py -m MODULE ...` asks it for a fork that
-goes on as `python -m MODULE ...`. The fork reads the project's own files anew, as DVC hashed them.
+Imports take 6 s of CPU, often more than a stage itself, and a study has dozens of stages. `forks` starts the
+server. `python stages/tools/forks.py -m MODULE ...` asks it for a fork that continues as
+`python -m MODULE ...`. The fork reads the files of the project again, as DVC has hashed them.
 """
 
 import atexit
@@ -30,27 +30,27 @@ LIBRARIES = (
     "timm.optim",
     "torch",
 )
-# What single stages need besides, imported while nobody asks.
+# Libraries of single stages, imported while the server is idle.
 LATER = ("matplotlib.figure", "sklearn.manifold", "papermill", "nbconvert", "bs4", "mlflow.tracking",
          "mlflow.store.tracking.sqlalchemy_store")  # fmt: skip
-LONGEST_SOCKET = 104  # bytes of a name, with the zero at its end; 108 on Linux
-ASK = "python stages/tools/forks.py"  # in the root of the project, where DVC runs its stages
+LONGEST_SOCKET = 104  # bytes of a socket's path with its final zero; 108 on Linux
+ASK = "python stages/tools/forks.py"  # relative to the root of the project, where DVC runs stages
 
 
 @contextlib.contextmanager
 def forks(environment: dict[str, str], *, wanted: bool = True) -> Iterator[dict[str, str]]:
-    """Give what to add to the environment of `dvc repro` so that its stages are forks.
+    """Yield variables for the environment of `dvc repro` that make its stages forks.
 
-    environment: of the process that forks, added to this one's; it decides the number of threads
-    Give nothing if not wanted, or STUDY_PYTHON says already how stages are started, or off Linux, where
-    libraries may start threads.
+    environment: variables for the server, added to those of this process; they set the number of threads
+    Yields an empty mapping if forks are not wanted, if STUDY_PYTHON already defines how stages start, or on
+    other systems than Linux, where libraries may start threads.
     """
     if not wanted or sys.platform != "linux" or "STUDY_PYTHON" in os.environ:
         yield {}
         return
-    # A long TMPDIR leaves no room for the name of a socket.
+    # With a long TMPDIR, the path of the socket would be too long.
     place = None if len(f"{tempfile.gettempdir()}/tmp01234567/socket") < LONGEST_SOCKET else "/tmp"
-    with tempfile.TemporaryDirectory(dir=place) as private:  # nobody else can reach a socket there
+    with tempfile.TemporaryDirectory(dir=place) as private:  # other users cannot reach the socket
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{private}/socket")
             listener.listen(64)
@@ -58,8 +58,8 @@ def forks(environment: dict[str, str], *, wanted: bool = True) -> Iterator[dict[
                 [sys.executable, "-m", "stages.tools.forks", f"{listener.fileno()}"],
                 env=os.environ | environment,
                 pass_fds=[listener.fileno()],
-                stdin=subprocess.PIPE,  # which ends with this process, however it ends
-                process_group=0,  # Ctrl-C is for the forks
+                stdin=subprocess.PIPE,  # closes whenever and however this process ends
+                process_group=0,  # Ctrl-C must reach the forks only
             )
         try:
             asking = {"STUDY_PYTHON": ASK, "STUDY_FORKS": f"{private}/socket"}
@@ -70,7 +70,7 @@ def forks(environment: dict[str, str], *, wanted: bool = True) -> Iterator[dict[
 
 
 def ask(words: list[str]) -> NoReturn:
-    """Run `python WORDS` as a fork and end with its exit status; without a process to ask, as Python itself.
+    """Run `python WORDS` as a fork and exit with its status; without a server, run it in this process.
 
     The fork joins the process group of this process, so Ctrl-C and `kill -- -GROUP` reach it directly.
     """
@@ -87,20 +87,20 @@ def ask(words: list[str]) -> NoReturn:
         server.shutdown(socket.SHUT_WR)
         begun = server.recv(1)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the fork has heard it as well and says how it ended
+            signal.signal(number, signal.SIG_IGN)  # the fork gets the signal too and reports its status
         status = server.recv(1) if begun else b""
     sys.exit(status[0] if status else f"{' '.join(words)}: killed")
 
 
 def serve(listener: socket.socket) -> None:
-    """Import the libraries, then fork for everyone who asks, until the standard input ends."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # it would start a thread, which a fork loses
+    """Import the libraries, then fork for every request, until the standard input closes."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # telemetry starts a thread, which a fork loses
     for name in LIBRARIES:
         importlib.import_module(name)
     later = list(LATER)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps forks, since nobody waits for them
     while True:
-        gc.freeze()  # what is there stays shared with the forks
+        gc.freeze()  # existing objects stay shared with the forks
         ready, _, _ = select.select([listener, sys.stdin], [], [], 0 if later else None)
         if sys.stdin in ready:
             return
@@ -115,7 +115,7 @@ def serve(listener: socket.socket) -> None:
 
 
 def become(connection: socket.socket) -> NoReturn:
-    """Go on as the `python -m` that the other side asks for, with its streams, environment and folder."""
+    """Continue as the requested `python -m`, with the streams, environment and folder of the other side."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
     request = json.load(connection.makefile("rb"))
@@ -127,15 +127,15 @@ def become(connection: socket.socket) -> NoReturn:
     os.chdir(request["directory"])
     sys.path[0] = request["directory"]
     sys.argv[1:] = request["words"][2:]
-    status = 1  # after an exception that nobody catches
+    status = 1  # for an uncaught exception
 
-    @atexit.register  # runs after all that the stage registers
+    @atexit.register  # registered first, so it runs last
     def leave() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         with contextlib.suppress(OSError):
             connection.sendall(bytes([status & 255]))
-        os._exit(status)  # to take the libraries down would copy the memory that is shared
+        os._exit(status)  # a normal exit would copy the shared memory of the libraries
 
     try:
         with contextlib.suppress(OSError):  # who asks may be in another process space, as a container is

@@ -1,4 +1,4 @@
-"""Apply a preset to params.yaml: `python -m stages.tools.preset NAME`, or list the presets without a name."""
+"""Apply a preset to params.yaml: `python -m stages.tools.preset NAME`. Without a name: list the presets."""
 
 import argparse
 import io
@@ -17,24 +17,24 @@ PARAMS = Path("params.yaml")
 
 
 def main() -> None:
-    """Read the command line and apply."""
+    """Read the command line and apply or list presets."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.preset", description=__doc__)
-    parser.add_argument("name", nargs="?", help="a file of stages/presets without .yaml")
+    parser.add_argument("name", nargs="?", help="name of a file in stages/presets, without .yaml")
     name = parser.parse_args().name
     exit_with("preset", lambda: apply(name) if name else describe())
 
 
 def describe() -> str:
-    """The presets there are, with the first comment of each."""
+    """Return the available presets, each with its first comment."""
     lines = [f"{path.stem:<16} {path.read_text().splitlines()[0].lstrip('# ')}" for path in _presets()]
     return "\n".join(lines)
 
 
 def apply(name: str) -> str:
-    """Overlay the preset on params.yaml, comments kept, and tell what changed.
+    """Overlay a preset on params.yaml, preserve the comments, and return the changes in words.
 
-    A mapping is merged into what is there; a null in place of an arm or an analysis takes it away.
-    Raises StudyError if there is no such preset or the result is not valid; params.yaml is then untouched.
+    Mappings are merged. A null instead of an arm or an analysis removes it.
+    Raises StudyError if the preset does not exist or the result is not valid; params.yaml is then unchanged.
     """
     chosen = [path for path in _presets() if path.stem == name]
     if not chosen:
@@ -42,23 +42,23 @@ def apply(name: str) -> str:
     overlay = read_yaml(chosen[0])
     for path, values in ((PARAMS, read_yaml(PARAMS)), (chosen[0], overlay)):
         if not isinstance(values, dict):
-            raise StudyError(f"{path}: holds no settings; `git checkout {path}` brings them back")
+            raise StudyError(f"{path}: holds no settings; `git checkout {path}` restores them")
     yaml = YAML()
     yaml.preserve_quotes = True
     try:
         params = yaml.load(PARAMS.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:  # a key given twice, which other readers let pass
+    except MarkedYAMLError as error:  # a repeated key, which other readers accept
         raise StudyError(f"{PARAMS}: not YAML: {error.problem}") from None
     changes = merge(params, overlay)
     text = io.StringIO()
     yaml.dump(params, text)
     validate(YAML(typ="safe").load(text.getvalue()), where=f"params.yaml with preset {name}")
     write_text(PARAMS, text.getvalue())
-    return "\n".join(changes) or f"params.yaml already is as preset {name} asks"
+    return "\n".join(changes) or f"params.yaml already matches preset {name}"
 
 
 def merge(values: dict[str, Any], overlay: dict[str, Any], path: str = "") -> list[str]:
-    """Merge the overlay into values in place and say what changed, a line each."""
+    """Merge the overlay into values in place; return one line per change."""
     changes = []
     for key, new in overlay.items():
         where = f"{path}{key}"

@@ -1,4 +1,4 @@
-"""DVC's view of the project, opened so that whatever hinders DVC is one line for people."""
+"""Open the project with DVC, and report every obstacle as a one-line error."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from dvc.repo import Repo
 
 from stages.study.errors import StudyError
 
-RWLOCK = Path(".dvc/tmp/rwlock")  # which files which process reads or writes, as DVC notes it
+RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's record of the files that processes read or write
 COMMIT = "`git init && git add -A && git commit -m start`"
 
 
@@ -24,7 +24,7 @@ COMMIT = "`git init && git add -A && git commit -m start`"
 def dvc_project() -> Iterator[Repo]:
     """Open the project in the working directory.
 
-    Raises StudyError if there is no Git repository, another command holds the project or has left a lock, or
+    Raises StudyError if Git is missing, if another command locks the project or has left a stale lock, or if
     DVC cannot read or write its files.
     """
     refuse_broken_lock()
@@ -34,55 +34,55 @@ def dvc_project() -> Iterator[Repo]:
     except ReproductionError:
         raise
     except LockError as error:
-        raise StudyError(f"another DVC command is at work in this project; {_holder(error)}") from None
+        raise StudyError(f"another DVC command is running in this project; {_holder(error)}") from None
     except DvcException as error:
-        refuse_missing_git()  # DVC may be set to do without
+        refuse_missing_git()  # not before, because DVC may be configured to work without Git
         raise StudyError(f"DVC cannot read this project: {_line(error)}") from None
     except OSError as error:
         if error.filename is None or Path(os.path.abspath(f"{error.filename}")).is_relative_to(Path.cwd()):
             raise
-        # DVC keeps an index of every project in a folder that all users share.
+        # DVC keeps an index of every project in a folder shared by all users.
         raise StudyError(
-            f"{error.filename}: {error.strerror}; set DVC_SITE_CACHE_DIR to a folder that you may write"
+            f"{error.filename}: {error.strerror}; set DVC_SITE_CACHE_DIR to a folder that you can write to"
         ) from None
 
 
 def refuse_missing_git(folder: Path = Path(".")) -> None:
-    """Refuse a project outside any Git repository, such as one from a ZIP. Raises StudyError."""
+    """Refuse a project outside any Git repository, such as one from a ZIP file. Raises StudyError."""
     above = [folder.absolute(), *folder.absolute().parents]
     if not any((place / ".git").exists() for place in above):
-        raise StudyError(f"no Git repository here, which DVC needs; once: {COMMIT}")
+        raise StudyError(f"no Git repository here, but DVC needs one; run once: {COMMIT}")
 
 
 def refuse_broken_lock(path: Path = RWLOCK) -> None:
-    """Refuse notes on locks that are damaged, or name a process that is another one by now.
+    """Refuse a lock file that is damaged, or whose process number now belongs to another program.
 
-    DVC forgets processes that ended, but waits for ever for a number that the system gave away again.
+    DVC ignores processes that have ended, but waits forever if the system has reused their number.
     Raises StudyError with the file, the process and its command.
     """
     try:
         notes = _notes(path)
         writers = list(notes.get("write", {}).values())
         readers = [reader for names in notes.get("read", {}).values() for reader in names]
-        held = {int(entry["pid"]): f"{entry['cmd']}" for entry in writers + readers}
+        holders = {int(entry["pid"]): f"{entry['cmd']}" for entry in writers + readers}
     except FileNotFoundError:
         return
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StudyError(f"{path}: damaged; if no DVC command runs here, delete this file") from None
-    for number, command in held.items():
+    for number, command in holders.items():
         try:
-            lives = " ".join(psutil.Process(number).cmdline())
-        except psutil.Error:  # it has ended, which DVC sees itself, or belongs to somebody else
+            current = " ".join(psutil.Process(number).cmdline())
+        except psutil.Error:  # the process has ended, which DVC notices, or belongs to another user
             continue
-        if command not in lives and not any(name in lives for name in ("dvc", "stages.")):
+        if command not in current and not any(name in current for name in ("dvc", "stages.")):
             raise StudyError(
-                f"{path}: says that process {number} ({command}) is at work here, but {number} is now "
-                f"{lives.split()[0] if lives else 'another one'}; delete this file"
+                f"{path}: names process {number} ({command}), but {number} is now "
+                f"{current.split()[0] if current else 'another program'}; delete this file"
             )
 
 
 def _notes(path: Path) -> dict[str, Any]:
-    """Read the notes on locks, which DVC writes in pieces. Raises ValueError if they are no JSON."""
+    """Read the lock file, which DVC does not write atomically. Raises ValueError if it is no JSON."""
     for _ in range(3):
         try:
             return json.loads(path.read_text(encoding="utf-8"))
@@ -92,9 +92,9 @@ def _notes(path: Path) -> dict[str, Any]:
 
 
 def _holder(error: LockError) -> str:
-    """Return which process holds a lock, as DVC says it, and what to do."""
+    """Return advice to wait for the process that DVC names as the holder of a lock."""
     holder = re.search(r"\(PID (\d+)\): (.+)", f"{error}")
-    return f"let process {holder[1]} ({holder[2]}) end first" if holder else "let it end first"
+    return f"wait until process {holder[1]} ({holder[2]}) ends" if holder else "wait until it ends"
 
 
 def _line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Write the tables of verdicts in README.md from the published results: `python -m stages.tools.published`.
+"""Write the tables of verdicts in README.md from published results: `python -m stages.tools.published`.
 
-Every folder of reports/published/ with a claims.json is one study. Tables stand between two comments,
-`<!-- table: NAME -->` and `<!-- end -->`; everything else in a file stays as it is. With --check, nothing is
+Every folder of reports/published/ with a claims.json is one study. A table stands between the comments
+`<!-- table: NAME -->` and `<!-- end -->`; the rest of the file does not change. With --check, nothing is
 written, and a table that differs from the results is an error.
 """
 
@@ -24,10 +24,12 @@ Study = Mapping[str, Any]
 
 
 def main() -> None:
-    """Read the command line and write, or check, the tables."""
+    """Read the command line and write or check the tables."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.published", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a table is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and fail if a table is out of date"
+    )
     check = parser.parse_args().check
     exit_with("published", lambda: "\n".join(update(page, check=check) for page in PAGES))
 
@@ -35,7 +37,7 @@ def main() -> None:
 def update(page: Path, *, check: bool) -> str:
     """Replace the tables of one page.
 
-    Raises StudyError if a table has no such name, or differs from the results while it is only checked.
+    Raises StudyError if the name of a table is unknown, or if `check` is set and a table is out of date.
     """
     text = page.read_text(encoding="utf-8")
     new = filled(text, studies=studies(PUBLISHED), where=str(page))
@@ -48,14 +50,14 @@ def update(page: Path, *, check: bool) -> str:
 
 
 def studies(folder: Path) -> dict[str, Study]:
-    """Return the content of claims.json of every published study, by the name of its folder."""
+    """Return the content of claims.json of every published study, by the folder's name."""
     return {path.parent.name: read_json(path) for path in sorted(folder.glob("*/claims.json"))}
 
 
 def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
-    """Return a page with every table between its two comments written anew.
+    """Return a page with all tables rewritten.
 
-    Raises StudyError naming the page if a comment asks for a table that does not exist.
+    Raises StudyError naming the page if a comment names an unknown table or study.
     """
     tables = {"verdicts": verdicts, "runs": runs}
 
@@ -73,7 +75,7 @@ def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
 
 
 def verdicts(studies: Mapping[str, Study]) -> str:
-    """Return the headline and hybrid claims of the paper, one row a claim, one column a study."""
+    """Return the headline and hybrid claims, with one row per claim and one column per study."""
     first = next(iter(studies.values()))
     rows = [
         [entry["statement"].rstrip("."), entry["section"]]
@@ -85,7 +87,7 @@ def verdicts(studies: Mapping[str, Study]) -> str:
 
 
 def runs(studies: Mapping[str, Study]) -> str:
-    """Return every claim in several runs of a study, and how many verdicts each shares with the first."""
+    """Return all claims in several runs of a study, and the agreement of each run with the first."""
     (first_name, first), *others = studies.items()
     rows = [
         [f"`{name}`", entry["family"]] + [cell(study["claims"].get(name)) for study in studies.values()]
@@ -101,14 +103,14 @@ def runs(studies: Mapping[str, Study]) -> str:
         same = sum(one == other for one, other in pairs)
         reversals = sum(pair in REVERSED for pair in pairs)
         lines.append(
-            f"- `{name}` against `{first_name}`: {same} of {len(pairs)} verdicts are the same "
-            f"({same / len(pairs):.0%}), {reversals} reversed."
+            f"- `{name}` against `{first_name}`: {same} of {len(pairs)} verdicts agree "
+            f"({same / len(pairs):.0%}), {reversals} are reversed."
         )
     return "\n".join(lines)
 
 
 def cell(claim: Mapping[str, Any] | None) -> str:
-    """Return a verdict with the effect in units of the claim's smallest effect of interest."""
+    """Return a verdict with its effect in units of the smallest effect of interest."""
     if claim is None:
         return "–"
     words = str(claim["verdict"]) + (", fragile" if claim.get("fragile") else "")
@@ -118,7 +120,7 @@ def cell(claim: Mapping[str, Any] | None) -> str:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

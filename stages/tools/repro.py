@@ -1,9 +1,9 @@
-"""The study with trainings and arms side by side: `python -m stages.tools.repro`.
+"""Run the study with trainings and arms in parallel: `python -m stages.tools.repro`.
 
-A small ViT gains little from a second core (1.1 to 1.2 times), where two trainings of one thread each gain
-nearly 2. First come the stages that pre-training reads, then every training that the store lacks, which needs
-no DVC, then the stages of each arm, then what gathers all arms. DVC lets several `dvc repro` work in one
-project at once: its lock is held only while DVC looks at files, not while a stage runs.
+A second core speeds up a small ViT by a factor of 1.1 to 1.2; two trainings with one thread each gain nearly
+2. The order is: stages that pre-training needs; trainings that the store lacks, without DVC; stages of each
+arm; stages that combine arms. Several `dvc repro` can run in one project, because DVC locks it only while
+looking at files, not while a stage runs.
 """
 
 import argparse
@@ -28,17 +28,17 @@ from stages.tools.forks import forks
 from stages.tools.project import dvc_project
 from stages.tools.trainings import lacking, longest_first
 
-MOST_AT_ONCE = 4  # by itself; each holds a process, its activations and batches in memory
-# What every `dvc repro` says at its end, and of each stage that is left as it was.
+MOST_AT_ONCE = 4  # default limit, because every task holds its activations and batches in memory
+# Lines that `dvc repro` prints at its end and for every skipped stage.
 CHATTER = re.compile(
     "didn't change, skip|ating lock file 'dvc|To track the ch|git add |auto ?stag|`dvc push`"
 )
-Slot = dict[str, str]  # what a place adds to the environment of a task: threads, or devices
+Slot = dict[str, str]  # environment variables for one parallel task: threads or devices
 
 
 @dataclass(frozen=True)
 class Task:
-    """A command, and the names of the tasks that end before it starts."""
+    """A command, and the names of the tasks that must end before it starts."""
 
     name: str
     command: tuple[str, ...]
@@ -46,18 +46,18 @@ class Task:
 
 
 def main() -> None:
-    """Read the command line and run what changed."""
+    """Read the command line and run the study."""
     argparse.ArgumentParser(prog="python -m stages.tools.repro", description=__doc__).parse_args()
     exit_with("repro", reproduce)
 
 
 def reproduce() -> str:
-    """Run the study, as much at once as runtime.jobs says: what `dvc repro` would run, no more.
+    """Run the stages that `dvc repro` would run, with up to runtime.jobs tasks in parallel.
 
-    Raises StudyError if another DVC command holds the project; exits as `dvc repro` does if a stage fails.
+    Raises StudyError if another DVC command locks the project. If a stage fails, exits like `dvc repro`.
     """
     params = load_params()
-    everything = Task("study", ("dvc", "repro"))  # sees that nothing is left, or runs it
+    everything = Task("study", ("dvc", "repro"))  # runs whatever the other tasks have left
     graph, stale = stale_stages()
     if not stale:
         run([everything], slots=[{}])
@@ -77,7 +77,7 @@ def reproduce() -> str:
 
 
 def visible_devices(runtime: Runtime) -> list[str] | None:
-    """Return the GPUs that CUDA shows, an empty list for a Mac's, None for a study on the CPU."""
+    """Return the visible CUDA devices, an empty list for the GPU of a Mac, or None for a study on the CPU."""
     if runtime.accelerator == "cpu":
         return None
     import torch  # takes seconds
@@ -89,13 +89,14 @@ def visible_devices(runtime: Runtime) -> list[str] | None:
 
 
 def slots_of(runtime: Runtime, *, devices: list[str] | None, at_most: int) -> list[Slot]:
-    """Return the places in which tasks run at once; on a CPU, jobs × threads fit its cores and its quota.
+    """Return one slot per parallel task; on a CPU, jobs × threads fit its cores and quota.
 
-    devices: see `visible_devices`; at_most: tasks that could run at once
+    devices: see `visible_devices`
+    at_most: number of tasks that can run in parallel
     """
-    cores, each = cpu_count(), runtime.devices  # of affinity and cgroup
+    cores, each = cpu_count(), runtime.devices  # respects CPU affinity and cgroup
     if os.environ.get("STUDY_LAUNCH") and runtime.jobs is None:
-        return [{}]  # the launcher hands out the devices itself
+        return [{}]  # the launcher assigns the devices
     places: list[Slot] = [{}]
     if devices is None:
         jobs = min(runtime.jobs or MOST_AT_ONCE, max(1, cores // (each * (runtime.threads or 1))))
@@ -112,43 +113,43 @@ def slots_of(runtime: Runtime, *, devices: list[str] | None, at_most: int) -> li
 
 
 def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
-    """Return DVC's graph by the names of stages, edges leading to what is needed, and which may run.
+    """Return the graph of stage names, with edges to dependencies, and the names of all stale stages.
 
-    Those are the stages that changed and all that follow them.
-    Raises StudyError as dvc_project does.
+    Stale are changed stages and all stages downstream of them.
+    Raises StudyError as `dvc_project` does.
     """
     try:
         with dvc_project() as repo:
             changed = set(repo.status())
-            if "check" in changed:  # it writes the same whenever it runs, so no stage runs because of it
+            if "check" in changed:  # its output never changes, so it triggers no other stage
                 repo.reproduce("check", single_item=True)
                 changed.remove("check")
             names = {stage: stage.addressing for stage in repo.index.graph}
             graph: networkx.DiGraph = networkx.relabel_nodes(repo.index.graph, names)
     except ReproductionError:
-        sys.exit(2)  # the check says why
+        sys.exit(2)  # the check has printed the reason
     return graph, changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
 
 
 def shared(graph: networkx.DiGraph) -> set[str]:
-    """Return the stages that pre-training needs."""
+    """Return the stages on which pre-training depends."""
     return set().union(*(networkx.descendants(graph, name) for name in graph if name.startswith("pretrain@")))
 
 
 def training_tasks(slot: Slot) -> list[Task]:
-    """Return a task for each pre-training that the store lacks, named by arm and seed, the longest first."""
+    """Return a task for every pre-training that the store lacks, named by arm and seed, longest first."""
     launch = shlex.split((os.environ | slot).get("STUDY_LAUNCH", sys.executable))
     missing = longest_first(lacking("pretrain"))
     return [Task(f"{t.arm} {t.seed}", (*launch, *t.command.split())) for t in missing]
 
 
 def arm_tasks(graph: networkx.DiGraph, *, stale: set[str], trainings: list[Task]) -> list[Task]:
-    """Return a task for the stages of each arm, and one for each stage that gathers arms, if they are stale.
+    """Return a task for the stale stages of each arm, and for each stale stage that combines arms.
 
-    An arm needs no other arm; its task waits for its trainings.
+    Arms are independent of each other. The task of an arm waits for the trainings of that arm.
     """
-    home = {}  # the task of each stage
-    for name in reversed(list(networkx.lexicographical_topological_sort(graph))):  # what is needed first
+    home = {}  # stage -> name of its task
+    for name in reversed(list(networkx.lexicographical_topological_sort(graph))):  # dependencies first
         arms = {need for need in {name, *networkx.descendants(graph, name)} if need.startswith("pretrain@")}
         home[name] = arms.pop() if len(arms) == 1 else name
     tasks = []
@@ -157,22 +158,22 @@ def arm_tasks(graph: networkx.DiGraph, *, stale: set[str], trainings: list[Task]
         if not stale & set(names):
             continue
         arm = task.removeprefix("pretrain@")
-        # DVC reads dvc.yaml and dvc.lock, which takes seconds, for every target: two patterns for an arm.
+        # For every target, DVC spends seconds on reading dvc.yaml and dvc.lock; patterns save targets.
         whole = arm != task and f"report@{arm}" not in graph
         targets = (f"*@{arm}", f"*@{arm}-*") if whole else tuple(names)
         needs = {home[need] for name in names for need in graph.successors(name)} - {task}
         needs |= {training.name for training in trainings if training.name.split()[0] == arm}
-        # Single items: DVC would else lock, to look at them, what other tasks are writing.
+        # Without --single-item, DVC also locks dependencies that other tasks are writing.
         command = ("dvc", "--wait-for-lock", "repro", "--single-item", "--glob", *targets)
         tasks.append(Task(task, command, frozenset(needs)))
     return tasks
 
 
 def run(tasks: list[Task], *, slots: list[Slot]) -> None:
-    """Run every task when what it needs is done, one at a time in each slot, the first of the list first.
+    """Run tasks in order as soon as the tasks they need have ended, one at a time in each slot.
 
-    After a failure no task is begun, those that run go on to their end, and the exit status is the failure's.
-    Ctrl-C and SIGTERM reach all that run.
+    After a failure, no new task starts, running tasks finish, and the exit status is that of the failure.
+    Ctrl-C and SIGTERM are passed on to all running tasks.
     """
     waiting, free, status = list(tasks), list(slots), 0
     running: dict[Future[int], tuple[Task, Slot, subprocess.Popen[str]]] = {}
@@ -196,13 +197,13 @@ def run(tasks: list[Task], *, slots: list[Slot]) -> None:
             for *_, process in running.values():
                 if process.poll() is None:
                     os.killpg(process.pid, number)
-            raise  # leaving the pool waits for what the stages save
+            raise  # the pool waits while the stages save their state
     if status:
         sys.exit(status)
 
 
 def start(command: tuple[str, ...], *, slot: Slot) -> "subprocess.Popen[str]":
-    """Start a command in a process group of its own, so that a signal reaches DVC and its stage, once."""
+    """Start a command in its own process group, so a signal reaches DVC and its stage exactly once."""
     pipe, same, none = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
     return subprocess.Popen(
         command, env=os.environ | slot, text=True, process_group=0, stdin=none, stdout=pipe, stderr=same
@@ -210,7 +211,7 @@ def start(command: tuple[str, ...], *, slot: Slot) -> "subprocess.Popen[str]":
 
 
 def follow(process: "subprocess.Popen[str]", screen: threading.Lock) -> int:
-    """Print whole lines as they come, so that those of several tasks do not mix; return the exit status."""
+    """Print the output of a process by whole lines, so parallel tasks do not mix; return the exit status."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip() and not CHATTER.search(line):

@@ -1,16 +1,15 @@
-"""What is done and what `make study` would run, and why, arms × stages: `python -m stages.tools.status`.
+"""Show what is done, what `make study` would run, and why: `python -m stages.tools.status`.
 
-`dvc status` and `dvc repro --dry` look at one stage at a time and list those that changed themselves, not
-those that follow them. Here the graph is walked as `dvc repro` does, with what can be known beforehand:
+`dvc status` and `dvc repro --dry` list only stages with changes of their own, not the stages downstream. This
+command walks the graph like `dvc repro` and reports what can be known in advance:
 
-- done: nothing of it changed.
-- runs: something of its own changed, so it is not skipped; DVC may still find results in its cache if an
-  earlier stage comes out as it once did.
-- cached: the same, but DVC has run it with these inputs before and takes the results from its cache.
-- may run: it reads what an earlier stage will write, and runs only if that comes out with other bytes.
+- done: nothing has changed.
+- runs: an input or output of the stage has changed.
+- cached: the same, but DVC has results for these inputs in its cache.
+- may run: the stage reads the output of a stage that runs, and runs only if this output changes.
 
-A stage that trains and runs trains only what the store lacks, which is listed. Nothing is locked and nothing
-waits, so all this works beside a running study.
+A training stage trains only what the store lacks; these trainings are listed. The command locks nothing and
+never waits, so it also works while a study is running.
 """
 
 import argparse
@@ -43,21 +42,21 @@ from stages.tools.trainings import STAGES as TRAINING
 from stages.tools.trainings import Lacking, lacking
 
 DONE, RUNS, CACHED, MAY_RUN, RUNNING = "done", "runs", "cached", "may run", "running"
-CHECK = "check"  # a stage that writes the same whenever it runs, so that none may run because of it
+CHECK = "check"  # the output of this stage never changes, so it triggers no other stage
 STYLES = {DONE: "green", RUNS: "bold yellow", CACHED: "cyan", MAY_RUN: "yellow", RUNNING: "bold blue"}
 VERBS = {RUNS: "run", CACHED: "come from the cache", MAY_RUN: "may run"}
-MOST_REASONS, MOST_NAMES = 12, 6  # that are shown
+MOST_REASONS, MOST_NAMES = 12, 6  # limits of the printed lists
 
 
 @dataclass
 class Row:
-    """One stage: what becomes of it, why, how long that should take, and how its last run failed."""
+    """One stage with its state, the reasons, the expected time, and the failure of its last run."""
 
     stage: str
     state: str
     why: list[str] = field(default_factory=list)
-    lacks: list[int] | None = None  # seeds whose training the store lacks; None: not known, or no training
-    seconds: float | None = None  # None: not known, since nothing like it was ever run here
+    lacks: list[int] | None = None  # seeds that the store lacks; None: not known, or no training stage
+    seconds: float | None = None  # None: not known, because no similar stage has run here
     failed: str = ""
 
 
@@ -65,15 +64,15 @@ def main() -> None:
     """Read the command line and print the status."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.status", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--json", action="store_true", help="for programs: every stage with its reasons")
+    parser.add_argument("--json", action="store_true", help="print every stage with its reasons as JSON")
     as_json = parser.parse_args().json
     exit_with("status", lambda: status(as_json=as_json))
 
 
 def status(*, as_json: bool = False) -> str:
-    """Return every stage as JSON, or print a table. Raises StudyError if there is no valid DVC project."""
+    """Print a table of all stages, or return them as JSON. Raises StudyError without a valid DVC project."""
     load_params()
-    for attempt in range(4):  # DVC does not write dvc.lock in one piece
+    for attempt in range(4):  # DVC does not write dvc.lock atomically
         try:
             rows = rows_of()
             break
@@ -92,11 +91,11 @@ def status(*, as_json: bool = False) -> str:
 
 
 def rows_of() -> list[Row]:
-    """Return every stage, those that are needed before those that need them, without times."""
+    """Return a row for every stage, dependencies first, without times."""
     rows: dict[PipelineStage, Row] = {}
-    settled: set[PipelineStage] = set()  # stages whose outs will be what dvc.lock says
+    settled: set[PipelineStage] = set()  # stages whose outs will match dvc.lock
     with dvc_project() as repo:
-        graph = repo.index.graph  # edges lead from a stage to what it needs
+        graph = repo.index.graph  # edges lead from a stage to its dependencies
         for stage in reversed(
             list(networkx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing))
         ):
@@ -105,8 +104,8 @@ def rows_of() -> list[Row]:
             inputs, outs = changed_inputs(stage, later=later), changed_outs(stage)
             row = rows[stage] = Row(stage.addressing, DONE, inputs + outs)
             if row.why:
-                known = settled.issuperset(needs) and in_cache(stage, same_inputs=not inputs)
-                row.state = CACHED if known else RUNS
+                cached = settled.issuperset(needs) and in_cache(stage, same_inputs=not inputs)
+                row.state = CACHED if cached else RUNS
             elif not settled.issuperset(needs):
                 before = [need for need in rows if need in networkx.descendants(graph, stage) - settled]
                 row.why = [f"{need.addressing} would run" for need in before if rows[need].state == RUNS]
@@ -120,55 +119,56 @@ def rows_of() -> list[Row]:
 
 
 def changed_inputs(stage: PipelineStage, *, later: list[str]) -> list[str]:
-    """Return in words what of the inputs of a stage is not as dvc.lock has it.
+    """Return in words how the inputs of a stage differ from dvc.lock.
 
-    later: paths that others write before it is its turn
+    later: paths that other stages will write before this stage runs
     """
     if not any(dep.hash_info for dep in stage.deps):
         return ["never run"]
-    says = {"deleted": "is missing", "new": "is new to it", "modified": "changed"}
+    verbs = {"deleted": "is missing", "new": "is a new input", "modified": "changed"}
     words = ["its command changed"] if stage.changed_stage() else []
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             words += changed_values(dep.hash_info.value or {}, dep.read_params(), names=dep.params)
         elif not any(overlap(dep.fs_path, path) for path in later):
-            words += [f"{dep.def_path} {says[word]}" for word in dep.workspace_status().values()]
+            words += [f"{dep.def_path} {verbs[word]}" for word in dep.workspace_status().values()]
     return words
 
 
 def changed_outs(stage: PipelineStage) -> list[str]:
-    """Return in words what of the outs of a stage is not as dvc.lock has it."""
-    says = {"deleted": "is missing", "new": "is new to it", "modified": "is not what it wrote"}
+    """Return in words how the outs of a stage differ from dvc.lock."""
+    verbs = {"deleted": "is missing", "new": "is a new output", "modified": "was modified after the run"}
     words = []
     for out in stage.outs if any(dep.hash_info for dep in stage.deps) else []:
-        with suppress(FileNotFoundError):  # it went while it was read
-            words += [f"{out.def_path} {says.get(word, f'is {word}')}" for word in out.status().values()]
+        with suppress(FileNotFoundError):  # the file disappeared during reading
+            words += [f"{out.def_path} {verbs.get(word, f'is {word}')}" for word in out.status().values()]
     return words
 
 
 def changed_values(before: dict[str, Any], now: dict[str, Any], *, names: list[str]) -> list[str]:
-    """Return the parameters that are not what a stage ran with, as in `arms.hybrid.cl_weight 0.2 → 0.5`.
+    """Return changed parameters in words, such as `arms.hybrid.cl_weight 0.2 → 0.5`.
 
-    names: of the parameters it declares
+    before, now: values of the last run, and of params.yaml
+    names: the parameters that the stage declares
     """
-    was, is_ = ({key: v for name in names if name in values for key, v in flat(values[name], name)}
+    old, new = ({key: v for name in names if name in values for key, v in flat(values[name], name)}
                 for values in (before, now))  # fmt: skip
-    words = [f"{key} {shown(was[key])} removed" for key in was if key not in is_]
-    words += [f"{key} {shown(is_[key])} added" for key in is_ if key not in was]
+    words = [f"{key} {shown(old[key])} removed" for key in old if key not in new]
+    words += [f"{key} {shown(new[key])} added" for key in new if key not in old]
     return words + [
-        f"{key} {shown(was[key])} → {shown(is_[key])}" for key in was if was[key] != is_.get(key, was[key])
+        f"{key} {shown(old[key])} → {shown(new[key])}" for key in old if old[key] != new.get(key, old[key])
     ]
 
 
 def flat(value: Any, name: str) -> list[tuple[str, Any]]:
-    """Return nested mappings as dotted names with their values."""
+    """Flatten nested mappings to pairs of dotted names and values."""
     if isinstance(value, dict):
         return [pair for key, part in value.items() for pair in flat(part, f"{name}.{key}")]
     return [(name, value)]
 
 
 def shown(value: Any) -> str:
-    """Return a value as in params.yaml, cut short if it is long."""
+    """Return a value as in params.yaml, shortened if it is long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
@@ -176,7 +176,7 @@ def shown(value: Any) -> str:
 def in_cache(stage: PipelineStage, *, same_inputs: bool) -> bool:
     """Return whether DVC would take the outs of a stage from its cache instead of running it."""
     try:
-        if not same_inputs:  # look for earlier outs, not for those in dvc.lock; in memory alone
+        if not same_inputs:  # look for outs of an earlier run, not of dvc.lock; this changes memory only
             stage.save_deps()
             for out in stage.outs:
                 out.clear()
@@ -187,12 +187,12 @@ def in_cache(stage: PipelineStage, *, same_inputs: bool) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Return whether two paths are the same, or one lies in the other."""
+    """Return whether two paths are equal, or one contains the other."""
     return one == other or one.startswith(other + os.sep) or other.startswith(one + os.sep)
 
 
 def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> None:
-    """Add to the rows how long each should take, which run now, how the last run ended, what they train."""
+    """Add expected times, running stages, failures and missing trainings to the rows."""
     latest = {run.stage: run for run in runs}
     for row in rows:
         run = latest.get(row.stage)
@@ -201,9 +201,9 @@ def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> Non
             if run and run.outcome != "done" and not run.alive:
                 row.failed = run.ending
         if row.state == RUNS and row.stage.startswith(TRAINING):
-            mine = [training for training in missing if training.name.rpartition("-")[0] == row.stage]
-            row.lacks = [training.seed for training in mine]
-            times = [expected_seconds(training.name, runs) for training in mine]
+            trainings_of = [item for item in missing if item.name.rpartition("-")[0] == row.stage]
+            row.lacks = [training.seed for training in trainings_of]
+            times = [expected_seconds(training.name, runs) for training in trainings_of]
             row.seconds = None if None in times else sum(filter(None, times))
         if run and run.alive and row.state != DONE:
             row.state = RUNNING
@@ -211,7 +211,7 @@ def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> Non
 
 
 def show(rows: list[Row], *, graph: dict[str, Any]) -> None:
-    """Print the table of arms × stages and the stages of no arm.
+    """Print a table of stages × arms, and the stages that belong to no arm.
 
     graph: `stages` of dvc.yaml
     """
@@ -230,7 +230,7 @@ def show(rows: list[Row], *, graph: dict[str, Any]) -> None:
 
 
 def place(stage: str, graph: dict[str, Any]) -> tuple[str | None, str]:
-    """Return the arm of a stage, if it has one, and its name beside the arm: probe knn of probe@cl-knn."""
+    """Return the arm of a stage, if it has one, and its name without the arm: probe@cl-knn is `probe knn`."""
     name, _, chosen = stage.partition("@")
     axes = ["arm"] if "foreach" in graph.get(name, {}) else list(graph.get(name, {}).get("matrix", {}))
     values = dict(zip(axes, chosen.split("-"), strict=False))  # no name in params.yaml has a hyphen
@@ -239,13 +239,13 @@ def place(stage: str, graph: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def cell(row: Row) -> Text:
-    """Return a stage in a word or two, with its time."""
+    """Return the state of a stage with its expected time."""
     word, style = (row.failed.partition(",")[0], "bold red") if row.failed else (row.state, STYLES[row.state])
     return Text(word if row.seconds is None else f"{word}, {spoken(row.seconds)}", style=style)
 
 
 def reports(rows: list[Row], runs: list[Run]) -> list[str]:
-    """Return what runs now, single trainings too, and how the last runs ended that did not end well."""
+    """Return lines about running stages and single trainings, and about failed last runs."""
     latest = {run.stage: run for run in runs}
     names = {row.stage for row in rows}
     single = [run for name, run in latest.items() if run.alive and name not in names]
@@ -258,7 +258,7 @@ def reports(rows: list[Row], runs: list[Run]) -> list[str]:
 
 
 def reasons(rows: list[Row]) -> list[str]:
-    """Return each reason there is, with the stages that it makes run."""
+    """Return a line per reason, with the stages it affects."""
     stages: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for why in row.why if row.state != RUNNING else []:
@@ -272,27 +272,27 @@ def reasons(rows: list[Row]) -> list[str]:
 
 
 def trainings(rows: list[Row]) -> list[str]:
-    """Return a line with the trainings that the store lacks, as far as that is known."""
+    """Return a line with the known trainings that the store lacks."""
     parts = [f"{row.stage} seeds {', '.join(map(str, row.lacks))}" for row in rows if row.lacks]
-    return [f"Trainings that the store lacks: {'; '.join(parts)}."] if parts else []
+    return [f"Missing trainings: {'; '.join(parts)}."] if parts else []
 
 
 def summary(rows: list[Row]) -> str:
-    """Return how many stages run, and how long that takes one after the other."""
+    """Return the number of stages in each state, with the total expected time."""
     if all(row.state == DONE for row in rows):
         return f"All {len(rows)} stages are done; `make study` runs nothing."
     parts = []
-    words_of = {RUNNING: "running", RUNS: "to run", MAY_RUN: "that may run", CACHED: "cached"}
+    words_of = {RUNNING: "running", RUNS: "to run", MAY_RUN: "may run", CACHED: "cached"}
     for state, words in words_of.items():
         times = [row.seconds for row in rows if row.state == state]
-        known = [f"about {spoken(total)}"] if (total := sum(filter(None, times))) else []
-        unknown = [f"{times.count(None)} of unknown time"] if None in times and state != CACHED else []
+        timed = [f"about {spoken(total)}"] if (total := sum(filter(None, times))) else []
+        untimed = [f"{times.count(None)} of unknown time"] if None in times and state != CACHED else []
         parts += (
-            [", ".join([f"{len(times)} {words}", " and ".join(known + unknown)]).rstrip(", ")]
+            [", ".join([f"{len(times)} {words}", " and ".join(timed + untimed)]).rstrip(", ")]
             if times
             else []
         )
-    return f"Of {len(rows)} stages: {'; '.join(parts)}. Times are of one core and one stage after the other."
+    return f"Of {len(rows)} stages: {'; '.join(parts)}. Times add up all stages on one core."
 
 
 if __name__ == "__main__":

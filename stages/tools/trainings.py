@@ -1,9 +1,9 @@
-"""Which trainings the store lacks, as commands for any scheduler: `python -m stages.tools.trainings`.
+"""List the trainings that the store lacks, as commands for any scheduler: `python -m stages.tools.trainings`.
 
     python -m stages.tools.trainings pretrain | xargs -P 4 -I{} sh -c '{}'
 
-Each line trains one arm from one seed into the store; those that take longest come first. Without a stage
-named, all that can be known is listed: fine-tuning, say, has no training before its encoder exists.
+Each command trains one arm from one seed into the store; the longest come first. Without a stage, the list
+covers all trainings that can start. Fine-tuning, for example, is listed only after its encoder exists.
 """
 
 import argparse
@@ -30,12 +30,12 @@ class Lacking(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return what its process calls it in scratch/timings.jsonl."""
+        """Return the name of the training in scratch/timings.jsonl."""
         return f"{self.stage}@{self.arm}-{self.seed}"
 
     @property
     def command(self) -> str:
-        """Return the words after `python` that train it."""
+        """Return the arguments of `python` that run the training."""
         return f"-m stages.{self.stage} --arm {self.arm} --seed {self.seed}"
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     """Read the command line and print a command for each training that the store lacks."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.trainings", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("stage", nargs="*", choices=[[], *STAGES], help="only those of these stages")
+    parser.add_argument("stage", nargs="*", choices=[[], *STAGES], help="list only trainings of these stages")
     stages = parser.parse_args().stage or STAGES
     exit_with(
         "trainings",
@@ -52,9 +52,9 @@ def main() -> None:
 
 
 def lacking(*stages: str) -> list[Lacking]:
-    """Return the trainings of these stages that are neither in the store nor in an out; nothing is written.
+    """Return the trainings of these stages that are neither in the store nor in an out.
 
-    A stage that trains from an encoder is left out for an arm until all encoders of the arm exist.
+    Trainings on top of encoders appear only after all encoders of their arm exist. Nothing is written.
     Raises ParamsError if params.yaml is not valid.
     """
     if not (DATA / "manifest.json").is_file():
@@ -63,8 +63,8 @@ def lacking(*stages: str) -> list[Lacking]:
 
 
 def _lacking(stage: str) -> Iterator[Lacking]:
-    """Give the missing trainings of one stage."""
-    # Imported here, since torch takes seconds.
+    """Yield the missing trainings of one stage."""
+    # Imported here, because torch takes seconds.
     from stages.finetune import finetunings
     from stages.linear_augmented import head_trainings
     from stages.pretrain import pretrainings
@@ -85,19 +85,19 @@ def _lacking(stage: str) -> Iterator[Lacking]:
         if stage == "pretrain" or trained_seeds(arm):
             trainings: dict[Any, Training] = trainings_of(declared, arm, manifest=manifest)
             missing = [key for key, each in trainings.items() if not is_there(each, folder(arm, 0))]
-            # Fine-tunings are told apart by seed and pooling; a command trains all poolings of a seed.
+            # Fine-tunings differ in seed and pooling; a command trains all poolings of a seed.
             seeds = [key if isinstance(key, int) else key.seed for key in missing]
             yield from (Lacking(stage, arm, seed) for seed in dict.fromkeys(seeds))
 
 
 def is_there(training: Training, out: Path) -> bool:
-    """Return whether a result in the store, in its out or in that of a renamed arm bears this fingerprint."""
+    """Return whether the store, the out of the arm or the out of a renamed arm has this training."""
     folders = (training.result, out, *out.parent.parent.glob("*/[0-9]*"))
     return any(sealed(folder) == training.fingerprint for folder in folders)
 
 
 def longest_first(trainings: list[Lacking]) -> list[Lacking]:
-    """Sort trainings by how long those of the same stage and arm took here; the unknown come first."""
+    """Sort trainings by the time that the same stage and arm took here; unknown times come first."""
     runs = read_runs()
     return sorted(trainings, key=lambda t: -(expected_seconds(t.name, runs) or float("inf")))
 

@@ -1,4 +1,4 @@
-"""The numbers of the study, named alike in every arm."""
+"""The numbers of a study for MLflow, with the same names for every arm."""
 
 from collections import Counter
 from typing import Any
@@ -12,9 +12,9 @@ Measure = tuple[str, float, int]  # name, value, step
 
 
 def accuracies(results: Results, arm: str, *, seed: int | None = None) -> dict[str, float]:
-    """Return accuracy and mIoU of one arm by name, as in linear.shape and segmentation.knn.
+    """Return accuracies and mIoUs of one arm by name, such as linear.shape and segmentation.knn.
 
-    seed: of one encoder; None: the means over seeds, with the bounds of their interval as .low and .high
+    seed: return the values of this encoder; None: means over seeds, with intervals as .low and .high
     Raises MissingResult or StudyError as `Results` does.
     """
     augmented = arm in results.study.linear_augmented.arms
@@ -33,9 +33,9 @@ def accuracies(results: Results, arm: str, *, seed: int | None = None) -> dict[s
 
 
 def courses(arm: str, seed: int) -> list[Measure]:
-    """Return the courses of the trainings of one encoder by epoch, as in pretrain.loss and finetune.lr.
+    """Return the logged values of both trainings of one encoder by epoch: pretrain.loss, finetune.lr, …
 
-    Raises MissingResult or StudyError if a history is not there or is no table.
+    Raises MissingResult or StudyError if a history is missing or is no table.
     """
     points = []
     for name, folder in (("pretrain", model_dir(arm, seed)), ("finetune", finetune_dir(arm, seed))):
@@ -47,9 +47,9 @@ def courses(arm: str, seed: int) -> list[Measure]:
 
 
 def headlines(results: Results) -> dict[str, float]:
-    """Return what to compare between two states of the study: accuracies of all arms, counts of verdicts.
+    """Return the headline numbers of a study: accuracies of all arms and counts of verdicts.
 
-    Of several label sets the first counts.
+    With several label sets, the first one counts.
     """
     values: dict[str, float] = {}
     for arm in results.arms:
@@ -62,16 +62,16 @@ def headlines(results: Results) -> dict[str, float]:
 
 
 def machine(arm: str, seeds: list[int]) -> dict[str, str]:
-    """Return as tags what the pre-trainings of an arm ran on: device, precision, versions of libraries."""
-    seen: dict[str, dict[str, None]] = {}
+    """Return device, precision and library versions of the pre-trainings of an arm as tags."""
+    records: dict[str, dict[str, None]] = {}
     for seed in seeds:
         for key, value in read_json(model_dir(arm, seed) / "training.json").items():
             if key not in ("files", "seed"):
-                seen.setdefault(key, {})[f"{value}"] = None
-    return {f"training.{key}": ", ".join(values) for key, values in seen.items()}
+                records.setdefault(key, {})[f"{value}"] = None
+    return {f"training.{key}": ", ".join(values) for key, values in records.items()}
 
 
 def encoder_settings(arm: str, seed: int) -> dict[str, Any]:
-    """Return the architecture of an encoder; that of an imported one stands nowhere else."""
+    """Return the architecture of an encoder, which params.yaml does not give for imported ones."""
     settings: dict[str, Any] = read_json(model_dir(arm, seed) / "encoder.json")["vit"]
     return settings

@@ -1,4 +1,4 @@
-"""What the runs of the study, of its arms and of their seeds show."""
+"""The content of MLflow runs: the study, its arms and their seeds."""
 
 import hashlib
 import importlib.metadata
@@ -26,7 +26,7 @@ TABLES = Path("reports/plots")  # small tables of all arms
 
 @dataclass(frozen=True)
 class Record:
-    """What one run of MLflow shows."""
+    """The content of one MLflow run."""
 
     name: str
     params: dict[str, Any]
@@ -37,27 +37,27 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Return what names the results: the same numbers, settings and files have one run, whenever made."""
+        """Return a digest of settings, numbers and files, so that equal results share one run."""
         files = {str(path): file_digest(path) for path in self.files}
         return digest([self.params, self.metrics, files, [child.key for child in self.children]])
 
 
 def study_record(study: Study) -> Record:
-    """Return the record of the study as its results lie there, with those of its arms below it."""
+    """Return the record of the current results, with the records of all arms as children."""
     results = Results(study)
     arms = [arm_record(results, arm) for arm in study.arms]
     settings = study.model_dump(include={"seed", "seeds", "data", "finetune"})
     params = {"arms": ", ".join(study.arms)} | flat(settings)
     files = [path for path in [*map(Path, FILES), *sorted(TABLES.glob("*.csv"))] if path.is_file()]
     metrics = [(name, value, 0) for name, value in headlines(results).items()]
-    note = "Arms are nested below, seeds below their arms; the report and its tables are artifacts."
+    note = "Arms are nested runs, with seeds below them. The report and its tables are artifacts."
     tags = {"study.kind": "study", "mlflow.note.content": note} | circumstances()
     name = tags.get("dvc.exp") or f"study {tags.get('dvc.lock', '')[:8]}".strip()
     return Record(name, params, metrics, tags, files, arms)
 
 
 def arm_record(results: Results, arm: str) -> Record:
-    """Return the record of one arm: the settings it uses, its means over seeds, and the seeds below it."""
+    """Return the record of one arm: its settings, means over seeds, and the records of its seeds."""
     seeds = results.seeds(arm)
     params = {"arm": arm, "seeds": seeds} | settings_of(results.study, arm)
     tags = {"study.kind": "arm", "study.arm": arm} | machine(arm, seeds)
@@ -67,7 +67,7 @@ def arm_record(results: Results, arm: str) -> Record:
 
 
 def seed_record(results: Results, arm: str, seed: int) -> Record:
-    """Return the record of one encoder: the courses of its trainings and its accuracies."""
+    """Return the record of one encoder: its training curves and accuracies."""
     params = {"arm": arm, "seed": seed} | settings_of(results.study, arm)
     metrics = [(name, value, 0) for name, value in accuracies(results, arm, seed=seed).items()]
     tags = {"study.kind": "seed", "study.arm": arm} | machine(arm, [seed])
@@ -75,7 +75,7 @@ def seed_record(results: Results, arm: str, seed: int) -> Record:
 
 
 def settings_of(study: Study, arm: str) -> dict[str, Any]:
-    """Return the settings that the pre-training of an arm depends on, dotted, with what the arm overrides."""
+    """Return the settings of an arm's pre-training, by dotted names and with the arm's overrides."""
     spec, objective = study.arms[arm], find(Objective, study.arms[arm].objective)
     options = ("objective", "cl_weight", "gradient_ratio", "mim_block", "stop_epoch", "weights", "format")
     settings: dict[str, Any] = {key: v for key in options if (v := getattr(spec, key)) is not None}
@@ -91,7 +91,7 @@ def settings_of(study: Study, arm: str) -> dict[str, Any]:
 
 
 def circumstances() -> dict[str, str]:
-    """Return the tags of a state of the study: commit, experiment, data, dvc.lock, versions."""
+    """Return the tags of a study: commit, experiment, data, dvc.lock and versions."""
     lock, manifest = Path("dvc.lock"), DATA / "manifest.json"
     stages = read_yaml(lock)["stages"] if lock.is_file() else {}
     tags = {
@@ -106,7 +106,7 @@ def circumstances() -> dict[str, str]:
 
 
 def flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
-    """Return nested values by dotted names; lists stay values."""
+    """Flatten nested values to dotted names; lists count as values."""
     pairs: dict[str, Any] = {}
     for name, value in values.items():
         pairs |= flat(value, f"{at}{name}.") if isinstance(value, dict) else {f"{at}{name}": value}
@@ -114,7 +114,7 @@ def flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
 
 
 def digest(value: Any) -> str:
-    """Return 32 hex digits that name a value."""
+    """Return 32 hex digits that identify a value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Where MLflow is, and writing runs there through its client, so that none counts before it is whole."""
+"""Find the MLflow server and write runs through its client; a run counts only when it is complete."""
 
 import fcntl
 import json
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-KEY = "study.key"  # tag: names the results; a run is whole when it has the key and is FINISHED
+KEY = "study.key"  # tag with the digest of the results; a run with this key is complete when FINISHED
 PARENT = "mlflow.parentRunId"
-KIND = (
-    "mlflow.experimentKind",
-    "custom_model_development",
-)  # opens under model training, not language models
+# MLflow then opens the experiment under model training, not under language models.
+KIND = ("mlflow.experimentKind", "custom_model_development")
 PATIENCE = 60  # s to wait for another process that writes
-LONGEST_PARAM, LONGEST_TAG, LONGEST_NAME = 6000, 8000, 250  # what MLflow stores
+LONGEST_PARAM, LONGEST_TAG, LONGEST_NAME = 6000, 8000, 250  # characters; limits of MLflow
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,14 @@ class Place:
 
     @property
     def artifacts(self) -> str | None:
-        """Return the folder of the artifacts, beside a local database; None leaves it to the server."""
+        """Return the folder of artifacts beside a local database; None lets the server choose."""
         return str(self.database.parent / "artifacts") if self.database else None
 
 
 def place() -> Place:
-    """Return where the runs go: MLFLOW_TRACKING_URI, else mlruns/mlflow.db of the project.
+    """Return the place of the runs: MLFLOW_TRACKING_URI, or mlruns/mlflow.db of the project.
 
-    Under `dvc exp run --temp` and in queue workers that is the project's, not the temporary copy's.
+    Under `dvc exp run --temp` and in queue workers, the place is in the project, not in the temporary copy.
     """
     default = f"sqlite:///{Path(os.environ.get('DVC_ROOT', '.')).resolve() / 'mlruns' / 'mlflow.db'}"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or default
@@ -55,46 +53,47 @@ def place() -> Place:
 
 
 def pending_file() -> Path:
-    """Return the file that says that MLflow lacks the newest results, since DVC takes `track` for done."""
+    """Return the file that marks results missing from MLflow, because DVC counts `track` as done."""
     return scratch() / "tracking-pending"
 
 
 def put_off(error: Exception) -> None:
-    """Say in one line why MLflow is not up to date, there and in pending_file()."""
+    """Write one line to stderr and to `pending_file()` about why MLflow is not up to date."""
     reason = f"{place().uri}: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
-    reason = re.sub(r"//[^/@\s]+@", "//", reason)  # a user and password in the URI
+    reason = re.sub(r"//[^/@\s]+@", "//", reason)  # remove user and password from the URI
     write_text(pending_file(), reason + "\n")
     print(f"track: warning: MLflow is not up to date: {reason}", file=sys.stderr)
 
 
 @contextmanager
 def connect() -> "Iterator[Store]":
-    """Open the experiment, making database and experiment if need be; a local one for this process alone.
+    """Open the experiment, and create database and experiment if they are missing.
 
-    The experiment's name is MLFLOW_EXPERIMENT_NAME or the project's. MLflow keeps paths of artifacts
-    absolute, so a project that was moved begins a new experiment and renames the old one.
-    Raises what MLflow raises if the server cannot be reached.
+    A local database is locked for this process. MLFLOW_EXPERIMENT_NAME names the experiment; the default is
+    the name of the project. MLflow stores absolute paths of artifacts, so a moved project starts a new
+    experiment and renames the old one.
+    Raises MLflow's own error if the server cannot be reached.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # MLflow waits for minutes otherwise
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # by default, MLflow waits for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     for chatty in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
-    where, name = place(), os.environ.get("MLFLOW_EXPERIMENT_NAME") or "what-do-ssl-vits-learn"
-    with _alone(where.database):
-        if where.database and not where.database.exists():
-            make_database(where.database)
-        client = MlflowClient(tracking_uri=where.uri)
+    server, name = place(), os.environ.get("MLFLOW_EXPERIMENT_NAME") or "what-do-ssl-vits-learn"
+    with _alone(server.database):
+        if server.database and not server.database.exists():
+            make_database(server.database)
+        client = MlflowClient(tracking_uri=server.uri)
         experiment = client.get_experiment_by_name(name)
-        if experiment and experiment.lifecycle_stage == "deleted":  # by hand, in MLflow's pages
+        if experiment and experiment.lifecycle_stage == "deleted":  # by a user, in MLflow's pages
             client.restore_experiment(experiment.experiment_id)
-        if experiment and where.artifacts and experiment.artifact_location != where.artifacts:
+        if experiment and server.artifacts and experiment.artifact_location != server.artifacts:
             client.rename_experiment(experiment.experiment_id, f"{name} of {experiment.artifact_location}")
             experiment = None
         if experiment is None:
-            identifier = client.create_experiment(name, artifact_location=where.artifacts)
+            identifier = client.create_experiment(name, artifact_location=server.artifacts)
         else:
             identifier = experiment.experiment_id
         client.set_experiment_tag(identifier, *KIND)
@@ -107,12 +106,12 @@ class Store:
 
     client: "MlflowClient"
     experiment: str
-    written: int = 0  # runs that were new
+    written: int = 0  # number of new runs
 
     def mirror(self, record: Record) -> str:
-        """Write the runs of a record and of all below it that are not there yet; return the id of the first.
+        """Write the missing runs of a record and of its children; return the id of the record's run.
 
-        A run that several states of the study share is nested below the one mirrored last.
+        A run shared by several states of the study is nested below the state mirrored last.
         """
         children = [self.mirror(child) for child in record.children]
         run = self.find(record.key) or self.write(record)
@@ -122,16 +121,16 @@ class Store:
         return run
 
     def find(self, key: str) -> str | None:
-        """Return the id of the whole run with this key, or None."""
+        """Return the id of the complete run with this key, or None."""
         runs = self._search(f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'")
         return runs[0].info.run_id if runs else None
 
     def write(self, record: Record) -> str:
-        """Write a run that counts when all of it is there, and delete what an earlier try left of it."""
+        """Write a run, mark it as finished at the end, and delete incomplete copies of it."""
         from mlflow.entities import Metric, Param
 
-        for half in self._search(f"tags.`{KEY}` = '{record.key}' and attributes.status != 'FINISHED'"):
-            self.client.delete_run(half.info.run_id)
+        for partial in self._search(f"tags.`{KEY}` = '{record.key}' and attributes.status != 'FINISHED'"):
+            self.client.delete_run(partial.info.run_id)
         tags = {_name(tag): _short(value, LONGEST_TAG) for tag, value in record.tags.items()}
         tags |= {KEY: record.key, "mlflow.user": os.environ.get("USER", ""), "mlflow.source.name": "dvc.yaml"}
         run = self.client.create_run(self.experiment, run_name=record.name, tags=tags).info.run_id
@@ -151,7 +150,7 @@ class Store:
 
 @contextmanager
 def _alone(database: Path | None) -> Iterator[None]:
-    # Two processes that look up the same key would both write its run.
+    # Without the lock, two processes that look up the same key would both write its run.
     if database is None:
         yield
         return
@@ -163,13 +162,13 @@ def _alone(database: Path | None) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if attempt == 10 * PATIENCE - 1:
-                    raise TimeoutError(f"another process has held {lock.name} for {PATIENCE} s") from None
+                    raise TimeoutError(f"another process has locked {lock.name} for {PATIENCE} s") from None
                 time.sleep(0.1)
         yield
 
 
 def make_database(database: Path) -> None:
-    """Let MLflow make its database, whole or not at all: a process killed meanwhile leaves none."""
+    """Let MLflow create its database; a killed process leaves no partial database."""
     from mlflow.tracking import MlflowClient
 
     with writing(database) as temporary:

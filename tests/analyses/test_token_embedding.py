@@ -182,9 +182,7 @@ def test_one_image_or_one_class_is_left_out():
 
 
 def test_settings_that_do_not_fit_are_one_line():
-    with pytest.raises(
-        StudyError, match=r"token_embedding\.perplexity is 36: it must be less than the 36 to"
-    ):
+    with pytest.raises(StudyError, match=r"token_embedding\.perplexity is 36: it must be below 36"):
         table_of(cloud(8, 10, 6), perplexity=36)
     with pytest.raises(StudyError, match=r"token_embedding\.classes is None: set a whole number"):
         table_of(cloud(8, 10, 6), classes=None)

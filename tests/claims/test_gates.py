@@ -72,7 +72,7 @@ def test_what_a_study_measured_decides_and_what_it_did_not_is_said(tmp_path):
         write(tmp_path / gradients_table("hybrid", seed), seed=seed, epoch=[1, 2, 3], **norms)
     gates = {gate.name: gate for gate in check_gates(Tables(Results(study, tmp_path)))}
     assert gates[CONVERGED].status == "failed" and gates[CONVERGED].value == pytest.approx(0.06)
-    assert "gains 6.0 points over its last fifth" in gates[CONVERGED].words
+    assert "+6.0 points over the last fifth" in gates[CONVERGED].words
     assert gates[BEYOND_MEAN].status == "passed" and gates[BEYOND_MEAN].value == pytest.approx(0.8)
     assert gates[BALANCE].status == "reported" and gates[BALANCE].value == pytest.approx(0.5)
 

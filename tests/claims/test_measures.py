@@ -80,8 +80,8 @@ def test_attention_is_counted_as_the_choice_says(tables):
     for attention, more in (("with prefix tokens", 1), ("among patches, epsilon 1e-4", 2)):
         found = in_blocks(read_anew, "cl", **given, attention=attention)
         np.testing.assert_allclose(found, plain + more)
-        fallen = fall(read_anew, "cl", **given, before="all before", attention=attention)
-        np.testing.assert_allclose(fallen, fall(read_anew, "cl", **given, before="all before"))
+        fallen = fall(read_anew, "cl", **given, before="all earlier blocks", attention=attention)
+        np.testing.assert_allclose(fallen, fall(read_anew, "cl", **given, before="all earlier blocks"))
 
 
 def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
@@ -94,7 +94,7 @@ def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
     upper = in_blocks(tables, "cl", **given, blocks="last block", frequency="upper half of the bins")
     from_all, from_highest = (
         fall(tables, "cl", **given, blocks="last third", before=before, frequency="highest bin")
-        for before in ("all before", "the highest before")
+        for before in ("all earlier blocks", "highest earlier block")
     )
     at_highest = amplitude.xs(0.75, level="frequency")
     highest_block = max((1, 2, 3, 4), key=lambda block: at_highest.xs(block, level="block").mean())
@@ -112,10 +112,10 @@ def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
 
 def test_which_blocks_are_late_and_which_come_before():
     assert late(12, "last third") == [9, 10, 11, 12] and late(12, "last quarter") == [10, 11, 12]
-    assert late(12, "last half but the last block") == [7, 8, 9, 10, 11]
+    assert late(12, "last half without the last block") == [7, 8, 9, 10, 11]
     assert late(1, "last third") == late(1, "last block") == [1]
     assert before_late([4, 5]) == [1, 2, 3]  # not the embedding
-    for call in (lambda: late(2, "last half but the last block"), lambda: before_late([1])):
+    for call in (lambda: late(2, "last half without the last block"), lambda: before_late([1])):
         with pytest.raises(MissingResult, match="no"):
             call()
 

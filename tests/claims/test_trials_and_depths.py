@@ -162,8 +162,8 @@ def test_decisions_for_shape_and_for_texture(tables):
     assert shape_preference(tables, "cl", trials="cue conflict").tolist() == [1, -1, 0, 1]
     assert cue_accuracy(tables, "cl", cue="shape").tolist() == [1, 0, 0, 1]
     assert cue_accuracy(tables, "cl", cue="texture").tolist() == [0, 1, 0, 0]
-    with pytest.raises(MissingResult, match="no images whose shape and texture"):
-        shape_preference(tables, "cl", trials="all with a texture that competes")
+    with pytest.raises(MissingResult, match="no test images whose shape and texture"):
+        shape_preference(tables, "cl", trials="all with a competing texture")
 
 
 def test_without_texture_counts_shapes_at_the_strongest_level(tables):
@@ -234,7 +234,7 @@ def test_competing_textures_count_but_for_those_of_the_same_class_and_other_head
     columns = ["trial", "head", "image", "truth", "rival", "predicted"]
     trials = pd.DataFrame(rows, columns=columns).assign(level=0.0, amplitude=0.0, labels="shape")
     found = shape_preference(
-        written(tables, robustness_table("cl"), trials), "cl", trials="all with a texture that competes"
+        written(tables, robustness_table("cl"), trials), "cl", trials="all with a competing texture"
     )
     assert found.to_dict() == {2: 0, 3: -1, 7: 1}
 
@@ -248,7 +248,7 @@ def test_without_texture_and_shapes_every_label_set_counts(tables):
         assert found[image] == hits(table, image, head="linear", level=1.0)
 
 
-@pytest.mark.parametrize("objects", ["alone", "and background"])
+@pytest.mark.parametrize("objects", ["without background", "with background"])
 def test_overlap_is_the_mean_over_the_classes_of_an_image(tables, objects):
     rows = [
         ("knn", 2, 0, 8, 10), ("knn", 2, 1, 1, 4), ("knn", 2, 3, 0, 2), ("knn", 5, 0, 9, 10),
@@ -258,9 +258,9 @@ def test_overlap_is_the_mean_over_the_classes_of_an_image(tables, objects):
     segmented = written(tables, segmentation_table("cl"), table)
     found = overlap(segmented, "cl", way="knn", objects=objects)
     expected = {
-        "alone": [(1 / 4 + 0) / 2, 3 / 4],
-        "and background": [(8 / 10 + 1 / 4 + 0) / 3, (9 / 10 + 3 / 4) / 2],
+        "without background": [(1 / 4 + 0) / 2, 3 / 4],
+        "with background": [(8 / 10 + 1 / 4 + 0) / 3, (9 / 10 + 3 / 4) / 2],
     }
     assert found.index.tolist() == [2, 5] and found.tolist() == pytest.approx(expected[objects])
-    with pytest.raises(MissingResult, match="fine-tuned has segmented no images"):
+    with pytest.raises(MissingResult, match="no fine-tuned segmentation"):
         overlap(segmented, "cl", way="fine-tuned", objects=objects)

@@ -301,7 +301,7 @@ def test_attention_finds_the_one_patch_that_tells_and_the_mean_does_not():
 
 def test_heads_that_do_not_fit_the_width_are_refused():
     tokens = {"patches": torch.zeros(4, 2, 8)}
-    with pytest.raises(StudyError, match=r"probes\.attentive\.heads 3 must divide the width 8"):
+    with pytest.raises(StudyError, match=r"probes\.attentive\.heads is 3: it must divide 8"):
         attentive.fit_predict(
             tokens, torch.tensor([0, 1, 0, 1]), tokens, classes=2,
             settings=ATTENTIVE.model_copy(update={"heads": 3}), generator=torch.Generator(),

@@ -66,7 +66,7 @@ def test_accuracy_is_the_mean_over_seeds(made):
 
 
 def test_seeds_that_saw_other_images_are_refused(made):
-    with pytest.raises(StudyError, match=r"cl\.csv: seeds saw different images under clean"):
+    with pytest.raises(StudyError, match=r"cl\.csv: seeds were tested on different images under clean"):
         accuracy_by_trial(made(frame([1, 1, 0]), frame([1, 1], seed=1)))
 
 

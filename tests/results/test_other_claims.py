@@ -22,7 +22,7 @@ def test_words_and_numbers_are_put_together_in_the_order_of_the_entries(tmp_path
     [
         (None, "cannot be read (No such file"),
         ("{", "not JSON"),
-        ('{"claims": 3}', "has no claims with entries"),
+        ('{"claims": 3}', "not the claims of a study"),
     ],
 )
 def test_a_file_of_something_else_is_one_line_with_the_key(tmp_path, text, words):
@@ -41,5 +41,5 @@ def test_an_address_that_does_not_answer_is_one_line():
 
 
 def test_entries_without_numbers_are_refused():
-    with pytest.raises(StudyError, match="do not fit together"):
+    with pytest.raises(StudyError, match="do not match"):
         joined_claims({"claims": {}, "entries": [{"name": "a"}]}, where="here")

@@ -180,7 +180,7 @@ def test_damaged_tables_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     halved = table.assign(block=table["block"] / 2)
     for damaged, told in (
         (table.assign(nmi=table["nmi"].where(table["image"] != 3)), "12 of 288 values of nmi are not finite"),
-        (table.query("not (image == 3 and block == 2)"), "not every image of every seed has every block"),
+        (table.query("not (image == 3 and block == 2)"), "some images lack a block"),
         (table.query("not (image == 3 and seed == 1)"), "seeds were measured on different images"),
         (halved, "192 of 288 values of block are not whole numbers"),
         (table.assign(image="seven"), "288 of 288 values of image are not finite numbers"),

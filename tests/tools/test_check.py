@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch):
 
 
 def lines(capsys):
-    assert look() == "everything that params.yaml names can be used"
+    assert look() == "all files that params.yaml names can be used"
     return capsys.readouterr().out
 
 
@@ -38,12 +38,11 @@ def test_images_and_checkpoints_are_looked_into_and_nothing_is_written(project, 
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()}
     said = lines(capsys)
     assert (
-        "data.source: ../images: 2 classes (cat, dog), 10 train images, 5 or more of each class, and 4"
-        in said
+        "data.source: ../images: 2 classes (cat, dog), 10 train images (at least 5 per class) and 4" in said
     )
     assert ".heic" in said and "the first 10 images" in said and "of 255" in said
     assert (
-        "arms.mae.weights: ../mae.pth: mae: ViT of 3 blocks, 48 wide, 4 heads, patches of 8 px, trained"
+        "arms.mae.weights: ../mae.pth: mae: ViT with 3 blocks, width 48, 4 heads, patches of 8 px, trained"
         in said
     )
     assert "resampled from 32 to 40 px" in said
@@ -55,7 +54,7 @@ def test_images_drawn_here_and_addresses_are_said_without_a_network(project, cap
     drawn = {"source": "shapes_textures", "shapes_textures": {"train_images": 50, "test_images": 20}}
     edit(project, {"data": drawn, "arms": {"mae": arm}})
     said = lines(capsys)
-    assert "data.source: drawn here: 50 train and 20 test images" in said
+    assert "data.source: drawn by prepare: 50 train and 20 test images" in said
     assert "arms.mae.weights: https://example.org/a.pth: not downloaded yet" in said
 
 
@@ -64,7 +63,7 @@ def test_everything_that_cannot_be_used_is_said_before_it_ends(project, capsys):
     del weights["model"]["blocks.1.attn.proj.bias"]
     originals.save(weights, Path("../mae.pth"))
     shutil.rmtree("../images/val/dog")
-    with pytest.raises(StudyError, match="2 of what params"):
+    with pytest.raises(StudyError, match="2 of its entries"):
         look()
     said = capsys.readouterr().out
     assert "data.source: cannot be used: " in said and "only in training: dog" in said
@@ -74,7 +73,7 @@ def test_everything_that_cannot_be_used_is_said_before_it_ends(project, capsys):
 def test_stimuli_without_a_class_that_is_asked_for_are_said(project, capsys):
     own = {"source": "../images/train", "classes": {"cat": "cat", "cow": "dog"}}
     edit(project, {"robustness": {"stimuli": {"own": own}}})
-    with pytest.raises(StudyError, match="1 of what"):
+    with pytest.raises(StudyError, match="1 of its entries"):
         look()
     assert "robustness.stimuli.own: cannot be used: ../images/train: has no cow" in capsys.readouterr().out
 

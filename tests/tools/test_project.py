@@ -44,7 +44,7 @@ def test_a_lock_whose_process_is_another_by_now_names_all_three(locked, mode):
             refuse_broken_lock(path)
         other.kill()
     assert str(error.value) == (
-        f"{path}: says that process {other.pid} (dvc repro pretrain@cl) is at work here, but {other.pid} "
+        f"{path}: names process {other.pid} (dvc repro pretrain@cl), but {other.pid} "
         "is now sleep; delete this file"
     )
 
@@ -66,8 +66,8 @@ def test_a_damaged_lock_is_named(tmp_path, text):
 
 def test_the_holder_of_a_lock_is_named():
     text = "'/p/x' is busy, it is being blocked by:\n  (PID 77): dvc repro\n\nIf there are no processes"
-    assert _holder(LockError(text)) == "let process 77 (dvc repro) end first"
-    assert _holder(LockError("Unable to acquire lock")) == "let it end first"
+    assert _holder(LockError(text)) == "wait until process 77 (dvc repro) ends"
+    assert _holder(LockError("Unable to acquire lock")) == "wait until it ends"
 
 
 def test_an_index_that_another_user_owns_names_the_setting(tmp_path, monkeypatch):

@@ -270,10 +270,8 @@ def test_as_a_command_it_prints_a_table(project):
         for line in lines
     )
     assert any(line.startswith("arms.hybrid.cl_weight 0.2 → 0.5: pretrain@hybrid, ") for line in lines)
-    assert lines[-2] == "Trainings that the store lacks: pretrain@hybrid seeds 0, 1."
-    assert lines[-1].startswith(
-        "Of 14 stages: 6 to run, 6 of unknown time; 3 that may run, 3 of unknown time."
-    )
+    assert lines[-2] == "Missing trainings: pretrain@hybrid seeds 0, 1."
+    assert lines[-1].startswith("Of 14 stages: 6 to run, 6 of unknown time; 3 may run, 3 of unknown time.")
 
 
 def test_a_wrong_number_is_one_line(project):
@@ -306,11 +304,9 @@ def test_times_are_learnt_and_failures_told():
     assert new.seconds is None and new.lacks == [0]  # its time depends on its objective
     assert mim.seconds == 0 and mim.lacks == []  # it collects what the store has
     assert probe.seconds == 7.0 and done.seconds is None and last.seconds is None
-    assert trainings(rows) == [
-        "Trainings that the store lacks: pretrain@cl seeds 1, 2; pretrain@new seeds 0."
-    ]
+    assert trainings(rows) == ["Missing trainings: pretrain@cl seeds 1, 2; pretrain@new seeds 0."]
     assert summary(rows).startswith(
-        "Of 6 stages: 4 to run, about 1 min 40 s and 2 of unknown time; 1 that may run, about 7 s."
+        "Of 6 stages: 4 to run, about 1 min 40 s and 2 of unknown time; 1 may run, about 7 s."
     )
 
 

@@ -50,7 +50,7 @@ def test_every_preset_is_valid_and_keeps_the_comments(project, tool, name):
         line for line in done.stdout.splitlines() if " → " in line or line.endswith(("added", "removed"))
     ]
     assert changed and after != before
-    assert "already is" in tool("preset", name).stdout
+    assert "already matches" in tool("preset", name).stdout
     assert (project / "params.yaml").read_text() == after
 
 

@@ -5,8 +5,8 @@ import torch
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
 from stages.encoders.vit import pooled_features, save_encoder
+from stages.heads.reinitialised import initial_encoder, reinitialised
 from stages.study.seeds import derive
-from stages.trials.blocks import initial_encoder, reinitialised
 
 VIT = Vit(width=16, depth=3, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 

@@ -1,4 +1,4 @@
-"""What a linear probe and a fine-tuned encoder decide in trials, as tables and metrics."""
+"""Predictions of a linear probe and of a fine-tuned encoder in all trials, as tables and metrics."""
 
 from typing import Any
 
@@ -8,21 +8,24 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from stages.corruptions.trials import Trial, pictures
 from stages.data.arrays import Manifest, normalize, open_split
 from stages.encoders.vit import pooled_features
+from stages.heads.reinitialised import initial_encoder, reinitialised
 from stages.heads.tuned_head import TunedHead
 from stages.probes import linear, shape_bias
 from stages.probes.settings import Linear
 from stages.study.paths import model_dir
 from stages.study.seeds import generator
-from stages.trials.blocks import initial_encoder, reinitialised
-from stages.trials.corrupted import Trial, pictures
 
 
 def probed(
     train: linear.Features, test: linear.Features, manifest: Manifest, *, settings: Linear, seed: int
 ) -> dict[str, np.ndarray]:
-    """What the linear probe, trained as in the study, sees in the images of all trials; by label set."""
+    """Return the predictions of the linear probe for the images of all trials, by label set.
+
+    The probe is the same as in the stage `probe`: same settings, same random numbers.
+    """
     predicted = {}
     for labels, names in manifest.labels.items():
         targets = torch.from_numpy(open_split("train").labels[labels]).to(train["mean"].device)
@@ -32,7 +35,7 @@ def probed(
             test,
             classes=len(names),
             settings=settings,
-            generator=generator(seed, "probe", "linear", labels),  # the very one of the study
+            generator=generator(seed, "probe", "linear", labels),  # as in the stage `probe`
         )
         predicted[labels] = predictions[max(choice, key=lambda key: choice[key])].cpu().numpy()
     return predicted
@@ -47,9 +50,9 @@ def without_blocks(
     arm: str,
     seed: int,
 ) -> pd.DataFrame:
-    """Rows of what the fine-tuned encoder sees in clean images without what one of its blocks learnt.
+    """Return the predictions of the fine-tuned encoder for clean images, with one block reset at a time.
 
-    The level of such a trial is the number of the block, from 1.
+    The level of these trials is the number of the reset block, from 1.
     """
     device = head.weight.device
     initial = initial_encoder(model_dir(arm, seed)).to(device)
@@ -63,7 +66,7 @@ def without_blocks(
 
 
 def tuned_classes(logits: Tensor, manifest: Manifest) -> dict[str, np.ndarray]:
-    """What the fine-tuned encoder sees; by label set. logits: (n, sum of classes)"""
+    """Return the predicted classes by label set. logits: (n, sum of classes)"""
     parts = logits.split([len(names) for names in manifest.labels.values()], dim=1)
     return {
         labels: part.argmax(dim=1).cpu().numpy() for labels, part in zip(manifest.labels, parts, strict=True)
@@ -79,9 +82,10 @@ def cue_conflict(
     settings: Linear,
     seed: int,
 ) -> tuple[Trial, dict[str, np.ndarray]] | None:
-    """Images whose shape is of one class and whose texture is of another, and what a probe sees in them.
+    """Return the trial of cue conflicts, with the predictions of a probe that prefers neither cue.
 
-    None unless the data have as many shapes as textures, and enough images in which they agree.
+    Cue conflicts are images whose shape and texture belong to different classes.
+    returns: None unless the data have as many shapes as textures, and enough images in which they agree
     """
     if (
         set(manifest.labels) != {"shape", "texture"}
@@ -109,7 +113,7 @@ def cue_conflict(
 
 
 def rows(trials: list[Trial], predicted: dict[str, np.ndarray], *, head: str) -> pd.DataFrame:
-    """One row an image, trial and label set. predicted: label set -> (images of all trials,)"""
+    """Return a row per image, trial and label set. predicted: label set -> (images of all trials,)"""
     tables, start = [], 0
     for trial in trials:
         end = start + len(trial.images)
@@ -134,9 +138,9 @@ def rows(trials: list[Trial], predicted: dict[str, np.ndarray], *, head: str) ->
 
 
 def metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy by head, label set, trial and level (mean over amplitudes), and the shape bias.
+    """Return accuracy by head, label set, trial and level (mean over amplitudes), and the shape bias.
 
-    Shape bias is the share of decisions for the shape among those for shape or texture.
+    The shape bias is the number of decisions for the shape over that for shape or texture.
     Source: Geirhos et al. 2019, §2.
     """
     values: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Which blocks matter: held-out images seen by an encoder that has lost what one of its blocks learnt.
+"""Fine-tuned encoders with one block reset to its initial weights, to test which blocks matter.
 
-Source: Zhang, Bengio & Singer 2019, "Are all layers created equal?": re-initialisation.
+Source: Zhang, Bengio & Singer 2019, "Are all layers created equal?" (re-initialisation).
 """
 
 import copy
@@ -16,22 +16,23 @@ from stages.study.seeds import derive
 
 
 def initial_encoder(directory: Path) -> VisionTransformer:
-    """The encoder of an arm as it was before any training, in evaluation mode.
+    """Return the encoder of an arm before any training, in evaluation mode.
 
-    directory: the out of its pre-training; of an imported encoder it is one of the same form, from the seed
+    directory: out of the pre-training. For an imported encoder, the result is a random one of the same
+               architecture
     """
     about = read_json(directory / "encoder.json")
     vit = Architecture.model_validate(about["vit"])
-    seed = derive(about["seed"], "init")  # the very one that pre-training starts from
+    seed = derive(about["seed"], "init")  # the seed from which pre-training starts
     return build_encoder(vit=vit, image_size=about["image_size"], seed=seed).eval()
 
 
 def reinitialised(
     tuned: VisionTransformer, initial: VisionTransformer
 ) -> Iterator[tuple[int, VisionTransformer]]:
-    """The encoder with one block after another as it was before training, and the number of the block.
+    """Reset one block after another to its initial weights.
 
-    yields: block, from 1, and a copy of `tuned` in which it is that of `initial`
+    yields: number of the block, from 1, and a copy of `tuned` with this block of `initial`
     """
     for number, block in enumerate(initial.blocks, start=1):
         changed = copy.deepcopy(tuned)

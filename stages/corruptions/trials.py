@@ -1,4 +1,4 @@
-"""Held-out images as they are, and corrupted."""
+"""Trials: held-out images, clean and under each corruption."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,25 +16,25 @@ from stages.study.lookup import find
 from stages.study.seeds import Draws, generator
 from stages.study.study import Study
 
-BATCH = 100  # images; not a setting, because images of a batch lend each other their amplitudes
+BATCH = 100  # images; fixed, because images of a batch exchange their amplitudes and textures
 
 
 class Trial(NamedTuple):
-    """Images of one kind, and what can be seen in them."""
+    """One condition: test images under one corruption, level and amplitude, with their classes."""
 
     name: str
     level: float
-    amplitude: float  # 0: of a kind that has none
-    images: np.ndarray  # (n,) their numbers
+    amplitude: float  # 0 for corruptions without amplitude
+    images: np.ndarray  # (n,) indices of the images
     truth: dict[str, np.ndarray]  # label set -> (n,) class
-    rival: dict[str, np.ndarray]  # label set -> (n,) class of another cue, -1: none; empty if there is none
+    rival: dict[str, np.ndarray]  # label set -> (n,) class of a competing cue, -1 for none; may be empty
     batches: Iterator[Tensor]  # (B, 3, S, S) in [0, 1] or, with noise, beyond
 
 
 def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
-    """Held-out images as they are, and under each corruption at each of its levels and amplitudes.
+    """Yield the clean trial, then every corruption at each of its levels and amplitudes.
 
-    Raises StudyError if there is no such corruption, or if it cannot be applied to images of this size.
+    Raises StudyError if a corruption does not exist or does not fit images of this size.
     """
     split = open_split("test")
     chosen = evaluation_subset(len(split.images), params.robustness.images, seed=params.seed)
@@ -49,16 +49,16 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
             few = chosen[evaluation_subset(len(chosen), settings.images, seed=params.seed)]
         truth = {labels: split.labels[labels][few] for labels in manifest.labels}
         for amplitude, level in itertools.product(settings.amplitudes or [0.0], settings.levels):
-            draws = generator(params.seed, "robustness", name)  # for every level and amplitude the same
+            draws = generator(params.seed, "robustness", name)  # the same for every level and amplitude
             batches = []
             for number, images in enumerate(pictures(split, few)):
-                own = few[BATCH * number : BATCH * (number + 1)]
+                indices = few[BATCH * number : BATCH * (number + 1)]
                 try:
                     changed = corruption.corrupt(
                         images,
                         level=level,
                         settings=settings.at(amplitude),
-                        masks=None if split.masks is None else torch.from_numpy(split.masks[own]),
+                        masks=None if split.masks is None else torch.from_numpy(split.masks[indices]),
                         draws=Draws(draws, batch=len(images)),
                     )
                 except ValueError as error:
@@ -68,7 +68,7 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
 
 
 def pictures(split: Split, chosen: np.ndarray) -> Iterator[Tensor]:
-    """Images of a split in batches (B, 3, S, S) in [0, 1]."""
+    """Yield images of a split in batches (B, 3, S, S) in [0, 1]. chosen: (n,) indices"""
     for start in range(0, len(chosen), BATCH):
         rows = np.ascontiguousarray(split.images[chosen[start : start + BATCH]].transpose(0, 3, 1, 2))
         yield unit_range(torch.from_numpy(rows))
