@@ -168,5 +168,5 @@ def test_mistakes_are_one_line(study):
     ):
         stage.linear_augmented("cl")
     edit(study, {"linear_augmented": {"arms": ["cl", "nobody"]}})
-    with pytest.raises(StudyError, match=r"linear_augmented\.arms: no arm 'nobody'; there are: random, cl"):
+    with pytest.raises(StudyError, match=r"linear_augmented\.arms: no arm 'nobody'; choose from: random, cl"):
         load_params()

@@ -165,7 +165,7 @@ def test_the_random_arm_is_the_initialisation_of_all(prepared):
 
 def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
     for changes, arm, words in (
-        ({}, "nobody", "no arm 'nobody'; there are: random, cl, mim, hybrid"),
+        ({}, "nobody", "no arm 'nobody'; choose from: random, cl, mim, hybrid"),
         (
             {"arms": {"big": {"objective": "masked", "batch_size": 500}}},
             "big",
@@ -174,7 +174,7 @@ def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
         (
             {"arms": {"odd": {"objective": "maskd"}}},
             "odd",
-            "no objectives named 'maskd'; there are: autoencoder, contrastive, dino",
+            "no objectives named 'maskd'; choose from: autoencoder, contrastive, dino",
         ),
         (
             {"arms": {"idle": {"objective": "masked", "objectives": {"dino": {"momentum": 0.9}}}}},
