@@ -169,7 +169,7 @@ def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
         (
             {"arms": {"big": {"objective": "masked", "batch_size": 500}}},
             "big",
-            "batch_size 500 is more than the 96",
+            "batch_size 500 exceeds the 96",
         ),
         (
             {"arms": {"odd": {"objective": "maskd"}}},

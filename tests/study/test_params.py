@@ -245,7 +245,7 @@ def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
     ("arm", "words"),
     [
         ({"objective": "masked", "min_lr": 1.0}, ["min_lr 1", "peak rate"]),
-        ({"objective": "masked", "stop_epoch": 9, "epochs": 9}, ["stop_epoch 9", "its 9 epochs"]),
+        ({"objective": "masked", "stop_epoch": 9, "epochs": 9}, ["stop_epoch is 9", "number of epochs, 9"]),
         ({"objective": "masked", "weight_decay": 0, "weight_decay_end": 0.4}, ["weight_decay_end"]),
     ],
 )

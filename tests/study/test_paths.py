@@ -63,9 +63,8 @@ def test_without_room_it_is_one_line_and_the_old_target_stays(tmp_path, kind, in
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_the_line_names_the_file_and_the_room(tmp_path, code):
     words = os.strerror(code)
-    with pytest.raises(
-        StudyError, match=rf"out: {words}; 2,500\.0 MB needed, [\d,.]+ MB free; free some space"
-    ):  # noqa: SIM117
+    line = rf"out: {words}; 2,500\.0 MB needed, [\d,.]+ MB free; free some space"
+    with pytest.raises(StudyError, match=line):  # noqa: SIM117
         with writing(tmp_path / "sub" / "out", size=2_500_000_000):
             raise OSError(code, words)
 

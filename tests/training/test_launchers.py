@@ -91,7 +91,7 @@ def test_more_processes_than_devices_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
     refuse_missing_devices(1, device=torch.device("cuda"))
-    with pytest.raises(StudyError, match="wants 2 cuda devices, but this machine shows 1"):
+    with pytest.raises(StudyError, match="needs 2 cuda devices, but this machine has 1"):
         refuse_missing_devices(2, device=torch.device("cuda"))
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     with pytest.raises(StudyError, match="--gpus-per-node=2"):

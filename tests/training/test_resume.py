@@ -134,8 +134,8 @@ def test_a_snapshot_that_somebody_removed_is_one_line_and_no_result(project, mas
     done = forked(project, "pretrain", "--arm", "masked")
     assert done.returncode == 2 and not (folder / "result").exists()
     assert done.stderr == (
-        f"pretrain@masked: scratch/trainings/{folder.name}/snapshots/0.2 is gone and cannot be made "
-        f"afterwards; remove scratch/trainings/{folder.name} to train anew\n"
+        f"pretrain@masked: scratch/trainings/{folder.name}/snapshots/0.2 is missing and cannot be "
+        f"restored; delete scratch/trainings/{folder.name} to train again\n"
     )
 
 
@@ -187,9 +187,9 @@ def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_use
         shutil.copy(theirs / f"epoch-00002.{ending}", ours / f"epoch-00002.{ending}")
     said, resumed = succeed(project, "pretrain", "masked")
     assert (
-        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt is of another training, "
+        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt belongs to another training, "
         f"'{theirs.name}'; "
-        "set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
+        "renamed to epoch-00002.aside, resuming from epoch-00001.pt\n"
     ) in said
     assert (ours / "epoch-00002.aside").read_bytes() == (theirs / "epoch-00002.pt").read_bytes()
     assert "resumed at epoch 1/3" in said and resumed == masked
