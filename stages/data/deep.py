@@ -21,7 +21,7 @@ Range = tuple[float, float]
 
 
 class Unreadable(Exception):
-    """The file is no complete image."""
+    """The file is not a complete image."""
 
 
 class Extremes(NamedTuple):

@@ -132,7 +132,7 @@ def _pictures(files: Source) -> list[str]:
 def _listing(files: Source, whole: Source, *, source: str) -> Listing:
     """Return the images of a part of a source.
 
-    Raises StudyError if an image is in no folder of a class, or a class has no image that is read.
+    Raises StudyError if an image lies in no class folder, or if a class has no readable image.
     """
     classes = _classes(files, whole, source=source)
     readable = {name: classes[name] for name in files.images}

@@ -87,7 +87,7 @@ def decode_mask(content: bytes, *, settings: Masks, image_size: int, orientation
 
     orientation: EXIF orientation to correct
     A stored pixel gets the value that covers most of its area: background, object or ignored.
-    Raises Unreadable if the file is no complete image, or has colours instead of one value per pixel.
+    Raises Unreadable if the file is not a complete image, or has colours instead of one value per pixel.
     """
     try:
         with Image.open(BytesIO(content)) as image:

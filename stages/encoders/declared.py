@@ -55,7 +55,7 @@ class Declared(NamedTuple):
 def declared(path: Path) -> Declared | None:
     """Return the facts in the config.json beside a weights file; None if there are none.
 
-    Raises StudyError if the file is broken, or if the architecture is no plain ViT.
+    Raises StudyError if the file is broken, or if the architecture is not a plain ViT.
     """
     config = path.with_name("config.json")
     if not config.is_file():
@@ -179,7 +179,7 @@ def _transformers(config: Path, content: dict[str, Any]) -> Declared:
         )
     heads, eps = content.get("num_attention_heads", 12), content.get("layer_norm_eps", 1e-12)
     if not isinstance(heads, int) or not isinstance(eps, float) or not 0 <= eps < 1 or heads < 1:
-        raise StudyError(f"{source}: num_attention_heads or layer_norm_eps is no valid number; correct it")
+        raise StudyError(f"{source}: num_attention_heads or layer_norm_eps is invalid; correct it")
     return Declared(source, heads, HIDDEN_ACTS[act], eps, None)
 
 

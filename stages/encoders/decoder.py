@@ -72,7 +72,7 @@ def save_decoder(directory: Path, decoder: Decoder) -> None:
 def load_decoder(directory: Path) -> Decoder | None:
     """Load the decoder beside an encoder, in evaluation mode; return None if there is none.
 
-    Raises StudyError if the file is no complete decoder.
+    Raises StudyError if the file is not a complete decoder.
     """
     if not (directory / FILE).exists():
         return None

@@ -205,7 +205,7 @@ def _heads(weights: Weights, format: str, width: int, num_heads: int | None) -> 
         )
     heads = heads or width // 64
     if width % heads:
-        raise StudyError(f"{weights.path}: width {width} is no multiple of {heads} heads; correct heads")
+        raise StudyError(f"{weights.path}: width {width} is not a multiple of {heads} heads; correct heads")
     return heads
 
 

@@ -235,7 +235,7 @@ def save_encoder(
 def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> VisionTransformer:
     """Load an encoder from its folder, in evaluation mode.
 
-    Raises StudyError if the folder holds no complete encoder.
+    Raises StudyError if the folder does not hold a complete encoder.
     """
     directory = Path(directory)
     try:
@@ -243,7 +243,9 @@ def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> VisionTran
         weights = load_file(directory / "encoder.safetensors")
         vit = Architecture.model_validate(about["vit"])
     except (OSError, ValueError, KeyError, SafetensorError, json.JSONDecodeError) as error:
-        raise StudyError(f"{directory}: no complete encoder ({error}); run `dvc repro` to make it") from None
+        raise StudyError(
+            f"{directory}: not a complete encoder ({error}); run `dvc repro` to make it"
+        ) from None
     encoder = build_encoder(vit=vit, image_size=about["image_size"], seed=0, drop_path=drop_path)
     encoder.load_state_dict(weights)
     return encoder.eval()

@@ -120,9 +120,8 @@ def terminable() -> Iterator[None]:
         raise Terminated
 
     main_thread = threading.current_thread() is threading.main_thread()
-    if (
-        not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):  # SIGTERM is handled elsewhere
+    # Threads cannot set handlers, and another handler must stay in place.
+    if not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, stop)

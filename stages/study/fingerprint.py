@@ -154,7 +154,7 @@ def _named(dotted: str, attribute: str | None, *, root: Path) -> Iterator[tuple[
 
 
 def _split(entry: str, *, root: Path) -> tuple[str, str]:
-    """Split a dotted name into module and name. Raises FileNotFoundError or KeyError if neither exists."""
+    """Split a dotted name into module and name. Raises FileNotFoundError or KeyError if it is missing."""
     module, _, name = entry.rpartition(".")
     if name not in _parse(_file(module, root)).definitions:
         raise KeyError(f"{module} defines no {name}")

@@ -42,8 +42,8 @@ class Study(Section):
         grid, rest = divmod(self.data.image_size, self.vit.patch_size)
         if rest:
             raise ValueError(
-                f"data.image_size {self.data.image_size} is no multiple of vit.patch_size "
-                f"{self.vit.patch_size}; change one of them"
+                f"data.image_size {self.data.image_size} is not a multiple of "
+                f"vit.patch_size {self.vit.patch_size}; change one of them"
             )
         if grid < 3:
             raise ValueError(

@@ -67,7 +67,7 @@ class Checkpoints:
         except MemoryError:
             raise
         except Exception as error:  # torch raises many kinds for other content
-            raise StudyError(f"is no checkpoint of a training ({type(error).__name__})") from None
+            raise StudyError(f"is not a checkpoint of a training ({type(error).__name__})") from None
         if training != self.directory.name:
             raise StudyError(f"belongs to another training, {training!r}")
         return state

@@ -86,7 +86,7 @@ def as_torchrun_would(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def number(environ: Mapping[str, str], variable: str) -> int:
-    """Return the integer value of a variable; 1 if it is unset or no integer."""
+    """Return the integer value of a variable; 1 if it is unset or not an integer."""
     value = environ.get(variable, "")
     return int(value) if value.isdigit() else 1
 

@@ -238,7 +238,7 @@ def test_another_projects_file_and_none_at_all_are_one_line(tmp_path):
     path = originals.save(originals.alone(Encoder()), tmp_path / "narrow.pth")
     with pytest.raises(StudyError, match="number of heads is not known"):
         load_checkpoint(path, format="timm")
-    with pytest.raises(StudyError, match="width 48 is no multiple of 5"):
+    with pytest.raises(StudyError, match="width 48 is not a multiple of 5"):
         load_checkpoint(path, format="timm", num_heads=5)
 
 
