@@ -93,8 +93,8 @@ def open_checkpoint(
         raise StudyError(f"format {format!r} is unknown; choose from: {', '.join(FORMATS)}")
     path = weights_file(Path(path))
     weights = _encoder_in(path, format)
-    said = declared(path) if FORMATS[format].varied else None
-    architecture = _architecture(weights, format, num_heads, said)
+    facts = declared(path) if FORMATS[format].varied else None
+    architecture = _architecture(weights, format, num_heads, facts)
     patch_size = architecture.patch_size
     if image_size is not None and (image_size < patch_size or image_size % patch_size):
         raise StudyError(
@@ -103,13 +103,13 @@ def open_checkpoint(
         )
     trained_size = _trained_size(weights, architecture)
     encoder = build_encoder(vit=architecture, image_size=trained_size, seed=0)
-    if said is not None:
-        refuse_unlike(encoder, said)
+    if facts is not None:
+        refuse_unlike(encoder, facts)
     encoder.load_state_dict(_fitted(weights, encoder.state_dict(), format))
     if image_size is not None and image_size != trained_size:
         _resize(encoder, image_size)
     notes = weights.notes
-    if FORMATS[format].varied and said is None:
+    if FORMATS[format].varied and facts is None:
         notes += (
             f"no config.json beside it names the architecture: GELU, eps {architecture.norm_eps:g} and "
             f"{architecture.heads} heads are assumed",

@@ -81,7 +81,7 @@ class Classifier(Task):
         return images, self.marginals(soft.float())
 
     def marginals(self, soft: Tensor) -> Tensor:
-        """Convert targets of combinations (B, product of classes) to targets of label sets (B, sum of classes).
+        """Convert targets of combinations (B, product of classes) to those of label sets (B, sum of classes).
 
         The targets of each label set sum to 1.
         """

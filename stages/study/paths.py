@@ -41,17 +41,17 @@ def snapshot_dir(model: Path, share: float) -> Path:
 
 
 def snapshot_shares(model: Path) -> list[float]:
-    """Return the shares of its training after which an encoder was kept, in rising order."""
+    """Return the shares of an encoder's training at which snapshots were saved, in ascending order."""
     return sorted(float(path.name) for path in (model / "snapshots").glob("[0-9]*"))
 
 
 def trajectory_dir(arm: str) -> Path:
-    """Return the folder of what was measured of an arm on its way: images_seen.csv and `snapshot_table`s."""
+    """Return the folder of an arm's measurements at snapshots: images_seen.csv and `snapshot_table`s."""
     return Path("results/snapshots") / arm
 
 
 def snapshot_table(trajectory: Path, share: float, kind: str, name: str) -> Path:
-    """Return the table of an analysis or a probe of all encoders of an arm at a share of their training.
+    """Return the path of one analysis or probe of all encoders of an arm at a share of their training.
 
     trajectory: see `trajectory_dir`; kind: analysis or probe
     """

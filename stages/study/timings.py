@@ -43,7 +43,7 @@ class Run:
 
     @property
     def ending(self) -> str:
-        """How it ended, and what it left, in words."""
+        """Return how the run ended, with its result and its last checkpoint, in words."""
         return ", ".join(filter(None, [self.outcome or "killed", self.said, self.saved]))
 
     @property
