@@ -82,7 +82,7 @@ class SplitDecoder:
         """
         folder:  of the arrays
         listing: the images
-        keep:    most images to decode; None: all
+        keep:    maximum number of images to decode; None: all
         """
         self.data, self.listing = data, listing
         self.names = sorted(set(listing.classes.values()))

@@ -72,7 +72,7 @@ def hold_out(listing: Listing, *, fraction: float, seed: int) -> tuple[Listing, 
 def row_order(listing: Listing, *, keep: int | None, seed: int) -> list[str]:
     """Return the names of a listing in shuffled order, with every prefix balanced over the classes.
 
-    keep: most names to return; a smaller selection is a prefix of a larger one; None: all
+    keep: maximum number of names; a smaller selection is a prefix of a larger one; None: all
     Raises StudyError if keep is smaller than the number of classes.
     """
     shuffled = _shuffled(listing, seed=seed, use="rows")

@@ -108,7 +108,7 @@ class Slurm(Section):
     pretrain: Options = ""  # one training
     evaluate: Options = ""  # one arm
     gather: Options = ""
-    cap: Count | None = None  # most trainings at the same time; null: no limit but Slurm's
+    cap: Count | None = None  # maximum number of simultaneous trainings; null: Slurm's own limit
 
 
 class Runtime(Section):
