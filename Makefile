@@ -1,72 +1,72 @@
-# The two commands are `make study` and `make test`; each does all the set-up it needs, once.
+# The two main commands are `make study` and `make test`; the first use sets up the environment.
 .DEFAULT_GOAL := help
 .PHONY: help study status look test setup mlflow bench check clean
 
 PYTHON ?= python3
 PRESET ?=
 VENV := .venv
-# Everything below runs with the environment first on the path, so `cmd: python -m ...` of dvc.yaml finds it.
+# The environment comes first on the path, so that `python -m ...` in dvc.yaml uses it.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
-# A user without a name, as in containers; a Python that does not look for `stages` here would find nothing.
+# Containers may have users without a name. PYTHONSAFEPATH would hide the folder `stages` from Python.
 USER ?= $(shell id -u)
 export USER
 unexport PYTHONSAFEPATH
-# Waiting threads sleep instead of spinning: on a shared machine a busy core stalls all of them otherwise.
+# Waiting threads sleep instead of spinning; otherwise, on a shared machine, one busy core stalls all threads.
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-help:            ## what there is to run
+help:            ## list these targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/	/' | sort
 
-setup: $(VENV)/.complete  ## the environment in .venv, made once
+setup: $(VENV)/.complete  ## create the environment in .venv; the other targets do so when needed
 
 $(VENV)/.complete: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) found; name another with PYTHON=..." >&2; exit 2; }
+	  { echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); choose another with PYTHON=..." >&2; exit 2; }
 	@echo "Setting up .venv (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@# The pip that comes with Python 3.11 takes three times as long to see that the versions of the lock fit.
+	@# The pip of Python 3.11 takes three times as long to resolve the lock file.
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'
 	@$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
-	@# On all cores, which pip does on one; a few files of a few packages are templates and not Python.
+	@# Compile on all cores (pip uses one). Errors are ignored, because some packages contain templates that are not Python.
 	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
-study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name applies stages/presets/name.yaml first
+study: $(VENV)/.complete  ## run the study and write reports/index.html; PRESET=name applies stages/presets/name.yaml first
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
 	@python -m stages.check
 	@test ! -f scratch/tracking-pending || python -m stages.track
 	@python -m stages.tools.repro || { status=$$?; \
-	  test $$status -eq 130 || echo "The study stopped; mend what the line above says and run it again." >&2; exit $$status; }
+	  test $$status -eq 130 || echo "The study stopped. Fix the problem reported above, then run \`make study\` again." >&2; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
 
-status: $(VENV)/.complete ## what is done, what `make study` would run and why, and how long that takes
+status: $(VENV)/.complete ## show what is done, what `make study` would run, why, and for how long
 	@python -m stages.tools.status
 
-look: $(VENV)/.complete   ## what the images, masks and checkpoints hold that params.yaml names, in seconds
+look: $(VENV)/.complete   ## check the images, masks and checkpoints named in params.yaml, within seconds
 	@python -m stages.tools.check
 
-test: $(VENV)/.complete   ## the tests
+test: $(VENV)/.complete   ## run the tests
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-mlflow: $(VENV)/.complete ## the runs in MLflow's own pages; MLFLOW_TRACKING_URI points elsewhere, PORT=5000
+mlflow: $(VENV)/.complete ## show the runs in MLflow; PORT=5000 and MLFLOW_TRACKING_URI choose where
 	@python -m stages.track
 	@uri=$$(python -m stages.tracking.store); case $$uri in http*) echo "MLflow: $$uri";; *) \
 	  echo "Open http://127.0.0.1:$${PORT:-5000}/#/experiments/1"; \
 	  MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri "$$uri" \
 	    --host 127.0.0.1 --port $${PORT:-5000} --workers 1;; esac
 
-bench: $(VENV)/.complete  ## how fast pre-training runs on this machine, as a table; let nothing else run beside it
+bench: $(VENV)/.complete  ## measure the throughput of pre-training on this machine; run nothing else meanwhile
 	@python -m stages.tools.bench
 
-check: $(VENV)/.complete  ## lint and types
+check: $(VENV)/.complete  ## check style and types
 	@ruff check . && ruff format --check . && mypy
 
-# Ended trainings and what single trainings keep to resume: names that end in a fingerprint of 16 digits.
+# Checkpoints of single trainings lie in folders whose names end in a fingerprint of 16 digits.
 FOUR := [0-9a-f][0-9a-f][0-9a-f][0-9a-f]
 RESUMED := $(foreach stage,pretrain finetune segment linear_augmented,scratch/$(stage)-*-$(FOUR)$(FOUR)$(FOUR)$(FOUR))
 
-clean:           ## drop trainings kept for reuse, resume state and timings; results, downloads and files of yours stay
+clean:           ## delete stored trainings, checkpoints and timings; results, downloads and your files stay
 	@rm -rf scratch/trainings scratch/failed scratch/timings.jsonl $(RESUMED)

@@ -142,7 +142,7 @@ def refuse_absent_devices(params: Study) -> None:
 def _defined(key: str, name: str, *, room: str, constant: str) -> None:
     names = plugins(Path("stages") / room, constant=constant)
     if name not in names:
-        raise ParamsError(f"params.yaml: {key} is {name!r}; there are: {', '.join(names)}")
+        raise ParamsError(f"params.yaml: {key} is {name!r}; choose from: {', '.join(names)}")
 
 
 if __name__ == "__main__":

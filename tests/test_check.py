@@ -36,7 +36,7 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(f"{text}\nseed: 1\n")
     line = text.count("\n") + 2
-    assert refusal(capsys) == f'check: params.yaml line {line}: not YAML: found duplicate key "seed"'
+    assert refusal(capsys) == f'check: params.yaml line {line}: invalid YAML: found duplicate key "seed"'
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_a_merge_conflict_in_the_lock_is_named(project, capsys):
     Path("dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages: 1\n")
     line = refusal(capsys)
     assert line == (
-        "check: dvc.lock line 2: merge conflict: `git checkout --ours dvc.lock`, then `make study` "
-        "(only what differs runs)"
+        "check: dvc.lock line 2: merge conflict; run `git checkout --ours dvc.lock`, then `make study` "
+        "(only stages whose inputs changed will run)"
     )
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("a" * 300, "File name too long"), ("a\0b", "holds a zero byte")]
+    ("path", "words"), [("a" * 300, "File name too long"), ("a\0b", "contains a zero byte")]
 )
 def test_what_cannot_be_a_path_is_one_line(project, capsys, path, words):
     edit(project, {"data": {"source": path}})

@@ -214,5 +214,5 @@ def test_the_best_pooling_is_that_of_validation_over_label_sets():
 
 def test_a_pooling_is_named_once(study):
     edit(study, {"finetune": {"poolings": ["mean", "mean"]}})
-    with pytest.raises(ParamsError, match=r"finetune.poolings.*named once"):
+    with pytest.raises(ParamsError, match=r"finetune.poolings.*must differ"):
         load_params()

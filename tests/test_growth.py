@@ -327,4 +327,7 @@ def test_a_seed_trained_by_hand_is_collected(copy, python):
     assert trained(repro(copy, python, "pretrain@cl")) == set()
     assert (copy / "models/cl/7/encoder.safetensors").is_file()
     done = run_in(copy, "python", "-m", "stages.pretrain", "--arm", "cl", "--seed", "8", python=python)
-    assert done.returncode == 2 and "no such seed for this arm; it has: 0, 1, 7" in done.stderr
+    assert (
+        done.returncode == 2
+        and "no such seed for this arm in params.yaml; choose from: 0, 1, 7" in done.stderr
+    )

@@ -163,10 +163,8 @@ def test_another_seed_of_the_arm_augments_otherwise(study, monkeypatch):
 
 def test_mistakes_are_one_line(study):
     edit(study, {"linear_augmented": {"batch_size": 64}})
-    with pytest.raises(
-        StudyError, match="linear_augmented cl seed 0: batch_size 64 is more than the 48 training"
-    ):
+    with pytest.raises(StudyError, match="linear_augmented cl seed 0: batch_size 64 exceeds the 48 training"):
         stage.linear_augmented("cl")
     edit(study, {"linear_augmented": {"arms": ["cl", "nobody"]}})
-    with pytest.raises(StudyError, match=r"linear_augmented\.arms: no arm 'nobody'; there are: random, cl"):
+    with pytest.raises(StudyError, match=r"linear_augmented\.arms: no arm 'nobody'; choose from: random, cl"):
         load_params()

@@ -167,7 +167,7 @@ def test_too_many_unreadable_images_stop_the_stage(study):
     with pytest.raises(StudyError) as raised:
         prepare()
     message = str(raised.value)
-    assert "13 of 23 images cannot be read, more than data.max_unreadable 0.5 allows" in message
+    assert "13 of 23 images are unreadable, more than data.max_unreadable 0.5 allows" in message
     assert "cat/broken00.png, cat/broken01.png" in message and message.endswith("broken09.png and 3 more")
     assert "\n" not in message
 
@@ -244,14 +244,14 @@ def test_what_is_not_used_is_said_and_recorded_with_reasons(study):
     study(source="images", max_unreadable=0.1)
     assert prepare() == (
         "60 train and 6 test images of images, 16 px; 2 unreadable (listed in data/prepared/manifest.json); "
-        "skipped: 1 .svg: vector graphics; draw it as PNG; 4 images of valid/ are not used"
+        "skipped: 1 .svg: vector graphics; convert it to PNG; 4 images of valid/ are not used"
     )
     record = read_record()
     assert record.unreadable == {
-        "train/cat/empty.png": "an empty file, or no permission to read it",
-        "train/dog/nan.tif": "pixels that are no numbers (NaN or infinity)",
+        "train/cat/empty.png": "empty file, or no permission to read it",
+        "train/dog/nan.tif": "some pixels are NaN or infinite",
     }
-    assert record.skipped == {".svg: vector graphics; draw it as PNG": 1, ".txt: no image": 1}
+    assert record.skipped == {".svg: vector graphics; convert it to PNG": 1, ".txt: no image": 1}
     assert record.notes == ["4 images of valid/ are not used"]
 
 
@@ -261,8 +261,7 @@ def test_a_class_of_which_no_image_can_be_read_stops_the_stage(study):
     with pytest.raises(StudyError) as error:
         prepare()
     assert str(error.value) == (
-        "data.source images: 1 of 3 classes have no train image that can be read: owl "
-        "(4 cannot identify image file)"
+        "data.source images: 1 of 3 classes have no readable train image: owl (4 cannot identify image file)"
     )
 
 

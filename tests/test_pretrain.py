@@ -165,16 +165,16 @@ def test_the_random_arm_is_the_initialisation_of_all(prepared):
 
 def test_an_unknown_arm_or_too_large_a_batch_is_one_line(prepared):
     for changes, arm, words in (
-        ({}, "nobody", "no arm 'nobody'; there are: random, cl, mim, hybrid"),
+        ({}, "nobody", "no arm 'nobody'; choose from: random, cl, mim, hybrid"),
         (
             {"arms": {"big": {"objective": "masked", "batch_size": 500}}},
             "big",
-            "batch_size 500 is more than the 96",
+            "batch_size 500 exceeds the 96",
         ),
         (
             {"arms": {"odd": {"objective": "maskd"}}},
             "odd",
-            "no objectives named 'maskd'; there are: autoencoder, contrastive, dino",
+            "no objectives named 'maskd'; choose from: autoencoder, contrastive, dino",
         ),
         (
             {"arms": {"idle": {"objective": "masked", "objectives": {"dino": {"momentum": 0.9}}}}},

@@ -1,11 +1,11 @@
-"""The images on disk, decoded once: memory-mapped arrays with a manifest, and their loader.
+"""Load the prepared images: memory-mapped arrays with a manifest.
 
-In data/prepared/:
+data/prepared/ holds:
 manifest.json
 {train,test}/images.npy    uint8 (n, H, W, 3)
 {train,test}/<label>.npy   int64 (n,), one file per label set: `class`, or `shape` and `texture`
-{train,test}/masks.npy     bool (n, H, W), the pixels of the object, where the source knows them
-{train,test}/ignored.npy   bool (n, H, W), pixels that are neither object nor not, in masks from files
+{train,test}/masks.npy     bool (n, H, W), the pixels of the object, if the source has masks
+{train,test}/ignored.npy   bool (n, H, W), pixels excluded from scoring, only for masks from files
 """
 
 import mmap
@@ -26,7 +26,7 @@ SPLITS = ("train", "test")
 
 
 class Split(NamedTuple):
-    """The images of one split, left on disk until they are indexed."""
+    """The images of one split; they stay on disk until they are indexed."""
 
     images: np.ndarray  # uint8 (n, H, W, 3), memory-mapped
     labels: dict[str, np.ndarray]  # int64 (n,) for each label set
@@ -35,7 +35,7 @@ class Split(NamedTuple):
 
 
 class SplitSummary(BaseModel):
-    """How many images a split holds, in all and of each class of each label set."""
+    """Number of images of a split, in total and for each class of each label set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     images: int
@@ -43,24 +43,24 @@ class SplitSummary(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What data/prepared/ holds."""
+    """The content of data/prepared/."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    source: str  # data.source as params.yaml has it
+    source: str  # data.source in params.yaml
     image_size: int  # px
     labels: dict[str, list[str]]  # class names of each label set; a label is an index into them
-    mean: list[float]  # of each channel of the training images, 0..1
+    mean: list[float]  # per channel of the training images, in [0, 1]
     std: list[float]
     digest: str  # SHA-256 of all arrays
     splits: dict[str, SplitSummary]
-    unreadable: list[str]  # files left out, named relative to the source
-    converted: dict[str, int]  # images that were not plain RGB, by PIL mode; EXIF: turned upright
+    unreadable: list[str]  # skipped files, named relative to the source
+    converted: dict[str, int]  # number of converted images by PIL mode; EXIF: rotated upright
 
 
 def read_manifest(directory: Path = DATA) -> Manifest:
-    """What data/prepared/ holds.
+    """Return the manifest of data/prepared/.
 
-    Raises StudyError if it is missing or not readable.
+    Raises StudyError if it is missing or unreadable.
     """
     path = directory / "manifest.json"
     try:
@@ -68,17 +68,17 @@ def read_manifest(directory: Path = DATA) -> Manifest:
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; run `dvc repro prepare`") from None
     except (ValueError, ValidationError):
-        raise StudyError(f"{path}: not a manifest of this version; run `dvc repro -f prepare`") from None
+        raise StudyError(f"{path}: not a valid manifest; run `dvc repro -f prepare`") from None
 
 
 def open_split(name: str, directory: Path = DATA) -> Split:
-    """Open the arrays of one split: train or test.
+    """Open the arrays of one split, train or test.
 
-    Raises StudyError if there is no such split, or if its arrays are not those of the manifest.
+    Raises StudyError if the split does not exist, or if its arrays do not match the manifest.
     """
     manifest = read_manifest(directory)
     if name not in manifest.splits:
-        raise StudyError(f"{directory}: no split {name!r}; there are: {', '.join(manifest.splits)}")
+        raise StudyError(f"{directory}: no split {name!r}; choose from: {', '.join(manifest.splits)}")
     folder, size = directory / name, manifest.image_size
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
@@ -94,7 +94,7 @@ def open_split(name: str, directory: Path = DATA) -> Split:
     if not complete or any(
         array is not None and array.shape != (rows, size, size) for array in (masks, ignored)
     ):
-        raise StudyError(f"{folder}: does not fit {directory}/manifest.json; run `dvc repro -f prepare`")
+        raise StudyError(f"{folder}: does not match {directory}/manifest.json; run `dvc repro -f prepare`")
     return Split(images, labels, masks, ignored)
 
 
@@ -109,7 +109,7 @@ class _Rows(Dataset[Tensor]):
         return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 3, 1, 2)))
 
     def __getstate__(self) -> dict[str, Any]:
-        # To a worker that is spawned, not forked, a file that is mapped as a whole goes by its name.
+        # Spawned workers receive the file name of a memory-mapped array instead of a copy of its content.
         if isinstance(self.images, np.memmap) and isinstance(self.images.base, mmap.mmap):
             return {"path": self.images.filename}
         return {"images": self.images}
@@ -121,36 +121,38 @@ class _Rows(Dataset[Tensor]):
 def batches(
     images: np.ndarray, order: Sequence[np.ndarray], *, workers: int = 0, pin_memory: bool = False
 ) -> Iterator[Tensor]:
-    """Read images from disk batch by batch, in the order given: uint8 (B, 3, H, W) each.
+    """Yield batches of images from disk, uint8 (B, 3, H, W), in the given order.
 
-    images: uint8 (n, H, W, 3), as from open_split; order: the indices of each batch
+    images:  uint8 (n, H, W, 3), as from open_split
+    order:   the indices of each batch
     workers: processes that read ahead; 0: none
     """
     loader = DataLoader(
         _Rows(images),
-        batch_sampler=order,  # type: ignore[arg-type]  # an array of indices is as good as a list
+        batch_sampler=order,  # type: ignore[arg-type]  # arrays of indices work like lists
         collate_fn=_as_it_is,  # type: ignore[arg-type]  # a batch is fetched as one tensor
         num_workers=workers,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # else the loader would draw from the generator of the caller's process
+        generator=torch.Generator(),  # otherwise the loader draws from the global generator
     )
     yield from loader
 
 
 def in_order(indices: np.ndarray, *, batch_size: int) -> list[np.ndarray]:
-    """Cut indices (n,) into batches, in their order; the last may be smaller."""
+    """Split indices (n,) into consecutive batches; the last may be smaller."""
     return np.split(indices, range(batch_size, len(indices), batch_size))
 
 
 def unit_range(images: Tensor) -> Tensor:
-    """Turn stored images, uint8, into float32 in [0, 1], which everything from here on is given."""
+    """Convert stored uint8 images to float32 in [0, 1], the range that all other code expects."""
     return images.float() / 255
 
 
 def normalize(images: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Centre and scale images (B, 3, H, W) in [0, 1] channel by channel.
+    """Subtract the mean of each channel and divide by its standard deviation.
 
-    mean, std: of each channel, for images in [0, 1]
+    images:    (B, 3, H, W) in [0, 1]
+    mean, std: per channel, for images in [0, 1]
     """
     return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
 

@@ -1,4 +1,4 @@
-"""One image file of any kind, as a square of RGB bytes."""
+"""Decode one image file of any format to a square of RGB bytes."""
 
 import threading
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ from stages.data.deep import (
     deep_tiff,
 )
 
-NEUTRAL = (128, 128, 128)  # mid grey, behind what is transparent
+NEUTRAL = (128, 128, 128)  # mid grey, the background of transparent images
 UPRIGHT = 1  # value of the EXIF orientation tag
-SIDEWAYS = range(5, 9)  # values with which width and height change places
+SIDEWAYS = range(5, 9)  # EXIF values that swap width and height
 MANY = 2**26  # pixels; larger images are decoded one at a time
-MOST = 2**28  # pixels of an image that is read at all: 0.8 GB
-BOMB = 300  # pixels to a byte, in a large file; photographs have ten
+MOST = 2**28  # pixels of the largest accepted image: 0.8 GB
+BOMB = 300  # pixels per byte above which a large file is refused; photographs have about ten
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,30 +39,30 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 ALONE = threading.Lock()  # held while a large image is in memory
-Image.MAX_IMAGE_PIXELS = MOST  # PIL itself gives up at 179 megapixels
+Image.MAX_IMAGE_PIXELS = MOST  # PIL's own limit is 179 megapixels
 
 
 class Decoded(NamedTuple):
-    """An image of the size that is stored."""
+    """An image at the stored size."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3)
-    converted: tuple[str, ...]  # its mode unless that was RGB; EXIF if it was turned upright
-    size: tuple[int, int]  # (W, H) of the upright image before it was cut and scaled
-    orientation: int = UPRIGHT  # of the file, as EXIF numbers them
+    converted: tuple[str, ...]  # PIL mode, unless RGB; EXIF, if the image was rotated upright
+    size: tuple[int, int]  # (W, H) of the upright image before cropping and scaling
+    orientation: int = UPRIGHT  # EXIF orientation of the file
 
 
 def decode(
     content: bytes | Image.Image, *, image_size: int, ranges: Mapping[str, Range] | None = None
 ) -> Decoded | Extremes:
-    """Read an image, make it upright and RGB, scale its shorter side to image_size and cut out the centre.
+    """Read an image, make it upright and RGB, scale its shorter side to image_size and crop the centre.
 
-    content: a file, or an image that somebody opened
-    ranges:  what is black and what is white in images of more than 8 bits, see `common_ranges`
-    Transparent pixels are laid on mid grey. Returns the extremes of an image whose range is not among ranges.
-    Raises Unreadable if the file is empty, cut short, no image, too large, or has pixels that are no numbers.
+    content: content of a file, or an opened image
+    ranges:  values of black and white in images of more than 8 bits, see `common_ranges`
+    Transparent pixels are blended with mid grey. If `ranges` lacks the image's kind, return its extremes.
+    Raises Unreadable if the file is empty, truncated, no image or too large, or has NaN or infinite pixels.
     """
     if content == b"":
-        raise Unreadable("an empty file, or no permission to read it")
+        raise Unreadable("empty file, or no permission to read it")
     try:
         deep = deep_tiff(content, most=MOST) if isinstance(content, bytes) and content[:4] in TIFF else None
         if deep is None:
@@ -73,24 +73,25 @@ def decode(
         return _square(deep, image_size=image_size, ranges=ranges)
     except Unreadable:
         raise
-    # Decoders meet broken files with exceptions of every kind: OSError, SyntaxError, ValueError, EOFError.
+    # Decoders raise many kinds of exceptions for broken files: OSError, SyntaxError, ValueError, EOFError.
     except Exception as error:
         raise Unreadable(f"{error}".partition("\n")[0].partition(" <")[0] or type(error).__name__) from error
 
 
 def opened(content: bytes, *, image_size: int) -> Image.Image:
-    """Open an image file; a large JPEG is to be decoded at a part of its size.
+    """Open an image file; large JPEGs are set to decode at a reduced size.
 
-    Raises Unreadable if it is too large, or small for its pixels: a decompression bomb.
+    Raises Unreadable if the image has too many pixels, in total or for the size of its file (a decompression
+    bomb).
     """
     if content[8:12] in HEIF:
-        from pillow_heif import register_heif_opener  # sources.py lists such files only with it
+        from pillow_heif import register_heif_opener  # sources.py lists HEIF files only if this is installed
 
         register_heif_opener()
     image = Image.open(BytesIO(content))
     pixels = image.width * image.height
     if pixels > MOST or (pixels > MANY and pixels > BOMB * len(content)):
-        raise Unreadable(f"{image.width} x {image.height} pixels in {len(content)} bytes are too many")
+        raise Unreadable(f"too many pixels: {image.width} x {image.height} in {len(content)} bytes")
     if pixels > MANY and image.format == "JPEG":
         image.draft(image.mode, (2 * image_size, 2 * image_size))
     return image
@@ -104,7 +105,7 @@ def _decoded(
     ranges: Mapping[str, Range] | None,
 ) -> Decoded | Extremes:
     orientation = orientation_of(image)
-    turned = image.format == "TIFF"  # by PIL, while it loads
+    turned = image.format == "TIFF"  # PIL rotates TIFF images while loading
     deep = deep_png(content, image) if isinstance(content, bytes) else None
     image.load()
     if deep := deep or deep_mode(image, orientation=UPRIGHT if turned else orientation):
@@ -122,7 +123,7 @@ def _square(deep: Deep, *, image_size: int, ranges: Mapping[str, Range] | None) 
 
 
 def _scaled(image: Image.Image, *, mode: str, orientation: int, image_size: int) -> Decoded:
-    # The same as scaling first and cutting then, without the memory for the ends of a long strip.
+    # Equal to scaling and then cropping, but without memory for the ends of a long strip.
     square = rgb(image).resize(
         (image_size, image_size), Image.Resampling.BICUBIC, box=central_square(*image.size)
     )
@@ -131,28 +132,28 @@ def _scaled(image: Image.Image, *, mode: str, orientation: int, image_size: int)
 
 
 def central_square(width: int, height: int) -> tuple[int, int, int, int]:
-    """The largest square in the middle of an image: left, top, right, bottom in px."""
+    """Return the largest centred square of an image: left, top, right, bottom in px."""
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return left, top, left + side, top + side
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF tag that says how an image is to be turned; a broken tag says nothing."""
+    """Return the EXIF orientation of an image; UPRIGHT if the tag is missing or broken."""
     try:
         value = image.getexif().get(ORIENTATION, UPRIGHT)
-    except Exception:  # it does not make the pixels unreadable
+    except Exception:  # a broken tag does not make the pixels unreadable
         return UPRIGHT
     return value if value in TURNS else UPRIGHT
 
 
 def turn(image: Image.Image, orientation: int) -> Image.Image:
-    """Turn an image, or its mask, from the orientation of its file upright."""
+    """Rotate an image or a mask upright, given the EXIF orientation of its file."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of 8 bits and any mode to RGB."""
+    """Convert a loaded 8-bit image of any mode to RGB."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.has_transparency_data:

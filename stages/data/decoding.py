@@ -1,4 +1,4 @@
-"""The images of a real source and their masks, decoded into memory-mapped arrays."""
+"""Decode the images of a real source and their masks into memory-mapped arrays."""
 
 import warnings
 from collections import Counter
@@ -20,13 +20,13 @@ from stages.data.sources import located
 from stages.data.writer import SplitWriter, write_manifest
 from stages.study.errors import StudyError
 
-NO_MASK = "no mask that can be read"
+NO_MASK = "no readable mask"
 
 
 def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Manifest:
     """Decode the images of a real source into an empty directory.
 
-    Raises StudyError if more than data.max_unreadable of them cannot be read, or all of a class.
+    Raises StudyError if more than data.max_unreadable of the images are unreadable, or all images of a class.
     """
     splits = find_images(data, seed=seed)
     assert splits.test is not None
@@ -34,37 +34,37 @@ def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Ma
     test = SplitDecoder(directory / "test", splits.test, data=data, seed=seed, keep=data.max_test_images)
     decoders = (train, test)
     if data.masks:
-        # Masks of a source with two splits lie together, so names of both tell them apart.
-        together = [*splits.train.classes, *(() if data.test_source else splits.test.classes)]
-        train.write_masks(together, source=data.masks.source)
-        of_test = together if not data.test_source else [*splits.test.classes]
-        test.write_masks(of_test, source=data.masks.test_source or data.masks.source)
+        # If one source holds both splits, one folder holds the masks of both; all names are then paired.
+        names = [*splits.train.classes, *(() if data.test_source else splits.test.classes)]
+        train.write_masks(names, source=data.masks.source)
+        test_names = names if not data.test_source else [*splits.test.classes]
+        test.write_masks(test_names, source=data.masks.test_source or data.masks.source)
     ranges: dict[str, Range] = {}
     if data.value_range:
         ranges = dict.fromkeys((WHOLE, REAL), data.value_range)
     with warnings.catch_warnings():
-        # What is wrong with a file is said once, below and in the record.
+        # Problems with a file are reported once, below and in the record.
         warnings.filterwarnings("ignore", module="PIL")
-        warnings.filterwarnings("ignore", module="torchvision")  # its decoder will move to another package
+        warnings.filterwarnings("ignore", module="torchvision")  # announces that its decoder will move
         for decoder in decoders:
             decoder.decode(ranges, threads=threads)
         extremes = [image for decoder in decoders for image in decoder.deep.values()]
-        found = common_ranges(extremes)
+        measured = common_ranges(extremes)
         for decoder in decoders:
-            decoder.decode(ranges | found, threads=threads, names=decoder.deep)
-    # Names are relative to their source, so those of a second source need its name before them.
+            decoder.decode(ranges | measured, threads=threads, names=decoder.deep)
+    # Names are relative to their source, so names from a second source get its name as a prefix.
     prefix = f"{data.test_source}/" if data.test_source else ""
     unreadable = train.unreadable | {prefix + name: why for name, why in test.unreadable.items()}
     refuse_too_few(decoders, unreadable, data=data)
     for decoder in decoders:
         decoder.writer.close()
     notes = [*splits.notes]
-    for kind, (low, high) in found.items():
+    for kind, (low, high) in measured.items():
         count = sum(image.kind == kind for image in extremes)
         images = f"{count} image{'s' * (count > 1)}"
         notes.append(f"{low:g} is black and {high:g} white in {images} of {kind} (data.value_range)")
     skipped = dict(splits.skipped)
-    Record(unreadable=unreadable, skipped=skipped, ranges=ranges | found, notes=notes).save(directory)
+    Record(unreadable=unreadable, skipped=skipped, ranges=ranges | measured, notes=notes).save(directory)
     return write_manifest(
         directory,
         source=data.source,
@@ -76,12 +76,13 @@ def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Ma
 
 
 class SplitDecoder:
-    """Decodes the images of one split into its arrays, with their masks."""
+    """Decodes the images of one split, with their masks, into the arrays of the split."""
 
     def __init__(self, folder: Path, listing: Listing, *, data: Data, seed: int, keep: int | None) -> None:
         """
-        folder: of the arrays; listing: the images
-        keep:   how many of them at most; None: all
+        folder:  of the arrays
+        listing: the images
+        keep:    maximum number of images to decode; None: all
         """
         self.data, self.listing = data, listing
         self.names = sorted(set(listing.classes.values()))
@@ -94,15 +95,15 @@ class SplitDecoder:
             masks=["masks", "ignored"] if data.masks else (),
         )
         self.masks: dict[str, tuple[int, int]] = {}  # (W, H) of each mask
-        self.pairing: tuple[Collection[str], str] = ((), "")  # names of images that have masks, and where
+        self.pairing: tuple[Collection[str], str] = ((), "")  # names of images with masks, and their source
         self.deep: dict[str, Extremes] = {}  # images that wait for a common range
-        self.unreadable: dict[str, str] = {}  # reasons
+        self.unreadable: dict[str, str] = {}  # name to reason
         self.converted: Counter[str] = Counter()
 
     def decode(
         self, ranges: Mapping[str, Range], *, threads: int, names: Collection[str] | None = None
     ) -> None:
-        """Decode these images, or all; those of more than 8 bits whose range is not known are kept back."""
+        """Decode the named images, or all; images of more than 8 bits without a range wait in `deep`."""
         wanted = self.rows if names is None else names
         if not wanted:
             return
@@ -133,8 +134,7 @@ class SplitDecoder:
         """Write the masks of the split.
 
         images: names of all images whose masks may be in the source
-        Raises StudyError if the source is missing or broken, the images are known by numbers, or no mask has
-        an object.
+        Raises StudyError if the source is missing or broken, images have no names, or no mask has an object.
         """
         refuse_numbers(self.data)
         self.pairing = (images, source)
@@ -145,12 +145,12 @@ class SplitDecoder:
             objects += int(mask.object.any())
         if self.masks and not objects:
             raise StudyError(
-                f"params.yaml: data.masks: {source}: no pixel of {len(self.masks)} masks is object; say in "
-                "data.masks.object which values are"
+                f"params.yaml: data.masks: {source}: none of {len(self.masks)} masks has an object pixel; "
+                "set data.masks.object to the values that mark objects"
             )
 
     def read_masks(self, orientations: Mapping[str, int]) -> Iterator[tuple[str, Mask]]:
-        """Read the masks of these images, each turned from this orientation."""
+        """Read the masks of these images; each mask is rotated upright from the given EXIF orientation."""
         assert self.data.masks is not None
         images, source = self.pairing
         settings, size = self.data.masks, self.data.image_size
@@ -162,61 +162,62 @@ class SplitDecoder:
         self.writer.put(row, masks=mask.object[None], ignored=mask.ignored[None])
 
 
-TURNED = "drawn on the image as it is stored"
+TURNED = "drawn on the unrotated image"
 
 
 def misfit(image: Decoded, size: tuple[int, int] | None, settings: Masks, *, name: str) -> str:
-    """Return why a mask does not fit its image, TURNED if it is to be turned as the image was, or nothing.
+    """Return why a mask does not fit its image: TURNED if it needs the image's rotation, empty if it fits.
 
-    size: (W, H) of the mask; None: there is none
-    Raises StudyError if a mask could be either and data.masks.turned does not say which.
+    size: (W, H) of the mask; None: no mask
+    Raises StudyError if the size fits both orientations and data.masks.turned is not set.
     """
     if size is None:
         return NO_MASK
     stored = image.size[::-1] if image.orientation in SIDEWAYS else image.size
     if size not in (image.size, stored):
-        return f"a mask of {size[0]} x {size[1]} pixels for {image.size[0]} x {image.size[1]}"
+        return f"mask of {size[0]} x {size[1]} pixels for an image of {image.size[0]} x {image.size[1]}"
     if image.orientation == UPRIGHT or (size != stored and settings.turned is None):
         return ""
     if size != image.size and settings.turned is None:
         return TURNED
     if settings.turned is None:
         raise StudyError(
-            f"data.masks: EXIF turns the image {name}, and its mask may be drawn on the turned image or not; "
-            "say which in data.masks.turned (true: masks are turned as their images are)"
+            f"data.masks: EXIF rotates the image {name}, and its mask fits with and without this rotation; "
+            "set data.masks.turned (true: masks are rotated like their images)"
         )
     expected = stored if settings.turned else image.size
     if size != expected:
-        return f"a mask of {size[0]} x {size[1]} pixels, not {expected[0]} x {expected[1]}"
+        return f"mask of {size[0]} x {size[1]} pixels, not {expected[0]} x {expected[1]}"
     return TURNED if settings.turned else ""
 
 
 def refuse_numbers(data: Data) -> None:
-    """Refuse masks of images that have no names. Raises StudyError."""
+    """Refuse masks for images without names. Raises StudyError."""
     if not located(data.source):
         raise StudyError(
-            f"params.yaml: data.masks: the images of {data.source} have no names that masks could share; "
-            "name a folder or tar in data.source"
+            f"params.yaml: data.masks: the images of {data.source} have no names to match masks by; "
+            "set data.source to a folder or tar"
         )
 
 
 def refuse_too_few(decoders: Collection[SplitDecoder], unreadable: Mapping[str, str], *, data: Data) -> None:
-    """Refuse a source of which too much cannot be read.
+    """Refuse a source with too many unreadable images.
 
-    Raises StudyError with names of files, or of classes that would have no image.
+    Raises StudyError, which names the files, or the classes that would have no image.
     """
     total = sum(len(decoder.rows) for decoder in decoders)
     reasons = ", ".join(f"{count} {why}" for why, count in Counter(unreadable.values()).most_common(3))
     if len(unreadable) > data.max_unreadable * total:
-        what = "cannot be read, or have no mask of their size," if data.masks else "cannot be read,"
+        problem = "are unreadable or have no matching mask" if data.masks else "are unreadable"
         raise StudyError(
-            f"data.source {data.source}: {len(unreadable)} of {total} images {what} more than "
-            f"data.max_unreadable {data.max_unreadable:g} allows ({reasons}): {some(unreadable, most=10)}"
+            f"data.source {data.source}: {len(unreadable)} of {total} images {problem}, more than "
+            f"data.max_unreadable {data.max_unreadable:g} allows ({reasons}): {some(unreadable, most=10)}; "
+            "fix or remove them, or raise data.max_unreadable"
         )
     for split, decoder in zip(SPLITS, decoders, strict=True):
         read = {decoder.listing.classes[name] for name in decoder.rows if name not in decoder.unreadable}
         if lost := sorted(set(decoder.names) - read):
             raise StudyError(
-                f"data.source {data.source}: {len(lost)} of {len(decoder.names)} classes have no {split} "
-                f"image that can be read: {some(lost)} ({reasons})"
+                f"data.source {data.source}: {len(lost)} of {len(decoder.names)} classes have no readable "
+                f"{split} image: {some(lost)} ({reasons}); add images or remove the classes"
             )

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits or of floats: their values, and the one range that a whole source is read in."""
+"""Read images of more than 8 bits or of floats, and choose one value range for a whole source."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a file begins; + of BigTIFF
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a file; + for BigTIFF
 PNG = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112
-WHITE, UNSIGNED = 0, 1  # in a TIFF: the lowest value is white; whole numbers without a sign
+WHITE, UNSIGNED = 0, 1  # TIFF tags: the lowest value is white; unsigned integers
 WHOLE, REAL = "whole numbers", "real numbers"
-LIMITS = (2**8 - 1, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # of what cameras count
-SLACK = 0.01  # by which processing may overshoot a range
+LIMITS = (2**8 - 1, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # of usual sensors
+SLACK = 0.01  # share by which processed values may exceed a range
 
 Range = tuple[float, float]
 
 
 class Unreadable(Exception):
-    """A file that is not a whole image."""
+    """The file is not a complete image."""
 
 
 class Extremes(NamedTuple):
-    """The lowest and the highest value of one image whose range is not known yet."""
+    """The lowest and highest value of an image whose range is not known yet."""
 
     kind: str  # WHOLE or REAL
     low: float
@@ -33,21 +33,21 @@ class Extremes(NamedTuple):
 
 
 class Deep(NamedTuple):
-    """The values of an image as its file has them."""
+    """The values of an image as stored in its file."""
 
     values: NDArray  # (H, W, C) with 1 or 3 colours, of any type
-    opaque: NDArray[np.uint8] | None  # (H, W), 0 where nothing is
+    opaque: NDArray[np.uint8] | None  # (H, W), 0 where the image is transparent
     inverted: bool  # the lowest value is white
-    orientation: int  # as in EXIF, if nobody has turned the values yet
-    mode: str  # what the manifest calls the kind of image
+    orientation: int  # EXIF orientation that is still to be applied
+    mode: str  # name of this kind of image in the manifest
 
     def extremes(self) -> Extremes:
-        """Return the extremes of its colours."""
+        """Return the lowest and highest colour value."""
         kind = WHOLE if self.values.dtype.kind in "iu" else REAL
         return Extremes(kind, float(self.values.min()), float(self.values.max()))
 
     def eight_bits(self, ranges: Mapping[str, Range]) -> Image.Image:
-        """Return an image of 8 bits whose black and white are the ends of the range of its kind."""
+        """Return an 8-bit image; black and white are the ends of the range for this kind of values."""
         low, high = ranges[self.extremes().kind]
         values = (self.values.astype(np.float64).clip(low, high) - low) * (255 / (high - low))
         if self.inverted:
@@ -58,11 +58,11 @@ class Deep(NamedTuple):
 
 
 def common_ranges(images: Iterable[Extremes]) -> dict[str, Range]:
-    """Return the range of each kind of values, for all images of a source.
+    """Return one range for each kind of values, over all images of a source.
 
-    Whole numbers: from 0 to the most that the fewest usual bits hold. Real numbers: 0 to 1, −1 to 1, or as
-    whole numbers. Where the values fill a quarter of none of these, and where some are negative, the range
-    is that of the values.
+    Whole numbers: 0 to the smallest limit in LIMITS that holds all values. Real numbers: 0 to 1, −1 to 1, or
+    the same limits. If no such range holds the values, or if they fill less than a fifth of it, the range is
+    the minimum and maximum of the values.
     """
     ranges = {}
     for kind, group in itertools.groupby(sorted(images), key=lambda image: image.kind):
@@ -79,10 +79,10 @@ def common_ranges(images: Iterable[Extremes]) -> dict[str, Range]:
 
 
 def deep_tiff(content: bytes, *, most: int) -> Deep | None:
-    """Read a TIFF of more than 8 bits or of signed or real numbers; None if its 8 bits are PIL's business.
+    """Read a TIFF of more than 8 bits, or of signed or real numbers; return None if PIL can read it.
 
-    most: pixels of an image that is read
-    Raises Unreadable if the file is cut short or has no pixels of one or three colours.
+    most: largest number of pixels to read
+    Raises Unreadable if the file is truncated or its pixels have neither one nor three colours.
     """
     from tifffile import TiffFile, TiffFileError
 
@@ -92,19 +92,19 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
             if page.bitspersample <= 8 and page.sampleformat == UNSIGNED:
                 return None
             if page.imagewidth * page.imagelength > most:
-                raise Unreadable(f"{page.imagewidth} x {page.imagelength} pixels are too many")
-            # tifffile would fill up with zeros what is not there.
+                raise Unreadable(f"too many pixels: {page.imagewidth} x {page.imagelength}")
+            # tifffile would fill missing data with zeros.
             ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
             if max(ends) > len(content):
-                raise Unreadable("the file is cut short")
+                raise Unreadable("the file is truncated")
             try:
                 values = page.asarray()
             except ValueError as error:
-                # PIL reads one colour of most compressions itself.
+                # PIL reads images of one colour in most compressions.
                 if "imagecodecs" in str(error) and page.samplesperpixel == 1 and page.photometric != WHITE:
                     return None
                 raise
-            if page.axes.startswith("S"):  # one plane for each colour
+            if page.axes.startswith("S"):  # one plane per colour
                 values = np.moveaxis(values, 0, -1)
             inverted = page.photometric == WHITE
             orientation = int(page.tags[ORIENTATION].value) if ORIENTATION in page.tags else 1
@@ -117,10 +117,10 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
 
 
 def deep_png(content: bytes, image: Image.Image) -> Deep | None:
-    """Read a PNG of 16 bits whose low bits PIL drops; None if PIL keeps what there is."""
+    """Read a 16-bit PNG whose low bits PIL would drop; return None if PIL keeps all bits."""
     if not content.startswith(PNG) or content[24] != 16 or image.mode.startswith("I"):
         return None
-    import torch  # takes seconds, and only such files need it
+    import torch  # takes seconds to import, and only these files need it
     from torchvision.io import ImageReadMode, decode_image
 
     try:
@@ -132,9 +132,9 @@ def deep_png(content: bytes, image: Image.Image) -> Deep | None:
 
 
 def deep_mode(image: Image.Image, *, orientation: int) -> Deep | None:
-    """Return the values of a loaded image whose PIL mode has more than 8 bits; None if it has not.
+    """Return the values of a loaded image if its PIL mode has more than 8 bits, otherwise None.
 
-    orientation: to which it is still to be turned
+    orientation: EXIF orientation that is still to be applied
     """
     if not image.mode.startswith(("I", "F")):
         return None
@@ -145,12 +145,12 @@ def _deep(values: NDArray, *, mode: str, orientation: int, inverted: bool = Fals
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or values.shape[2] > 4 or values.dtype.kind not in "iuf":
-        raise Unreadable(f"{values.shape} {values.dtype} are no pixels of one or three colours")
+        raise Unreadable(f"needs one or three colours, but has values {values.dtype} {values.shape}")
     colours, opaque = values, None
     if values.shape[2] in (2, 4):
         colours, last = values[..., :-1], values[..., -1].astype(np.float64)
         full = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
         opaque = (last.clip(0, full) * (255 / full)).round().astype(np.uint8)
     if not np.isfinite(colours).all():
-        raise Unreadable("pixels that are no numbers (NaN or infinity)")
+        raise Unreadable("some pixels are NaN or infinite")
     return Deep(colours, opaque, inverted, orientation, mode)

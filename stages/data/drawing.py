@@ -1,4 +1,4 @@
-"""The built-in images, drawn into memory-mapped arrays."""
+"""Draw the built-in images into memory-mapped arrays."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def draw_images(directory: Path, *, data: Data, seed: int) -> Manifest:
     """Draw the built-in images into an empty directory."""
     params, size = data.shapes_textures, data.image_size
     labels = {"shape": SHAPES, "texture": TEXTURES}
-    asked = (params.train_images, data.max_train_images), (params.test_images, data.max_test_images)
-    for split, (images, most) in zip(SPLITS, asked, strict=True):
+    sizes = (params.train_images, data.max_train_images), (params.test_images, data.max_test_images)
+    for split, (images, most) in zip(SPLITS, sizes, strict=True):
         count, row = min(images, most or images), 0
         writer = SplitWriter(
             directory / split, rows=count, image_size=size, labels=list(labels), masks=["masks"]

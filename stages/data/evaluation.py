@@ -1,4 +1,4 @@
-"""Which held-out images are measured."""
+"""Choose the held-out images to measure."""
 
 import numpy as np
 
@@ -6,9 +6,11 @@ from stages.study.seeds import derive
 
 
 def evaluation_subset(images: int, wanted: int, *, seed: int) -> np.ndarray:
-    """The held-out images that are measured, the same for every arm and measurement of that many; sorted.
+    """Choose held-out images at random: the same ones for every arm and every measurement of that number.
 
-    returns: (min(images, wanted),) indices
+    images:  number of held-out images
+    wanted:  number of images to choose
+    returns: sorted indices (min(images, wanted),)
     """
     order = np.random.default_rng(derive(seed, "evaluation")).permutation(images)
     return np.sort(order[:wanted])

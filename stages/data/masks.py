@@ -1,4 +1,4 @@
-"""Masks of the objects in real images: which belongs to which image, and its pixels."""
+"""Pair object masks with real images, and decode them."""
 
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
@@ -18,22 +18,23 @@ from stages.study.errors import StudyError
 
 
 class Mask(NamedTuple):
-    """A mask of the size that is stored."""
+    """A mask at the stored size."""
 
     object: NDArray[np.bool_]  # (H, W)
-    ignored: NDArray[np.bool_]  # (H, W), what is neither the object nor not
-    size: tuple[int, int]  # (W, H) of the mask before it was cut and scaled
+    ignored: NDArray[np.bool_]  # (H, W), pixels excluded from scoring
+    size: tuple[int, int]  # (W, H) of the mask before cropping and scaling
 
 
 def read_masks(
     wanted: Mapping[str, int], *, images: Collection[str], source: str, settings: Masks, image_size: int
 ) -> Iterator[tuple[str, Mask]]:
-    """Give the masks of images, each with the name of its image; none where it is missing or not whole.
+    """Yield image names with their masks; images with missing or broken masks are skipped.
 
-    wanted:     names of the images, relative to their own source; from which orientation to turn each mask
+    wanted:     names of images, relative to their own source, each with the EXIF orientation to correct
     images:     names of all images whose masks may be in this source
-    source:     folder or tar of the masks; image_size: px of a side of what is returned
-    Raises StudyError if the source is missing or broken, or two masks could be that of one image.
+    source:     folder or tar of the masks
+    image_size: side of the returned masks in px
+    Raises StudyError if the source is missing or broken, or if two masks match one image.
     """
     files = open_source(source)
     pairs = pair(images, files.images, source=source)
@@ -48,11 +49,11 @@ def read_masks(
 
 
 def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dict[str, str]:
-    """The mask of each image that has one: of the same name but for its suffix.
+    """Return the name of the mask for each image that has one; names match without their suffix.
 
-    Folders count as far as they are needed to tell the images apart: names alone where no two images share
-    one, else with the last folder, and so on.
-    Raises StudyError if two masks have one such name, or two images one name with all their folders.
+    If image names are unique, folders are ignored. If image names repeat, the last folder must match too, and
+    so on.
+    Raises StudyError if two masks match one image, or if two images differ only in their suffix.
     """
     whole = {name: _parts(name) for name in images}
     for depth in range(1, 1 + max(map(len, whole.values()), default=1)):
@@ -60,42 +61,45 @@ def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dic
         if len(named) == len(whole):
             break
     else:
-        raise StudyError(f"data.masks: images differ in nothing but their suffix; {source} cannot tell")
-    found: dict[str, str] = {}
+        raise StudyError(
+            f"data.masks: some images differ only in their suffix, so masks in {source} are ambiguous; "
+            "rename the images"
+        )
+    matches: dict[str, str] = {}
     for mask in sorted(masks):
         image = named.get(_parts(mask)[-depth:])
         if image is None:
             continue
-        if image in found:
-            both = f"{found[image]} and {mask}"
-            raise StudyError(f"data.masks: {source}: {both} could both be the mask of {image}; take one away")
-        found[image] = mask
-    return found
+        if image in matches:
+            both = f"{matches[image]} and {mask}"
+            raise StudyError(f"data.masks: {source}: {both} both match the image {image}; remove one")
+        matches[image] = mask
+    return matches
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """Return folders and name without the suffix, accents in Unicode's NFC."""
+    """Return the folders and the name without its suffix, normalised to Unicode NFC."""
     return PurePosixPath(unicodedata.normalize("NFC", name)).with_suffix("").parts
 
 
 def decode_mask(content: bytes, *, settings: Masks, image_size: int, orientation: int = UPRIGHT) -> Mask:
-    """Read a mask, turn it, cut out its central square and scale that, as is done with its image.
+    """Read a mask, rotate it upright, crop its central square and scale it, like its image.
 
-    orientation: from which it is turned, as EXIF numbers them
-    A stored pixel is what most of its area is: nothing, object or ignored.
-    Raises Unreadable if the file is no whole image, or has colours for values.
+    orientation: EXIF orientation to correct
+    A stored pixel gets the value that covers most of its area: background, object or ignored.
+    Raises Unreadable if the file is not a complete image, or has colours instead of one value per pixel.
     """
     try:
         with Image.open(BytesIO(content)) as image:
             image.load()
-            values, size = np.asarray(turn(image, orientation)), image.size  # of a palette, its numbers
-    except Exception as error:  # of every kind, as those of decode
+            values, size = np.asarray(turn(image, orientation)), image.size  # palette images give indices
+    except Exception as error:  # of many kinds, as in decode
         raise Unreadable(str(error)) from error
     if values.ndim != 2:
-        raise Unreadable("a mask has one number for each pixel, and this one has colours")
+        raise Unreadable("the mask has colours instead of one number per pixel")
     ignored = np.isin(values, settings.ignored)
-    nothing = values == 0 if settings.object is None else ~np.isin(values, settings.object)
-    kinds = (nothing & ~ignored, ~nothing & ~ignored, ignored)
+    background = values == 0 if settings.object is None else ~np.isin(values, settings.object)
+    kinds = (background & ~ignored, ~background & ~ignored, ignored)
     box, target = central_square(*values.shape[::-1]), (image_size, image_size)
     shares = [
         np.asarray(Image.fromarray(kind.astype(np.float32)).resize(target, Image.Resampling.BOX, box=box))

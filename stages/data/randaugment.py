@@ -1,4 +1,4 @@
-"""RandAugment, image by image."""
+"""Apply RandAugment image by image."""
 
 import random
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def randaugmented(
     """Apply timm's RandAugment to every image of a stream of uint8 batches (B, 3, S, S).
 
     order: the indices (B,) of each batch
-    Source: Cubuk et al. 2020, in timm's variant, which the published recipes use.
+    Source: Cubuk et al. 2020; timm's variant, as in the published recipes.
     """
     fill = tuple(round(255 * value) for value in manifest.mean)
     size = manifest.image_size
@@ -27,7 +27,7 @@ def randaugmented(
     for indices, batch in zip(order, stream, strict=True):
         pictures = []
         for index, image in zip(indices, batch.permute(0, 2, 3, 1).numpy(), strict=True):
-            # timm draws from the global generators of Python and numpy
+            # timm draws from the global generators of Python and NumPy.
             random.seed(derive(seed, int(index)))
             np.random.seed(derive(seed, int(index)) % 2**32)
             pictures.append(transform(Image.fromarray(image)))

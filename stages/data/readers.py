@@ -1,4 +1,4 @@
-"""Real images: which to train on, which to hold out, in which order, and their pixels."""
+"""Choose training and held-out images of a real source, fix their order, and read their pixels."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -18,11 +18,11 @@ READ_AHEAD = 64  # files in memory at a time
 
 
 def find_images(data: Data, *, seed: int) -> Splits:
-    """Return the training and the held-out images of data.source.
+    """Return the training and held-out images of data.source.
 
-    Held out is data.test_source; else what lies beside train/ in test/, val/ and the like; else
-    data.test_fraction of each class, the same images for the same seed.
-    Raises StudyError if a source is missing or broken, or if the two do not have the same classes.
+    The held-out images come from data.test_source, if it is set. Otherwise they come from test/, val/ and the
+    like beside train/, if present. Otherwise they are a random share of each class, data.test_fraction.
+    Raises StudyError if a source is missing or broken, or if the two splits differ in their classes.
     """
     if located(data.source):
         splits = list_splits(data.source)
@@ -30,8 +30,8 @@ def find_images(data: Data, *, seed: int) -> Splits:
         splits = Splits(*list_named(data.source, root=data.root))
     else:
         raise StudyError(
-            f"params.yaml: data.source {data.source!r}: no such file or folder; allowed are shapes_textures, "
-            "a folder or tar with one folder per class, or a timm name such as torch/cifar10 or hfds/..."
+            f"params.yaml: data.source {data.source!r}: no such file or folder; use shapes_textures, a "
+            "folder or tar with one folder per class, or a timm name such as torch/cifar10 or hfds/..."
         )
     train, test = splits.train, splits.test
     if data.test_source:
@@ -41,39 +41,45 @@ def find_images(data: Data, *, seed: int) -> Splits:
     of_train, of_test = set(train.classes.values()), set(test.classes.values())
     if of_train != of_test:
         raise StudyError(
-            f"data.source {data.source}: training and test images differ in classes; "
+            f"data.source {data.source}: training and test images must have the same classes; "
             f"only in training: {some(of_train - of_test)}; only in test: {some(of_test - of_train)}"
         )
     if len(of_train) < 2:
-        raise StudyError(f"data.source {data.source}: needs two classes or more, has only {some(of_train)}")
+        raise StudyError(
+            f"data.source {data.source}: needs at least two classes, but has only {some(of_train)}"
+        )
     return splits._replace(train=train, test=test)
 
 
 def hold_out(listing: Listing, *, fraction: float, seed: int) -> tuple[Listing, Listing]:
-    """Split a listing in two, of which the second has this share of each class, one image at least.
+    """Split a listing in two; the second part has a share of each class, and at least one image of it.
 
-    Raises StudyError if a class has a single image.
+    fraction: share of each class in the second part
+    Raises StudyError if a class has only one image.
     """
     held: set[str] = set()
     for label, names in _shuffled(listing, seed=seed, use="held out").items():
         if len(names) < 2:
-            raise StudyError(f"class {label} has one image, so none can be held out; give data.test_source")
+            raise StudyError(
+                f"class {label} has only one image, so none can be held out; set data.test_source"
+            )
         held.update(names[: min(len(names) - 1, max(1, round(fraction * len(names))))])
-    kept = {name: label for name, label in listing.classes.items() if name not in held}
-    gone = {name: label for name, label in listing.classes.items() if name in held}
-    return Listing(kept, listing.read), Listing(gone, listing.read)
+    train = {name: label for name, label in listing.classes.items() if name not in held}
+    test = {name: label for name, label in listing.classes.items() if name in held}
+    return Listing(train, listing.read), Listing(test, listing.read)
 
 
 def row_order(listing: Listing, *, keep: int | None, seed: int) -> list[str]:
-    """The names of a listing in the order of their rows: shuffled, every beginning evenly over the classes.
+    """Return the names of a listing in shuffled order, with every prefix balanced over the classes.
 
-    keep: how many at most, so that fewer are the first of more; None: all
-    Raises StudyError if there are more classes than that.
+    keep: maximum number of names; a smaller selection is a prefix of a larger one; None: all
+    Raises StudyError if keep is smaller than the number of classes.
     """
     shuffled = _shuffled(listing, seed=seed, use="rows")
     if keep is not None and keep < len(shuffled):
         raise StudyError(
-            f"params.yaml: data.max_train_images or max_test_images {keep}: fewer than the classes"
+            f"params.yaml: data.max_train_images or max_test_images is {keep}, below the number of classes; "
+            f"set it to {len(shuffled)} or more"
         )
     ranked = [(rank, label, name) for label, names in shuffled.items() for rank, name in enumerate(names)]
     return [name for _, _, name in sorted(ranked)][:keep]
@@ -87,10 +93,11 @@ def read_images(
     threads: int,
     ranges: Mapping[str, Range] | None = None,
 ) -> Iterator[tuple[str, Decoded | Extremes | Unreadable]]:
-    """Read and decode images, in the order in which the source has them.
+    """Read and decode images, in the order of the source.
 
-    image_size: pixels of a side; threads: how many decode at once
-    ranges: of images of more than 8 bits; of an image whose kind is not among them its extremes are given
+    image_size: side in px
+    threads:    number of decoding threads
+    ranges:     value ranges for images of more than 8 bits; without its kind, an image gives its extremes
     """
 
     def attempt(content: Content) -> Decoded | Extremes | Unreadable:
@@ -109,7 +116,7 @@ def read_images(
 def read_in_range(
     listing: Listing, names: Collection[str], *, image_size: int, threads: int, ranges: Mapping[str, Range]
 ) -> Iterator[tuple[str, Decoded | Unreadable]]:
-    """Read and decode images as read_images does; those of no known range in the range of them all."""
+    """Read and decode images as read_images does; images without a range get their common range."""
     extremes = {}
     for name, image in read_images(listing, names, image_size=image_size, threads=threads, ranges=ranges):
         if isinstance(image, Extremes):
@@ -117,22 +124,22 @@ def read_in_range(
         else:
             yield name, image
     if extremes:
-        known = common_ranges(extremes.values())
+        common = common_ranges(extremes.values())
         for name, image in read_images(
-            listing, extremes, image_size=image_size, threads=threads, ranges=known
+            listing, extremes, image_size=image_size, threads=threads, ranges=common
         ):
             assert not isinstance(image, Extremes)
             yield name, image
 
 
 def some(names: Collection[str], most: int = 5) -> str:
-    """The first names of a list for people, and how many more there are."""
+    """Return the first names of a list in words, with the number of further names."""
     listed = ", ".join(sorted(names)[:most]) or "none"
     return f"{listed} and {len(names) - most} more" if len(names) > most else listed
 
 
 def _shuffled(listing: Listing, *, seed: int, use: str) -> dict[str, list[str]]:
-    """The names of each class, in an order that other images and folders above the class do not change."""
+    """Return the names of each class in an order independent of other images and of parent folders."""
     by_class = defaultdict(list)
     for name, label in listing.classes.items():
         key = derive(seed, use, label, name.rpartition("/")[2])

@@ -1,4 +1,4 @@
-"""How the images of a real source were read: what was left out and why, and what is black and white."""
+"""Record how the images of a real source were read: skipped files with reasons, and value ranges."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ NAME = "reading.json"
 
 
 class Record(BaseModel):
-    """What data/prepared/reading.json holds, beside the manifest; built-in images have none."""
+    """The content of data/prepared/reading.json, beside the manifest; built-in images have no such file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    unreadable: dict[str, str] = {}  # the reason of each file that the manifest lists as unreadable
-    skipped: dict[str, int] = {}  # files that nobody tried to read, by suffix and reason
-    ranges: dict[str, Range] = {}  # what is black and what is white in images of more than 8 bits, by kind
-    notes: list[str] = []  # what of the source is not used, and what was decided for the user
+    unreadable: dict[str, str] = {}  # the reason for each unreadable file in the manifest
+    skipped: dict[str, int] = {}  # number of files that were not tried, by suffix and reason
+    ranges: dict[str, Range] = {}  # black and white in images of more than 8 bits, by kind of value
+    notes: list[str] = []  # unused parts of the source, and decisions made for the user
 
     def save(self, directory: Path) -> None:
         """Write the record into the folder of the arrays."""
@@ -26,9 +26,9 @@ class Record(BaseModel):
 
 
 def read_record(directory: Path = DATA) -> Record:
-    """Return the record of a source; an empty one where there is none.
+    """Return the record of a source, or an empty record if there is no file.
 
-    Raises StudyError if it cannot be read.
+    Raises StudyError if the file is invalid.
     """
     path = directory / NAME
     try:
@@ -36,4 +36,4 @@ def read_record(directory: Path = DATA) -> Record:
     except FileNotFoundError:
         return Record()
     except (ValueError, ValidationError):
-        raise StudyError(f"{path}: not a record of this version; run `dvc repro -f prepare`") from None
+        raise StudyError(f"{path}: not a valid record; run `dvc repro -f prepare`") from None

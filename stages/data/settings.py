@@ -1,4 +1,4 @@
-"""What params.yaml may hold of images and of their augmentation."""
+"""The settings of images and of their augmentation in params.yaml."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ class ShapesTextures(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "ShapesTextures":
         if self.size_min > self.size_max:
-            raise ValueError("size_min must not exceed size_max")
+            raise ValueError(f"size_min {self.size_min:g} must not exceed size_max {self.size_max:g}")
         return self
 
 
@@ -31,12 +31,12 @@ class Masks(Section):
     test_source: str | None = None
     object: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     ignored: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
-    turned: bool | None = None  # whether EXIF of an image turns its mask too; null: as their sizes say
+    turned: bool | None = None  # whether an image's EXIF rotation applies to its mask; null: decided by size
 
     @model_validator(mode="after")
     def _apart(self) -> "Masks":
         if both := set(self.object or ()) & set(self.ignored):
-            raise ValueError(f"object and ignored must not share values, but share {sorted(both)}")
+            raise ValueError(f"object and ignored share values {sorted(both)}; list each value only once")
         return self
 
 
@@ -49,19 +49,19 @@ class Data(Section):
     max_train_images: Count | None
     max_test_images: Count | None
     max_unreadable: Fraction
-    value_range: tuple[float, float] | None = None  # black and white of more than 8 bits; null: see deep.py
+    value_range: tuple[float, float] | None = None  # of images of more than 8 bits; null: see deep.py
     masks: Masks | None
     shapes_textures: ShapesTextures
 
     @model_validator(mode="after")
     def _rises(self) -> "Data":
         if self.value_range and not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range {list(self.value_range)} must rise: black first, then white")
+            raise ValueError(f"value_range {list(self.value_range)} must rise; give black first, then white")
         return self
 
 
 class WeakView(Section):
-    """A crop, and colours of objectives whose publication leaves them alone."""
+    """Random crop, with optional colour changes, for objectives that are published without them."""
 
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     jitter_probability: Fraction

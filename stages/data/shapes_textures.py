@@ -1,8 +1,8 @@
-"""The built-in images: ten shapes filled with ten textures, drawn independently of each other.
+"""Draw the built-in images: ten shapes filled with ten textures, drawn independently of each other.
 
-Everything is one operation: a template is looked up through a random shift, rotation and scale. Objects have
-equal area whatever their shape, and equal mean and contrast whatever their texture, so that neither size nor
-brightness gives a label away.
+There is one basic operation: looking up a template through a random shift, rotation and scale. Objects of all
+shapes have equal area, and all textures have equal mean and contrast. Neither size nor brightness therefore
+reveals a label.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,23 +19,23 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Place = tuple[Floats, Floats]  # row and column, (B,) each
 
-ZOOM = 0.15  # textures are drawn larger or smaller by up to this share
-LITTER = 6  # small objects strewn over a cluttered background
+ZOOM = 0.15  # largest relative change of a texture's scale
+LITTER = 6  # number of small objects on a cluttered background
 
 # fmt: off
-# Every image draws one uniform number for each of these,
+# Every image draws one uniform number for each of these names.
 DRAWS = (
     "size", "angle", "row", "column", "polarity", "brightness", "margin", "hue", "ground_hue",
     "texture_angle", "texture_zoom", "texture_row", "texture_column",
     "ground", "ground_angle", "ground_zoom", "ground_row", "ground_column",
 )
-# and after that, if there is clutter, for each piece of litter one for each of these.
+# If there is clutter, every small object then draws one uniform number for each of these names.
 LITTER_DRAWS = ("shape", "size", "angle", "row", "column")
 # fmt: on
 
 
 class Batch(NamedTuple):
-    """Images with both labels and the pixels of the object."""
+    """Images with both labels and object masks."""
 
     images: NDArray[np.uint8]  # (B, H, W, 3)
     shape: Integers  # (B,) index into SHAPES
@@ -52,11 +52,11 @@ def generate(
     params: ShapesTextures,
     batch_size: int | None = None,
 ) -> Iterator[Batch]:
-    """Draw the first `count` images of a split, batch by batch; image i depends on (seed, split, i) alone.
+    """Draw the first `count` images of a split, batch by batch; image i depends only on (seed, split, i).
 
-    split:      train or test, which see different halves of every texture
-    image_size: pixels of a side
-    batch_size: changes speed and memory only; None: what fits the processor's cache
+    split:      train or test, which use different halves of every texture
+    image_size: side in px
+    batch_size: affects only speed and memory; None: a batch that fits the processor's cache
     """
     templates = make_templates(split, image_size=image_size)
     step = batch_size or max(1, 2**20 // (image_size * oversampling(image_size)) ** 2)
@@ -66,14 +66,14 @@ def generate(
 
 
 def draw(indices: Integers, *, split: str, seed: int, params: ShapesTextures, templates: Templates) -> Batch:
-    """Draw the images of these indices (B,), from templates of the same split."""
+    """Draw the images with these indices (B,), from templates of the same split."""
     shape, texture = labels_of(indices, seed=seed, split=split)
     streams = [np.random.default_rng(derive(seed, "image", split, int(index))) for index in indices]
     u = uniform(streams, DRAWS)
 
     size = params.size_min + u["size"] * (params.size_max - params.size_min)
     angle = either_way(u["angle"], params.rotation)
-    # The frame cuts no object off, unless it is too large.
+    # The frame crops no object, unless the object is too large.
     room = [np.clip(0.5 - size * half, 0, params.shift) for half in half_extents(templates, shape, angle)]
     centre = either_way(u["row"], room[0]), either_way(u["column"], room[1])
     coverage = cut_object(templates, shape, size=size, centre=centre, angle=angle)
@@ -100,7 +100,7 @@ def draw(indices: Integers, *, split: str, seed: int, params: ShapesTextures, te
 
 
 def labels_of(indices: Integers, *, seed: int, split: str) -> tuple[Integers, Integers]:
-    """Shape and texture of images: each hundred in turn holds every combination once, in an order of its own.
+    """Return the shapes and textures of images; every hundred images hold each combination once, shuffled.
 
     indices: (B,)
     returns: two arrays (B,)
@@ -115,7 +115,12 @@ def labels_of(indices: Integers, *, seed: int, split: str) -> tuple[Integers, In
 
 
 def half_extents(templates: Templates, shape: Integers, angle: Floats) -> Place:
-    """Half the height and half the width (B,) of shapes (B,) turned by angles (B,) in degrees, diameters."""
+    """Return half the height and half the width of rotated shapes, in diameters.
+
+    shape:   (B,)
+    angle:   (B,) degrees
+    returns: two arrays (B,)
+    """
     right, down = templates.corners[shape].transpose(2, 0, 1)  # (B, n)
     cosine, sine = (turn(np.deg2rad(angle))[:, None] for turn in (np.cos, np.sin))
     return abs(cosine * down + sine * right).max(axis=1), abs(cosine * right - sine * down).max(axis=1)
@@ -124,17 +129,19 @@ def half_extents(templates: Templates, shape: Integers, angle: Floats) -> Place:
 def cut_object(
     templates: Templates, shape: Integers, *, size: Floats, centre: Place, angle: Floats
 ) -> Floats:
-    """The share of each pixel (B, H, W) that an object covers.
+    """Return the share of each pixel (B, H, W) that an object covers.
 
-    shape: (B,); size: (B,) diameter of a disc of the object's area, share of the image
-    centre: from the centre of the image, share of the image; angle: (B,) degrees
+    shape:  (B,)
+    size:   (B,) diameter of a disc with the object's area, as a share of the image
+    centre: offset from the centre of the image, as a share of the image
+    angle:  (B,) degrees
     """
-    middle = templates.sizes[shape, 0].astype(np.float32) / 2  # which is also one diameter
+    middle = templates.sizes[shape, 0].astype(np.float32) / 2  # also equals one diameter
     return look_up(templates, shape, at=(middle, middle), centre=centre, angle=angle, scale=middle / size)
 
 
 def cut_litter(templates: Templates, u: dict[str, Floats]) -> Floats:
-    """The share of each pixel (B, H, W) that a small object of any shape covers, somewhere in the image."""
+    """Return the share of each pixel (B, H, W) that a small object of random shape and place covers."""
     shape = (u["shape"] * len(SHAPES)).astype(np.int64)
     centre = u["row"] - 0.5, u["column"] - 0.5
     return cut_object(templates, shape, size=0.1 + 0.1 * u["size"], centre=centre, angle=360 * u["angle"])
@@ -143,13 +150,16 @@ def cut_litter(templates: Templates, u: dict[str, Floats]) -> Floats:
 def cut_texture(
     templates: Templates, texture: Integers, u: dict[str, Floats], use: str, *, rotation: float
 ) -> Floats:
-    """A random cut (B, H, W) of each texture.
+    """Cut a random piece (B, H, W) from each texture.
 
-    texture: (B,); u: draws, of which those of this use place the cut; rotation: degrees, either way
+    texture:  (B,)
+    u:        random draws by name
+    use:      prefix of the draws that place the piece
+    rotation: largest rotation in degrees, in both directions
     """
     sheets = len(SHAPES) + texture
     scale = np.float32(templates.sheet_scale) / (1 + either_way(u[f"{use}_zoom"], ZOOM))
-    reach = scale * np.float32(0.5**0.5)  # from the centre of an image to its corner, whatever the rotation
+    reach = scale * np.float32(0.5**0.5)  # from the centre of an image to its corner
     rows, columns = (side - 1 - 2 * reach for side in templates.sizes[sheets].astype(np.float32).T)
     at = reach + u[f"{use}_row"] * rows, reach + u[f"{use}_column"] * columns
     angle = either_way(u[f"{use}_angle"], rotation)
@@ -159,11 +169,13 @@ def cut_texture(
 def look_up(
     templates: Templates, which: Integers, *, at: Place, centre: Place, angle: Floats, scale: Floats
 ) -> Floats:
-    """The pixels (B, H, W) of templates seen through a shift, a rotation and a scale.
+    """Return the pixels (B, H, W) of shifted, rotated and scaled templates.
 
-    which:  (B,) template; at: its row and column, pixels, that come to lie on `centre`
-    centre: from the centre of the image, share of the image
-    angle:  (B,) degrees; scale: (B,) template pixels that span one image
+    which:  (B,) numbers of templates
+    at:     row and column of the template, in px, that are placed at `centre`
+    centre: offset from the centre of the image, as a share of the image
+    angle:  (B,) degrees
+    scale:  (B,) template pixels that span one image
     """
     factor = oversampling(templates.image_size)
     samples = templates.image_size * factor
@@ -173,7 +185,7 @@ def look_up(
     row = (cosine * y + at[0][:, None])[:, :, None] - (sine * x)[:, None, :]  # (B, n, n)
     column = (sine * y + at[1][:, None])[:, :, None] + (cosine * x)[:, None, :]
     height, width = (templates.sizes[which].T.astype(np.int32) - 1)[:, :, None, None]
-    # Beyond the frame of an outline there is nothing; sheets are cut well inside.
+    # Outlines are empty at their edges, so clipped positions read 0; textures are cut well inside sheets.
     position = row.clip(0, height, out=row).astype(np.int32) * (width + 1)
     position += column.clip(0, width, out=column).astype(np.int32)
     position += templates.starts[which].astype(np.int32)[:, None, None]
@@ -181,12 +193,12 @@ def look_up(
 
 
 def oversampling(image_size: int) -> int:
-    """Samples per pixel and side, of which a pixel is the mean."""
+    """Return the number of samples per side of a pixel; the pixel is their mean."""
     return max(2, 96 // image_size)
 
 
 def pooled(samples: Floats, factor: int) -> Floats:
-    """Means of squares of factor times factor samples: (B, n, n) -> (B, n / factor, n / factor)."""
+    """Average blocks of factor × factor samples: (B, n, n) -> (B, n / factor, n / factor)."""
     total = samples[:, ::factor].copy()
     for start in range(1, factor):
         total += samples[:, start::factor]
@@ -194,7 +206,7 @@ def pooled(samples: Floats, factor: int) -> Floats:
 
 
 def standardized(values: Floats, *, weights: Floats) -> Floats:
-    """The images (B, H, W) with mean 0 and standard deviation 1 where their weights (B, H, W) lie."""
+    """Scale images (B, H, W) to mean 0 and standard deviation 1, weighted by weights (B, H, W)."""
     v, w = values.reshape(len(values), -1), weights.reshape(len(values), -1)
     w = w / w.sum(axis=1, keepdims=True)
     v = v - (w * v).sum(axis=1, keepdims=True)
@@ -203,18 +215,18 @@ def standardized(values: Floats, *, weights: Floats) -> Floats:
 
 
 def tinted(grey: Floats, *, hue: Floats, strength: float) -> Floats:
-    """Grey images (B, H, W) in 0..1, coloured: (B, H, W, 3) in 0..1 with the same mean over the channels."""
+    """Colour grey images (B, H, W) in [0, 1]: (B, H, W, 3) in [0, 1] with the same mean over channels."""
     thirds = np.arange(3, dtype=np.float32) / 3
     chroma = np.float32(strength) * np.cos(np.float32(2 * np.pi) * (hue[:, None] + thirds))  # (B, 3)
     return grey[..., None] + (grey * (1 - grey))[..., None] * chroma[:, None, None]
 
 
 def either_way(u: Floats, reach: float | Floats) -> Floats:
-    """Draws from 0..1 as numbers from -reach to reach."""
+    """Map draws from [0, 1) to [-reach, reach)."""
     return (2 * u - 1) * np.asarray(reach, dtype=np.float32)
 
 
 def uniform(streams: Sequence[np.random.Generator], names: Sequence[str]) -> dict[str, Floats]:
-    """The next numbers in 0..1 of every image's stream, (B,) for each name."""
+    """Draw the next numbers in [0, 1) from every image's stream, (B,) for each name."""
     numbers = np.stack([stream.random(len(names), np.float32) for stream in streams], axis=1)
     return dict(zip(names, numbers, strict=True))

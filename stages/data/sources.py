@@ -1,4 +1,4 @@
-"""The files of a source: a folder, a tar, a tar of tars or a zip, read in the same way."""
+"""Read the files of a source: a folder, a tar, a tar of tars or a zip."""
 
 import lzma
 import os
@@ -23,29 +23,29 @@ RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2")
 # fmt: on
 NO_IMAGE = "no image"
 ARCHIVE = "an archive; unpack it"
-# Pictures that nothing here reads; a class that has no others must not vanish.
+# Formats that are not read. They are listed, so that a class with no other files is reported.
 UNREAD = {
     **dict.fromkeys(HEIF, "needs pillow-heif: `pip install '.[pictures]'`"),
     **dict.fromkeys(RAW, "raw camera file; convert it"),
-    **dict.fromkeys((".svg", ".svgz"), "vector graphics; draw it as PNG"),
-    **dict.fromkeys((".dcm", ".exr", ".hdr", ".jxl", ".psd"), "not a format that is read; convert it"),
+    **dict.fromkeys((".svg", ".svgz"), "vector graphics; convert it to PNG"),
+    **dict.fromkeys((".dcm", ".exr", ".hdr", ".jxl", ".psd"), "unsupported format; convert it"),
     **dict.fromkeys((".7z", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"), ARCHIVE),
 }
 ALSO_HIDDEN = ("__MACOSX", "lost+found")
 
 
 class Source(NamedTuple):
-    """The files of a source by their names, none of them read yet."""
+    """The names of the files of a source, and a function that reads them."""
 
     images: list[str]  # sorted, relative to the source
-    others: dict[str, str]  # files that are not read, each with the reason
-    read: Callable[[Collection[str]], Iterator[tuple[str, bytes]]]  # any of the files, in any order
+    others: dict[str, str]  # skipped files, each with the reason
+    read: Callable[[Collection[str]], Iterator[tuple[str, bytes]]]  # reads the named files, in any order
 
 
 def located(source: str) -> Path | None:
-    """Return where a source lies, or None; relative paths start from the root of the project."""
+    """Return the path of a source, or None if there is none; relative paths start at the project's root."""
     path = Path(source).expanduser()
-    # DVC's temporary runs have no copy of what Git ignores.
+    # DVC's temporary runs lack the files that Git ignores.
     places = (path, Path(os.environ.get("DVC_ROOT", ".")) / path)
     return next((place for place in places if place.exists()), None)
 
@@ -53,8 +53,7 @@ def located(source: str) -> Path | None:
 def open_source(source: str) -> Source:
     """List the files of a source.
 
-    Raises StudyError if there is no such source, it is broken, a folder may not be read, or it holds no
-    images.
+    Raises StudyError if the source is missing, broken, not permitted to be read, or without images.
     """
     path = located(source)
     if path is None:
@@ -80,13 +79,13 @@ def open_source(source: str) -> Source:
         packed = [name for name, reason in others.items() if reason == ARCHIVE]
         words = f" ({' '.join(sorted(SUFFIXES))})"
         if packed:
-            words = f" but archives; name one, such as {source}/{packed[0]}, or unpack them"
+            words = f", only archives; name one, such as {source}/{packed[0]}, or unpack them"
         raise StudyError(f"{source}: holds no images{words}")
     return Source(images, others, read)
 
 
 def reason_against(name: str) -> str:
-    """Return why a file of this name is not read; nothing if it is an image."""
+    """Return why a file with this name is skipped; empty if it is an image."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in SUFFIXES or (suffix in HEIF and find_spec("pillow_heif")):
         return ""
@@ -97,7 +96,7 @@ def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part in ALSO_HIDDEN for part in PurePosixPath(name).parts)
 
 
-Files = Iterator[tuple[str, Callable[[], bytes]]]  # the name of each file, and what reads it before the next
+Files = Iterator[tuple[str, Callable[[], bytes]]]  # name and reader of each file; call the reader at once
 
 
 @contextmanager
@@ -108,11 +107,11 @@ def _folder(root: Path) -> Iterator[Files]:
 def _walk(root: Path) -> Files:
     def refuse(error: OSError) -> None:
         if "lost+found" not in Path(error.filename).parts:
-            raise StudyError(f"{error.filename}: {error.strerror}; allow it to be read, or move it elsewhere")
+            raise StudyError(f"{error.filename}: {error.strerror}; make it readable, or move it elsewhere")
 
     seen = set()
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=refuse):
-        if os.path.realpath(folder) in seen:  # a link that leads back up
+        if os.path.realpath(folder) in seen:  # a link to a folder that was already read
             subfolders.clear()
             continue
         seen.add(os.path.realpath(folder))
@@ -125,7 +124,7 @@ def _walk(root: Path) -> Files:
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError:  # no right to read it, a dead link
+    except OSError:  # no permission, or a broken link
         return b""
 
 
@@ -139,16 +138,16 @@ def _zip(path: Path) -> Iterator[Files]:
     try:
         with zipfile.ZipFile(path) as archive:
             if any(member.flag_bits & 1 for member in archive.infolist()):
-                raise StudyError(f"{path}: has a password; unpack it")
+                raise StudyError(f"{path}: needs a password; unpack it and name the folder")
             yield _zip_members(archive)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, NotImplementedError) as error:
-        raise StudyError(f"{path}: not a whole zip archive: {_line(error)}") from None
+        raise StudyError(f"{path}: not a complete zip archive ({_line(error)}); copy it again") from None
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Files:
     for member in archive.infolist():
         if not member.is_dir():
-            # Some packers of Windows separate folders with a backslash.
+            # Some Windows tools separate folders with backslashes.
             name = member.filename.replace("\\", "/") if member.create_system == 0 else member.filename
             yield PurePosixPath(name).as_posix(), lambda member=member: archive.read(member)  # type: ignore[misc]
 
@@ -159,13 +158,13 @@ def _tar(path: Path) -> Iterator[Files]:
         with tarfile.open(path, tarinfo=_Member) as archive:
             yield _tar_members(archive, prefix="")
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise StudyError(f"{path}: not a whole tar archive: {_line(error)}") from None
+        raise StudyError(f"{path}: not a complete tar archive ({_line(error)}); copy it again") from None
 
 
 def _tar_members(archive: tarfile.TarFile, *, prefix: str) -> Files:
-    """Give the files of a tar; a tar inside it is a folder of its name, as in ILSVRC's training images."""
+    """Yield the files of a tar; an inner tar counts as a folder of its name, as in ILSVRC's training set."""
     while (member := archive.next()) is not None:
-        archive.members = []  # type: ignore[attr-defined]  # else it keeps the header of every file
+        archive.members = []  # type: ignore[attr-defined]  # otherwise it stores the header of every file
         name = prefix + PurePosixPath(member.name).as_posix()
         if not member.isreg():
             continue
@@ -183,7 +182,7 @@ def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 class _Member(tarfile.TarInfo):
-    """A member of a tar; where there is neither one nor the mark of the end, the tar is broken."""
+    """A member of a tar that reports a broken header as an error, not as the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
@@ -192,10 +191,10 @@ class _Member(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
                 raise
-            # Here tarfile would end without a word.
+            # tarfile would stop silently here.
             raise tarfile.ReadError(str(error)) from None
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of an error; tarfile lists what it tried in the others."""
+    """Return the first line of an error; tarfile's other lines list the formats that it tried."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")

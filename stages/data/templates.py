@@ -1,4 +1,4 @@
-"""What the built-in images are cut from: outlines of equal area, and sheets of texture of equal contrast."""
+"""Make the templates of the built-in images: outlines of equal area, and texture sheets of equal contrast."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +15,8 @@ Doubles = NDArray[np.float64]
 SHAPES = ("arrow", "crescent", "cross", "disc", "heart", "hourglass", "ring", "square", "star", "triangle")
 TEXTURES = ("brick", "checks", "clouds", "dots", "grass", "gravel", "grid", "stars", "stripes", "zigzag")
 
-# Photographs inside the scikit-image wheel (nothing is downloaded), and how far each is magnified. At 32 px
-# textures are told apart when their elements are 2 to 6 px wide.
+# Photographs inside the scikit-image wheel (nothing is downloaded), with their magnification. At 32 px,
+# textures can be distinguished if their elements are 2 to 6 px wide.
 PHOTOGRAPHS = {
     "brick": ("brick.png", 0.6),
     "grass": ("grass.png", 1.0),
@@ -24,27 +24,27 @@ PHOTOGRAPHS = {
     "stars": ("hubble_deep_field.jpg", 0.6),
 }
 PHOTOGRAPH_SCALE = 128  # pixels of a photograph at magnification 1 that span one image
-SHEET_EXTENT = 4  # images that fit side by side on a sheet that is not a photograph
-MARGIN = 0.25  # share of an image by which sheets are mirrored at their edges, for the corners of cuts
+SHEET_EXTENT = 4  # number of images that fit side by side on a computed sheet
+MARGIN = 0.25  # width of the mirrored border of sheets, as a share of an image; rotated cuts reach into it
 OUTLINE_SIDE = 512  # pixels that span two diameters of an outline
 
 
 class Templates(NamedTuple):
-    """Ten outlines (number s for shape s), then ten sheets (number 10 + t for texture t), in one array."""
+    """Ten outlines (number s for shape s) and ten sheets (number 10 + t for texture t), in one array."""
 
-    values: NDArray[np.float32]  # template after template, row after row; outlines 0..1, sheets of mean 0
-    starts: NDArray[np.int64]  # (20,) where each begins
-    sizes: NDArray[np.int64]  # (20, 2) rows and columns of each
-    corners: NDArray[np.float32]  # (10, n, 2) of each outline, right and down from its centre, diameters
+    values: NDArray[np.float32]  # all templates, row by row; outlines in [0, 1], sheets with mean 0
+    starts: NDArray[np.int64]  # (20,) first index of each template
+    sizes: NDArray[np.int64]  # (20, 2) rows and columns of each template
+    corners: NDArray[np.float32]  # (10, n, 2) of each outline, right and down from its centre, in diameters
     sheet_scale: int  # pixels of a sheet that span one image
-    image_size: int  # pixels of a side of the images that are cut from these
+    image_size: int  # side in px of the images that are cut from these templates
 
 
 def make_templates(split: str, *, image_size: int) -> Templates:
-    """Draw the outlines, and the half of every texture that this split may see.
+    """Draw the outlines, and the half of every texture for this split.
 
-    split:      train sees the left halves, anything else the right halves
-    image_size: pixels of a side of the images; sheets have at least twice that resolution
+    split:      train uses the left halves, any other split the right halves
+    image_size: side of the images in px; sheets have at least twice that resolution
     """
     scale = max(PHOTOGRAPH_SCALE, 2 * image_size)
     polygons = [outline(shape) for shape in SHAPES]
@@ -63,7 +63,7 @@ def make_templates(split: str, *, image_size: int) -> Templates:
 
 
 def outline(shape: str) -> Doubles:
-    """Corners (n, 2) of a shape, x to the right and y down, centred, of the area of a disc of diameter 1."""
+    """Return the corners (n, 2) of a centred shape, x right and y down; a disc of its area has diameter 1."""
     t = np.linspace(0, 2 * np.pi, 181)
     half_arrow = np.array([(0, -1), (0.95, 0), (0.33, 0), (0.33, 1)])
     half_hourglass = np.array([(0.85, -1), (0.12, 0), (0.85, 1)])
@@ -88,18 +88,18 @@ def outline(shape: str) -> Doubles:
 
 
 def arc(radius: float, start: float, stop: float, steps: int = 180) -> Doubles:
-    """Points (steps + 1, 2) of a circle about 0, from start to stop in degrees clockwise from the top."""
+    """Return points (steps + 1, 2) of a circle around 0; start and stop in degrees clockwise from the top."""
     angle = np.deg2rad(np.linspace(start, stop, steps + 1))
     return radius * np.stack([np.sin(angle), -np.cos(angle)], axis=1)
 
 
 def quarter_turns() -> Doubles:
-    """Four matrices (4, 2, 2), each a quarter turn clockwise (x right, y down) after the one before."""
+    """Return the rotation matrices (4, 2, 2) of 0 to 3 clockwise quarter turns (x right, y down)."""
     return np.stack([np.linalg.matrix_power(np.array([(0.0, 1.0), (-1.0, 0.0)]), n) for n in range(4)])
 
 
 def filled(polygon: Doubles, antialias: int = 4) -> Doubles:
-    """The share of each pixel (R, R) inside a polygon (n, 2); R pixels span -1 to 1."""
+    """Return the share of each pixel (R, R) inside a polygon (n, 2); R pixels span -1 to 1."""
     side = OUTLINE_SIDE * antialias
     image = Image.new("L", (side, side))
     ImageDraw.Draw(image).polygon([tuple(point) for point in (polygon + 1) / 2 * side], fill=255)
@@ -107,7 +107,7 @@ def filled(polygon: Doubles, antialias: int = 4) -> Doubles:
 
 
 def half_sheet(texture: str, *, scale: int, left: bool) -> Doubles:
-    """One half (rows, columns) of a texture, with mean 0, deviation 1 and no outliers.
+    """Return one half (rows, columns) of a texture, with mean 0, standard deviation 1 and clipped outliers.
 
     scale: pixels that span one image
     """
@@ -116,19 +116,19 @@ def half_sheet(texture: str, *, scale: int, left: bool) -> Doubles:
     half = whole[:, :middle] if left else whole[:, middle:]
     if texture in PHOTOGRAPHS:
         half = resized(half, factor=PHOTOGRAPHS[texture][1] * scale / PHOTOGRAPH_SCALE)
-    # A few bright stars must not take up all the contrast.
+    # Without clipping, a few bright stars would take most of the contrast.
     half = ((half - half.mean()) / half.std()).clip(-2, 2)
     return np.pad((half - half.mean()) / half.std(), int(MARGIN * scale), mode="symmetric")
 
 
 def photograph(texture: str) -> Doubles:
-    """One of the photographs that scikit-image ships, in grey (rows, columns)."""
+    """Load one of scikit-image's photographs in grey (rows, columns)."""
     with Image.open(Path(skimage.__file__).parent / "data" / PHOTOGRAPHS[texture][0]) as image:
         return np.asarray(image.convert("L"), dtype=float)
 
 
 def resized(grey: Doubles, *, factor: float) -> Doubles:
-    """A picture (rows, columns) with factor times as many of both."""
+    """Resize a picture (rows, columns) by a factor."""
     height, width = (round(side * factor) for side in grey.shape)
     return np.asarray(
         Image.fromarray(grey.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
@@ -136,7 +136,7 @@ def resized(grey: Doubles, *, factor: float) -> Doubles:
 
 
 def pattern(texture: str, *, scale: int) -> Doubles:
-    """A computed texture (rows, columns), values about -1 to 1; wave numbers are per image."""
+    """Compute a texture (rows, columns) with values in about [-1, 1]; wave numbers are per image."""
     side = SHEET_EXTENT * scale
     y, x = np.mgrid[:side, :side] / scale
     if texture == "stripes":
@@ -147,17 +147,17 @@ def pattern(texture: str, *, scale: int) -> Doubles:
         return square_wave(4 * x) * square_wave(4 * y)
     if texture == "grid":
         return np.maximum(np.cos(2 * np.pi * 6 * x), np.cos(2 * np.pi * 6 * y))
-    if texture == "dots":  # on a lattice of equilateral triangles
+    if texture == "dots":  # on a triangular lattice
         height = 3**0.5
         lattices = [((6 * x + o) % 1 - 0.5, ((6 * y / height + o) % 1 - 0.5) * height) for o in (0, 0.5)]
         return ((0.32 - np.minimum(*(np.hypot(dx, dy) for dx, dy in lattices))) * 8).clip(-1, 1)
     if texture == "clouds":
-        # Noise drawn on a grid of its own, so that the clouds are the same at every resolution.
+        # The noise has a fixed grid, so that the clouds are the same at every resolution.
         grains = np.random.default_rng(derive(0, texture)).random((10 * SHEET_EXTENT,) * 2)
         return resized(grains, factor=scale / 10)
-    raise ValueError(f"no texture {texture!r}; there are: {', '.join(TEXTURES)}")
+    raise ValueError(f"no texture {texture!r}; choose from: {', '.join(TEXTURES)}")
 
 
 def square_wave(cycles: Doubles) -> Doubles:
-    """A wave from -1 to 1 with steep but not hard flanks."""
+    """Return a square wave from -1 to 1 with slightly softened flanks."""
     return (3 * np.sin(2 * np.pi * cycles)).clip(-1, 1)

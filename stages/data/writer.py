@@ -1,4 +1,4 @@
-"""Writing the arrays of stages/data/arrays.py and their manifest, however many images there are."""
+"""Write the arrays of stages/data/arrays.py and their manifest, for any number of images."""
 
 import hashlib
 import math
@@ -19,16 +19,17 @@ CHUNK = 2**24  # bytes in memory at a time when whole files are read
 
 
 class SplitWriter:
-    """Writes one split in any order of rows, in memory that does not grow with their number."""
+    """Writes one split, row by row in any order, with constant memory."""
 
     def __init__(
         self, folder: Path, *, rows: int, image_size: int, labels: Sequence[str], masks: Sequence[str] = ()
     ) -> None:
         """
-        folder: made here; its name is that of the split
-        rows:   how many there may be; labels: names of the label sets
-        masks:  names of what there is for every pixel besides: masks, ignored
-        Raises StudyError if the disk has no room for them.
+        folder: created here; its name is the name of the split
+        rows:   largest number of images
+        labels: names of the label sets
+        masks:  names of the per-pixel arrays: masks, ignored
+        Raises StudyError if the disk has too little space.
         """
         folder.mkdir(parents=True)
         pixels = (rows, image_size, image_size)
@@ -36,11 +37,11 @@ class SplitWriter:
         kinds |= {label: ((rows,), np.int64) for label in labels}
         kinds |= {name: (pixels, np.bool_) for name in masks}
         size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds.values())
-        # Writing to a mapped file on a full disk would end the process without a word.
+        # Writing to a memory-mapped file on a full disk would kill the process without a message.
         if size > (free := shutil.disk_usage(folder).free):
             raise StudyError(
-                f"{rows} {folder.name} images need {size:.1e} bytes of disk; {free:.1e} are free: make room, "
-                "or keep fewer or smaller ones (data.max_train_images, data.image_size in params.yaml)"
+                f"{rows} {folder.name} images need {size:.1e} bytes of disk, but {free:.1e} are free; free "
+                "some space, or lower data.max_train_images or data.image_size in params.yaml"
             )
         self.folder = folder
         self.arrays = {
@@ -48,13 +49,13 @@ class SplitWriter:
             for name, (shape, dtype) in kinds.items()
         }
         self.written = np.zeros(rows, dtype=bool)
-        self.ahead: set[str] = set()  # what came before the images
+        self.ahead: set[str] = set()  # names of arrays written before the images
 
     def put(self, rows: NDArray[np.int64], **arrays: np.ndarray) -> None:
         """Write images (B, H, W, 3), labels (B,) and masks (B, H, W), by name, to these rows (B,).
 
-        All at once, or masks first; rows without images are left out in the end.
-        Raises KeyError if the names are not those that the writer was made for.
+        Write everything at once, or the masks first. Rows without images are dropped by `close`.
+        Raises KeyError if the names differ from the arrays of this writer.
         """
         if "images" in arrays and arrays.keys() | self.ahead != self.arrays.keys():
             raise KeyError(f"expected {sorted(self.arrays)}, got {sorted(arrays)}")
@@ -65,20 +66,22 @@ class SplitWriter:
         self.written[rows] |= "images" in arrays
 
     def close(self) -> None:
-        """Finish the files, leaving out the rows that were not written.
+        """Finish the files and drop the rows without images.
 
-        Raises StudyError if none was.
+        Raises StudyError if no row has an image.
         """
-        kept = np.flatnonzero(self.written)
-        if not len(kept):
+        filled = np.flatnonzero(self.written)
+        if not len(filled):
             raise StudyError(f"no readable {self.folder.name} images; check data.source in params.yaml")
         for name, array in self.arrays.items():
             array.flush()
-            if len(kept) < len(array):
-                for start, stop in _chunks(array, len(kept)):  # in place: no row moves backwards
-                    array[start:stop] = array[kept[start:stop]]
+            if len(filled) < len(array):
+                for start, stop in _chunks(
+                    array, len(filled)
+                ):  # safe in place, because rows only move forward
+                    array[start:stop] = array[filled[start:stop]]
                 array.flush()
-                _shorten(self.folder / f"{name}.npy", array, rows=len(kept))
+                _shorten(self.folder / f"{name}.npy", array, rows=len(filled))
         self.arrays = {}
 
 
@@ -91,9 +94,9 @@ def write_manifest(
     unreadable: Sequence[str] = (),
     converted: Mapping[str, int] | None = None,
 ) -> Manifest:
-    """Count, measure and fingerprint the arrays of closed writers in a directory; write its manifest."""
+    """Write the manifest of the arrays in a directory, after their writers are closed."""
     digest = hashlib.sha256()
-    histogram = np.zeros((3, 256), dtype=np.int64)  # of the training images: exact, whatever their number
+    histogram = np.zeros((3, 256), dtype=np.int64)  # of the training images; exact for any number of them
     splits = {}
     for split in SPLITS:
         counts = {}
@@ -116,7 +119,7 @@ def write_manifest(
         image_size=image_size,
         labels={name: list(classes) for name, classes in labels.items()},
         mean=mean.tolist(),
-        # Of images that are all alike the deviation is 0, by which nothing can be divided.
+        # Identical images have standard deviation 0, which would divide by zero.
         std=np.sqrt(variance.clip(min=1 / 255**2)).tolist(),
         digest=digest.hexdigest(),
         splits=splits,
@@ -128,12 +131,12 @@ def write_manifest(
 
 
 def _shorten(path: Path, array: np.memmap, *, rows: int) -> None:
-    """Cut a .npy file to its first rows; numpy leaves room in the header for any number of them."""
+    """Truncate a .npy file to its first rows; NumPy's header has space for any number of rows."""
     header = header_data_from_array_1_0(array) | {"shape": (rows, *array.shape[1:])}
     with path.open("r+b") as file:
         write_array_header_1_0(file, header)
         if file.tell() != array.offset:
-            raise RuntimeError(f"{path}: numpy's header has become longer")
+            raise RuntimeError(f"{path}: NumPy's header has become longer")
         file.truncate(array.offset + rows * array[:1].nbytes)
 
 

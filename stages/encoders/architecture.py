@@ -1,4 +1,4 @@
-"""The architecture of an encoder: a plain ViT, and how it is initialised."""
+"""Build and initialise a plain ViT."""
 
 import math
 from functools import partial
@@ -14,27 +14,28 @@ from stages.encoders.settings import Vit
 
 
 class Architecture(Vit):
-    """A Vit and what published ones have besides; by default none of it, as in every arm trained here."""
+    """The architecture of a ViT with the options of published ones; arms trained here use the defaults."""
 
     class_token: bool = True
     register_tokens: int = 0
-    prefix_positions: bool = True  # class and register tokens have absolute positions as the patches do
+    prefix_positions: bool = True  # class and register tokens have position embeddings too
     relative_positions: bool = False
     qkv_bias: bool = True
     qk_norm: bool = False
-    pre_norm: bool = False  # a norm in front of the blocks, and no bias in the patch projection
-    pooled_norm: bool = False  # the final norm comes after the mean over the patches, none before it
+    pre_norm: bool = False  # a norm before the first block, and no bias in the patch projection
+    pooled_norm: bool = False  # the final norm follows the mean over the patches instead of preceding it
     norm_eps: float = 1e-6
-    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"  # of the MLPs, by timm's names
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"  # of the MLPs, in timm's names
 
 
 def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.0) -> VisionTransformer:
-    """A randomly initialised ViT without a head, with a class token unless its Architecture says otherwise.
+    """Return a randomly initialised ViT without a head; by default it has a class token.
 
-    image_size: px; seed: of the initialisation, which depends on nothing else
-    drop_path: how often the last block is left out in training; linearly less often, the earlier the block
-    Initialisation and positions as in MoCo v3, for every arm: with timm's narrower one the attention of
-    small encoders stays uniform for most of a short training.
+    image_size: px
+    seed:       of the initialisation, which depends on no other randomness
+    drop_path:  probability of dropping the last block in training; it decreases linearly towards the first
+    All arms use the initialisation and the positions of MoCo v3. With timm's narrower initialisation, the
+    attention of small encoders stays uniform for most of a short training.
     Source: Chen et al. 2021 (MoCo v3), §4 and its public configuration.
     """
     form = Architecture.model_validate(vit.model_dump())
@@ -82,7 +83,7 @@ def build_encoder(*, vit: Vit, image_size: int, seed: int, drop_path: float = 0.
 def _initialize(encoder: VisionTransformer) -> None:
     for name, module in encoder.named_modules():
         if isinstance(module, nn.Linear):
-            # Query, key and value are three matrices that share one tensor: Xavier over each of them.
+            # Query, key and value share one tensor; Xavier initialisation applies to each of the three.
             rows = module.weight.shape[0] // (3 if name.endswith("qkv") else 1)
             bound = math.sqrt(6 / (rows + module.weight.shape[1]))
             nn.init.uniform_(module.weight, -bound, bound)
@@ -98,10 +99,10 @@ def _initialize(encoder: VisionTransformer) -> None:
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:
-    """Fixed two-dimensional sine-cosine position embedding.
+    """Return fixed two-dimensional sine-cosine position embeddings.
 
-    returns: (grid·grid, width), rows in row-major order; a quarter of the width each for the sine and the
-             cosine of the column and the sine and the cosine of the row
+    returns: (grid·grid, width) in row-major order; the quarters of the width are the sine and the cosine of
+             the column, and the sine and the cosine of the row
     Source: Vaswani et al. 2017 §3.5, in two dimensions as in MoCo v3.
     """
     frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
@@ -112,9 +113,9 @@ def sincos_positions(grid: int, width: int) -> Tensor:
 
 
 def share_positions(encoder: VisionTransformer) -> None:
-    """Let all blocks learn one table of relative positions, where they have any.
+    """Let all blocks share one table of relative positions, if they have any.
 
-    An encoder that is loaded again has a copy for each block, which fine-tuning may move apart.
+    A loaded encoder has one copy per block, and fine-tuning may change each copy separately.
     Source: Xie et al. 2022 (SimMIM), public configurations of pre-training and of fine-tuning.
     """
     layers = [layer for layer in encoder.modules() if isinstance(layer, RelativeAttention)]
@@ -123,7 +124,7 @@ def share_positions(encoder: VisionTransformer) -> None:
 
 
 def without_drop_path(encoder: VisionTransformer) -> VisionTransformer:
-    """The same encoder, its blocks no longer left out at random: for a slow copy, which only answers."""
+    """Disable stochastic depth in an encoder, for copies that are not trained; return the encoder."""
     for block in encoder.blocks:
         block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
     return encoder

@@ -1,4 +1,4 @@
-"""Files of weights as people have them: what is in them, and what a file is that holds none."""
+"""Read weight files safely, and explain files that hold no weights."""
 
 import pickle
 import re
@@ -17,15 +17,15 @@ from stages.study.errors import StudyError
 
 
 class Unread:
-    """Stands in for the settings and numbers beside the weights, which nothing here looks at."""
+    """Stands in for settings and numbers in a checkpoint that are not needed here."""
 
     def __init__(self, *_: Any) -> None: ...
 
     def __setstate__(self, _: Any) -> None: ...
 
 
-# What the projects' own files hold besides tensors: argparse.Namespace (MoCo v3, MAE, DINO), the scheduled
-# rates of DINO, which are numpy numbers, and the configuration of SimMIM, a dictionary of yacs.
+# Published checkpoints also hold an argparse.Namespace (MoCo v3, MAE, DINO), NumPy scalars (DINO) and a yacs
+# configuration (SimMIM).
 STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (Unread, "argparse.Namespace"),
     (Unread, "numpy.dtype"),
@@ -36,10 +36,10 @@ STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read_content(path: Path) -> Any:
-    """Return what a file holds; of a pickle only tensors and plain values, and nothing in it is called.
+    """Return the content of a weights file without running code; pickles give tensors and plain values only.
 
-    path: a file of torch.save or safetensors, an index of several such files, or a folder of the Hub
-    Raises StudyError naming what the file is instead.
+    path: a file from torch.save or safetensors, an index of such files, or a folder from the Hub
+    Raises StudyError, which says what the file is instead.
     """
     path = weights_file(path)
     if path.name.endswith(".index.json"):
@@ -49,23 +49,25 @@ def read_content(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the age of the pickle
-            # Mapped, so that the state of the optimiser, two thirds of many files, is not read.
+            warnings.simplefilter("ignore")  # about old pickle protocols
+            # Memory-mapped, so that the optimiser's state, often two thirds of a file, is not read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if wanted := re.search(r"GLOBAL (\S+)", str(error)):
             raise StudyError(
-                f"{path}: refused, because reading it would run {wanted[1]}; where you trust it, load it and "
-                "save its weights alone with torch.save or safetensors"
+                f"{path}: refused, because reading it would run {wanted[1]}; if you trust the file, load it "
+                "and save only its weights with torch.save or safetensors"
             ) from None
-        raise StudyError(f"{path}: not a file of torch.save with nothing but weights") from None
-    except Exception as error:  # torch and safetensors raise many kinds for what is not theirs
+        raise StudyError(f"{path}: not a weights-only file of torch.save; save its state_dict()") from None
+    except Exception as error:  # torch and safetensors raise many kinds for other files
         reason = " ".join(str(error).split())[:120]
-        raise StudyError(f"{path}: cannot be read as weights ({type(error).__name__}: {reason})") from None
+        raise StudyError(
+            f"{path}: not readable as weights ({type(error).__name__}: {reason}); check the file"
+        ) from None
 
 
 def _read_shards(index: Path) -> dict[str, Any]:
-    """Return the tensors of all files that an index names."""
+    """Return the tensors of all files listed in an index."""
     shards = shards_of(index)
     tensors: dict[str, Any] = {}
     for name in sorted(set(shards.values())):
@@ -74,5 +76,8 @@ def _read_shards(index: Path) -> dict[str, Any]:
         tensors |= content if isinstance(content, dict) else {}
     missing = [name for name in shards if name not in tensors]
     if missing:
-        raise StudyError(f"{index}: names {missing[0]} and {len(missing) - 1} more that its files lack")
+        raise StudyError(
+            f"{index}: {len(missing)} tensors are missing from its files, such as {missing[0]}; "
+            "download the files again"
+        )
     return tensors

@@ -1,6 +1,6 @@
-"""What config.json beside a file says of an encoder: what no tensor shows, and whether a plain ViT has it.
+"""Read from config.json what tensors do not show, and check that a plain ViT can represent the encoder.
 
-Sources: timm's hub files ("architecture", "pretrained_cfg", "model_args") and those of transformers
+Sources: the config.json files of timm ("architecture", "pretrained_cfg", "model_args") and of transformers
 ("model_type", "hidden_act", …).
 """
 
@@ -18,20 +18,20 @@ from stages.encoders.architecture import Architecture
 from stages.study.errors import StudyError
 from stages.study.paths import read_json
 
-# What model_args of a config.json may set: numbers and switches of timm's VisionTransformer, and no path.
+# Keys allowed in model_args of a config.json: numbers and switches of timm's VisionTransformer, no paths.
 SETTABLE = {
     "img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "qk_norm",
     "proj_bias", "init_values", "class_token", "pos_embed", "no_embed_class", "reg_tokens", "pre_norm",
     "final_norm", "fc_norm", "global_pool", "in_chans", "num_classes", "drop_rate", "drop_path_rate",
     "dynamic_img_size", "scale_attn_norm", "scale_mlp_norm",
 }  # fmt: skip
-ACTIVATIONS = {  # by the class of timm or torch
+ACTIVATIONS = {  # by class in timm or torch
     ("GELU", "none"): "gelu",
     ("GELU", "tanh"): "gelu_tanh",
     ("GELUTanh", "none"): "gelu_tanh",
     ("QuickGELU", "none"): "quick_gelu",
 }
-HIDDEN_ACTS = {  # by the name of transformers
+HIDDEN_ACTS = {  # by name in transformers
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -39,13 +39,13 @@ HIDDEN_ACTS = {  # by the name of transformers
     "gelu_pytorch_tanh": "gelu_tanh",
     "quick_gelu": "quick_gelu",
 }
-UNUSED = ("head", "head_drop", "attn_pool", "patch_drop", "pos_drop", "fc_norm", "norm")  # named parts apart
+UNUSED = ("head", "head_drop", "attn_pool", "patch_drop", "pos_drop", "fc_norm", "norm")  # handled separately
 
 
 class Declared(NamedTuple):
-    """What a config.json says, as far as no tensor shows it."""
+    """Facts from a config.json that tensors do not show."""
 
-    source: str  # whose words these are, for people
+    source: str  # file and key, for messages
     heads: int
     activation: str
     norm_eps: float
@@ -53,9 +53,9 @@ class Declared(NamedTuple):
 
 
 def declared(path: Path) -> Declared | None:
-    """Return what the config.json beside a file of weights says of the encoder; None if it says nothing.
+    """Return the facts in the config.json beside a weights file; None if there are none.
 
-    Raises StudyError if the file is broken, or names an architecture that is no plain ViT.
+    Raises StudyError if the file is broken, or if the architecture is not a plain ViT.
     """
     config = path.with_name("config.json")
     if not config.is_file():
@@ -69,36 +69,36 @@ def declared(path: Path) -> Declared | None:
 
 
 def channel_statistics(path: Path) -> tuple[list[float], list[float]]:
-    """Return mean and deviation of each channel, 0..1, that the encoder's images were normalised with.
+    """Return the mean and standard deviation per channel, for images in [0, 1], that the encoder expects.
 
-    They are ImageNet's, unless the config.json of timm beside the file, or the preprocessor_config.json of
-    transformers, says otherwise.
-    Raises StudyError if these are no means and deviations of values in 0..1.
+    They come from timm's config.json or from the preprocessor_config.json of transformers beside the file, or
+    else are those of ImageNet.
+    Raises StudyError if the values are impossible for images in [0, 1].
     """
-    said: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     config, preprocessor = path.with_name("config.json"), path.with_name("preprocessor_config.json")
     if config.is_file():
         content = _read(config)
         nested = content.get("pretrained_cfg")
-        said = nested if isinstance(nested, dict) else content
+        settings = nested if isinstance(nested, dict) else content
     if preprocessor.is_file():
         content = _read(preprocessor)
-        said |= {key: content[f"image_{key}"] for key in ("mean", "std") if f"image_{key}" in content}
-    mean, std = said.get("mean", IMAGENET_DEFAULT_MEAN), said.get("std", IMAGENET_DEFAULT_STD)
+        settings |= {key: content[f"image_{key}"] for key in ("mean", "std") if f"image_{key}" in content}
+    mean, std = settings.get("mean", IMAGENET_DEFAULT_MEAN), settings.get("std", IMAGENET_DEFAULT_STD)
     for name, values, least in (("mean", mean, 0.0), ("std", std, 1 / 255)):
         numbers = isinstance(values, list | tuple) and all(isinstance(value, int | float) for value in values)
         if not numbers or len(values) != 3 or not all(least <= value <= 1 for value in values):
             raise StudyError(
-                f"{config}: {name} {f'{values}'[:60]} is not that of three channels in 0..1; "
-                "correct the file or take it away"
+                f"{config}: {name} is {f'{values}'[:60]}, not three numbers in [0, 1]; "
+                "correct or remove the file"
             )
     return [float(value) for value in mean], [float(value) for value in std]
 
 
 def refuse_unlike(encoder: nn.Module, said: Declared) -> None:
-    """Refuse an encoder that does not compute what timm's model of the declared architecture computes.
+    """Refuse an encoder that computes anything else than timm's model of the declared architecture.
 
-    Raises StudyError naming the first part that differs.
+    Raises StudyError, which names the first part that differs.
     """
     if said.reference is None:
         return
@@ -106,8 +106,8 @@ def refuse_unlike(encoder: nn.Module, said: Declared) -> None:
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise StudyError(
-                f"{said.source}: its {name} is {theirs.get(name, 'absent')}, which this study's ViT cannot "
-                f"represent ({ours.get(name, 'absent')})"
+                f"{said.source}: {name} is {theirs.get(name, 'absent')}, but {ours.get(name, 'absent')} in "
+                "this study's ViT; choose another checkpoint"
             )
 
 
@@ -116,43 +116,55 @@ def _read(path: Path) -> dict[str, Any]:
         content = read_json(path)
     except (OSError, ValueError) as error:
         raise StudyError(
-            f"{path}: cannot be read ({type(error).__name__}); correct it or take it away"
+            f"{path}: cannot be read ({type(error).__name__}); correct or remove the file"
         ) from None
     if not isinstance(content, dict):
-        raise StudyError(f"{path}: holds no settings; correct it or take it away")
+        raise StudyError(f"{path}: holds no settings; correct or remove the file")
     return content
 
 
 def _timm(config: Path) -> Declared:
     try:
         _, name, arguments = load_model_config_from_path(config.parent)
-    except Exception as error:  # of any kind, from a file that anybody may have written
-        raise StudyError(f"{config}: not as timm writes it ({type(error).__name__})") from None
+    except Exception as error:  # of any kind, because anybody may have written the file
+        raise StudyError(
+            f"{config}: not in timm's format ({type(error).__name__}); correct or remove the file"
+        ) from None
     label = repr(str(name)[:80])
     if not isinstance(name, str) or not timm.is_model(name) or ":" in name or "/" in name:
-        raise StudyError(f"{config}: architecture {label} is unknown to timm {timm.__version__}")
+        raise StudyError(
+            f"{config}: timm {timm.__version__} has no architecture {label}; correct or remove the file"
+        )
     if not isinstance(arguments, dict) or not arguments.keys() <= SETTABLE:
         unknown = sorted(set(arguments) - SETTABLE) if isinstance(arguments, dict) else arguments
-        raise StudyError(f"{config}: model_args {str(unknown)[:80]} cannot be represented")
+        raise StudyError(
+            f"{config}: model_args {str(unknown)[:80]} are not supported; choose another checkpoint"
+        )
     if not all(isinstance(value, int | float | str | bool | None | list) for value in arguments.values()):
-        raise StudyError(f"{config}: model_args holds other things than numbers and words")
+        raise StudyError(f"{config}: model_args may hold only numbers and words; correct or remove the file")
     try:
         with torch.device("meta"):
             reference = timm.create_model(name, pretrained=False, **{**arguments, "num_classes": 0})
-    except Exception as error:  # from arguments that do not fit together
-        raise StudyError(f"{config}: timm cannot build {label}: {str(error).splitlines()[0][:100]}") from None
+    except Exception as error:  # inconsistent arguments
+        raise StudyError(
+            f"{config}: timm cannot build {label} ({str(error).splitlines()[0][:100]}); correct model_args"
+        ) from None
     source = f"{config}: architecture {label}"
     if type(reference) is not timm.models.vision_transformer.VisionTransformer:
-        raise StudyError(f"{source}: a {type(reference).__name__}, and only a plain ViT can be represented")
+        raise StudyError(
+            f"{source}: a {type(reference).__name__}, but only plain ViTs are supported; "
+            "choose another checkpoint"
+        )
     block: Any = reference.blocks[0]
     if type(block).__name__ != "Block":
         raise StudyError(
-            f"{source}: its blocks are {type(block).__name__}, and only plain ones can be represented"
+            f"{source}: its blocks are {type(block).__name__}, but only plain blocks are supported; "
+            "choose another checkpoint"
         )
     activation = _activation(getattr(block.mlp, "act", None))
     if activation is None:
         act = type(getattr(block.mlp, "act", None)).__name__
-        raise StudyError(f"{source}: its activation is {act}; there are: gelu, gelu_tanh, quick_gelu")
+        raise StudyError(f"{source}: activation {act} is not supported, only gelu, gelu_tanh, quick_gelu")
     return Declared(
         source, block.attn.num_heads, activation, getattr(block.norm1, "eps", math.nan), reference
     )
@@ -163,11 +175,11 @@ def _transformers(config: Path, content: dict[str, Any]) -> Declared:
     source = f"{config}: model_type {str(kind)[:40]!r}"
     if act not in HIDDEN_ACTS:
         raise StudyError(
-            f"{source}: its hidden_act is {str(act)[:40]!r}; there are: {', '.join(HIDDEN_ACTS)}"
+            f"{source}: hidden_act {str(act)[:40]!r} is not supported, only {', '.join(HIDDEN_ACTS)}"
         )
     heads, eps = content.get("num_attention_heads", 12), content.get("layer_norm_eps", 1e-12)
     if not isinstance(heads, int) or not isinstance(eps, float) or not 0 <= eps < 1 or heads < 1:
-        raise StudyError(f"{source}: num_attention_heads or layer_norm_eps is no number that fits")
+        raise StudyError(f"{source}: num_attention_heads or layer_norm_eps is invalid; correct it")
     return Declared(source, heads, HIDDEN_ACTS[act], eps, None)
 
 
@@ -176,7 +188,7 @@ def _activation(module: Any) -> str | None:
 
 
 def _parts(encoder: nn.Module) -> dict[str, str]:
-    """Return what each part of a ViT computes, in words, by its name, but for what no feature passes."""
+    """Describe the computation of each part of a ViT, by name; parts that no feature passes are omitted."""
     parts = {
         "tokens": f"{encoder.num_prefix_tokens} before the patches, "
         f"{'without' if encoder.no_embed_class else 'with'} positions",
@@ -192,12 +204,12 @@ def _parts(encoder: nn.Module) -> dict[str, str]:
         elif isinstance(module, nn.Linear):
             words = f"Linear {module.in_features} to {module.out_features}"
         parts[name] = words
-    # Where the final norm stands does not matter to the tokens: before the mean or after it is in the file.
+    # The position of the final norm, before or after the mean, shows in the tensors and is not compared here.
     return {name: words for name, words in parts.items() if name not in ("norm", "fc_norm")} | {
         "final norm": next((parts[name] for name in ("norm", "fc_norm") if name in parts), "absent")
     }
 
 
 def with_declared(architecture: Architecture, said: Declared) -> Architecture:
-    """Return the architecture with what the config.json says and no tensor shows."""
+    """Return the architecture, completed with the facts from config.json that tensors do not show."""
     return architecture.model_copy(update={"activation": said.activation, "norm_eps": said.norm_eps})

@@ -1,7 +1,7 @@
-"""The decoder of a masked autoencoder: how it is built, run, saved and loaded beside its encoder.
+"""Build, run, save and load the decoder of a masked autoencoder.
 
-Source: He et al. 2022 (MAE), §3 "MAE decoder", and its public configuration: linear layers initialised as
-Xavier's, the mask token with a standard deviation of 0.02.
+Linear layers have Xavier initialisation, and the mask token has a standard deviation of 0.02.
+Source: He et al. 2022 (MAE), §3 "MAE decoder", and its public configuration.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ FILE = "decoder.safetensors"
 
 
 class Decoder(nn.Module):
-    """A small ViT from the encoded visible patches of an image to the pixels of all its patches."""
+    """A small ViT that predicts the pixels of all patches from the encoded visible patches."""
 
     positions: Tensor
 
@@ -42,11 +42,11 @@ class Decoder(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, encoded: Tensor, visible: Tensor) -> Tensor:
-        """The pixels (B, N, p·p·3) of all patches; encoded and visible as in `tokens`."""
+        """Predict the pixels (B, N, p·p·3) of all patches; for the arguments see `tokens`."""
         return self.pixels(self.norm(self.tokens(encoded, visible)[-1])[:, 1:])
 
     def tokens(self, encoded: Tensor, visible: Tensor) -> list[Tensor]:
-        """What passes through the decoder.
+        """Return the tokens at every depth of the decoder.
 
         encoded: (B, 1+n, encoder width), the class token and the visible patches, from `encode_visible`
         visible: (B, n) indices of the visible patches
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
 
 
 def save_decoder(directory: Path, decoder: Decoder) -> None:
-    """Write a decoder beside its encoder; its sizes are told by its tensors and by its number of heads."""
+    """Write a decoder beside its encoder; its tensors and its number of heads define all its sizes."""
     heads = torch.tensor(decoder.heads)
     weights = {name: value.detach().cpu().clone() for name, value in decoder.state_dict().items()}
     with writing(directory / FILE) as temporary:
@@ -70,9 +70,9 @@ def save_decoder(directory: Path, decoder: Decoder) -> None:
 
 
 def load_decoder(directory: Path) -> Decoder | None:
-    """The decoder beside the encoder of an arm, in evaluation mode; None if it has none.
+    """Load the decoder beside an encoder, in evaluation mode; return None if there is none.
 
-    Raises StudyError if the file is not a whole decoder.
+    Raises StudyError if the file is not a complete decoder.
     """
     if not (directory / FILE).exists():
         return None
@@ -90,6 +90,6 @@ def load_decoder(directory: Path) -> Decoder | None:
         decoder.load_state_dict(weights)
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise StudyError(
-            f"{directory / FILE}: not a whole decoder ({error}); run `dvc repro` to make it"
+            f"{directory / FILE}: not a complete decoder ({error}); run `dvc repro` to make it"
         ) from None
     return decoder.eval()

@@ -1,4 +1,4 @@
-"""Files over HTTP: resumed, verified, from the named host alone, whole or not there."""
+"""Download files over HTTP: resumable, verified, from the named host only, complete or not at all."""
 
 import fcntl
 import hashlib
@@ -25,11 +25,12 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def download(url: str, *, sha256: str | None, timeout: float = 30.0, attempts: int = 3) -> Path:
-    """Return the file of an address, downloaded to scratch/downloads/ unless it is there.
+    """Return the file of an address; download it to scratch/downloads/ if it is not there.
 
-    sha256:  64 hex digits; None: what the first download had, kept in a file beside it
-    timeout: seconds that a server may be silent; attempts: how often a broken connection is taken up again
-    Raises StudyError in one line; what has come is kept, and the next call goes on from there.
+    sha256:   64 hex digits; None: the digest of the first download, which is recorded beside the file
+    timeout:  seconds without data before the connection counts as broken
+    attempts: number of connections to try
+    Raises StudyError if the download fails. The partial file stays, and the next call continues it.
     """
     refuse_address(url, sha256=sha256)
     target = place(url)
@@ -56,12 +57,15 @@ def download(url: str, *, sha256: str | None, timeout: float = 30.0, attempts: i
         digest = _verify(target, expected, url=url)
         if expected is None:
             write_text(record, f"{digest}\n")
-            print(f"{url}: sha256: {digest}, recorded; put it beside weights: in params.yaml", flush=True)
+            print(
+                f"{url}: sha256 {digest} recorded; add it as sha256: beside weights: in params.yaml",
+                flush=True,
+            )
     return target
 
 
 def place(url: str) -> Path:
-    """Return where the file of an address lies once it is downloaded; other addresses have other places."""
+    """Return the path of a downloaded file; each address has its own path."""
     address = urllib.parse.urlsplit(url)
     name = re.sub(r"[^A-Za-z0-9._-]", "_", address.path.rpartition("/")[2])[-100:].lstrip(".") or "file"
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]
@@ -69,9 +73,9 @@ def place(url: str) -> Path:
 
 
 def refuse_address(url: str, *, sha256: str | None) -> None:
-    """Refuse an address that no file can safely come from; nothing is asked of the network.
+    """Refuse an address that is invalid or unsafe, without using the network.
 
-    Raises StudyError with the way out.
+    Raises StudyError, which says what to do.
     """
     try:
         address = urllib.parse.urlsplit(url)
@@ -79,41 +83,40 @@ def refuse_address(url: str, *, sha256: str | None) -> None:
     except ValueError:
         host = None
     if not host or address.username or re.search(r"[\s\x00-\x1f]", url):
-        raise StudyError(f"{url!r}: not an address of a file; give https://host/path")
+        raise StudyError(f"{url!r}: not the address of a file; write https://host/path")
     if host in DRIVES:
         raise StudyError(
-            f"{url}: a drive gives its files to people alone; download it in a browser and name the file "
-            "in weights"
+            f"{url}: this site needs a browser; download the file there and set weights to its path"
         )
     if address.scheme != "https" and sha256 is None and host not in LOOPBACK:
-        raise StudyError(f"{url}: without TLS anybody on the way can change the file; give its sha256 too")
+        raise StudyError(f"{url}: without TLS, the file could be changed on the way; set its sha256 too")
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows redirects within one host alone, and never from https to http."""
+    """Follows redirects only within one host and never from https to http."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         before, after = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
         if (after.hostname, after.port) != (before.hostname, before.port) or after.scheme != before.scheme:
             place = f"{after.scheme}://{after.netloc}"[:100]
             raise StudyError(
-                f"{req.full_url}: leads to another host, {place!r}; if you trust it, name that address "
-                "in weights"
+                f"{req.full_url}: redirects to another host, {place!r}; if you trust it, set weights to "
+                "that address"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _fetch(url: str, partial: Path, *, timeout: float) -> None:
-    """Download what a partial file still lacks.
+    """Download the missing rest of a partial file.
 
-    Raises OSError or HTTPException when the connection breaks.
+    Raises OSError or HTTPException if the connection breaks.
     """
     validator = _validator(partial)
-    known = validator.read_text(encoding="utf-8") if validator.is_file() else ""
-    done = partial.stat().st_size if partial.is_file() and known else 0
+    version = validator.read_text(encoding="utf-8") if validator.is_file() else ""
+    done = partial.stat().st_size if partial.is_file() and version else 0
     headers = {"User-Agent": "what-do-ssl-vits-learn", "Accept-Encoding": "identity"}
     if done:
-        headers |= {"Range": f"bytes={done}-", "If-Range": known}
+        headers |= {"Range": f"bytes={done}-", "If-Range": version}
     opener = urllib.request.build_opener(_SameHost)
     try:
         answer = opener.open(urllib.request.Request(url, headers=headers), timeout=timeout)
@@ -126,7 +129,7 @@ def _fetch(url: str, partial: Path, *, timeout: float) -> None:
     with answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = done if resumed else 0
-        # Only what names one version of the file lets a later call go on from the middle.
+        # A later call may continue the file only if a strong validator identifies its version.
         tag = answer.headers.get("ETag", "")
         write_text(
             validator, tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
@@ -139,23 +142,23 @@ def _fetch(url: str, partial: Path, *, timeout: float) -> None:
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and partial.stat().st_size != total:
-        raise ConnectionError(f"{partial.stat().st_size} of {total} bytes came")
+        raise ConnectionError(f"received {partial.stat().st_size} of {total} bytes")
     validator.unlink()
 
 
 def _validator(partial: Path) -> Path:
-    """Return the file that names the version of the file which is being downloaded."""
+    """Return the path of the file that records the version of a partial download."""
     return partial.with_name(partial.name + ".validator")
 
 
 def _verify(path: Path, expected: str | None, *, url: str) -> str:
-    """Return the SHA-256 of a file. Raises StudyError if it is another than expected; the file then goes."""
+    """Return the SHA-256 of a file. If it is not the expected one, delete the file and raise StudyError."""
     digest = file_digest(path)
     if expected is not None and digest != expected.lower():
         path.unlink()
         raise StudyError(
-            f"{url}: its sha256 is {digest}, not {expected}: not kept; correct sha256 if the authors changed "
-            "the file, else do not use it"
+            f"{url}: sha256 is {digest}, not {expected}, so the file was deleted; set the new sha256 only if "
+            "the authors changed the file"
         )
     return digest
 
@@ -164,20 +167,20 @@ def _reason(url: str, error: BaseException, partial: Path, *, timeout: float) ->
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return (
-            f"{url}: the server answers {error.code} {http.HTTPStatus(error.code).phrase}; check the address"
+            f"{url}: the server answered {error.code} {http.HTTPStatus(error.code).phrase}; check the address"
         )
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     silent = isinstance(cause, TimeoutError)
-    words = f"silent for {timeout:g} s" if silent else " ".join(f"{cause}".split())[:100]
+    words = f"no data for {timeout:g} s" if silent else " ".join(f"{cause}".split())[:100]
     resumable = partial.is_file() and _validator(partial).is_file() and _validator(partial).read_text("utf-8")
     done = partial.stat().st_size if resumable else 0
-    kept = f"; {done / 1e6:.1f} MB are kept, and the next run goes on from there" if done else ""
-    return f"{url}: download broke off ({words}){kept or '; run it again, or download it elsewhere'}"
+    resume = f"; run it again to continue after {done / 1e6:.1f} MB" if done else ""
+    return f"{url}: download failed ({words}){resume or '; run it again, or download the file by hand'}"
 
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Let one process at a time download a file in the block; others wait for it."""
+    """Run the block in one process at a time for each file; other processes wait."""
     with target.with_name(target.name + ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
-"""The decoder in a published checkpoint of MAE, whose encoder `imported.py` reads.
+"""Load the decoder from a published MAE checkpoint; `imported.py` loads the encoder.
 
-Source: facebookresearch/mae (models_mae.py), which distributes whole models for its demonstration and
-encoders alone for everything else.
+Source: facebookresearch/mae (models_mae.py), which publishes whole models only for its demonstration and
+encoders for everything else.
 """
 
 import math
@@ -16,8 +16,8 @@ from stages.encoders.decoder import Decoder
 from stages.encoders.wrappers import choose, encoders_in, listed
 from stages.study.errors import StudyError
 
-HEADS = 16  # of every published decoder, 512 wide; no file shows it
-NAMES = {  # what MAE calls the parts of a Decoder
+HEADS = 16  # of every published decoder, all of width 512; the files do not show it
+NAMES = {  # MAE's names for the parts of a Decoder
     "embed.": "decoder_embed.",
     "mask_token": "mask_token",
     "positions": "decoder_pos_embed",
@@ -28,10 +28,10 @@ NAMES = {  # what MAE calls the parts of a Decoder
 
 
 def open_decoder(path: Path | str, *, image_size: int | None = None) -> Decoder | None:
-    """The decoder of a MAE file, in evaluation mode; None if the file has an encoder alone.
+    """Load the decoder of an MAE file, in evaluation mode; return None if the file holds only an encoder.
 
-    image_size: px, to which positions are resampled; None: as trained
-    Raises StudyError if the file cannot be read as weights alone, or naming the keys that do not fit.
+    image_size: px; positions are resampled to it; None: the size of pre-training
+    Raises StudyError if the file is unreadable or unsafe, or if keys do not fit, which it names.
     """
     path = Path(path)
     chosen = choose(encoders_in(read_content(path)), online=False)
@@ -48,8 +48,8 @@ def open_decoder(path: Path | str, *, image_size: int | None = None) -> Decoder 
     patch_size, grid = math.isqrt(values // 3), math.isqrt(max(rows, 0))
     if 3 * patch_size**2 != values or grid**2 != rows or width % HEADS:
         raise StudyError(
-            f"{path}: not the decoder of MAE: {values} values of a patch, {rows} positions and a width of "
-            f"{width} are not those of square RGB patches, a square image and {HEADS} heads"
+            f"{path}: not a decoder of MAE: {values} values per patch, {rows} positions and width {width} do "
+            f"not match square RGB patches, square images and {HEADS} heads; choose another checkpoint"
         )
     blocks = {name.split(".")[1] for name in theirs if name.startswith("decoder_blocks.")}
     decoder = Decoder(
@@ -69,8 +69,8 @@ def open_decoder(path: Path | str, *, image_size: int | None = None) -> Decoder 
 
 
 def _fitted(path: Path, theirs: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their tensors under our names. Raises StudyError naming every key that does not fit."""
-    found, missing, wrong = {}, [], []
+    """Rename the tensors of an MAE decoder. Raises StudyError, which names every key that does not fit."""
+    fitted, missing, wrong = {}, [], []
     unknown = set(theirs)
     for name, empty in expected.items():
         begins = next(begins for begins in NAMES if name.startswith(begins))
@@ -78,19 +78,21 @@ def _fitted(path: Path, theirs: dict[str, Tensor], expected: dict[str, Tensor]) 
         unknown.discard(source)
         if source not in theirs:
             missing.append(source)
-        # The mask token and the positions have dimensions of 1 in front.
+        # The mask token and the positions have leading dimensions of size 1.
         elif theirs[source].squeeze(0).squeeze(0).shape != empty.squeeze(0).shape:
             wrong.append(f"{source} is {tuple(theirs[source].shape)}, not of {tuple(empty.shape)} values")
         else:
-            found[name] = theirs[source].reshape(empty.shape)
+            fitted[name] = theirs[source].reshape(empty.shape)
     problems = {"missing": missing, "unknown": sorted(unknown), "of another shape": wrong}
-    said = [f"{what}: {listed(names)}" for what, names in problems.items() if names]
-    if said:
-        raise StudyError(f"{path}: not the decoder of MAE that it seems to have; {'; '.join(said)}")
-    return found
+    lines = [f"{what}: {listed(names)}" for what, names in problems.items() if names]
+    if lines:
+        raise StudyError(
+            f"{path}: not a complete decoder of MAE; {'; '.join(lines)}; choose another checkpoint"
+        )
+    return fitted
 
 
 def _shape(path: Path, tensors: dict[str, Tensor], name: str, dimensions: int) -> torch.Size:
     if name not in tensors or tensors[name].dim() != dimensions:
-        raise StudyError(f"{path}: not the decoder of MAE that it seems to have; missing: {name}")
+        raise StudyError(f"{path}: not a complete decoder of MAE; missing: {name}; choose another checkpoint")
     return tensors[name].shape

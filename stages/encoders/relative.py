@@ -1,4 +1,4 @@
-"""Attention that knows how far apart a query and a key are: a relative position bias."""
+"""Attention with a relative position bias."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class RelativeAttention(Attention):
-    """Attention plus a learned bias for each head and displacement between two patches.
+    """Attention with a learned bias for each head and each displacement between two patches.
 
-    grid: patches of a side; the class token has three biases of its own: to it, from it, and to itself
-    The biases start at zero.
-    Source: Bao et al. 2022 (BEiT) and Xie et al. 2022 (SimMIM), whose tables it can hold.
+    grid: patches along a side; the class token has three further biases: to it, from it, and to itself
+    All biases start at zero. The tables of BEiT and SimMIM fit.
+    Source: Bao et al. 2022 (BEiT) and Xie et al. 2022 (SimMIM).
     """
 
     def __init__(self, dim: int, *, num_heads: int, grid: int, **settings: Any) -> None:
@@ -21,6 +21,6 @@ class RelativeAttention(Attention):
         torch.nn.init.zeros_(self.position.relative_position_bias_table)
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """Attend with the bias added to the scores. x: (B, 1+N, D), returns: (B, 1+N, D)"""
+        """Attend with the bias added to the scores; (B, 1+N, D) -> (B, 1+N, D)."""
         bias = self.position.get_bias()  # (1, H, 1+N, 1+N)
         return super().forward(x, attn_mask=maybe_add_mask(bias, attn_mask), is_causal=is_causal)

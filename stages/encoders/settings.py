@@ -1,4 +1,4 @@
-"""What params.yaml may hold of encoders and of the features cached of them."""
+"""The settings of encoders and of their cached features in params.yaml."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Where the weights of an imported arm come from: a file, an address, or a name of the Hugging Face Hub."""
+"""Find the weights of an imported arm: a file, a web address, or a name on the Hugging Face Hub."""
 
 import hashlib
 import json
@@ -25,44 +25,44 @@ class HubName(NamedTuple):
 
 
 def is_remote(weights: str) -> bool:
-    """Return whether weights are named by an address or by a name of the Hub, and not by a path."""
+    """Return whether weights are a web address or a name on the Hub rather than a path."""
     return weights.startswith((HUB, "https://", "http://"))
 
 
 def local_path(weights: str) -> Path:
-    """Return where a file of params.yaml lies; DVC's temporary runs have no copy of what Git ignores."""
+    """Return the path of a file in params.yaml; DVC's temporary runs find it in the original project."""
     path = Path(weights).expanduser()
     places = (path, Path(os.environ.get("DVC_ROOT", ".")) / path)
     return next((place for place in places if place.exists()), path)
 
 
 def fetch(arm: Arm) -> Path:
-    """Return the file of weights of an imported arm, downloaded if need be, and verified.
+    """Return the verified weights file of an imported arm; download it if necessary.
 
-    Raises StudyError in one line if it is not to be had, or is another file than arm.sha256 says.
+    Raises StudyError if the file is not available, or if its digest differs from arm.sha256.
     """
     weights = str(arm.weights)
     if weights.startswith(HUB):
-        # What is here stays, so that a study does not change with a repository of the Hub.
+        # A downloaded file is used as it is, so that changes on the Hub do not change the study.
         path = downloaded(weights) or _from_hub(hub_name(weights))
     elif is_remote(weights):
         return download(weights, sha256=arm.sha256)
     else:
         path = weights_file(local_path(weights))
     if arm.sha256 and (digest := file_digest(path)) != arm.sha256.lower():
-        raise StudyError(f"{path}: its sha256 is {digest}, not {arm.sha256}")
+        raise StudyError(f"{path}: sha256 is {digest}, not {arm.sha256}; check the file, or correct sha256")
     return path
 
 
 def weights_digest(arm: Arm) -> str:
-    """Return what names the weights of an imported arm and how they are read; nothing is downloaded.
+    """Return a digest of an imported arm's weights and of the configuration beside them; download nothing.
 
-    Raises StudyError if a file on this disk cannot be read.
+    Raises StudyError if a local file cannot be read.
     """
     weights = str(arm.weights)
     if is_remote(weights):
         path = downloaded(weights)
-        if path is None:  # as long as nothing is there, nothing can have been made of it
+        if path is None:  # not downloaded yet, so no result can depend on its content
             return arm.sha256 or weights
     else:
         path = local_path(weights)
@@ -76,18 +76,18 @@ def weights_digest(arm: Arm) -> str:
 
 
 def hub_name(weights: str) -> HubName:
-    """Return the parts of a name of the Hub.
+    """Split a name on the Hub into its parts.
 
-    Raises StudyError if it is none, or leads out of its repository.
+    Raises StudyError if the name is invalid or leads out of its repository.
     """
     match = re.fullmatch(r"hf-hub:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([\w./-]+))?", weights, re.ASCII)
     if match is None or ".." in weights:
-        raise StudyError(f"{weights!r}: not a name of the Hub; give hf-hub:owner/name[@revision][/file]")
+        raise StudyError(f"{weights!r}: not a name on the Hub; write hf-hub:owner/name[@revision][/file]")
     return HubName(*match.groups())
 
 
 def downloaded(weights: str) -> Path | None:
-    """Return the file of remote weights if it is on this disk."""
+    """Return the local file of remote weights; None if it is not downloaded."""
     if not weights.startswith(HUB):
         return place(weights) if place(weights).is_file() else None
     from huggingface_hub import try_to_load_from_cache
@@ -96,18 +96,18 @@ def downloaded(weights: str) -> Path | None:
     for file in [name.file] if name.file else FILES:
         path = try_to_load_from_cache(name.repository, file, cache_dir=_hub_cache(), revision=name.revision)
         if isinstance(path, str):
-            found = Path(path)
-            whole = not file.endswith(".index.json") or all(
-                found.with_name(shard).is_file() for shard in shards_of(found, complete=False).values()
+            cached = Path(path)
+            complete = not file.endswith(".index.json") or all(
+                cached.with_name(shard).is_file() for shard in shards_of(cached, complete=False).values()
             )
-            return found if whole else None
+            return cached if complete else None
     return None
 
 
 def _from_hub(name: HubName) -> Path:
-    """Return a file of the Hub, with what says how it is read beside it.
+    """Download a weights file from the Hub, with its configuration beside it, and return its path.
 
-    Raises StudyError in one line if it is not to be had.
+    Raises StudyError if the file is not available.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -125,23 +125,27 @@ def _from_hub(name: HubName) -> Path:
             )
         except LocalEntryNotFoundError:
             raise StudyError(
-                f"{HUB}{name.repository}: the Hub does not answer, and {file} is not here"
+                f"{HUB}{name.repository}: the Hub does not answer, and {file} is not downloaded; try again "
+                "with a connection"
             ) from None
         except RepositoryNotFoundError:
-            raise StudyError(f"{HUB}{name.repository}: no such repository, or it needs a log-in") from None
+            raise StudyError(
+                f"{HUB}{name.repository}: no such repository, or it needs a login; check the name, or run "
+                "`hf auth login`"
+            ) from None
         except EntryNotFoundError:
             return None
-        except Exception as error:  # of many kinds: revision, gate, proxy, disk
+        except Exception as error:  # of many kinds: wrong revision, gated repository, proxy, disk
             reason = " ".join(str(error).split())[:120]
             raise StudyError(f"{HUB}{name.repository}: {type(error).__name__}: {reason}") from None
 
     folder = (name.file or "").rpartition("/")[0]
     within = f"{folder}/" if folder else ""
-    for beside in BESIDE:  # first, so that they are here if the weights are
+    for beside in BESIDE:  # before the weights, so that weights never exist without their configuration
         get(f"{within}{beside}")
     path = next(filter(None, map(get, [name.file] if name.file else FILES)), None)
     if path is None:
-        raise StudyError(f"{HUB}{name.repository}: has no {name.file or ', '.join(FILES)}")
+        raise StudyError(f"{HUB}{name.repository}: no {name.file or ', '.join(FILES)}; check the name")
     if path.name.endswith(".index.json"):
         for shard in sorted(set(shards_of(path, complete=False).values())):
             get(f"{within}{shard}")

@@ -1,6 +1,6 @@
-"""Other projects' names of the tensors of a ViT, in timm's spelling.
+"""Translate other projects' names of a ViT's tensors into timm's names.
 
-Sources, for the names: huggingface/transformers (vit, vit_mae, dinov2, ijepa), facebookresearch/dinov2.
+Sources for the names: huggingface/transformers (vit, vit_mae, dinov2, ijepa), facebookresearch/dinov2.
 """
 
 import re
@@ -28,28 +28,28 @@ TRANSFORMERS = (
 
 
 def timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the same tensors under timm's names; those that have them already as they are.
+    """Return the tensors under timm's names; tensors that already have timm's names stay unchanged.
 
-    Query, key and value that lie apart are put together. Registers that have no positions, as in DINOv2, are
-    timm's without positions of the class token: its position is added to it.
+    Separate query, key and value tensors are concatenated. In DINOv2, register tokens have no positions. In
+    timm, the class token then has none either, so its position is added to the class token itself.
     """
-    found = dict(tensors)
-    if any(name.startswith("embeddings.patch_embeddings.") for name in found):
-        found = {_renamed(name): value for name, value in found.items()}
-    if any(re.match(r"blocks\.\d+\.\d+\.", name) for name in found):  # DINOv2 shards its blocks in chunks
-        found = {
-            re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", name): value for name, value in found.items()
+    renamed = dict(tensors)
+    if any(name.startswith("embeddings.patch_embeddings.") for name in renamed):
+        renamed = {_renamed(name): value for name, value in renamed.items()}
+    if any(re.match(r"blocks\.\d+\.\d+\.", name) for name in renamed):  # DINOv2 groups blocks into chunks
+        renamed = {
+            re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", name): value for name, value in renamed.items()
         }
-    for name in [name for name in found if re.search(r"\.attn\.query\.(weight|bias)$", name)]:
+    for name in [name for name in renamed if re.search(r"\.attn\.query\.(weight|bias)$", name)]:
         parts = [name.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
-        if all(part in found for part in parts):
-            found[name.replace(".query.", ".qkv.")] = torch.cat([found.pop(part) for part in parts])
-    if {"register_tokens", "cls_token", "pos_embed"} <= found.keys():
-        positions = found.pop("pos_embed")
-        found["reg_token"] = found.pop("register_tokens")
-        found["cls_token"] = found["cls_token"] + positions[:, :1]
-        found["pos_embed"] = positions[:, 1:]
-    return found
+        if all(part in renamed for part in parts):
+            renamed[name.replace(".query.", ".qkv.")] = torch.cat([renamed.pop(part) for part in parts])
+    if {"register_tokens", "cls_token", "pos_embed"} <= renamed.keys():
+        positions = renamed.pop("pos_embed")
+        renamed["reg_token"] = renamed.pop("register_tokens")
+        renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]
+        renamed["pos_embed"] = positions[:, 1:]
+    return renamed
 
 
 def _renamed(name: str) -> str:

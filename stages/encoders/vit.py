@@ -1,4 +1,4 @@
-"""The encoder: how a plain ViT is run, looked into, saved and loaded."""
+"""Run, trace, save and load an encoder, a plain ViT."""
 
 import json
 import math
@@ -23,11 +23,11 @@ from stages.study.paths import read_json, write_json, writing
 
 
 class Trace(NamedTuple):
-    """What passes through an encoder.
+    """Tokens and attention at every depth of an encoder.
 
     tokens:            L+1 tensors (B, prefix+N, D): after embedding, then after each block; no final norm
     attention:         L tensors (B, H, prefix+N, prefix+N), rows sum to 1
-    num_prefix_tokens: class and register tokens in front of the N patches
+    num_prefix_tokens: number of class and register tokens before the N patches
     """
 
     tokens: list[Tensor]
@@ -36,13 +36,13 @@ class Trace(NamedTuple):
 
 
 class DeepTrace(NamedTuple):
-    """A Trace and what passes through inside each block, for the analyses.
+    """A Trace with the values inside each block, for the analyses.
 
-    attention: as of a Trace; empty where it was not asked for
-    attended: L tensors like tokens: after the self-attention is added, before the MLP
-    heads:    L tensors (B, prefix+N, H, width of a head): attention times values, before the heads are mixed
-    decoded:  what passes through the decoder of a masked autoencoder, which is shown the whole image: after
-              its embedding, then after each of its blocks, (B, 1+N, its width); empty where there is none
+    attention: as in Trace; empty if not requested
+    attended:  L tensors like tokens: after the self-attention is added, before the MLP
+    heads:     L tensors (B, prefix+N, H, head width): attention times values, before the heads are mixed
+    decoded:   tokens of a masked autoencoder's decoder, which sees the whole image: after its embedding, then
+               after each block, (B, 1+N, decoder width); empty without a decoder
     """
 
     tokens: list[Tensor]
@@ -54,10 +54,10 @@ class DeepTrace(NamedTuple):
 
 
 def embed(encoder: VisionTransformer, images: Tensor, *, frozen_projection: bool = False) -> Tensor:
-    """Patch embeddings without positions.
+    """Return patch embeddings without positions.
 
     images:            (B, 3, S, S), normalised
-    frozen_projection: no gradient reaches the patch projection
+    frozen_projection: block gradients to the patch projection
     returns:           (B, N, D)
     """
     patches = encoder.patch_embed(images)
@@ -65,12 +65,11 @@ def embed(encoder: VisionTransformer, images: Tensor, *, frozen_projection: bool
 
 
 def add_positions(encoder: VisionTransformer, patches: Tensor) -> Tensor:
-    """The tokens that enter the first block: the class token and the patches, each with its position.
+    """Return the input tokens of the first block: class token and patches with their positions.
 
-    patches: (B, N, D), from `embed`; a square grid of another size than the encoder's takes its positions
-             from in between
+    patches: (B, N, D), from `embed`; for a square grid of another size, positions are interpolated
     returns: (B, prefix+N, D)
-    Source: Dosovitskiy et al. 2021 (ViT), §3.2 for the interpolation, which timm does.
+    Source: Dosovitskiy et al. 2021 (ViT), §3.2; timm's interpolation.
     """
     if encoder.pos_embed is None or patches.shape[1] == encoder.patch_embed.num_patches:
         return encoder.norm_pre(encoder._pos_embed(patches))
@@ -86,7 +85,7 @@ def encode(encoder: VisionTransformer, patches: Tensor, *, until: int | None = N
     """Add positions and the class token, run all blocks and the final norm.
 
     patches: (B, N, D), from `embed`
-    until:   stop after so many blocks, without the norm, which belongs to the last; None: run all
+    until:   number of blocks to run, without the final norm; None: all blocks and the norm
     returns: (B, prefix+N, D)
     """
     tokens = add_positions(encoder, patches)
@@ -96,10 +95,10 @@ def encode(encoder: VisionTransformer, patches: Tensor, *, until: int | None = N
 
 
 def encode_visible(encoder: VisionTransformer, patches: Tensor, visible: Tensor) -> Tensor:
-    """What `encode` gives when the encoder is shown a part of the patches, each with its own position.
+    """Encode only the visible patches, each with its own position.
 
     patches: (B, N, D), from `embed`
-    visible: (B, n) indices of the patches shown, of each image its own
+    visible: (B, n) indices of the visible patches of each image
     returns: (B, prefix+n, D)
     Source: He et al. 2022 (MAE), §3 "MAE encoder".
     """
@@ -113,7 +112,7 @@ def encode_visible(encoder: VisionTransformer, patches: Tensor, visible: Tensor)
 
 
 def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
-    """What `encode` gives the class token, the last block being computed for that token alone.
+    """Return the class token of `encode`, computing the last block only for this token.
 
     patches: (B, N, D), from `embed`
     returns: (B, D)
@@ -123,7 +122,7 @@ def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
         tokens = block(tokens)
     last: Any = encoder.blocks[-1]
     layer, class_token = last.attn, tokens[:, :1]
-    # Every token gives a key and a value; only the class token asks.
+    # All tokens provide keys and values; only the class token provides a query.
     parts = (layer.attn_dim, 2 * layer.attn_dim)
     weights = layer.qkv.weight.split(parts)
     biases = (None, None) if layer.qkv.bias is None else layer.qkv.bias.split(parts)
@@ -142,7 +141,7 @@ def encode_class_token(encoder: VisionTransformer, patches: Tensor) -> Tensor:
 
 
 def pooled(encoder: VisionTransformer, tokens: Tensor) -> dict[str, Tensor]:
-    """What a linear head may see of an image.
+    """Return the possible inputs of a linear head.
 
     tokens:  (B, prefix+N, D), from `encode`, after the final norm
     returns: cls (B, D), the class token, if the encoder has one; mean (B, D), the mean of the patch tokens
@@ -153,48 +152,48 @@ def pooled(encoder: VisionTransformer, tokens: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def pooled_features(encoder: VisionTransformer, images: Tensor) -> dict[str, Tensor]:
-    """What a linear head may see of images (B, 3, S, S), normalised: `pooled` of their tokens."""
+    """Return the possible inputs of a linear head for normalised images (B, 3, S, S), see `pooled`."""
     return pooled(encoder, encode(encoder, embed(encoder, images)))
 
 
 def use_fused_attention(module: nn.Module, fused: bool) -> None:
-    """Choose scaled_dot_product_attention or plain attention, whose maps can be seen, in every block."""
+    """Use scaled_dot_product_attention in every block, or plain attention, which exposes its maps."""
     for child in module.modules():
         if isinstance(child, Attention):
-            child.fused_attn = fused  # type: ignore[misc]  # timm declares it final for TorchScript
+            child.fused_attn = fused  # type: ignore[misc]  # declared final in timm, for TorchScript
 
 
 def trace(encoder: VisionTransformer, images: Tensor) -> Trace:
-    """Run the encoder in evaluation mode and float32, and keep every block's tokens and attention.
+    """Run the encoder in evaluation mode and float32; return every block's tokens and attention.
 
     images: (B, 3, S, S), normalised
-    Raises StudyError if a block does not show its attention.
+    Raises StudyError if a block does not expose its attention.
     """
     return Trace(*trace_deeply(encoder, images)[:3])
 
 
 @torch.no_grad()
 def trace_deeply(encoder: VisionTransformer, images: Tensor, *, attention: bool = True) -> DeepTrace:
-    """What `trace` gives, and what each block does between its parts.
+    """Trace the encoder as `trace` does, including the values inside each block.
 
     images:    (B, 3, S, S), normalised
-    attention: whether it is kept too, which takes half of the time and most of the memory of a small encoder
-    Raises StudyError if a block does not show its attention, or the tokens between attention and MLP.
+    attention: return attention too; for small encoders, it takes half of the time and most of the memory
+    Raises StudyError if a block does not expose its attention, or the tokens between attention and MLP.
     """
     was_training = encoder.training
     layers = [module for module in encoder.modules() if isinstance(module, Attention)]
     was_fused = [layer.fused_attn for layer in layers]
-    found = DeepTrace([], [], encoder.num_prefix_tokens, [], [])
-    hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: found.tokens.append(inputs[0]))]
+    record = DeepTrace([], [], encoder.num_prefix_tokens, [], [])
+    hooks = [encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: record.tokens.append(inputs[0]))]
     for block in encoder.blocks:
-        hooks.append(block.register_forward_hook(lambda _, __, output: found.tokens.append(output)))
+        hooks.append(block.register_forward_hook(lambda _, __, output: record.tokens.append(output)))
         if attention:
-            drop = block.get_submodule("attn.attn_drop")  # what it is given is the attention
-            hooks.append(drop.register_forward_hook(lambda _, __, output: found.attention.append(output)))
-        mixing = block.get_submodule("attn.proj")  # it is given the heads side by side
-        hooks.append(mixing.register_forward_pre_hook(lambda _, inputs: found.heads.append(inputs[0])))
-        between = block.get_submodule("norm2")  # it is given x + attention(norm1(x))
-        hooks.append(between.register_forward_pre_hook(lambda _, inputs: found.attended.append(inputs[0])))
+            drop = block.get_submodule("attn.attn_drop")  # its output is the attention
+            hooks.append(drop.register_forward_hook(lambda _, __, output: record.attention.append(output)))
+        mixing = block.get_submodule("attn.proj")  # its input is the concatenated heads
+        hooks.append(mixing.register_forward_pre_hook(lambda _, inputs: record.heads.append(inputs[0])))
+        between = block.get_submodule("norm2")  # its input is x + attention(norm1(x))
+        hooks.append(between.register_forward_pre_hook(lambda _, inputs: record.attended.append(inputs[0])))
     try:
         encoder.eval()
         if attention:
@@ -207,35 +206,36 @@ def trace_deeply(encoder: VisionTransformer, images: Tensor, *, attention: bool 
         for layer, fused in zip(layers, was_fused, strict=True):
             layer.fused_attn = fused  # type: ignore[misc]
         encoder.train(was_training)
-    expected = (*([found.attention] if attention else []), found.attended, found.heads)
-    if not all(len(kept) == len(encoder.blocks) for kept in expected):
-        raise StudyError("trace: a block of this encoder does not show its attention; timm may have changed")
+    expected = (*([record.attention] if attention else []), record.attended, record.heads)
+    if not all(len(tensors) == len(encoder.blocks) for tensors in expected):
+        raise StudyError("trace: a block does not expose its attention; install the timm of requirements.lock")
     heads = [
         outputs.unflatten(-1, (layer.num_heads, -1))
-        for outputs, layer in zip(found.heads, layers, strict=True)
+        for outputs, layer in zip(record.heads, layers, strict=True)
     ]
-    return found._replace(heads=heads)
+    return record._replace(heads=heads)
 
 
 def save_encoder(
     directory: Path, encoder: VisionTransformer, *, vit: Vit, image_size: int, about: dict[str, Any]
 ) -> None:
-    """Write one encoder as encoder.safetensors and encoder.json, whose bytes depend on nothing but content.
+    """Write an encoder as encoder.safetensors and encoder.json; their bytes depend only on the content.
 
-    vit:   its architecture; image_size: px, that it is used at
-    about: what else to know of it, e.g. its arm and objective
+    vit:        architecture of the encoder
+    image_size: px of the images that the encoder is used with
+    about:      further facts for encoder.json, e.g. the arm and its objective
     """
     with writing(directory / "encoder.safetensors") as temporary:
-        # Cloned, because the file holds nothing that tensors share.
+        # Cloned, because safetensors refuses tensors that share memory.
         weights = {name: value.detach().cpu().clone() for name, value in encoder.state_dict().items()}
         save_file(weights, temporary)
     write_json(directory / "encoder.json", about | {"vit": vit.model_dump(), "image_size": image_size})
 
 
 def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> VisionTransformer:
-    """The encoder of one arm, from the out of its pre-training, in evaluation mode.
+    """Load an encoder from its folder, in evaluation mode.
 
-    Raises StudyError if the directory holds no whole encoder.
+    Raises StudyError if the folder does not hold a complete encoder.
     """
     directory = Path(directory)
     try:
@@ -243,16 +243,18 @@ def load_encoder(directory: Path | str, *, drop_path: float = 0.0) -> VisionTran
         weights = load_file(directory / "encoder.safetensors")
         vit = Architecture.model_validate(about["vit"])
     except (OSError, ValueError, KeyError, SafetensorError, json.JSONDecodeError) as error:
-        raise StudyError(f"{directory}: not a whole encoder ({error}); run `dvc repro` to make it") from None
+        raise StudyError(
+            f"{directory}: not a complete encoder ({error}); run `dvc repro` to make it"
+        ) from None
     encoder = build_encoder(vit=vit, image_size=about["image_size"], seed=0, drop_path=drop_path)
     encoder.load_state_dict(weights)
     return encoder.eval()
 
 
 def as_trained(directory: Path, manifest: Manifest) -> Manifest:
-    """The manifest with the channel statistics that the encoder of an arm was trained with.
+    """Return the manifest with the channel statistics of the encoder's training.
 
-    They are those of the data, unless its encoder.json has a mean and std of its own, as published ones do.
+    These are the statistics of the data, unless encoder.json has its own mean and std (published encoders).
     """
     about = read_json(directory / "encoder.json")
     return manifest.model_copy(update={key: about[key] for key in ("mean", "std") if key in about})

@@ -1,4 +1,4 @@
-"""Where in a checkpoint the encoder is: whatever wraps it, and which of several encoders is taken."""
+"""Find the encoder in a checkpoint, whatever wraps it, and choose among several encoders."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,40 +6,40 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-# What every ViT has under timm's names, and under those of transformers. Any one of them makes it an encoder,
-# so that one with a missing tensor is named and not passed over for another.
+# Tensors of every ViT, in the names of timm and transformers. A single one marks an encoder, so that an
+# encoder with a missing tensor is reported instead of skipped.
 MARKS = (
     "patch_embed.proj.weight",
     "blocks.0.norm1.weight",
     "blocks.0.attn.qkv.weight",
     "embeddings.patch_embeddings.projection.weight",
 )
-COPIES = ("teacher", "target", "ema")  # averages over a training, which all but MoCo evaluate
+COPIES = ("teacher", "target", "ema")  # moving averages, which all methods but MoCo evaluate
 OTHERS = ("student", "predictor", "momentum", "decoder")
-# What wrappers put between the parts of a name: torch.compile and FSDP.
+# Parts that torch.compile and FSDP insert into names.
 INSIDE = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 
 
-# How the names of other encoders look, which timm can read.
+# Typical names in other projects' encoders, which timm can convert.
 ELSEWHERE = {
     "conv_proj.weight": "torchvision",
     "visual.conv1.weight": "OpenAI's CLIP",
     "vision_model.embeddings.patch_embedding.weight": "CLIP or SigLIP of transformers",
     "patch_embed.projection.weight": "mmpretrain",
-    "layer1.0.conv1.weight": "a ResNet, and only ViTs are read",
+    "layer1.0.conv1.weight": "a ResNet (only ViTs are supported)",
 }
 
 
 class Wrapped(NamedTuple):
     """One encoder in a checkpoint."""
 
-    entry: str  # how to get to the tensors, e.g. teacher or state_dict; empty where the file is these tensors
-    prefix: str  # before the names of the encoder, in the file's own spelling
-    tensors: dict[str, Tensor]  # by their names without the prefix
+    entry: str  # keys that lead to the tensors, e.g. teacher or state_dict; empty at the top level
+    prefix: str  # prefix of the names, as in the file
+    tensors: dict[str, Tensor]  # by name without the prefix
 
     @property
     def name(self) -> str:
-        """Return what to call it to people."""
+        """Return the encoder's name for messages."""
         return " ".join(part for part in (self.entry, self.prefix.rstrip(".")) if part)
 
 
@@ -60,7 +60,7 @@ def encoders_in(content: Any) -> list[Wrapped]:
 def choose(encoders: list[Wrapped], *, online: bool) -> Wrapped:
     """Return the encoder that the method's authors evaluate.
 
-    online: the one that is trained (MoCo v3); else its average, the teacher or target, where there is one
+    online: choose the trained encoder (MoCo v3) rather than its moving average, teacher or target
     """
 
     def rank(encoder: Wrapped) -> int:
@@ -75,7 +75,7 @@ def choose(encoders: list[Wrapped], *, online: bool) -> Wrapped:
 
 
 def _groups(content: Any, path: str = "", depth: int = 3) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Give every group of named tensors, with the keys that lead to it."""
+    """Yield every group of named tensors, with the keys that lead to it."""
     if not isinstance(content, Mapping):
         return
     tensors = {f"{name}": value for name, value in content.items() if isinstance(value, Tensor)}
@@ -96,7 +96,7 @@ def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def project_of(encoder: Wrapped) -> str | None:
-    """Return the format that a checkpoint has beyond doubt."""
+    """Return the format of a checkpoint if its names identify it, otherwise None."""
     names = list(encoder.tensors)
     if "base_encoder" in encoder.prefix.split("."):
         return "moco_v3"
@@ -110,7 +110,7 @@ def project_of(encoder: Wrapped) -> str | None:
 
 
 def inside(content: object) -> str:
-    """Return what a file holds that has no ViT under known names, and the way out."""
+    """Describe the content of a file without a known ViT, and say what to do."""
     names: list[str] = []
     waiting = [content]
     while waiting and len(names) < 10_000:
@@ -121,14 +121,14 @@ def inside(content: object) -> str:
     for ending, project in ELSEWHERE.items():
         if any(name.endswith(ending) for name in names):
             return (
-                f"its names are those of {project}; load it into timm's vit_* and save its state_dict() as "
-                "safetensors, with format: timm"
+                f"its names come from {project}; load it into timm's vit_*, save its state_dict() as "
+                "safetensors, and set format: timm"
             )
-    return f"patch_embed.proj.weight is missing; there are: {listed(names) or 'no names'}"
+    return f"no patch_embed.proj.weight among its names: {listed(names) or 'none'}; check the file"
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
-    """The first names for people, and how many more there are."""
+    """Return the first names in words, with the number of further names."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""One linear probe of augmented images, and what it leaves in the store."""
+"""Train linear probes on augmented images and put the result into the store."""
 
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ NAME = "linear_augmented"
 
 
 def train_heads(params: Study, name: str, seed: int, training: Training, fabric: Fabric) -> None:
-    """Train linear heads on one frozen encoder, and keep test accuracy and predictions.
+    """Train linear heads on one frozen encoder, and store their test accuracy and predictions.
 
-    Raises StudyError if a batch is larger than the training set, or if the loss stops being finite.
+    Raises StudyError if a batch is larger than the training set, or if the loss is not finite.
     """
     settings, manifest = params.linear_augmented, as_trained(model_dir(name, seed), read_manifest())
     train_split, test_split = open_split("train"), open_split("test")
@@ -46,7 +46,7 @@ def train_heads(params: Study, name: str, seed: int, training: Training, fabric:
         for indices in held_out(
             len(train_split.images),
             share=settings.validation_fraction,
-            generator=generator(seed, "probe", NAME),  # the same images for every arm
+            generator=generator(seed, "probe", NAME),  # chooses the same images for every arm
         )
     )
     classes = {labels: len(names) for labels, names in manifest.labels.items()}
@@ -110,7 +110,10 @@ def train_heads(params: Study, name: str, seed: int, training: Training, fabric:
 def predictions(
     task: Heads, split: Split, chosen: np.ndarray, manifest: Manifest, *, batch_size: int
 ) -> list[Tensor]:
-    """What all heads see in images of a split as they are, in float32; for each label set (R, K, n)."""
+    """Return the predictions of all heads for images without augmentation, (R, K, n) for each label set.
+
+    chosen: (n,) indices of images
+    """
     device = task.heads[0].device
     order = in_order(chosen, batch_size=batch_size)
     parts = [

@@ -1,4 +1,4 @@
-"""An encoder with one linear layer on its pooled tokens, which is fine-tuned end to end."""
+"""Classify images with an encoder and one linear layer on its pooled tokens, fine-tuned together."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from stages.training.task import Task
 
 
 class Classifier(Task):
-    """An encoder with one linear layer on its mean patch token or class token, for all label sets at once.
+    """An encoder with one linear layer on its mean patch token or class token, for all label sets.
 
-    Several label sets of the same images (shape and texture) are trained as one problem over their
-    combinations, because mixup and label smoothing need one target; the combination's target is then summed
-    over the other sets, which is exact: both act linearly on targets.
+    Mixup and label smoothing need a single target. Several label sets (shape and texture) are therefore
+    combined into one classification of all combinations. The target of each set is the sum over the other
+    sets, which is exact, because mixup and label smoothing are linear in the targets.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class Classifier(Task):
     def views(self, images: Tensor, joint: Tensor, *, draws: Draws) -> tuple[Tensor, Tensor]:
         """Crop, flip, normalise and mix a batch.
 
-        images: (B, 3, S, S) uint8; joint: (B,) class among the combinations of all label sets
+        images:  (B, 3, S, S) uint8
+        joint:   (B,) class among the combinations of all label sets
         returns: (B, 3, S, S) and soft targets (B, sum of classes)
         """
         images = random_resized_crop_flip(
@@ -73,14 +74,17 @@ class Classifier(Task):
         if self.mixup is None:
             soft = mixup_target(joint, combinations, lam=1.0, smoothing=self.settings.label_smoothing)
         else:
-            # timm draws from numpy's global generator
+            # timm draws from NumPy's global generator.
             np.random.seed(draws.seed())
             even = len(images) // 2 * 2
             images, soft = self.mixup(images[:even], joint[:even])
         return images, self.marginals(soft.float())
 
     def marginals(self, soft: Tensor) -> Tensor:
-        """(B, product of classes) targets of combinations to (B, sum of classes), each set summing to 1."""
+        """Convert targets of combinations (B, product of classes) to those of label sets (B, sum of classes).
+
+        The targets of each label set sum to 1.
+        """
         soft = soft.reshape(len(soft), *self.classes)
         axes = range(1, len(self.classes) + 1)
         return torch.cat(
@@ -92,9 +96,9 @@ class Classifier(Task):
         )
 
     def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Soft cross-entropy and accuracy, averaged over label sets.
+        """Return the soft cross-entropy and the accuracy, averaged over label sets.
 
-        The accuracy is of the class with the largest target: of two mixed images, the one that fills more.
+        The accuracy refers to the class with the largest target: for mixed images, the larger image's class.
         """
         logits = self.encoder(images).float()
         sets = list(zip(logits.split(self.classes, dim=1), targets.split(self.classes, dim=1), strict=True))
@@ -104,16 +108,16 @@ class Classifier(Task):
 
 
 def joint_labels(split: Split, manifest: Manifest) -> Tensor:
-    """(n,) class of each image among the combinations of all label sets."""
+    """Return the class (n,) of each image among the combinations of all label sets."""
     classes = tuple(len(names) for names in manifest.labels.values())
     labels = tuple(np.asarray(split.labels[name]) for name in manifest.labels)
     return torch.from_numpy(np.ravel_multi_index(labels, classes))
 
 
 def save_classifier(directory: Path, task: Classifier, *, source: Path) -> None:
-    """Write the fine-tuned encoder, in the form of models/, and its head.
+    """Write the fine-tuned encoder, in the format of models/, and its head.
 
-    source: directory of the encoder that was fine-tuned
+    source: folder of the pre-trained encoder
     """
     head = {name: value.detach().cpu().contiguous() for name, value in task.encoder.head.state_dict().items()}
     save_file(head, directory / "head.safetensors", metadata={"pooling": task.pooling})
@@ -133,7 +137,7 @@ def predict(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Logits of some images of a split, in float32. images: (n,), returns: (n, sum of classes)"""
+    """Return logits (n, sum of classes) of some images of a split, in float32. images: (n,) indices"""
     task.to(device).eval()
     return torch.cat(
         [

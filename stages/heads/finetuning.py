@@ -1,4 +1,4 @@
-"""One fine-tuning: an encoder with its head, and what both leave in the store."""
+"""Fine-tune one encoder with a classification head and put the result into the store."""
 
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from stages.training.settings import Finetune, Pooling
 def train_classifier(
     params: Study, name: str, seed: int, training: Training, fabric: Fabric, *, pooling: Pooling
 ) -> None:
-    """Fine-tune one encoder with a linear head for each label set, and keep it with its predictions.
+    """Fine-tune one encoder with a linear head for each label set, and store it with its predictions.
 
-    Raises StudyError if the loss stops being finite, or if the encoder has no class token to pool.
+    Raises StudyError if the loss is not finite, or if the pooling needs a class token and there is none.
     """
     settings, source = params.finetune, model_dir(name, seed)
     manifest = as_trained(source, read_manifest())
@@ -82,7 +82,7 @@ def train_classifier(
         return
 
     def predicted(split: Split, images: np.ndarray) -> list[np.ndarray]:
-        """The class of some images in each label set, (n,) each."""
+        """Predict the class of some images in each label set, (n,) each."""
         scores = predict(
             task,
             split,
@@ -117,10 +117,11 @@ def train_classifier(
 
 
 def divided(images: int, *, settings: Finetune, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which training images choose the pooling, none if there is no choice, and which train.
+    """Return the indices of the validation images, which choose the pooling, and of the fitted images.
 
-    images: of the training split
-    seed:   draws both, the same for every arm and pooling
+    There are no validation images if there is only one pooling.
+    images: number of training images
+    seed:   determines both sets, which are the same for every arm and pooling
     """
     order = torch.randperm(images, generator=generator(seed, "finetune", "images"))
     count = max(1, round(settings.validation_fraction * images)) if len(settings.poolings) > 1 else 0

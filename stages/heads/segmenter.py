@@ -1,4 +1,4 @@
-"""An encoder with one linear layer on every patch token, which is fine-tuned to segment."""
+"""Segment images with an encoder and one linear layer on its patch tokens, fine-tuned together."""
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from stages.training.task import Task
 
 
 class Segmenter(Task):
-    """An encoder with one linear layer on every patch token; its loss is the cross-entropy of every pixel.
+    """An encoder with one linear layer on every patch token; the loss is the cross-entropy per pixel.
 
-    It is the mean over the pixels of an image that count, then over images, those without any as 0: so the
-    loss of a batch is the mean of the losses of its parts, whatever is ignored where.
-    The layer starts as the linear probe has found it: from chance, a short training ends below the probe.
+    The loss is the mean over the scored pixels of each image, then over images; images without scored pixels
+    count as 0. The loss of a batch is therefore the mean of the losses of its parts, whatever is ignored.
+    The layer starts from the weights of the linear probe. From a random start, a short training would end
+    below the probe.
     Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features" (LP-FT).
     """
 
@@ -31,7 +32,7 @@ class Segmenter(Task):
         self.head = head.layer()
 
     def views(self, images: Tensor, targets: Tensor, *, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Half of the images flipped with their pixels' classes, normalised. images: (B, 3, S, S) uint8"""
+        """Flip half of the images with their targets, and normalise. images: (B, 3, S, S) uint8"""
         flip = (draws.uniform() < 0.5)[:, None, None]
         targets = targets.to(images.device)
         images = torch.where(flip[:, None], images.flip(-1), images)
@@ -41,20 +42,20 @@ class Segmenter(Task):
         )
 
     def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The loss. images: (B, 3, S, S), normalised; targets: (B, S, S)"""
+        """Return the loss. images: (B, 3, S, S), normalised; targets: (B, S, S)"""
         scores = upsampled(self.scores(images).float(), size=targets.shape[-1])
         of_pixels = F.cross_entropy(scores, targets, ignore_index=IGNORED, reduction="none")
         counted = (targets != IGNORED).sum(dim=(1, 2)).clamp(min=1)
         return {"loss": (of_pixels.sum(dim=(1, 2)) / counted).mean()}
 
     def scores(self, images: Tensor) -> Tensor:
-        """Scores of the classes for every patch, (B, N, C)."""
+        """Return the class scores of every patch, (B, N, C)."""
         tokens = encode(self.encoder, embed(self.encoder, images))
         return self.head(tokens[:, self.encoder.num_prefix_tokens :])
 
 
 def scores_to_pixels(scores: Tensor, truth: Tensor) -> Tensor:
-    """The most likely class of every pixel. scores: (n, N, C), truth: (any, H, W), returns: (n, H, W)"""
+    """Return the most likely class of every pixel: scores (n, N, C), truth (any, H, W) -> (n, H, W)."""
     return upsampled(scores, size=truth.shape[1]).argmax(dim=1)
 
 
@@ -62,7 +63,11 @@ def scores_to_pixels(scores: Tensor, truth: Tensor) -> Tensor:
 def predict(
     task: Segmenter, split: Split, images: NDArray[np.int64], *, batch_size: int, like: Tensor
 ) -> Tensor:
-    """The most likely class of every pixel of some images, (n, H, W)."""
+    """Predict the class of every pixel of some images, (n, H, W).
+
+    images: (n,) indices
+    like:   (any, H, W), gives the size of the result
+    """
     device = next(task.parameters()).device
     task.eval()
     order = [images[rows] for rows in in_order(np.arange(len(images)), batch_size=batch_size)]

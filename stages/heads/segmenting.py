@@ -1,4 +1,4 @@
-"""The segmentation of one encoder, frozen and fine-tuned, and what it leaves in the store."""
+"""Segment images with one encoder, frozen and fine-tuned, and put the result into the store."""
 
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,10 @@ COLUMNS = ["image", "way", "class", "intersection", "union"]
 
 
 def train_segmenter(params: Study, name: str, seed: int, training: Training, fabric: Fabric) -> None:
-    """Segment held-out images by a linear head, nearest patches and the fine-tuned encoder; keep overlaps.
+    """Segment held-out images with a linear head, nearest patches and the fine-tuned encoder; store overlaps.
 
-    The classes are no object, and the first label set of the data, which has masks.
-    Raises StudyError if the loss stops being finite.
+    The classes are "none" (no object) and the classes of the first label set. The data must have masks.
+    Raises StudyError if the loss is not finite.
     """
     manifest = as_trained(model_dir(name, seed), read_manifest())
     train_split, test_split = open_split("train"), open_split("test")
@@ -78,7 +78,7 @@ def train_segmenter(params: Study, name: str, seed: int, training: Training, fab
         for way, scores in (("linear", head), ("knn", nearest))
     }
 
-    # Fine-tune from the linear head.
+    # Fine-tune, starting from the linear head.
     recipe = params.finetune.model_copy(update={"epochs": settings.finetune_epochs})
     task = Segmenter(load_encoder(model_dir(name, seed), drop_path=recipe.drop_path), head, manifest=manifest)
     fit_to_device(task, runtime=params.runtime, fabric=fabric)
@@ -124,7 +124,10 @@ def train_segmenter(params: Study, name: str, seed: int, training: Training, fab
 
 
 def targets_of(split: Split, labels: str, images: NDArray[np.int64]) -> Tensor:
-    """The class of every pixel of some images, (n, H, W)."""
+    """Return the true class of every pixel of some images, (n, H, W).
+
+    images: (n,) indices
+    """
     assert split.masks is not None
     return pixel_classes(
         torch.from_numpy(np.asarray(split.masks[images])),
@@ -136,7 +139,7 @@ def targets_of(split: Split, labels: str, images: NDArray[np.int64]) -> Tensor:
 def rows_of(
     both: NDArray[np.int64], either: NDArray[np.int64], *, images: NDArray[np.int64], way: str
 ) -> pd.DataFrame:
-    """One row for each image and each class that is in it, or was seen in it."""
+    """Return one row for each image and each class in its truth or its prediction."""
     place, name = np.nonzero(either)
     values = (images[place], way, name, both[place, name], either[place, name])
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))

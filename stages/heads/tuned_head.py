@@ -1,4 +1,4 @@
-"""The linear layer of a fine-tuned encoder, as it lies beside the encoder in results/finetune/."""
+"""Load the linear head of a fine-tuned encoder, stored beside the encoder in results/finetune/."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-FEATURE = {"mean": "mean", "token": "cls"}  # what `vit.pooled` calls each pooling
+FEATURE = {"mean": "mean", "token": "cls"}  # name of each pooling in `vit.pooled`
 
 
 @dataclass(frozen=True)
 class TunedHead:
-    """Scores of all classes of all label sets. weight: (C, D), bias: (C,)"""
+    """A linear head for all classes of all label sets. weight: (C, D), bias: (C,)"""
 
     weight: Tensor
     bias: Tensor
-    feature: str  # which of the pooled features it reads
+    feature: str  # name of the pooled feature that it uses
 
     def __call__(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return scores (n, C). features: (n, D) each, from `vit.pooled_features` of the tuned encoder"""

@@ -1,13 +1,14 @@
-"""MIM with an encoder that sees no mask, only what is left of the image: a masked autoencoder, as MAE.
+"""MIM as in MAE: a masked autoencoder, whose encoder sees only the visible patches.
 
-Source: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners", §3: single patches hidden at
-random ("Masking"), an encoder of the visible ones alone ("MAE encoder"), a small decoder of all, the hidden
-ones as one learned token with its position ("MAE decoder"), mean squared error on the hidden patches, their
-pixels normalised within each patch ("Reconstruction target"); crops of random size (Table 1e). From the
-public configuration: flips, crops of a fifth of the area and more, a decoder that also sees the class token,
-its linear layers initialised as Xavier's and its mask token with a standard deviation of 0.02.
-Departures: a smaller decoder by default (params.yaml), bilinear crops; the encoder's initialisation and
-positions are those of all arms of the study (by default fixed sine-cosine, as MAE's).
+Source: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners", §3. Single patches are hidden at
+random ("Masking"). The encoder sees only the visible patches ("MAE encoder"). A small decoder sees all
+patches; a learned token with a position stands for each hidden one ("MAE decoder"). The loss is the mean
+squared error on the hidden patches, with pixels normalised within each patch ("Reconstruction target"). Crops
+have random sizes (Table 1e).
+From the public configuration: flips, crops of at least a fifth of the area, a decoder that also sees the
+class token, Xavier initialisation of its linear layers, a mask token with a standard deviation of 0.02.
+Departures: a smaller decoder by default (params.yaml), and bilinear crops. The encoder's initialisation and
+positions are those of all arms of the study (by default fixed sine-cosine, as in MAE).
 """
 
 import math
@@ -33,18 +34,18 @@ from stages.training.task import Artifacts, Task
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "MaskedAutoencoder":
-    """The objective around an encoder; the decoder is initialised from the seed."""
+    """Return the objective for an encoder; the seed initialises the decoder."""
     return MaskedAutoencoder(encoder, settings=settings.autoencoder, seed=seed)
 
 
 class MaskedAutoencoder(Task):
-    """An encoder of the visible patches of an image, from which a decoder learns to paint the hidden ones."""
+    """An encoder of the visible patches of an image, with a decoder that predicts the hidden ones."""
 
     def __init__(self, encoder: VisionTransformer, *, settings: Autoencoder, seed: int) -> None:
         super().__init__()
         self.settings = settings
         self.grid = encoder.patch_embed.grid_size[0]
-        self.visible = self.grid**2 - math.ceil(settings.mask_ratio * self.grid**2)  # patches of an image
+        self.visible = self.grid**2 - math.ceil(settings.mask_ratio * self.grid**2)  # patches per image
         self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -58,18 +59,18 @@ class MaskedAutoencoder(Task):
             )
 
     def artifacts(self) -> Artifacts:
-        """The decoder, through which the analysis of frequencies looks."""
+        """Return the decoder, which the Fourier analysis uses."""
         return Artifacts(tables={}, files={"decoder": partial(save_decoder, decoder=self.decoder)})
 
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
-        """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
+        """Return one normalised weak view of each image, and its mask. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
         view = weak_view(images, settings=settings, draws=draws)
         mask = random_mask(grid=self.grid, unit=1, ratio=settings.mask_ratio, draws=draws)
         return normalize(view), mask
 
     def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """The loss of masked images. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""
+        """Return the loss. images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden"""
         visible = mask.flatten(1).argsort(dim=1, stable=True)[:, : self.visible]  # (B, n), in order
         encoded = encode_visible(self.encoder, embed(self.encoder, images), visible)
         pixels = self.decoder(encoded, visible)

@@ -1,4 +1,4 @@
-"""What an objective is: a module of this folder with one `OBJECTIVE = Objective(...)`."""
+"""The contract of objectives: each is a module in this folder with one `OBJECTIVE = Objective(...)`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -16,44 +16,44 @@ class Build(Protocol):
     def __call__(
         self, encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int]
     ) -> Task:
-        """A task around the encoder; what else it trains is initialised from the seed.
+        """Return a task for the encoder; the seed initialises all other trained parts.
 
-        classes: how many each label set has; empty unless the objective needs labels
+        classes: number of classes of each label set; empty unless the objective needs labels
         """
 
 
 class Opened(NamedTuple):
     encoder: VisionTransformer
     architecture: Architecture
-    artifacts: Artifacts  # what else of the file is of use
-    about: dict[str, Any]  # what to note of it in encoder.json
+    artifacts: Artifacts  # other useful parts of the file
+    about: dict[str, Any]  # facts for encoder.json
 
 
 class Open(Protocol):
     def __call__(self, arm: Arm, *, image_size: int) -> Opened:
-        """The encoder of an arm from the file that the arm names, for images of image_size px."""
+        """Load the encoder of an arm from the arm's file, for images of image_size px."""
 
 
 class Objective(NamedTuple):
-    """What pre-trains an encoder, and what it declares so that nobody need look inside.
+    """A pre-training method and its declared properties.
 
-    The task of `build` has two methods besides those of every Task:
-    views(images, *, normalize, draws) -> tensors of as many rows as images (B, 3, S, S) in [0, 1]: what the
-        encoder is shown of them, normalised, random by `draws` alone; if the objective needs labels, and only
-        then, it is given `labels` (B, label sets) too
-    forward(*views) -> {"loss": scalar, and others to note by name}
+    The task that `build` returns has two methods besides those of every Task:
+    views(images, *, normalize, draws) -> normalised inputs of the encoder, tensors with one row per image.
+        images: (B, 3, S, S) in [0, 1]; all randomness comes from `draws`. Only an objective that needs labels
+        also receives `labels` (B, label sets)
+    forward(*views) -> {"loss": scalar, ...} with further values to record by name
     """
 
     build: Build | None = None  # None: nothing is trained
-    opens: Open | None = None  # the encoder comes from a file, and not from a seed
-    settings: tuple[str, ...] = ()  # the sections of objectives: that a training depends on
+    opens: Open | None = None  # loads the encoder from a file; None: the encoder is initialised from a seed
+    settings: tuple[str, ...] = ()  # sections of objectives: that a training depends on
     needs_labels: bool = False
-    shows_parts: bool = False  # the encoder sees small crops, or the visible patches of an image alone
+    shows_parts: bool = False  # the encoder sees small crops, or only the visible patches of an image
 
     def check(self, *, arm: str, objective: str, position: str) -> None:
-        """Raise ParamsError where an arm asks for positions that the objective cannot have."""
+        """Raise ParamsError if an arm has positions that do not work with its objective."""
         if position == "relative" and self.shows_parts:
             raise ParamsError(
-                f"params.yaml: arms.{arm}: position relative needs the whole image, of which objective "
-                f"{objective} shows parts; choose sincos, learned or none"
+                f"params.yaml: arms.{arm}: position relative needs whole images, but objective {objective} "
+                "shows parts of them; choose sincos, learned or none"
             )

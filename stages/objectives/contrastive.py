@@ -1,12 +1,12 @@
-"""CL: contrastive learning of two views of an image, as MoCo v3.
+"""CL as in MoCo v3: contrastive learning from two views of each image.
 
 Source: Chen, Xie, He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers".
-From the paper and its public configuration: momentum encoder without queue (Alg. 1), symmetrised InfoNCE
-times 2τ, projector of 3 and predictor of 2 layers with batch norm, frozen random patch projection (§4, unless
-freeze_patch_embed is false),
-momentum rising to 1 along a cosine, asymmetric augmentation with the second view blurred rarely and
-solarised (App. A). Departures: narrower heads by default (params.yaml), a fixed order of the colour
-operations, blur in proportion to the image.
+From the paper and its public configuration: a momentum encoder without a queue (Alg. 1), symmetrised InfoNCE
+times 2τ, a projector of 3 and a predictor of 2 layers with batch norm, a frozen random patch projection (§4,
+unless freeze_patch_embed is false), and a momentum that rises to 1 along a cosine. The augmentation is
+asymmetric: the second view is rarely blurred and sometimes solarised (App. A).
+Departures: narrower heads by default (params.yaml), a fixed order of the colour operations, and blur in
+proportion to the image.
 """
 
 import copy
@@ -32,7 +32,7 @@ from stages.training.task import Task
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "MomentumContrast":
-    """The objective around an encoder; the heads are initialised from the seed."""
+    """Return the objective for an encoder; the seed initialises the heads."""
     objective = MomentumContrast(encoder, settings=settings.contrastive, seed=seed)
     if settings.contrastive.freeze_patch_embed:
         encoder.patch_embed.requires_grad_(False)
@@ -40,9 +40,9 @@ def build(
 
 
 class MomentumContrast(Task):
-    """An encoder that learns to recognise, in one view, the key that its slow copy gives the other view."""
+    """An encoder that learns to match each view to the key that its momentum copy gives the other view."""
 
-    separable = False  # every key of the batch is a candidate
+    separable = False  # the loss compares each query with every key of the batch
 
     def __init__(self, encoder: VisionTransformer, *, settings: Contrastive, seed: int) -> None:
         super().__init__()
@@ -59,14 +59,14 @@ class MomentumContrast(Task):
 
     @torch.no_grad()
     def before_step(self, progress: float) -> None:
-        """Move the key network towards the query network. progress: share of the training done, 0 to 1"""
+        """Update the key network towards the query network. progress: share of the training done, 0 to 1"""
         momentum = copy_momentum(progress, start=self.settings.momentum)
         pairs = ((self.key_encoder, self.encoder), (self.key_projector, self.projector))
         for key_network, query_network in pairs:
             torch._foreach_lerp_([*key_network.parameters()], [*query_network.parameters()], 1 - momentum)
 
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Two augmentations of each image, normalised. images: (B, 3, S, S) in [0, 1]"""
+        """Return two normalised augmentations of each image. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
         blur_and_solarize = (
             (settings.blur_probability, 0.0),
@@ -88,9 +88,9 @@ class MomentumContrast(Task):
         return views[0], views[1]
 
     def forward(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        """The loss of two views. first, second: (B, 3, S, S), normalised"""
-        # Both views in one pass through the encoder; each head sees one view at a time, because its batch
-        # norm takes the statistics of one view, of the batch of all processes.
+        """Return the loss of two views. first, second: (B, 3, S, S), normalised"""
+        # The encoder processes both views in one pass. The heads process one view at a time, because their
+        # batch norm uses the statistics of one view, over the batch of all processes.
         both = torch.cat([first, second])
         queries = [
             self.predictor(self.projector(self.gather(tokens)))
@@ -106,17 +106,17 @@ class MomentumContrast(Task):
         return {"loss": loss}
 
     def query_tokens(self, images: Tensor) -> Tensor:
-        """The class tokens (B, D) of the encoder that learns."""
+        """Return the class tokens (B, D) of the trained encoder."""
         frozen = self.settings.freeze_patch_embed
         return encode_class_token(self.encoder, embed(self.encoder, images, frozen_projection=frozen))
 
     def key_tokens(self, images: Tensor) -> Tensor:
-        """The class tokens (B, D) of its slow copy."""
+        """Return the class tokens (B, D) of the momentum encoder."""
         return encode_class_token(self.key_encoder, embed(self.key_encoder, images))
 
 
 def perceptron(*widths: int) -> nn.Sequential:
-    """Linear layers without bias, batch norm after each, ReLU between; the last norm is not affine."""
+    """Return bias-free linear layers, batch norm after each, ReLU between; the last norm is not affine."""
     layers: list[nn.Module] = []
     for index, (width, following) in enumerate(pairwise(widths)):
         last = index == len(widths) - 2

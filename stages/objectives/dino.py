@@ -1,15 +1,15 @@
-"""DINO: self-distillation without labels; a student agrees with its own slow copy across crops.
+"""DINO: self-distillation without labels, in which a student matches its moving average across crops.
 
-Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers", §3.1: large and small
-crops for the student and the large ones for the teacher, an average of the student over time; the teacher's
-logits centred and sharpened, against collapse; a head of three layers, a bottleneck of norm 1 and a
-weight-normalised layer. §3.2: the temperatures, the colour operations of BYOL. From the public configuration:
-blur and solarisation by the kind of crop, a last layer that does not learn at first, the initialisation of
-the head. The encoder that is kept is the teacher's, as in the public evaluation.
-Departures: by default a narrower head, fewer small crops, a weight decay that does not rise and no stochastic
-depth (params.yaml; the preset imagenet has all four); a temperature that warms up by steps instead of epochs,
-bilinear crops, a fixed order of the colour operations, blur in proportion to the image, no weight decay on
-the class token and the positions.
+Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers", §3.1. The student
+sees large and small crops. The teacher, a moving average of the student, sees the large ones. Its logits are
+centred and sharpened against collapse. The head has three layers, a bottleneck of norm 1 and a
+weight-normalised layer. §3.2: the temperatures and the colour operations of BYOL.
+From the public configuration: blur and solarisation by kind of crop, a last layer that is frozen at first,
+and the initialisation of the head. The saved encoder is the teacher's, as in the public evaluation.
+Departures by default (params.yaml; the preset imagenet has none of these): a narrower head, fewer small
+crops, constant weight decay, no stochastic depth. Further departures: the temperature warms up by steps
+instead of epochs, crops are bilinear, the colour operations have a fixed order, blur is in proportion to the
+image, and the class token and the positions have no weight decay.
 """
 
 import copy
@@ -37,7 +37,7 @@ from stages.training.task import Task
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "SelfDistillation":
-    """The objective around an encoder, which becomes the teacher's; the head is initialised from the seed."""
+    """Return the objective for an encoder, which becomes the teacher's; the seed initialises the head."""
     return SelfDistillation(encoder, settings=settings.dino, seed=seed)
 
 
@@ -62,14 +62,14 @@ class SelfDistillation(Task):
 
     @torch.no_grad()
     def before_step(self, progress: float) -> None:
-        """Move the teacher towards the student. progress: share of the training done, 0 to 1"""
+        """Update the teacher towards the student. progress: share of the training done, 0 to 1"""
         self.progress = progress
         momentum = copy_momentum(progress, start=self.settings.momentum)
         for teacher, student in ((self.encoder, self.student_encoder), (self.head, self.student_head)):
             torch._foreach_lerp_([*teacher.parameters()], [*student.parameters()], 1 - momentum)
 
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, ...]:
-        """Two large and several small crops of each image, normalised. images: (B, 3, S, S) in [0, 1]"""
+        """Return normalised large and small crops of each image. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
         crop = partial(random_resized_crop_flip, images, draws=draws)
         large = partial(crop, scale_min=settings.global_scale_min)
@@ -98,9 +98,10 @@ class SelfDistillation(Task):
         return tuple(views)
 
     def forward(self, first: Tensor, second: Tensor, *small: Tensor) -> dict[str, Tensor]:
-        """The loss of large and small crops.
+        """Return the loss of large and small crops, all normalised.
 
-        first, second: (B, 3, S, S), normalised; small: (B, 3, s, s) each
+        first, second: (B, 3, S, S), large crops
+        small:         (B, 3, s, s) each
         """
         large = torch.cat([first, second])
         student = [*self.in_parts(self.student_logits, large).chunk(2)]
@@ -119,17 +120,17 @@ class SelfDistillation(Task):
         return {"loss": loss}
 
     def student_logits(self, images: Tensor) -> Tensor:
-        """The logits (B, K) of the student, whose last layer does not learn at first."""
+        """Return the logits (B, K) of the student, whose last layer is frozen at first."""
         frozen = self.progress < self.settings.freeze_last_layer
         tokens = encode_class_token(self.student_encoder, embed(self.student_encoder, images))
         return self.student_head(tokens, last_layer_learns=not frozen)
 
     def teacher_logits(self, images: Tensor) -> Tensor:
-        """The logits (B, K) of the teacher."""
+        """Return the logits (B, K) of the teacher."""
         return self.head(encode_class_token(self.encoder, embed(self.encoder, images)))
 
     def teacher_temperature(self) -> float:
-        """The temperature of the teacher at this step: rises linearly, then stays."""
+        """Return the temperature of the teacher at this step; it rises linearly, then stays constant."""
         settings = self.settings
         done = min(1.0, self.progress / max(settings.teacher_temperature_warmup, 1e-12))
         start, end = settings.teacher_temperature_start, settings.teacher_temperature
@@ -137,13 +138,13 @@ class SelfDistillation(Task):
 
     @torch.no_grad()
     def move_center(self, logits: Tensor) -> None:
-        """Move the centre towards the mean of the logits (B, K) of all processes, whose shares are equal."""
+        """Update the centre towards the mean logits (B, K) of all processes, which have equal batches."""
         mean = self.gather(logits.mean(dim=0, keepdim=True)).mean(dim=0)
         self.center.lerp_(mean, 1 - self.settings.center_momentum)
 
 
 class Head(nn.Module):
-    """Class tokens to logits: three layers, then the cosine with each of K directions."""
+    """Maps class tokens to logits: three layers, then the cosine with each of K directions."""
 
     def __init__(self, *, width: int, settings: Dino) -> None:
         super().__init__()
@@ -162,16 +163,16 @@ class Head(nn.Module):
         self.last_layer = weight_norm(nn.Linear(bottleneck, settings.output_dim, bias=False))
         norms = self.last_layer.parametrizations.weight.original0
         nn.init.ones_(norms)
-        norms.requires_grad = False  # a norm that learns makes the training unstable (public configuration)
+        norms.requires_grad = False  # trained norms make the training unstable (public configuration)
 
     def forward(self, tokens: Tensor, *, last_layer_learns: bool = True) -> Tensor:
-        """tokens: (B, D); returns: logits (B, K), from -1 to 1, in float32"""
+        """Return logits (B, K) in [-1, 1], in float32. tokens: (B, D)"""
         bottleneck = self.perceptron(tokens)
-        # In bfloat16 a cosine is off by up to 0.004, which a temperature of 0.04 makes a tenth of a logit.
+        # bfloat16 rounds cosines by up to 0.004; a temperature of 0.04 turns this into a tenth of a logit.
         with torch.autocast(tokens.device.type, enabled=False):
             weight = self.last_layer.weight
             if not last_layer_learns:
-                # A gradient of zero, because processes that share a batch wait for one of every weight.
+                # Zero gradient, because distributed training waits for the gradient of every weight.
                 weight = torch.lerp(weight.detach(), weight, 0.0)
             return F.linear(F.normalize(bottleneck.float(), dim=1), weight)
 

@@ -1,11 +1,12 @@
-"""CL + MIM: both objectives at once on one shared encoder, L = (1 - λ) L_MIM + λ L_CL.
+"""CL + MIM: both objectives train one shared encoder, L = (1 - λ) L_MIM + λ L_CL.
 
-Paper: §5, Fig. 12. The paper states the loss; which views its two branches saw is not published. Here each
-branch sees the augmentation of its own method, and the patch projection learns from the MIM branch alone,
-because the CL branch holds it still (unless objectives.contrastive.freeze_patch_embed is false).
+Paper: §5, Fig. 12. The paper states the loss, but not which views its two branches see. Here each branch uses
+the augmentation of its own method. Only the MIM branch trains the patch projection, because the CL branch
+freezes it (unless objectives.contrastive.freeze_patch_embed is false).
 
-λ says little about which loss leads, because the gradients of the two differ in length. An arm may name their
-ratio instead of λ. Then λ is set from the first batch, and after every epoch from the norms of its gradients.
+λ alone does not show which loss dominates, because the gradients of the two losses have different norms. An
+arm may set the ratio of the norms instead. λ is then computed from the gradients of the first batch, and
+again after every epoch.
 """
 
 import math
@@ -25,9 +26,9 @@ from stages.study.settings import Arm
 from stages.training.gradients import GradientSums, balancing_weight, gradients
 from stages.training.task import Artifacts, Task
 
-# Measured are the gradients of the first steps of an epoch and of every 16th, of one loss a step: an added
-# backward pass of one loss in a twelfth of the steps, 2 % of the time of a training of 156 steps an epoch.
-FIRST = 4  # fill both halves of both losses
+# Gradients are measured in the first steps of an epoch and in every 16th step, for one loss per step. This
+# adds one backward pass in a twelfth of the steps: 2 % of the time, for 156 steps per epoch.
+FIRST = 4  # enough to fill both halves of both losses
 EVERY = 16
 NO_NORMS = {"norm_cl": math.nan, "norm_mim": math.nan}
 
@@ -35,7 +36,7 @@ NO_NORMS = {"norm_cl": math.nan, "norm_mim": math.nan}
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "Hybrid":
-    """The objective around an encoder, with the arm's cl_weight as λ, or its gradient_ratio."""
+    """Return the objective for an encoder, with the arm's cl_weight as λ, or with its gradient_ratio."""
     return Hybrid(
         encoder, cl_weight=arm.cl_weight, gradient_ratio=arm.gradient_ratio, settings=settings, seed=seed
     )
@@ -44,7 +45,7 @@ def build(
 class Hybrid(Task):
     """The weighted sum of a contrastive and a masked objective that share their encoder."""
 
-    separable = False  # because the contrastive part is not
+    separable = False  # because the contrastive loss is not
 
     def __init__(
         self,
@@ -59,31 +60,31 @@ class Hybrid(Task):
         self.encoder = encoder
         self.cl_weight = cl_weight  # λ; None until the first batch sets it
         self.gradient_ratio = (
-            gradient_ratio  # of the weighted gradient of CL to that of MIM; None: λ is fixed
+            gradient_ratio  # norm of the weighted CL gradient over that of MIM; None: λ is fixed
         )
         self.contrastive = MomentumContrast(
             encoder, settings=settings.contrastive, seed=derive(seed, "contrastive")
         )
         if cl_weight == 1 and settings.contrastive.freeze_patch_embed:
-            # Nothing teaches the projection, and weight decay alone must not move it.
+            # No loss trains the projection, and weight decay alone must not change it.
             encoder.patch_embed.requires_grad_(False)
         self.masked = MaskedImageModeling(encoder, settings=settings.masked, seed=derive(seed, "masked"))
-        self.gradients: list[dict[str, float]] = []  # a row per epoch and block
-        self.sums = GradientSums()  # of this epoch
-        self.step = -1  # of this epoch, from 0
+        self.gradients: list[dict[str, float]] = []  # one row per epoch and block
+        self.sums = GradientSums()  # of the current epoch
+        self.step = -1  # number of the step in the current epoch, from 0
 
     def before_step(self, progress: float) -> None:
-        """Move the key network of the contrastive branch. progress: share of the training done"""
+        """Update the key network of the contrastive branch. progress: share of the training done, 0 to 1"""
         self.contrastive.before_step(progress)
         self.step += 1
 
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, ...]:
-        """Two views for the contrastive branch, one view and its mask for the masked one."""
+        """Return two views for the contrastive branch, and one view with its mask for the masked branch."""
         contrastive = self.contrastive.views(images, normalize=normalize, draws=draws)
         return *contrastive, *self.masked.views(images, normalize=normalize, draws=draws)
 
     def forward(self, first: Tensor, second: Tensor, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """The weighted loss and its two parts."""
+        """Return the weighted loss and its two parts."""
         contrastive = self.contrastive(first, second)["loss"]
         masked = self.masked(images, mask)["loss"]
         if self.cl_weight is None:
@@ -94,7 +95,7 @@ class Hybrid(Task):
         return {"loss": loss, "contrastive": contrastive.detach(), "masked": masked.detach()}
 
     def first_weight(self, contrastive: Tensor, masked: Tensor) -> float:
-        """The λ that gives the gradients of the two losses of one batch the ratio of the arm."""
+        """Return the λ that gives the weighted gradients of one batch the arm's ratio of norms."""
         assert self.gradient_ratio is not None
         norms = [
             [gradient.norm().item() for gradient in self.block_gradients(loss)]
@@ -103,7 +104,7 @@ class Hybrid(Task):
         return balancing_weight(self.gradient_ratio, (norms[0], norms[1]))
 
     def after_epoch(self, epoch: int) -> None:
-        """Keep how the gradients of the two losses agreed on each block, and set λ for the next epoch.
+        """Record how well the two losses' gradients agree in each block, and set λ for the next epoch.
 
         epoch: from 1
         """
@@ -119,20 +120,20 @@ class Hybrid(Task):
         self.sums, self.step = GradientSums(), -1
 
     def block_gradients(self, loss: Tensor) -> list[Tensor]:
-        """The gradient of a loss by each block of the encoder, (weights of the block,), of all processes."""
+        """Return the gradient of a loss for each block, (weights of the block,), over all processes."""
         parts = gradients(loss, [list(block.parameters()) for block in self.encoder.blocks])
         return [self.gather(gradient[None]).mean(dim=0) for gradient in parts]
 
     def artifacts(self) -> Artifacts:
-        """How the gradients of the two losses agreed, by epoch and block."""
+        """Return the table of gradient agreement by epoch and block."""
         return Artifacts(tables={"gradients": self.gradients}, files={})
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint, made between epochs, keeps besides the weights."""
+        """Return the state that a checkpoint between epochs needs besides the weights."""
         return {"gradients": self.gradients, "cl_weight": self.cl_weight}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.gradients, self.cl_weight = list(state["gradients"]), state["cl_weight"]
 
 

@@ -1,4 +1,4 @@
-"""An encoder that somebody else has trained: a published checkpoint, used as it is."""
+"""An encoder from a published checkpoint, used without further training."""
 
 from functools import partial
 
@@ -15,10 +15,10 @@ from stages.training.task import Artifacts
 
 
 def published(arm: Arm, *, image_size: int) -> Opened:
-    """The arm's encoder at the study's resolution, and its decoder.
+    """Load the arm's encoder at the study's resolution, and its decoder if it has one.
 
     image_size: px
-    Raises StudyError if the file cannot be read, or if its patches do not suit the images.
+    Raises StudyError if the file cannot be read, or if its patch size does not fit the images.
     """
     path = fetch(arm)
     encoder, architecture, notes = open_checkpoint(
@@ -27,8 +27,8 @@ def published(arm: Arm, *, image_size: int) -> Opened:
     grid, patch_size = encoder.patch_embed.grid_size[0], architecture.patch_size
     if grid < 3:
         raise StudyError(
-            f"{path}: its patches of {patch_size} px cut images of {image_size} px into {grid} × {grid}, and "
-            f"3 × 3 are the fewest with a high frequency; set data.image_size to {3 * patch_size} or more"
+            f"{path}: {image_size} px give {grid} × {grid} patches of {patch_size} px, but the Fourier "
+            f"analysis needs at least 3 × 3; set data.image_size to {3 * patch_size} or more"
         )
     for line in notes:
         print(f"{path}: {line}", flush=True)

@@ -1,14 +1,13 @@
-"""CL on the last block and MIM on an early one, trained together: L = (1 - λ) L_MIM + λ L_CL.
+"""CL on the last block and MIM on an early block, trained together: L = (1 - λ) L_MIM + λ L_CL.
 
-The paper finds the early blocks of MIM and the late blocks of CL to be the better ones; this hybrid asks each
-loss for what it is good for. The MIM loss reads the output of block k, so that no gradient of it reaches a
-later block; blocks 1 to k learn from both. Its decoder reads that block through a norm of its own: the final
-norm stands behind the last block and is left to CL, like all that comes after block k.
+The paper finds that MIM has the better early blocks and CL the better late blocks. This hybrid uses each loss
+where its method is better. The MIM loss uses the output of block k, so its gradient does not reach later
+blocks. Blocks 1 to k learn from both losses, later blocks and the final norm only from CL. The MIM decoder
+has its own norm after block k.
 
-Paper: Fig. 10 for which method has the better blocks where; it trains no such hybrid.
-Source: the idea is that of Jiang et al. 2023, "Layer Grafted Pre-training" (ICLR), who train by the two in
-sequence: first by MIM, then the late blocks by CL. Here both are trained in one go, which is another
-experiment.
+Paper: Fig. 10 compares the methods by block; the paper does not train this hybrid.
+Source: the idea of Jiang et al. 2023, "Layer Grafted Pre-training" (ICLR). They train in sequence, first all
+blocks with MIM and then the late blocks with CL. Training both at once, as here, is a different experiment.
 """
 
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from stages.study.settings import Arm
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "Layered":
-    """The objective around an encoder, with λ as for a hybrid and the arm's mim_block as k."""
+    """Return the objective for an encoder, with λ as for a hybrid and the arm's mim_block as k."""
     return Layered(
         encoder,
         cl_weight=arm.cl_weight,
@@ -40,15 +39,15 @@ def build(
 
 
 def block_at(place: float, *, depth: int) -> int:
-    """The number of a block, 1 to depth.
+    """Return the number of a block, 1 to depth.
 
-    place: a whole number: the block itself; below 1: a share of the depth, rounded to the nearest block
+    place: number of the block; a value below 1 is a share of the depth, rounded to the nearest block
     """
     return round(place) if place >= 1 else max(1, round(place * depth))
 
 
 class Layered(Hybrid):
-    """A hybrid whose masked part ends at an early block."""
+    """A hybrid whose MIM loss uses an early block."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class Layered(Hybrid):
 
 
 class EarlyMasking(MaskedImageModeling):
-    """Masked image modelling by the first blocks of an encoder."""
+    """Masked image modelling with the first blocks of an encoder."""
 
     def __init__(self, encoder: VisionTransformer, *, settings: Masked, seed: int, block: int) -> None:
         super().__init__(encoder, settings=settings, seed=seed)
@@ -77,7 +76,7 @@ class EarlyMasking(MaskedImageModeling):
         self.norm = nn.LayerNorm(encoder.embed_dim, eps=1e-6)
 
     def tokens(self, patches: Tensor) -> Tensor:
-        """What the decoder reads: the tokens (B, prefix+N, D) after the block, through the norm."""
+        """Return the decoder's input: the normalised tokens (B, prefix+N, D) after the block."""
         return self.norm(encode(self.encoder, patches, until=self.block))
 
 

@@ -10,14 +10,15 @@ from torch import Tensor
 
 
 def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each query's own key among the keys of the batch, times 2τ.
+    """Return the cross-entropy of identifying each query's key among all keys of the batch, times 2τ.
 
-    queries, keys: (B, D), not normalised; row i of each come from the same image
+    queries, keys: (B, D), not normalised; row i of both comes from the same image
+    temperature:   τ
     returns:       scalar
-    Source: van den Oord et al. 2018, Eq. 4; the factor 2τ is that of the published MoCo v3, and the weights
-    of the paper's hybrid loss are to be read with it.
+    Source: van den Oord et al. 2018, Eq. 4. The factor 2τ is that of the published MoCo v3; the CL weights of
+    the paper's hybrid loss assume it.
     """
-    with torch.autocast(queries.device.type, enabled=False):  # it would take the product in bfloat16
+    with torch.autocast(queries.device.type, enabled=False):  # autocast would use bfloat16 for the product
         queries = F.normalize(queries.float(), dim=1)
         keys = F.normalize(keys.float(), dim=1)
         logits = queries @ keys.T / temperature  # (B, B)
@@ -32,11 +33,11 @@ def dino_loss(
     student_temperature: float,
     teacher_temperature: float,
 ) -> Tensor:
-    """Cross-entropy of each student view against each teacher view of the same images, but itself.
+    """Return the cross-entropy between student and teacher, over all pairs of different views of an image.
 
-    student: logits (B, K) of every view, those that the teacher also sees first
-    teacher: logits (B, K) of the views that the teacher sees, without gradient
-    center:  (K,) taken from the teacher's logits before the softmax
+    student: logits (B, K) of every view; the teacher's views come first
+    teacher: logits (B, K) of the teacher's views, without gradient
+    center:  (K,) subtracted from the teacher's logits before the softmax
     returns: scalar, the mean over images and pairs of views
     Source: Caron et al. 2021 (DINO), Eq. 1-3 and Alg. 1.
     """
@@ -52,7 +53,7 @@ def dino_loss(
 
 
 def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error over the hidden pixels.
+    """Return the mean absolute error over the hidden pixels.
 
     reconstruction, images: (B, 3, S, S)
     mask:                   (B, h, w) of patches, 1 = hidden, h and w divide S
@@ -67,11 +68,12 @@ def masked_l1(reconstruction: Tensor, images: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mean_of_surroundings(images: Tensor, mask: Tensor, patches: int = 5) -> Tensor:
-    """Predict every pixel from the visible ones around it: their mean, which needs no encoder.
+    """Predict every pixel as the mean of the visible pixels around it, a baseline without an encoder.
 
     images:  (B, 3, S, S)
-    mask:    (B, h, w) of patches, 1 = hidden, h and w divide S; some are visible in every image
-    patches: of a side of the square around a pixel; if nothing is visible there, the mean of all that is
+    mask:    (B, h, w) of patches, 1 = hidden, h and w divide S; at least one is visible in every image
+    patches: side of the square window around a pixel, in patches; if nothing is visible in the window, all
+             visible pixels of the image are averaged
     returns: (B, 3, S, S) float32
     """
     with torch.autocast(images.device.type, enabled=False):
@@ -89,15 +91,15 @@ def mean_of_surroundings(images: Tensor, mask: Tensor, patches: int = 5) -> Tens
 
 
 def normalized_in_windows(images: Tensor, window: int) -> Tensor:
-    """Each value less the mean of the square window around it, over the standard deviation there.
+    """Standardise each value by the mean and standard deviation of the square window around it.
 
     images:  (B, 3, S, S)
-    window:  odd, pixels of a side; at the edges only what lies inside the image
-    returns: (B, 3, S, S) float32; 0 where nothing varies
-    Source: a target that the published code of SimMIM has since Liu et al. 2022 (Swin V2), with 47 px.
+    window:  side in px, odd; at the edges, only the part inside the image counts
+    returns: (B, 3, S, S) float32; 0 in constant regions
+    Source: a target in the published code of SimMIM since Liu et al. 2022 (Swin V2), with 47 px.
     """
 
-    with torch.autocast(images.device.type, enabled=False):  # it would take the products in bfloat16
+    with torch.autocast(images.device.type, enabled=False):  # autocast would use bfloat16 for the products
         images = images.float()
         down, across = (_window_means(size, window).to(images) for size in images.shape[2:])
         centre = down @ images @ across.T
@@ -107,21 +109,21 @@ def normalized_in_windows(images: Tensor, window: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _window_means(size: int, window: int) -> Tensor:
-    """(size, size) weights whose rows take the mean of a window around each place, cut off at the ends."""
+    """Return weights (size, size); each row averages a window around one place, truncated at the ends."""
     places = torch.arange(size)
     near = ((places[:, None] - places).abs() <= window // 2).float()
     return near / near.sum(dim=1, keepdim=True)
 
 
 def normalized_latents(latents: Tensor, over: Literal["image", "token"]) -> Tensor:
-    """Latents without their mean and of deviation 1.
+    """Standardise latents to mean 0 and standard deviation 1.
 
     latents: (B, N, D) of patches
-    over:    token: over the D values of each; image: each of the D values over the N patches of an image, so
-             that nothing is left of what all patches of an image share
+    over:    token: over the D values of each patch; image: each of the D values over the N patches of an
+             image, which removes everything that all patches of an image share
     returns: (B, N, D) float32
-    Source: token as the public code of I-JEPA (Assran et al. 2023), image as data2vec (Baevski et al. 2022,
-    §3.3) does for speech.
+    Source: for token, the public code of I-JEPA (Assran et al. 2023); for image, data2vec on speech (Baevski
+    et al. 2022, §3.3).
     """
     with torch.autocast(latents.device.type, enabled=False):
         latents = latents.float()
@@ -131,14 +133,14 @@ def normalized_latents(latents: Tensor, over: Literal["image", "token"]) -> Tens
 
 
 def latent_smooth_l1(predicted: Tensor, target: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """Smooth L1 distance of predicted latents from those of the target patches, the mean over each image's.
+    """Return the smooth L1 distance between predicted and target latents, over the target patches.
 
     predicted, target: (B, N, D), the target without gradient
     mask:              (B, h, w) of patches, 1 = target, h·w = N, at least one in every image
-    beta:              where the distance turns from quadratic to linear
-    returns:           scalar, the mean over images
-    Source: Baevski et al. 2022 (data2vec), §3.4, and the public code of I-JEPA, whose paper has a quadratic
-    one.
+    beta:              difference at which the loss changes from quadratic to linear
+    returns:           scalar, the mean over the target patches of an image, then over images
+    Source: Baevski et al. 2022 (data2vec), §3.4, and the public code of I-JEPA, whose paper uses a squared
+    distance.
     """
     with torch.autocast(predicted.device.type, enabled=False):
         distance = F.smooth_l1_loss(predicted.float(), target.float(), beta=beta, reduction="none")
@@ -147,12 +149,12 @@ def latent_smooth_l1(predicted: Tensor, target: Tensor, mask: Tensor, beta: floa
 
 
 def masked_mse(predicted_patches: Tensor, images: Tensor, mask: Tensor, normalize: bool = True) -> Tensor:
-    """Mean squared error over the hidden patches, against pixels normalised within each patch.
+    """Return the mean squared error over the hidden patches.
 
     predicted_patches: (B, N, p·p·3), values of a patch in row, column, channel order
     images:            (B, 3, S, S)
     mask:              (B, h, w) of patches, 1 = hidden, h·w = N
-    normalize:         target minus its patch mean, over its patch standard deviation
+    normalize:         standardise the target pixels within each patch
     returns:           scalar; 0 if nothing is hidden
     Source: He et al. 2022 (MAE), §3 "Reconstruction target".
     """

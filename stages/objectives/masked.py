@@ -1,13 +1,13 @@
-"""MIM: masked image modelling of raw pixels, as SimMIM.
+"""MIM as in SimMIM: masked image modelling of raw pixels.
 
-Source: Xie et al. 2022, "SimMIM: A Simple Framework for Masked Image Modeling": a learned token in place of
-the hidden patches, random masks in square units of several patches (§3.2), one linear layer as the decoder
-(§3.3), L1 on the hidden pixels of the normalised image (§3.4), weak augmentation (crop and flip). The pixels
-may also be normalised in the window around each, an option of the published code: then the encoder has to
-predict patterns, where plain pixels reward the mean colour, which is all that a short training learns.
-Departures: the units are 2 patches wide at every resolution (32 px at patch 16), the initialisation is that
-of all arms of the study, and so are, by default, the positions and the lack of a layer scale (params.yaml;
-the preset imagenet has the published ones).
+Source: Xie et al. 2022, "SimMIM: A Simple Framework for Masked Image Modeling". A learned token replaces the
+hidden patches. Masks consist of random square units of several patches (§3.2). The decoder is one linear
+layer (§3.3), and the loss is L1 on the hidden pixels of the normalised image (§3.4). Augmentation is weak
+(crop and flip). As an option of the published code, each pixel is standardised in the window around it. The
+encoder must then predict patterns; with plain pixels, a short training learns only the mean colour.
+Departures: units are 2 patches wide at every resolution (32 px at patch 16). The initialisation is that of
+all arms of the study, as are, by default, the positions and the lack of a layer scale (params.yaml; the
+preset imagenet has the published ones).
 """
 
 import math
@@ -30,12 +30,12 @@ from stages.training.task import Task
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int] = ()
 ) -> "MaskedImageModeling":
-    """The objective around an encoder; the decoder is initialised from the seed."""
+    """Return the objective for an encoder; the seed initialises the decoder."""
     return MaskedImageModeling(encoder, settings=settings.masked, seed=seed)
 
 
 class MaskedImageModeling(Task):
-    """An encoder that learns to fill in the hidden patches of an image."""
+    """An encoder that learns to predict the hidden patches of an image."""
 
     def __init__(self, encoder: VisionTransformer, *, settings: Masked, seed: int) -> None:
         super().__init__()
@@ -49,17 +49,18 @@ class MaskedImageModeling(Task):
             self.decoder = nn.Linear(encoder.embed_dim, self.patch_size**2 * 3)
 
     def views(self, images: Tensor, *, normalize: Normalize, draws: Draws) -> tuple[Tensor, Tensor]:
-        """One weak augmentation of each image, normalised, and its mask. images: (B, 3, S, S) in [0, 1]"""
+        """Return one normalised weak view of each image, and its mask. images: (B, 3, S, S) in [0, 1]"""
         settings = self.settings
         view = weak_view(images, settings=settings, draws=draws)
         mask = random_mask(grid=self.grid, unit=settings.mask_unit, ratio=settings.mask_ratio, draws=draws)
         return normalize(view), mask
 
     def forward(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """The loss of masked images, and that of predicting the mean of the visible surroundings.
+        """Return the loss, and the loss of a baseline that predicts the mean of the visible surroundings.
 
-        images: (B, 3, S, S), normalised; mask: (B, h, w), 1 = hidden
-        An encoder that does no better than its surroundings has learnt nothing that a mean does not know.
+        images: (B, 3, S, S), normalised
+        mask:   (B, h, w), 1 = hidden
+        An encoder that is no better than this baseline has learned nothing beyond local means.
         """
         patches = embed(self.encoder, images)
         hidden = mask.flatten(1)[:, :, None].bool()
@@ -74,11 +75,11 @@ class MaskedImageModeling(Task):
         }
 
     def tokens(self, patches: Tensor) -> Tensor:
-        """What the decoder reads, (B, prefix+N, D), of embedded patches (B, N, D)."""
+        """Return the decoder's input (B, prefix+N, D), given embedded patches (B, N, D)."""
         return encode(self.encoder, patches)
 
     def unpatchify(self, pixels: Tensor) -> Tensor:
-        """(B, N, p·p·3) values of patches to (B, 3, S, S) images."""
+        """Arrange the values of patches (B, N, p·p·3) as images (B, 3, S, S)."""
         batch, grid, patch = len(pixels), self.grid, self.patch_size
         pixels = pixels.reshape(batch, grid, grid, patch, patch, 3).permute(0, 5, 1, 3, 2, 4)
         return pixels.reshape(batch, 3, grid * patch, grid * patch)
@@ -87,7 +88,8 @@ class MaskedImageModeling(Task):
 def random_mask(*, grid: int, unit: int, ratio: float, draws: Draws) -> Tensor:
     """Hide the same number of random square units in every image.
 
-    grid, unit: patches; ratio: share of the units to hide, rounded up
+    grid, unit: sides of the image and of a unit, in patches
+    ratio:      share of the units to hide; their number is rounded up
     returns:    (B, grid, grid), 1 = hidden
     Source: Xie et al. 2022, §3.2.
     """

@@ -1,4 +1,4 @@
-"""The settings of the objectives of one arm: the common ones, with what the arm sets otherwise."""
+"""Combine the common settings of objectives with the overrides of an arm."""
 
 from pydantic import ValidationError
 
@@ -9,9 +9,9 @@ from stages.study.study import Study
 
 
 def objectives_of(study: Study, name: str) -> Objectives:
-    """Return the settings of all objectives, with what one arm overrides.
+    """Return the settings of all objectives, with the overrides of one arm.
 
-    Raises ParamsError naming the arm if it overrides what does not exist or cannot be.
+    Raises ParamsError, which names the arm, if an override is unknown or invalid.
     """
     arm = arm_of(study, name)
     if not arm.objectives:

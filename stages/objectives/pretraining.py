@@ -1,4 +1,4 @@
-"""One pre-training: an encoder, its objective, and what both leave in the store."""
+"""Pre-train one encoder and put the result into the store."""
 
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ from stages.training.task import Artifacts
 
 
 def train_encoder(params: Study, name: str, seed: int, training: Training, fabric: Fabric) -> None:
-    """Train one encoder of an arm and keep it with its history in the store.
+    """Train one encoder of an arm and store it with its history.
 
-    Raises StudyError if the loss stops being finite.
+    Raises StudyError if the loss is not finite.
     """
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
@@ -47,7 +47,7 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
             vit=vit, image_size=image_size, seed=derive(seed, "init"), drop_path=recipe.drop_path
         )
         share_positions(encoder)
-    # Only an objective that says so is ever shown a label.
+    # Only objectives that declare it receive labels.
     classes = [len(names) for names in manifest.labels.values()] if objective.needs_labels else []
     task: Any = None
     if objective.build is not None:
@@ -65,8 +65,8 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
     steps = epochs * (len(split.images) // recipe.batch_size)
 
     def save_snapshot(folder: Path, share: float) -> None:
-        seen = {"share": share, "images_seen": snapshots.steps[share] * recipe.batch_size}
-        save_encoder(folder, encoder, vit=vit, image_size=image_size, about=about | seen)
+        progress = {"share": share, "images_seen": snapshots.steps[share] * recipe.batch_size}
+        save_encoder(folder, encoder, vit=vit, image_size=image_size, about=about | progress)
 
     snapshots = Snapshots(
         training.directory, snapshot_steps(recipe.snapshots, steps=steps), save=save_snapshot
@@ -76,12 +76,12 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
         labels = torch.from_numpy(np.stack(list(split.labels.values()), axis=1))  # (n, label sets)
 
         def inputs(images: Tensor, indices: np.ndarray, draws: Draws) -> tuple[Tensor, ...]:
-            known = {"labels": labels[indices].to(images.device)} if objective.needs_labels else {}
+            supervision = {"labels": labels[indices].to(images.device)} if objective.needs_labels else {}
             return task.views(
                 unit_range(images),
                 normalize=lambda view: normalize(view, mean=manifest.mean, std=manifest.std),
                 draws=draws,
-                **known,
+                **supervision,
             )
 
         history = train(
@@ -114,11 +114,11 @@ def train_encoder(params: Study, name: str, seed: int, training: Training, fabri
         columns = list(history[0]) if history else ["epoch", "loss", "grad_norm", "lr"]
         table = pd.DataFrame(history, columns=columns).astype({"epoch": int})
         write_table(directory / "history.csv", table, seed=seed)
-        left = task.artifacts() if task is not None else artifacts
-        if left is not None:
-            for write_file in left.files.values():
+        results = task.artifacts() if task is not None else artifacts
+        if results is not None:
+            for write_file in results.files.values():
                 write_file(directory)
-            for key, rows in left.tables.items():
+            for key, rows in results.tables.items():
                 if rows:
                     write_table(directory / f"{key}.csv", pd.DataFrame(rows), seed=seed)
 

@@ -1,4 +1,4 @@
-"""The control: the initialisation that all arms start from, not trained at all."""
+"""The untrained control: the initialisation that all arms start from."""
 
 from stages.objectives.contract import Objective
 

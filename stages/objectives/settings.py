@@ -1,4 +1,4 @@
-"""What params.yaml may hold under objectives: a class each, and how they fit the images."""
+"""The settings of objectives in params.yaml, and their consistency with the images."""
 
 import math
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ class Masked(WeakView):
     @model_validator(mode="after")
     def _has_a_centre(self) -> "Masked":
         if self.target_window is not None and not self.target_window % 2:
-            raise ValueError(f"target_window {self.target_window} must be odd, or null")
+            raise ValueError(f"target_window {self.target_window} must be odd or null")
         return self
 
 
@@ -80,7 +80,10 @@ class Dino(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "Dino":
         if self.local_scale_min > self.local_scale_max:
-            raise ValueError("local_scale_min must not exceed local_scale_max")
+            raise ValueError(
+                f"local_scale_min {self.local_scale_min:g} must not exceed local_scale_max "
+                f"{self.local_scale_max:g}"
+            )
         return self
 
 
@@ -89,15 +92,15 @@ class Supervised(WeakView):
 
 
 class Latent(WeakView):
-    """Of latent prediction; params.yaml need not have it."""
+    """The settings of latent prediction; this section of params.yaml is optional."""
 
     crop_scale_min: Annotated[float, Field(gt=0, le=1)] = 0.3
-    jitter_probability: Fraction = 0.0  # colours as in contrastive; none in the paper
+    jitter_probability: Fraction = 0.0  # colour changes as under contrastive; none in the paper
     jitter_strength: Annotated[float, Field(ge=0, le=2.5)] = 1.0
     grey_probability: Fraction = 0.0
     momentum: Fraction = 0.996  # of the target encoder, rises to 1
     target_blocks: Count = 4
-    target_scale: Share = 0.15  # of the patches, of each block; to 0.2 in the paper
+    target_scale: Share = 0.15  # share of the patches in each block; 0.15 to 0.2 in the paper
     normalize: Literal["image", "token"] = "image"  # of targets; token in the paper
     beta: Positive = 1.0  # of the smooth L1
     predictor_width: Annotated[int, Field(ge=4)] = 32  # 384 in the paper
@@ -105,7 +108,7 @@ class Latent(WeakView):
     predictor_heads: Count = 2
 
     def target_side(self, grid: int) -> int:
-        """The side of a target block, in whole patches. grid: patches of a side of the image"""
+        """Return the side of a target block, in whole patches. grid: side of the image in patches"""
         return max(1, int(grid * math.sqrt(self.target_scale)))
 
     @model_validator(mode="after")
@@ -127,28 +130,29 @@ class Objectives(Section):
     latent: Latent = Latent()
 
     def check(self, *, used: set[str], image_size: int, patch_size: int) -> None:
-        """Check what depends on the images too.
+        """Check the settings that also depend on the images.
 
-        used:       names of the objectives that arms have
-        image_size: px; patch_size: px, divides it
+        used:       names of the objectives of all arms
+        image_size: px
+        patch_size: px, divides image_size
         Raises ValueError with the key, its value and what is allowed.
         """
         grid = image_size // patch_size
         if grid % self.masked.mask_unit:
             raise ValueError(
-                f"objectives.masked.mask_unit {self.masked.mask_unit} must divide the "
-                f"{grid} patches of a side"
+                f"objectives.masked.mask_unit {self.masked.mask_unit} must divide {grid}, the number of "
+                "patches along a side"
             )
         if "autoencoder" in used and math.ceil(self.autoencoder.mask_ratio * grid**2) == grid**2:
             raise ValueError(
                 f"objectives.autoencoder.mask_ratio {self.autoencoder.mask_ratio} hides all "
-                f"{grid**2} patches; the encoder must see one"
+                f"{grid**2} patches; lower it so that the encoder sees at least one"
             )
         hidden = self.latent.target_blocks * self.latent.target_side(grid) ** 2
         if "latent" in used and hidden >= grid**2:
             raise ValueError(
                 f"objectives.latent.target_blocks {self.latent.target_blocks} of target_scale "
-                f"{self.latent.target_scale} can hide all {grid**2} patches; the encoder must see one"
+                f"{self.latent.target_scale} can hide all {grid**2} patches; lower one of them"
             )
         local_size = self.dino.local_size
         if "dino" in used and (local_size % patch_size or local_size > image_size):

@@ -1,10 +1,10 @@
-"""Supervised: cross-entropy on the labels, the upper control: what labels teach the same encoder.
+"""Supervised training with cross-entropy on the labels, the upper control.
 
-Source: a linear layer on the class token, as Touvron et al. 2021, "Training Data-Efficient Image Transformers
-& Distillation through Attention"; label smoothing of Szegedy et al. 2016, §7. Departures: the weak
-augmentation (crop and flip) of masked image modelling instead of mixup, cutmix and RandAugment, and by
-default the recipe of all arms of the study without stochastic depth, so that the labels are what differs;
-one layer for each label set.
+Source: a linear layer on the class token as in Touvron et al. 2021, "Training Data-Efficient Image
+Transformers & Distillation through Attention"; label smoothing of Szegedy et al. 2016, §7.
+Departures: the weak augmentation (crop and flip) of masked image modelling instead of mixup, cutmix and
+RandAugment, and by default the common recipe without stochastic depth. Only the labels then differ from the
+other arms. Each label set has its own layer.
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ from stages.training.task import Task
 def build(
     encoder: VisionTransformer, *, arm: Arm, settings: Objectives, seed: int, classes: Sequence[int]
 ) -> "Classification":
-    """The objective around an encoder; the heads are initialised from the seed.
+    """Return the objective for an encoder; the seed initialises the heads.
 
-    classes: how many each label set has
+    classes: number of classes of each label set
     """
     return Classification(encoder, classes=classes, settings=settings.supervised, seed=seed)
 
 
 class Classification(Task):
-    """An encoder that learns to tell the classes of every label set apart."""
+    """An encoder that learns to classify images by every label set."""
 
     def __init__(
         self, encoder: VisionTransformer, *, classes: Sequence[int], settings: Supervised, seed: int
@@ -53,15 +53,16 @@ class Classification(Task):
     def views(
         self, images: Tensor, *, normalize: Normalize, draws: Draws, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One weak augmentation of each image, normalised, and its labels.
+        """Return one normalised weak view of each image, and its labels.
 
-        images: (B, 3, S, S) in [0, 1]; labels: (B, label sets)
+        images: (B, 3, S, S) in [0, 1]
+        labels: (B, label sets)
         """
         view = weak_view(images, settings=self.settings, draws=draws)
         return normalize(view), labels
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The loss, averaged over label sets. images: (B, 3, S, S), normalised; labels: (B, label sets)"""
+        """Return the mean loss over label sets. images: (B, 3, S, S), normalised; labels: (B, label sets)"""
         tokens = encode_class_token(self.encoder, embed(self.encoder, images))
         losses = [
             F.cross_entropy(head(tokens).float(), target, label_smoothing=self.settings.label_smoothing)

@@ -1,4 +1,4 @@
-"""What every command does around its work: its first and last line, errors for people, Ctrl-C, SIGTERM."""
+"""Run a command: print its first and last line, report errors in one line, handle Ctrl-C and SIGTERM."""
 
 import errno
 import os
@@ -16,11 +16,11 @@ import psutil
 from stages.study.errors import StudyError
 from stages.study.timings import expected_seconds, note, read_runs, spoken
 
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)  # of another user, a read-only checkout
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)  # another user's file, a read-only checkout
 
 
 class Terminated(BaseException):
-    """SIGTERM came: from Slurm when a job's time is up, from systemd, from `kill`."""
+    """SIGTERM arrived: from Slurm when a job's time is up, from systemd, or from `kill`."""
 
 
 def run(
@@ -30,16 +30,16 @@ def run(
     about: Callable[[], Iterable[str]] = tuple,
     writes: Path | None = None,
 ) -> None:
-    """Run a stage between a line that says what begins and one with its key result.
+    """Run a stage; print one line when it starts and one with its key result when it ends.
 
     name:   the stage as DVC addresses it, e.g. pretrain@cl
     work:   does the stage and returns one line with its key result
-    about:  what it runs with, in words: objective, device, precision
-    writes: where the result lies
-    Of several processes that train together the first alone speaks.
+    about:  returns what the stage runs with, in words: objective, device, precision
+    writes: path of the result
+    If several processes train together, only the first one prints.
     """
 
-    def told() -> str:
+    def reported_work() -> str:
         if not first_process():
             return work()
         words = name.replace("@", " ").replace("-", " ")
@@ -48,31 +48,31 @@ def run(
         facts = [words, *ran_with, *([f"about {spoken(expected)}"] if expected else [])]
         print(" · ".join(facts), flush=True)
         note("began", stage=name, ran_with=ran_with)
-        outcome, said = "failed", ""
+        outcome, message = "failed", ""
         try:
-            said = work()
+            message = work()
             outcome = "done"
         except (KeyboardInterrupt, Terminated) as stop:
             outcome = "interrupted"
-            ours = [run.saved for run in read_runs() if (run.process, run.stage) == (os.getpid(), name)]
-            if ours and ours[-1]:
-                stop.add_note(f"{ours[-1]}; `dvc repro` goes on from there")
+            saved = [run.saved for run in read_runs() if (run.process, run.stage) == (os.getpid(), name)]
+            if saved and saved[-1]:
+                stop.add_note(f"{saved[-1]}; `dvc repro` continues from there")
             raise
         except BaseException as error:
-            said = f"{error}" or type(error).__name__
+            message = f"{error}" or type(error).__name__
             raise
         finally:
             seconds = max(0.0, time.time() - psutil.Process().create_time())
-            note(outcome, seconds=round(seconds, 3), said=said.partition("\n")[0])
-        return " · ".join([words, f"done in {spoken(seconds)}", said, *([f"{writes}"] if writes else [])])
+            note(outcome, seconds=round(seconds, 3), said=message.partition("\n")[0])
+        return " · ".join([words, f"done in {spoken(seconds)}", message, *([f"{writes}"] if writes else [])])
 
-    exit_with(name, told)
+    exit_with(name, reported_work)
 
 
 def exit_with(name: str, work: Callable[[], str]) -> None:
-    """Do the work and print what it returns, if anything.
+    """Do the work and print the line that it returns, if any.
 
-    Exits with one line: 2 for a mistake the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit with one line and code 2 if the user can fix the problem, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         with terminable():
@@ -95,17 +95,17 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
             else (signal.SIGINT, "interrupted")
         )
         newline = "\n" if sys.stderr.isatty() else ""  # after the terminal's ^C
-        kept = getattr(stop, "__notes__", ["`dvc repro` goes on from what was saved"])
-        print(f"{newline}{name}: {'; '.join([word, *kept])}", file=sys.stderr)
+        notes = getattr(stop, "__notes__", ["`dvc repro` continues from the last checkpoint"])
+        print(f"{newline}{name}: {'; '.join([word, *notes])}", file=sys.stderr)
         sys.exit(128 + number)
     if result:
         print(result, flush=True)
 
 
 def first_process() -> bool:
-    """Whether this is the first of the processes that train together, or the only one.
+    """Return whether this is the first of the processes that train together, or the only one.
 
-    torchrun sets RANK, Fabric LOCAL_RANK in the processes that it starts, srun SLURM_PROCID.
+    torchrun sets RANK, srun sets SLURM_PROCID, and Fabric sets LOCAL_RANK in the processes that it starts.
     """
     ranks = (os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return next((rank for rank in ranks if rank), "0") == "0"
@@ -113,14 +113,15 @@ def first_process() -> bool:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise Terminated in the block, so that half-written files go; a second one kills."""
+    """Let SIGTERM raise Terminated in the block, so that partial files are removed; a second one kills."""
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise Terminated
 
-    alone = threading.current_thread() is threading.main_thread()
-    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # somebody else handles it
+    main_thread = threading.current_thread() is threading.main_thread()
+    # Threads cannot set handlers, and another handler must stay in place.
+    if not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, stop)

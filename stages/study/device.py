@@ -1,4 +1,4 @@
-"""The device and threads of a process, from runtime: and never part of a result's key."""
+"""Choose the device and number of threads of a process; they are never part of a result's key."""
 
 import torch
 from joblib import cpu_count
@@ -8,9 +8,10 @@ from stages.study.settings import Runtime
 
 
 def set_threads(runtime: Runtime) -> None:
-    """Use so many threads for one operation; without a number OMP_NUM_THREADS or all cores hold.
+    """Set the number of threads of one operation to runtime.threads.
 
-    Of all cores only those count that affinity and the quota of a container leave, which torch does not ask.
+    If runtime.threads is null, torch keeps its default (OMP_NUM_THREADS or all cores), but at most as many as
+    CPU affinity and the quota of a container allow. Torch ignores the quota.
     """
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
@@ -19,7 +20,7 @@ def set_threads(runtime: Runtime) -> None:
 
 
 def pick_device(runtime: Runtime) -> torch.device:
-    """The accelerator asked for, or the best one there is, for work in one process."""
+    """Return the device that runtime.accelerator names, or the best one available, for a single process."""
     set_threads(runtime)
     if runtime.accelerator != "auto":
         return torch.device(runtime.accelerator)
@@ -29,5 +30,5 @@ def pick_device(runtime: Runtime) -> torch.device:
 
 
 def chosen_device() -> list[str]:
-    """The device of a stage that works in one process, in words."""
+    """Return the device of a single-process stage, in words."""
     return [f"{pick_device(load_params().runtime)}"]

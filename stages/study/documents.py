@@ -1,4 +1,4 @@
-"""Reading YAML as DVC does: YAML 1.2, where `010` is ten and `no` is a word."""
+"""Read YAML as DVC does: YAML 1.2, where `010` is ten and `no` is a word."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,14 @@ from ruamel.yaml.error import YAMLError
 
 from stages.study.errors import ParamsError
 
-CONFLICT = "<<<<<<< "  # how Git begins what it could not merge
+CONFLICT = "<<<<<<< "  # Git's marker where a merge conflict begins
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file with the reader of DVC, so that both see the same values.
+    """Parse a YAML file with DVC's own parser, so that both see the same values.
 
-    Raises ParamsError with the line of a syntax error, a merge conflict or a key given twice, or if the file
-    is missing or not UTF-8.
+    Raises ParamsError with the line of a syntax error, a merge conflict or a duplicate key, or if the file is
+    missing or not UTF-8.
     """
     text = read_text(path)
     try:
@@ -24,12 +24,12 @@ def read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        # ruamel.yaml adds both values of a key given twice, which may be whole sections.
-        raise ParamsError(f"{path}{line}: not YAML: {problem.partition(' with value')[0]}") from None
+        # ruamel.yaml quotes both values of a duplicate key, which may be whole sections.
+        raise ParamsError(f"{path}{line}: invalid YAML: {problem.partition(' with value')[0]}") from None
 
 
 def read_text(path: Path) -> str:
-    """Read a text file that people and Git edit.
+    """Read a text file that people or Git edit.
 
     Raises ParamsError if the file is missing, not UTF-8, or holds a merge conflict.
     """
@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(CONFLICT):
             raise ParamsError(
-                f"{path} line {number}: merge conflict: `git checkout --ours {path}`, then `make study` "
-                "(only what differs runs)"
+                f"{path} line {number}: merge conflict; run `git checkout --ours {path}`, then `make study` "
+                "(only stages whose inputs changed will run)"
             )
     return text

@@ -1,4 +1,4 @@
-"""What a result depends on: the code behind it, and a short name for a set of dependencies."""
+"""Digest the code that a result depends on, and name a set of dependencies by a short fingerprint."""
 
 import ast
 import builtins
@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# The whole of params.yaml: every stage checks it, and no number of a stage depends on the settings of others.
+# The type of the whole params.yaml: every stage checks it, but no number depends on settings of other stages.
 WHOLE = "stages.study.study"
-# Code that says where a training's inputs and outputs lie and what people read: no number depends on it. Of
-# settings the values count, which are dependencies of their own.
+# Code for paths, messages and reading parameters, on which no number depends. Values of settings are separate
+# dependencies.
 EDGE = {
     f"stages.study.{name}"
     for name in (
@@ -32,31 +32,30 @@ EDGE = {
         "timings",
     )
 } | {"stages.training.checkpoints", "stages.training.devices"}
-SPOKEN = {"note", "print", "tell"}  # functions that only speak
+SPOKEN = {"note", "print", "tell"}  # functions that only print or log
 
 
 class Module(NamedTuple):
-    """One file of the project: its top-level definitions, and what its imported names stand for."""
+    """One file of the project: its top-level definitions, and the sources of its imported names."""
 
     definitions: dict[str, list[ast.stmt]]
     imports: dict[str, str]  # local name -> dotted name below `stages`
-    shared: set[str]  # every name that means something outside functions, those of other packages included
+    shared: set[str]  # every name with a meaning outside functions, imports from other packages included
 
 
 def fingerprint(**dependencies: Any) -> str:
-    """Return 16 hex digits that name a set of dependencies."""
+    """Return a fingerprint of a set of dependencies: 16 hex digits."""
     text = json.dumps(dependencies, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def code_digest(*entries: str, root: Path = Path(".")) -> str:
-    """Return a digest of what functions and classes compute, with every definition that they use.
+    """Return a digest of the computations of functions and classes, including all definitions that they use.
 
     entries: dotted names, stages.room.module.name
 
-    Comments, docstrings, layout, annotations, names of local variables, error texts and progress lines do
-    not count, nor do the files that definitions lie in, nor definitions that the entries do not use: code may
-    move and grow.
+    The digest ignores comments, docstrings, layout, annotations, names of local variables, error texts and
+    progress lines. It also ignores the file of a definition and unused definitions: code may move and grow.
     Raises FileNotFoundError or KeyError if an entry does not exist.
     """
     texts = {f"{name}\n{text}" for name, text in _reachable(entries, root=root)}
@@ -69,10 +68,10 @@ def definitions(*entries: str, root: Path = Path(".")) -> set[str]:
 
 
 def closure(*modules: str, root: Path = Path("."), without: Container[str] = ()) -> list[Path]:
-    """Return the files of the project that importing these modules reads; no result needs an __init__.py.
+    """Return the project files that importing these modules reads, without any __init__.py, which are empty.
 
     modules: dotted names below `stages`
-    without: dotted names of modules to leave out, with what is read for them alone
+    without: dotted names of modules to leave out, together with the modules that only they import
     Raises FileNotFoundError if a module does not exist.
     """
     paths: dict[str, Path] = {}
@@ -94,18 +93,18 @@ def closure(*modules: str, root: Path = Path("."), without: Container[str] = ())
 
 
 def _reachable(entries: tuple[str, ...], *, root: Path) -> Iterator[tuple[str, str]]:
-    """Give the name of each definition, and what it computes as text."""
+    """Yield the name of each definition and its normalised source text."""
     for module, name in _visit(entries, root=root):
         content = _parse(_file(module, root))
         for node in content.definitions[name]:
             tree = _Computing().visit(ast.parse(ast.unparse(node)))
             _number_locals(tree, shared=content.shared)
-            # Source text, because the dump of a tree differs between versions of Python.
+            # Source text, because ast.dump differs between versions of Python.
             yield name, ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
-    """Return module and name of every definition that the entries use."""
+    """Return the module and name of every definition that the entries use."""
     waiting = [_split(entry, root=root) for entry in entries]
     visited: set[tuple[str, str]] = set()
     while waiting:
@@ -113,9 +112,7 @@ def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
         if (module, name) in visited or module in EDGE or module.endswith((".contract", ".settings")):
             continue
         content = _parse(_file(module, root))
-        if (
-            name in content.imports and name not in content.definitions
-        ):  # imported from there and from elsewhere
+        if name in content.imports and name not in content.definitions:  # re-exported by this module
             waiting += _named(content.imports[name], None, root=root)
             continue
         visited.add((module, name))
@@ -125,9 +122,9 @@ def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
 
 
 def _used(tree: ast.AST, module: str, content: Module, *, root: Path) -> Iterator[tuple[str, str]]:
-    """Give every definition of the project that a piece of code names.
+    """Yield every definition of the project that a piece of code names.
 
-    A local variable of the same name counts as well: too much is in the digest then, never too little.
+    A local variable with the name of a definition counts too, so the digest may cover too much.
     """
     of_modules = {}  # id of the Name in `module.attribute` -> attribute
     for node in ast.walk(tree):
@@ -143,7 +140,7 @@ def _used(tree: ast.AST, module: str, content: Module, *, root: Path) -> Iterato
 
 
 def _named(dotted: str, attribute: str | None, *, root: Path) -> Iterator[tuple[str, str]]:
-    """Give the definitions that an imported name stands for: one, or of a module the attribute or all."""
+    """Yield the definitions behind an imported name; for a module, the attribute used or else all of them."""
     if _file(dotted, root).is_file():
         content = _parse(_file(dotted, root))
         if attribute is not None and (attribute in content.definitions or attribute in content.imports):
@@ -157,7 +154,7 @@ def _named(dotted: str, attribute: str | None, *, root: Path) -> Iterator[tuple[
 
 
 def _split(entry: str, *, root: Path) -> tuple[str, str]:
-    """Split a dotted name into module and name. Raises FileNotFoundError or KeyError if it does not exist."""
+    """Split a dotted name into module and name. Raises FileNotFoundError or KeyError if it is missing."""
     module, _, name = entry.rpartition(".")
     if name not in _parse(_file(module, root)).definitions:
         raise KeyError(f"{module} defines no {name}")
@@ -200,7 +197,7 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 class _Computing(ast.NodeTransformer):
-    """Takes out of code whatever computes nothing."""
+    """Removes the parts of code that compute nothing."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs,
@@ -234,9 +231,9 @@ class _Computing(ast.NodeTransformer):
 
 
 def _number_locals(tree: ast.AST, *, shared: Container[str]) -> None:
-    """Replace the names of local variables by numbers, in the order of their appearance.
+    """Replace the names of local variables by numbers, in order of appearance.
 
-    Names of parameters stay, because calls use them, and so do names that mean something outside functions.
+    Names of parameters stay, because callers use them. Names with a meaning outside functions stay too.
     """
     for function in _outermost_functions(tree):
         nodes = list(ast.walk(function))
@@ -253,7 +250,7 @@ def _number_locals(tree: ast.AST, *, shared: Container[str]) -> None:
 
 
 def _outermost_functions(tree: ast.AST) -> Iterator[ast.AST]:
-    """Give functions and methods that lie in no other function."""
+    """Yield the functions and methods that are not nested in another function."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield node

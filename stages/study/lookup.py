@@ -1,4 +1,4 @@
-"""Finding an objective, a probe, an analysis or a corruption by the name of its file."""
+"""Find an objective, probe, analysis or corruption by the name of its file."""
 
 import importlib
 import re
@@ -11,7 +11,7 @@ Plugin = TypeVar("Plugin")
 
 
 def plugins(folder: Path, *, constant: str) -> list[str]:
-    """The names of the modules in a room's folder that define the constant; no code of them runs.
+    """Return the names of the modules in a folder that define a constant, without running their code.
 
     constant: PROBE, for example
     """
@@ -21,15 +21,15 @@ def plugins(folder: Path, *, constant: str) -> list[str]:
 
 
 def find(kind: type[Plugin], name: str) -> Plugin:
-    """The plug-in of a kind that the file of that name defines: of a Probe, PROBE in stages/probes/NAME.py.
+    """Return the plug-in that the file NAME.py defines; for a Probe, this is PROBE in stages/probes/NAME.py.
 
     kind: a class of a room's contract.py
-    Raises StudyError listing the names there are.
+    Raises StudyError, which lists the valid names.
     """
     package, constant = kind.__module__.rpartition(".")[0], kind.__name__.upper()
     folder = Path(importlib.import_module(package).__path__[0])
     names = plugins(folder, constant=constant)
     if name not in names:
-        raise StudyError(f"params.yaml: no {folder.name} named {name!r}; there are: {', '.join(names)}")
+        raise StudyError(f"params.yaml: no {folder.name} named {name!r}; choose from: {', '.join(names)}")
     plugin: Plugin = vars(importlib.import_module(f"{package}.{name}"))[constant]
     return plugin

@@ -1,4 +1,4 @@
-"""What users may call arms, analyses, corruptions and stimuli, and their settings."""
+"""Valid names for arms, analyses, corruptions, stimuli and their settings."""
 
 from typing import Annotated, Any
 
@@ -6,14 +6,14 @@ from pydantic import AfterValidator, Field
 
 from stages.study.errors import ParamsError
 
-LONGEST = 64  # a name is part of file names, which end at 255 bytes
-MISSING = ("nan", "null")  # what readers of tables take for a missing value
-LOST = ("size", "nfiles")  # what DVC leaves out wherever it names what a stage ran with
+LONGEST = 64  # names become part of file names, which are limited to 255 bytes
+MISSING = ("nan", "null")  # pandas reads these words in tables as missing values
+LOST = ("size", "nfiles")  # keys that DVC drops when it compares the parameters of two runs
 
 
 def _readable(name: str) -> str:
     if name in MISSING:
-        raise ValueError("readers of tables take this name for a missing value; choose another")
+        raise ValueError("this name reads as a missing value in tables; choose another")
     return name
 
 
@@ -21,17 +21,18 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST), A
 
 
 def refuse_lost_names(values: Any, *, where: str = "params.yaml", at: str = "") -> None:
-    """Refuse every key that DVC's run cache ignores: another value would bring old results back.
+    """Refuse keys that DVC's run cache ignores: after a change of value, DVC would restore old results.
 
-    values: the content of params.yaml, or a part of it
+    values: content of params.yaml, or a part of it
     at:     dotted name of that part
-    Raises ParamsError with the key. Source: dvc/stage/cache.py, `_get_cache_hash`.
+    Raises ParamsError with the key.
+    Source: dvc/stage/cache.py, `_get_cache_hash`.
     """
     for key, value in values.items() if isinstance(values, dict) else ():
         name = f"{at}.{key}" if at else f"{key}"
         if key in LOST:
             raise ParamsError(
                 f"{where}: {name}: DVC's run cache ignores every key called {' or '.join(LOST)} and would "
-                "bring back results of another value; choose another name"
+                "restore results of an earlier value; choose another name"
             )
         refuse_lost_names(value, where=where, at=name)

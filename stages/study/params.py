@@ -1,4 +1,4 @@
-"""params.yaml as it is read: checked whole, then only what dvc.yaml declares for the stage that asks."""
+"""Read params.yaml: check the whole file, then give a stage only the values that dvc.yaml declares for it."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from stages.study.study import Study
 
 
 def load_params(path: Path = Path("params.yaml"), *, stage: str | None = None, **chosen: str) -> Study:
-    """Read and check params.yaml; with a stage, give only what dvc.yaml declares for that stage.
+    """Read and check params.yaml; given a stage, return only the values that dvc.yaml declares for it.
 
-    stage:  name in dvc.yaml, without what follows an @; `runtime` is always readable
-    chosen: what the stage was selected by, e.g. arm="cl"
-    Raises ParamsError: one line with the key, the value and what is allowed.
+    stage:  name in dvc.yaml, without the part after @; `runtime` is always readable
+    chosen: the item of the stage, e.g. arm="cl"
+    Raises ParamsError: one line with the key, its value and the allowed values.
     """
     study = validate(read_yaml(path), where=str(path))
     refuse_places(study, project=path.parent)
@@ -32,7 +32,7 @@ def load_params(path: Path = Path("params.yaml"), *, stage: str | None = None, *
 def validate(values: Any, *, where: str = "params.yaml") -> Study:
     """Check the content of params.yaml.
 
-    Raises ParamsError: one line with the key, the value and what is allowed.
+    Raises ParamsError: one line with the key, its value and the allowed values.
     """
     refuse_lost_names(values, where=where)
     try:
@@ -42,22 +42,22 @@ def validate(values: Any, *, where: str = "params.yaml") -> Study:
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            known = ", ".join(_fields_at(first["loc"][:-1]))
-            raise ParamsError(f"{where}: {key}: unknown key; known here: {known}") from None
+            fields = ", ".join(_fields_at(first["loc"][:-1]))
+            raise ParamsError(f"{where}: {key}: unknown key; valid keys here: {fields}") from None
         if first["type"] == "missing":
-            raise ParamsError(f"{where}: {key}: missing") from None
+            raise ParamsError(f"{where}: {key}: missing; add this key") from None
         value = "" if isinstance(first["input"], dict | Section) else f" is {first['input']!r}"
         raise ParamsError(f"{where}: {key or 'study'}{value}: {message}") from None
 
 
 def declared_params(stage: str, study: Study, path: Path, **chosen: str) -> list[str]:
-    """The params: list of a stage in dvc.yaml, its templates filled in as DVC fills them.
+    """Return the params: list of a stage in dvc.yaml, with its templates filled in as DVC does.
 
     Raises ParamsError if dvc.yaml has no such stage.
     """
     stages = read_yaml(path)["stages"]
     if stage not in stages:
-        raise ParamsError(f"{path}: no stage {stage!r}; there are: {', '.join(stages)}")
+        raise ParamsError(f"{path}: no stage {stage!r}; choose from: {', '.join(stages)}")
     entry = stages[stage].get("do", stages[stage])
     values = {f"item.{axis}": name for axis, name in chosen.items()}
     if "arm" in chosen:
@@ -72,17 +72,17 @@ def declared_params(stage: str, study: Study, path: Path, **chosen: str) -> list
 
 
 def arm_of(study: Study, name: str) -> Arm:
-    """One arm by its name.
+    """Return one arm by its name.
 
-    Raises ParamsError naming the arms there are.
+    Raises ParamsError, which lists the arms.
     """
     if name not in study.arms:
-        raise ParamsError(f"params.yaml: no arm {name!r}; there are: {', '.join(study.arms)}")
+        raise ParamsError(f"params.yaml: no arm {name!r}; choose from: {', '.join(study.arms)}")
     return study.arms[name]
 
 
 def seeds_of(study: Study, name: str) -> list[int]:
-    """The seeds that one arm is trained from; an imported arm is one encoder, which counts as seed 0."""
+    """Return the seeds of one arm; an imported arm is a single encoder and counts as seed 0."""
     arm = arm_of(study, name)
     if arm.objective == "imported":
         return [0]
@@ -90,21 +90,21 @@ def seeds_of(study: Study, name: str) -> list[int]:
 
 
 def label_of(study: Study, name: str) -> str:
-    """What the report calls an arm."""
+    """Return the name of an arm in the report."""
     return study.labels.get(name, name)
 
 
 def _only(section: Any, paths: list[str]) -> Any:
-    """The same section with nothing in it but the dotted paths; reading another raises ParamsError."""
-    kept: dict[str, Any] = {}
+    """Return the section with nothing but these dotted paths; reading any other key raises ParamsError."""
+    values: dict[str, Any] = {}
     for head in dict.fromkeys(path.split(".")[0] for path in paths):
         value = section[head] if isinstance(section, dict) else getattr(section, head)
         tails = [path.split(".", 1)[1] for path in paths if path.startswith(head + ".")]
-        kept[head] = value if head in paths else _only(value, tails)
+        values[head] = value if head in paths else _only(value, tails)
     if isinstance(section, dict):
-        return kept
+        return values
     view = type(section).model_construct()
-    object.__setattr__(view, "__dict__", kept)
+    object.__setattr__(view, "__dict__", values)
     return view
 
 

@@ -1,4 +1,4 @@
-"""Where things lie, and writing that never leaves half a file."""
+"""Paths of the project's files, and writing that never leaves a partial file."""
 
 import errno
 import glob
@@ -17,40 +17,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DATA = Path("data/prepared")
-CHECKED = Path("results/check.json")  # out of check: always the same
-COMPARISON = Path("results/comparison.csv")  # out of compare: how alike the blocks of all arms are
+CHECKED = Path("results/check.json")  # out of check; its content never changes
+COMPARISON = Path("results/comparison.csv")  # out of compare: similarity of the blocks of all arms
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 
 
 def model_dir(arm: str, seed: int) -> Path:
     """Return the folder of one encoder: encoder.safetensors, encoder.json, history.csv, training.json.
 
-    models/<arm> is the out of pretrain. An autoencoder leaves its decoder too, a hybrid gradients.csv.
-    Encoders kept on the way lie in snapshots/<share>.
+    models/<arm> is the out of pretrain. Autoencoders add their decoder, hybrids add gradients.csv.
+    Snapshots of the encoder during training lie in snapshots/<share>.
     """
     return Path("models") / arm / f"{seed}"
 
 
 def snapshot_dir(model: Path, share: float) -> Path:
-    """Return the folder of an encoder kept after a share of its training: encoder.safetensors, encoder.json.
+    """Return the folder of a snapshot: encoder.safetensors and encoder.json.
 
     model: folder of the trained encoder, see `model_dir`
+    share: of the training that had passed, in (0, 1)
     """
     return model / "snapshots" / f"{share:g}"
 
 
 def snapshot_shares(model: Path) -> list[float]:
-    """Return the shares of its training after which an encoder was kept, in rising order."""
+    """Return the shares of an encoder's training at which snapshots were saved, in ascending order."""
     return sorted(float(path.name) for path in (model / "snapshots").glob("[0-9]*"))
 
 
 def trajectory_dir(arm: str) -> Path:
-    """Return the folder of what was measured of an arm on its way: images_seen.csv and `snapshot_table`s."""
+    """Return the folder of an arm's measurements at snapshots: images_seen.csv and `snapshot_table`s."""
     return Path("results/snapshots") / arm
 
 
 def snapshot_table(trajectory: Path, share: float, kind: str, name: str) -> Path:
-    """Return the table of an analysis or a probe of all encoders of an arm at a share of their training.
+    """Return the path of one analysis or probe of all encoders of an arm at a share of their training.
 
     trajectory: see `trajectory_dir`; kind: analysis or probe
     """
@@ -58,43 +59,43 @@ def snapshot_table(trajectory: Path, share: float, kind: str, name: str) -> Path
 
 
 def encoder_digest(arm: str, seed: int) -> list[str]:
-    """Return what names an encoder of an arm: digests of its weights and of its description."""
+    """Return the SHA-256 digests of an encoder's weights and of its description, in hex."""
     folder = model_dir(arm, seed)
     return [file_digest(folder / name) for name in ("encoder.safetensors", "encoder.json")]
 
 
 def trained_seeds(arm: str) -> list[int]:
-    """Return the seeds of the encoders of one arm, in rising order, as pretrain wrote them."""
+    """Return the seeds of one arm's trained encoders, in ascending order."""
     return sorted(int(path.name) for path in (Path("models") / arm).glob("[0-9]*") if path.is_dir())
 
 
 def gradients_table(arm: str, seed: int) -> Path:
-    """How the gradients of the two losses of a hybrid agree, by epoch and block; other arms have none."""
+    """Return the path of a hybrid's gradient table (agreement of its two losses by epoch and block)."""
     return model_dir(arm, seed) / "gradients.csv"
 
 
 def features_dir(arm: str, seed: int) -> Path:
-    """Return the folder of one encoder's features: a file for each split and kind, see `features_name`."""
+    """Return the folder of one encoder's features, one file per split and kind; see `features_name`."""
     return Path("features") / arm / f"{seed}"
 
 
 def features_name(kind: str, split: str) -> str:
-    """train.safetensors of the kind pooled; blocks-train.safetensors and the like of every other kind."""
+    """Return the file name of features: train.safetensors if pooled, else e.g. blocks-train.safetensors."""
     return f"{split}.safetensors" if kind == "pooled" else f"{kind}-{split}.safetensors"
 
 
 def probe_metrics(probe: str, arm: str) -> Path:
-    """Metrics of one probe of one arm."""
+    """Return the path of one probe's metrics for one arm."""
     return Path("results/probe") / probe / f"{arm}.json"
 
 
 def probe_predictions(probe: str, arm: str) -> Path:
-    """Per-image predictions of one probe of one arm."""
+    """Return the path of one probe's per-image predictions for one arm."""
     return Path("results/probe") / probe / f"{arm}.csv"
 
 
 def finetune_metrics(arm: str) -> Path:
-    """Metrics of a fine-tuned arm."""
+    """Return the path of a fine-tuned arm's metrics."""
     return Path("results/finetune") / f"{arm}.json"
 
 
@@ -107,7 +108,7 @@ def finetune_dir(arm: str, seed: int) -> Path:
 
 
 def augmented_dir(arm: str, seed: int) -> Path:
-    """Return the folder of linear heads trained on augmented images: predictions.csv, metrics.json."""
+    """Return the folder of a linear head trained on augmented images: predictions.csv, metrics.json."""
     return Path("results/probe/linear_augmented") / arm / f"{seed}"
 
 
@@ -117,43 +118,46 @@ def segmenter_dir(arm: str, seed: int) -> Path:
 
 
 def analysis_table(analysis: str, arm: str) -> Path:
-    """Tidy per-image table of one analysis of one arm."""
+    """Return the path of one analysis's tidy per-image table for one arm."""
     return Path("results/analysis") / analysis / f"{arm}.csv"
 
 
 def segmentation_table(arm: str) -> Path:
-    """Intersections and unions of one arm, per image, way and class."""
+    """Return the path of one arm's intersections and unions per image, method and class."""
     return Path("results/segmentation") / f"{arm}.csv"
 
 
 def segmentation_metrics(arm: str) -> Path:
-    """mIoU of one arm."""
+    """Return the path of one arm's mIoU."""
     return Path("results/segmentation") / f"{arm}.json"
 
 
 def robustness_table(arm: str) -> Path:
-    """Per-image predictions of one arm on corrupted images and on stimuli."""
+    """Return the path of one arm's per-image predictions on corrupted images and stimuli."""
     return Path("results/robustness") / f"{arm}.csv"
 
 
 def robustness_metrics(arm: str) -> Path:
-    """Accuracy of one arm on corrupted images and on stimuli."""
+    """Return the path of one arm's accuracy on corrupted images and stimuli."""
     return Path("results/robustness") / f"{arm}.json"
 
 
 def scratch() -> Path:
-    """Resume state, timings and downloads: ignored by Git and DVC, found again from DVC's temporary runs."""
+    """Return the folder of checkpoints, timings and downloads, which Git and DVC ignore.
+
+    DVC's temporary runs share the folder of the original project.
+    """
     return Path(os.environ.get("DVC_ROOT", ".")) / "scratch"
 
 
 @contextmanager
 def writing(target: Path, *, size: int | None = None) -> Iterator[Path]:
-    """Give a temporary path beside the target and put it in the target's place when the block succeeds.
+    """Yield a temporary path beside the target; if the block succeeds, move it to the target.
 
-    The target may become a file or a directory; on an exception nothing of it is left, and the target is what
-    it was. What a killed process left of the same target goes too.
-    size: bytes that the target will have, if known
-    Raises StudyError if there is no room for it.
+    The temporary path may become a file or a folder. If the block fails, the temporary path is removed and
+    the target stays as it was. Temporary files of killed processes for the same target are removed too.
+    size: expected bytes of the target, if known
+    Raises StudyError if the disk is full.
     """
     temporary = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
@@ -178,28 +182,28 @@ def writing(target: Path, *, size: int | None = None) -> Iterator[Path]:
         needed = _megabytes(size) if size else f"more than {_megabytes(_size(temporary))}"
         _remove(temporary)
         raise StudyError(
-            f"{target}: {reason}; {needed} needed, {_megabytes(_free(target))} free; "
-            "make room and run it again, it goes on from what was saved"
+            f"{target}: {reason}; {needed} needed, {_megabytes(_free(target))} free; free some space and run "
+            "the command again; finished work is kept"
         ) from error
     finally:
         _remove(temporary)
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a whole text file or nothing of it."""
+    """Write a text file, whole or not at all."""
     with writing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write JSON whose bytes depend on the value alone: sorted keys, floats of 6 digits."""
+    """Write JSON whose bytes depend only on the value: sorted keys, floats with 6 significant digits."""
     write_text(target, json.dumps(_rounded(value), indent=2, sort_keys=True) + "\n")
 
 
 def write_table(target: Path, table: "pd.DataFrame", *, seed: int | None = None) -> None:
-    """Write a table as CSV whose bytes depend on its numbers alone.
+    """Write a table as CSV whose bytes depend only on its values.
 
-    seed: of the training that the whole table is about, which becomes its first column; None: as it is
+    seed: added as the first column, if the whole table is about one training; None: no column is added
     """
     if seed is not None:
         table = table.copy(deep=False)
@@ -208,7 +212,7 @@ def write_table(target: Path, table: "pd.DataFrame", *, seed: int | None = None)
 
 
 def write_joined(target: Path, parts: Sequence[Path]) -> None:
-    """Write CSV files that have the same header as one, part after part."""
+    """Concatenate CSV files that have the same header."""
     texts = [part.read_text(encoding="utf-8").partition("\n") for part in parts]
     write_text(target, texts[0][0] + "\n" + "".join(rows for _, _, rows in texts))
 
@@ -219,7 +223,7 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path | str) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content, in hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -247,14 +251,14 @@ def _remove(path: Path) -> None:
 def _remove_abandoned(target: Path) -> None:
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         writer = part.name.removeprefix(f".{target.name}.").removesuffix(".part")
-        # In a container that starts anew, the number of a dead writer may be ours.
+        # In a restarted container, the process id of a dead writer may equal ours.
         if writer.isdigit() and (int(writer) == os.getpid() or not _lives(int(writer))):
             _remove(part)
 
 
 def _lives(process: int) -> bool:
     try:
-        os.kill(process, 0)  # sends nothing
+        os.kill(process, 0)  # checks that the process exists, sends no signal
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -263,12 +267,12 @@ def _lives(process: int) -> bool:
 
 
 def _no_room(error: BaseException | None) -> str | None:
-    # Libraries that are not written in Python raise errors of their own, with the system's words or after its
-    # error.
+    # Libraries written in other languages raise their own errors: the system's text is in their message or in
+    # the error that caused them.
     if error is None:
         return None
-    words = next((words for words in map(os.strerror, NO_ROOM) if words in str(error)), None)
-    return words or _no_room(error.__cause__ or error.__context__)
+    reason = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
+    return reason or _no_room(error.__cause__ or error.__context__)
 
 
 def _size(path: Path) -> int:
@@ -277,8 +281,8 @@ def _size(path: Path) -> int:
 
 
 def _free(target: Path) -> int:
-    there = next(folder for folder in target.absolute().parents if folder.is_dir())
-    return shutil.disk_usage(there).free
+    existing = next(folder for folder in target.absolute().parents if folder.is_dir())
+    return shutil.disk_usage(existing).free
 
 
 def _megabytes(size: int) -> str:

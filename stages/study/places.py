@@ -1,6 +1,6 @@
-"""Whether a path of a user leads into or around what the stages write.
+"""Refuse user paths that overlap with the outs of stages.
 
-DVC deletes the outs of a stage before it runs its command, with all that lies in them.
+DVC deletes the outs of a stage, with everything in them, before it runs the stage's command.
 """
 
 import os
@@ -14,10 +14,10 @@ ADDRESSES = ("https://", "http://")
 
 
 def refuse_places(study: Study, *, project: Path = Path(".")) -> None:
-    """Refuse every path of params.yaml that lies in an out of a stage, or contains one or the project.
+    """Refuse every path in params.yaml that lies in an out, contains an out or contains the project.
 
-    project: folder of dvc.yaml; in a temporary run of DVC, the original project is looked at too
-    Raises ParamsError: one line with the key, the value and what to do.
+    project: folder of dvc.yaml; in a temporary run of DVC, the original project is checked too
+    Raises ParamsError: one line with the key, its value and what to do.
     """
     outs = outs_of(project / "dvc.yaml")
     roots = [Path(os.path.abspath(folder)) for folder in (project, os.environ.get("DVC_ROOT", project))]
@@ -29,9 +29,9 @@ def refuse_places(study: Study, *, project: Path = Path(".")) -> None:
 
 
 def named_paths(study: Study) -> dict[str, str]:
-    """Return every path that params.yaml names, by its key.
+    """Return every path in params.yaml, by its key.
 
-    Names of built-in and timm's data sets are among the sources; read as paths, they are in nobody's way.
+    A source may also be the name of a built-in or timm data set; read as a path, it overlaps with no out.
     """
     data = study.data
     paths = {"data.source": data.source, "data.test_source": data.test_source, "data.root": data.root}
@@ -47,14 +47,14 @@ def named_paths(study: Study) -> dict[str, str]:
 
 
 def is_address(place: str) -> bool:
-    """Return whether a place is an address on the web, not a path."""
+    """Return whether a place is a web address rather than a path."""
     return place.startswith(ADDRESSES)
 
 
 def outs_of(graph: Path) -> dict[Path, str]:
-    """Return the outs of dvc.yaml, each with the stage that writes it; `models` of `models/${key}`.
+    """Return the outs in dvc.yaml, each with the stage that writes it; `models/${key}` counts as `models`.
 
-    graph: dvc.yaml
+    graph: path of dvc.yaml
     """
     outs: dict[Path, str] = {}
     for stage, entry in read_yaml(graph)["stages"].items():
@@ -67,30 +67,30 @@ def outs_of(graph: Path) -> dict[Path, str]:
 
 
 def conflict(path: str, *, outs: dict[Path, str], root: Path) -> str:
-    """Return why a path of a user would be deleted or mixed with results, in words; nothing if it is free.
+    """Return why a user's path would be deleted or mixed with results, in words; empty if it is safe.
 
     outs: folders and files that stages write, relative to root
-    root: of the project, absolute
+    root: absolute path of the project
     """
     if "\0" in path:
-        return "holds a zero byte; no file can have this name"
+        return "contains a zero byte, which no path can; remove it"
     place = os.path.join(root, os.path.expanduser(path))
-    # As it is written, and where its links lead.
+    # The path as written, and with its links resolved.
     places = [Path(os.path.normpath(place)), Path(os.path.realpath(place))]
     for out, stage in outs.items():
         if any(place.is_relative_to(target) for place in places for target in _spellings(root / out)):
             return f"lies in {out}: DVC deletes it before it runs stage {stage}; move your files elsewhere"
     for target, words in [(root, "the project folder"), *((root / out, f"{out}") for out in outs)]:
         if any(spelling.is_relative_to(place) for spelling in _spellings(target) for place in places):
-            return f"contains {words}, whose files would count as yours; name a folder of your files alone"
+            return f"contains {words}, whose files would count as yours; name a folder with only your files"
     return ""
 
 
 def refuse_linked_outs(outs: dict[Path, str], *, root: Path) -> None:
-    """Refuse a link in the place of a folder that stages write: DVC does not track what lies behind it.
+    """Refuse links in place of output folders, because DVC does not track files behind a link.
 
-    Files may be links, which is what DVC's cache.type symlink makes of them.
-    Raises ParamsError with the settings of DVC that put large files elsewhere.
+    Output files may be links: DVC creates them if its cache.type is symlink.
+    Raises ParamsError with the DVC settings that store large files elsewhere.
     """
     folders = (folder for out in outs for folder in [*out.parents, out] if not folder.suffix)
     for folder in dict.fromkeys(folders):
@@ -98,11 +98,12 @@ def refuse_linked_outs(outs: dict[Path, str], *, root: Path) -> None:
         if folder != Path(".") and link.is_symlink() and not link.is_file():
             cache = Path(os.path.realpath(link)) / "dvc-cache"
             raise ParamsError(
-                f"{folder} is a link, and DVC keeps no outs behind links; make it a folder, and keep large "
-                f"files there in DVC's cache: `dvc cache dir {cache}` and `dvc config cache.type symlink`"
+                f"{folder} is a link, and DVC cannot track outs behind links; make it a folder, and keep "
+                "large files in DVC's cache elsewhere: "
+                f"`dvc cache dir {cache}` and `dvc config cache.type symlink`"
             )
 
 
 def _spellings(target: Path) -> list[Path]:
-    """Return an absolute path as it is written, and with the links of its folder resolved."""
+    """Return an absolute path as written, and with the links of its folder resolved."""
     return [target, Path(os.path.realpath(target.parent)) / target.name]

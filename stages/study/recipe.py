@@ -1,4 +1,4 @@
-"""What an arm is trained with: the common recipe, and what the arm sets otherwise."""
+"""Combine the common recipe with the overrides of an arm."""
 
 from typing import Any, get_args
 
@@ -14,29 +14,29 @@ from stages.training.settings import Pretrain
 
 
 def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain]:
-    """Architecture and pre-training recipe of one arm: the common ones, with what the arm overrides.
+    """Return the architecture and the pre-training recipe of one arm, with the arm's overrides applied.
 
-    The architecture of an imported arm is not here but in its file.
-    Raises ParamsError if the arm's overrides do not fit together.
+    For an imported arm, the architecture returned is the common one; the checkpoint file defines its own.
+    Raises ParamsError if the arm's overrides are inconsistent.
     """
     arm = arm_of(study, name)
     try:
-        own = {} if arm.objective == "imported" else overrides(arm, Vit)
-        vit = Vit.model_validate(study.vit.model_dump() | own)
+        architecture = {} if arm.objective == "imported" else overrides(arm, Vit)
+        vit = Vit.model_validate(study.vit.model_dump() | architecture)
         recipe = Pretrain.model_validate(study.pretrain.model_dump() | overrides(arm, Pretrain))
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ParamsError(f"params.yaml: arms.{name}: {message}") from None
     if arm.stop_epoch is not None and arm.stop_epoch >= recipe.epochs:
         raise ParamsError(
-            f"params.yaml: arms.{name}.stop_epoch {arm.stop_epoch} must be before the last of its "
-            f"{recipe.epochs} epochs"
+            f"params.yaml: arms.{name}.stop_epoch is {arm.stop_epoch}; it must be below the arm's number of "
+            f"epochs, {recipe.epochs}"
         )
     return vit, recipe
 
 
 def overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
-    """What an arm sets of a section of the common recipe; a null only where the section may hold one."""
+    """Return the values of a section that an arm overrides; a null counts only if the section allows null."""
     nullable = {
         key for key, field in section.model_fields.items() if type(None) in get_args(field.annotation)
     }

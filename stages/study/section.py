@@ -1,4 +1,4 @@
-"""What every section of params.yaml is made of: a type that knows its keys, and the bounds of values."""
+"""The base class of all sections of params.yaml, and types for bounded values."""
 
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ class Section(BaseModel):
         if name in type(self).model_fields:
             raise ParamsError(
                 f"dvc.yaml: this stage reads {type(self).__name__.lower()}.{name}, which its "
-                "params: list does not declare; declare it there"
+                "params: list does not declare; add it there"
             )
         extra = self.__dict__ if name.startswith("__") else self.__pydantic_extra__
         if extra is not None and name in extra:

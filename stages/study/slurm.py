@@ -1,4 +1,4 @@
-"""The jobs of this user as Slurm's queue has them."""
+"""Read this user's jobs from Slurm's queue."""
 
 import subprocess
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ FIELDS = ("JobArrayID", "JobID", "State", "NodeList", "Reason", "RestartCnt")
 
 @dataclass(frozen=True)
 class Job:
-    """One job, or one element of an array."""
+    """One job, or one element of a job array."""
 
-    name: str  # 12, or 12_3 of an array
-    number: str  # as SLURM_JOB_ID has it, which no other element shares
-    state: str  # as Slurm spells it: PENDING, RUNNING, FAILED, ...
+    name: str  # 12, or 12_3 for an element of an array
+    number: str  # the job's SLURM_JOB_ID, unique for each element of an array
+    state: str  # in Slurm's words: PENDING, RUNNING, FAILED, ...
     nodes: str
-    reason: str  # why it waits or failed; None: for no reason
-    restarts: int  # how often it was put back into the queue
+    reason: str  # why the job waits or failed; "None" if Slurm gives no reason
+    restarts: int  # how often the job was put back into the queue
 
 
 def jobs(study: str | None = None) -> list[Job]:
-    """Return the jobs that Slurm remembers, ended ones of the last minutes too.
+    """Return the jobs in Slurm's queue, including those that ended in the last few minutes.
 
-    study: name of the jobs of one study; None: all of this user
+    study: name of one study's jobs; None: all jobs of this user
     Raises StudyError if Slurm does not answer.
     """
     words = ["squeue", "--me", "--noheader", "--array", "--states=all", "--sort=i"]
@@ -34,11 +34,11 @@ def jobs(study: str | None = None) -> list[Job]:
             [*words, *(["--name", study] if study else [])], text=True, capture_output=True, timeout=60
         )
     except FileNotFoundError:
-        raise StudyError("Slurm is not installed here: there is no squeue on the path") from None
+        raise StudyError("squeue: command not found; run this where Slurm is installed") from None
     except subprocess.TimeoutExpired:
-        raise StudyError("Slurm does not answer: squeue took more than a minute") from None
+        raise StudyError("squeue: no answer from Slurm within a minute; try again later") from None
     if done.returncode:
-        raise StudyError(f"Slurm does not answer: {done.stderr.strip().partition(chr(10))[0]}")
+        raise StudyError(f"squeue: {done.stderr.strip().partition(chr(10))[0]}")
     queue = []
     for line in done.stdout.splitlines():
         name, number, state, nodes, reason, restarts, _ = line.split("|")
@@ -48,7 +48,7 @@ def jobs(study: str | None = None) -> list[Job]:
 
 @lru_cache(maxsize=1)
 def running() -> frozenset[str] | None:
-    """Return the numbers of all jobs that run now, asked for once; None if Slurm cannot be asked."""
+    """Return the numbers of all running jobs, queried once per process; None if Slurm does not answer."""
     try:
         return frozenset(job.number for job in jobs() if job.state == "RUNNING")
     except StudyError:

@@ -1,13 +1,13 @@
-"""The store of trainings: each is run once, whatever asks for it, and named by all that it depends on.
+"""The store of trainings: each training runs once and is named by a fingerprint.
 
-scratch/trainings/<fingerprint>/          while it trains: checkpoints, and the lock of the process at work
-scratch/trainings/<fingerprint>/result/   what it left, sealed by training.json
+scratch/trainings/<fingerprint>/          during training: checkpoints and a lock
+scratch/trainings/<fingerprint>/result/   the result, sealed by training.json
 
-The fingerprint names all that the numbers depend on: recipe, architecture, settings, data, seed and code.
-An arm's name or label is not part of it, so a renamed arm finds its trainings again. The stages fill the
-store, and so does `python -m stages.pretrain --arm NAME --seed N` on any machine that shares the folder; DVC
-knows nothing of it. A stage collects what it needs into its out. The out is sealed as well, so that a clone
-with an empty store finds its trainings there.
+The fingerprint covers everything that the numbers depend on: recipe, architecture, settings, data, seed and
+code. It does not cover the arm's name or label, so a renamed arm reuses its trainings. The stages fill the
+store, and so does `python -m stages.pretrain --arm NAME --seed N` on any machine that shares the folder. DVC
+does not track the store; a stage copies the trainings that it needs into its out. The out is sealed too, so
+a clone with an empty store finds its trainings there.
 """
 
 import fcntl
@@ -27,41 +27,41 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Training:
-    """One training, by its fingerprint."""
+    """One training, named by its fingerprint."""
 
     fingerprint: str
 
     @property
     def directory(self) -> Path:
-        """Return its folder in the store."""
+        """Return the training's folder in the store."""
         return scratch() / "trainings" / self.fingerprint
 
     @property
     def result(self) -> Path:
-        """Return the folder of what it left."""
+        """Return the folder of the training's result."""
         return self.directory / "result"
 
     def ended(self) -> bool:
-        """Return whether its whole result is in the store."""
+        """Return whether the store holds the complete result."""
         return is_whole(self.result, self.fingerprint)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let one process at a time train this in the block; others say so once and wait for it."""
+        """Run the block in one process at a time; other processes print one line and wait."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"another process trains {self.fingerprint}; waiting for it", flush=True)
+                print(f"waiting for another process that runs training {self.fingerprint}", flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def keep(self, write: Callable[[Path], None], **about: Any) -> None:
-        """Write the result into the store, whole or not at all, sealed; its checkpoints go.
+        """Write the sealed result into the store, whole or not at all, then delete the checkpoints.
 
-        write: puts the files into an empty folder
-        about: what else the seal says of the training: seed, device, precision, versions
+        write: writes the files into an empty folder
+        about: further facts for the seal: seed, device, precision, versions
         """
         with writing(self.result) as temporary:
             temporary.mkdir(parents=True)
@@ -79,7 +79,7 @@ class Training:
 
 
 def seal(folder: Path, fingerprint: str, **about: Any) -> None:
-    """Write training.json: the fingerprint, and the SHA-256 of every file in the folder and below it."""
+    """Write training.json: the fingerprint and the SHA-256 of every file in the folder and its subfolders."""
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))
@@ -89,14 +89,14 @@ def seal(folder: Path, fingerprint: str, **about: Any) -> None:
 
 
 def sealed(folder: Path) -> str | None:
-    """Return the fingerprint that the seal of a folder names; None if it has none that can be read."""
+    """Return the fingerprint in the seal of a folder; None if the seal is missing or unreadable."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return str(read_json(folder / SEAL)["fingerprint"])
     return None
 
 
 def is_whole(folder: Path, fingerprint: str) -> bool:
-    """Return whether a folder holds the result of this training, every file as it was sealed."""
+    """Return whether a folder holds the result of this training, with every file unchanged since sealing."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         content = read_json(folder / SEAL)
         files = content["files"]
@@ -107,12 +107,12 @@ def is_whole(folder: Path, fingerprint: str) -> bool:
 
 
 def recover(trainings: Mapping[Key, Training], out: Path) -> list[Key]:
-    """Return the keys of trainings that are neither in the store nor in an out; what an out has is adopted.
+    """Copy trainings from the outs into the store; return the keys of trainings that neither holds.
 
-    trainings: by seed, or by whatever tells them apart
-    out:       folder of the arm; those of other arms lie beside it, and one of them may have been renamed
+    trainings: by seed or another distinct key
+    out:       folder of the arm; the folders of other arms are searched too, because an arm may be renamed
     """
-    lacking = []
+    missing = []
     for key, training in trainings.items():
         if training.ended():
             continue
@@ -120,17 +120,17 @@ def recover(trainings: Mapping[Key, Training], out: Path) -> list[Key]:
         wanted = (folder for folder in folders if sealed(folder) == training.fingerprint)
         whole = next((folder for folder in wanted if is_whole(folder, training.fingerprint)), None)
         if whole is None:
-            lacking.append(key)
+            missing.append(key)
         else:
             training.adopt(whole)
-    return lacking
+    return missing
 
 
 def collect(trainings: Mapping[Any, Training], out: Path) -> None:
-    """Make the out of an arm what the store has of it: a folder for each training, and no other.
+    """Fill the out of an arm from the store: one folder for each training and no others.
 
     trainings: by the name of the folder, which starts with the seed
-    What the out held before is adopted by the store first, so that no training is lost.
+    Trainings that the out held before are first copied into the store, so that none is lost.
     """
     for folder in out.glob("[0-9]*"):
         earlier = sealed(folder)
@@ -143,7 +143,7 @@ def collect(trainings: Mapping[Any, Training], out: Path) -> None:
 
 
 def stored() -> dict[str, dict[str, Any]]:
-    """Return the seals of all trainings in the store that have ended, by fingerprint."""
+    """Return the seals of all finished trainings in the store, by fingerprint."""
     seals = {}
     for path in sorted((scratch() / "trainings").glob(f"*/result/{SEAL}")):
         with suppress(OSError, json.JSONDecodeError):

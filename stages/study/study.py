@@ -1,4 +1,4 @@
-"""The whole of params.yaml, put together from the settings of all rooms."""
+"""The whole of params.yaml, composed of the settings of all rooms."""
 
 from typing import Annotated
 
@@ -42,34 +42,36 @@ class Study(Section):
         grid, rest = divmod(self.data.image_size, self.vit.patch_size)
         if rest:
             raise ValueError(
-                f"data.image_size {self.data.image_size} must be a multiple of "
-                f"vit.patch_size {self.vit.patch_size}"
+                f"data.image_size {self.data.image_size} is not a multiple of "
+                f"vit.patch_size {self.vit.patch_size}; change one of them"
             )
         if grid < 3:
             raise ValueError(
                 f"vit.patch_size {self.vit.patch_size} cuts images of {self.data.image_size} px into "
-                f"{grid} × {grid} patches; 3 × 3 are the fewest that have a high frequency"
+                f"{grid} × {grid} patches, but the Fourier analysis needs at least 3 × 3; use smaller patches"
             )
         if self.data.test_source and self.data.source == "shapes_textures":
             raise ValueError("data.test_source: shapes_textures draws its own test images; leave it empty")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {self.seeds} must differ")
+            raise ValueError(f"seeds {self.seeds} must differ; remove the duplicates")
         names: dict[str, str] = {}
         for name in self.arms:
             label = self.labels.get(name, name)
             if (other := names.setdefault(label, name)) != name:
                 raise ValueError(
-                    f"labels: arms {other} and {name} are both {label!r}; give each its own label"
+                    f"labels: arms {other} and {name} are both called {label!r}; give each its own label"
                 )
         for name in self.linear_augmented.arms:
             if name not in self.arms:
-                raise ValueError(f"linear_augmented.arms: no arm {name!r}; there are: {', '.join(self.arms)}")
+                raise ValueError(
+                    f"linear_augmented.arms: no arm {name!r}; choose from: {', '.join(self.arms)}"
+                )
         for name, arm in self.arms.items():
             place, depth = arm.mim_block or 1, arm.depth or self.vit.depth
             if place > 1 and (place % 1 or place > depth):
                 raise ValueError(
-                    f"arms.{name}.mim_block {place:g} must be one of its {depth} blocks, 1 to {depth}, "
-                    "or a share of the depth below 1"
+                    f"arms.{name}.mim_block is {place:g}; set it to a block number from 1 to {depth}, or to "
+                    "a share of the depth below 1"
                 )
         self.objectives.check(
             used={arm.objective for arm in self.arms.values()},

@@ -1,4 +1,4 @@
-"""What stages did and when, a line each in scratch/timings.jsonl, which is no out and may be missing."""
+"""Record when stages ran, in scratch/timings.jsonl; the file is not an out and may be missing."""
 
 import json
 import os
@@ -16,41 +16,42 @@ import psutil
 from stages.study import slurm
 from stages.study.paths import scratch
 
-REMEMBERED = 5  # runs of a stage that tell how long its next one takes
+REMEMBERED = 5  # number of past runs that predict the duration of the next one
 
 
 @dataclass
 class Run:
-    """One run of a stage, as far as it came."""
+    """One run of a stage, finished or not."""
 
     stage: str
     process: int
     began: float  # seconds since 1970
-    ended: float | None = None  # None: it has not ended, or was killed before it could say so
-    outcome: str = ""  # done, failed, interrupted; empty as long as it has not ended
-    seconds: float = 0.0  # from the start of its process to its end, imports included
-    said: str = ""  # its key result, or what went wrong
-    epoch: int | None = None  # the last one that was saved
+    ended: float | None = None  # None: still running, or killed
+    outcome: str = ""  # done, failed or interrupted; empty while the run has not ended
+    seconds: float = 0.0  # duration of the process, imports included
+    said: str = ""  # the key result or the error, in one line
+    epoch: int | None = None  # the last saved epoch
     epochs: int | None = None
     ran_with: list[str] = field(default_factory=list)  # objective, device, precision
     host: str = field(default_factory=platform.node)
-    job: str = ""  # number of the job of Slurm
+    job: str = ""  # number of the Slurm job
 
     @property
     def saved(self) -> str:
-        """How much of a training is kept, in words; nothing if none is, or if it is no training."""
+        """Return how much of a training is saved, in words; empty if nothing is saved."""
         return f"saved up to epoch {self.epoch} of {self.epochs}" if self.epoch else ""
 
     @property
     def ending(self) -> str:
-        """How it ended, and what it left, in words."""
+        """Return how the run ended, with its result and its last checkpoint, in words."""
         return ", ".join(filter(None, [self.outcome or "killed", self.said, self.saved]))
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended and its job or process is there, and is not another with the same number.
+        """Return whether the run is still going: it has not ended, and its Slurm job or process exists.
 
-        Of another machine without Slurm nobody can tell; then it counts as alive.
+        A newer process with the same number does not count. A run on another machine without Slurm cannot be
+        checked and counts as alive.
         """
         if self.ended is not None:
             return False
@@ -64,20 +65,21 @@ class Run:
 
 
 def timings_file() -> Path:
-    """Where all of it is kept."""
+    """Return the path of the file of timings."""
     return scratch() / "timings.jsonl"
 
 
 def note(event: str, **about: Any) -> None:
-    """Append one line: what this process did, when. Whatever hinders it is no reason to stop a stage.
+    """Append one event of this process to the timings; an error in writing never stops a stage.
 
-    event: began, saved, done, failed or interrupted; about: values of JSON, such as stage="pretrain@cl"
+    event: began, saved, done, failed or interrupted
+    about: values for JSON, such as stage="pretrain@cl"
     """
     here = {"process": os.getpid(), "host": platform.node(), "job": os.environ.get("SLURM_JOB_ID", "")}
     line = json.dumps({"time": round(time.time(), 3), "event": event} | here | about)
     with suppress(OSError):
         timings_file().parent.mkdir(parents=True, exist_ok=True)
-        # One write at the end of the file, so that the lines of stages that run side by side do not mix.
+        # A single append, so that lines of stages that run in parallel do not mix.
         file = os.open(timings_file(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, f"{line}\n".encode())
@@ -86,7 +88,7 @@ def note(event: str, **about: Any) -> None:
 
 
 def read_runs() -> list[Run]:
-    """All runs there were, in the order in which they began; a line that is not whole is left out."""
+    """Return all recorded runs in the order of their starts; incomplete lines are skipped."""
     try:
         lines = timings_file().read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -114,11 +116,13 @@ def read_runs() -> list[Run]:
 
 
 def expected_seconds(stage: str, runs: list[Run]) -> float | None:
-    """How long a stage should take: the longest of its last five whole runs, since one that went on from a
-    checkpoint tells of its rest alone; of a stage that never ran, the median of such stages of other arms,
-    unless it is a pre-training, which takes as long as its objective does; None if nothing is known.
+    """Return the expected duration of a stage in seconds; None if no earlier run allows a prediction.
 
-    stage: as DVC addresses it, e.g. probe@cl-knn, or one training of it, e.g. pretrain@cl-0
+    The prediction is the longest of the stage's last five finished runs, because resumed runs are shorter.
+    For a stage that never ran, it is the median over the same stage of other arms. Pre-training has no such
+    fallback, because its duration depends on the objective.
+
+    stage: as DVC addresses it, e.g. probe@cl-knn, or one of its trainings, e.g. pretrain@cl-0
     """
     durations: dict[str, list[float]] = {}
     for run in runs:
@@ -133,19 +137,19 @@ def expected_seconds(stage: str, runs: list[Run]) -> float | None:
 
 
 def of_any_seed(stage: str) -> str:
-    """Return the name of a training without its seed, pretrain@cl-* of pretrain@cl-0; others stay."""
+    """Replace the seed in a training's name: pretrain@cl-0 becomes pretrain@cl-*; leave other names alone."""
     return re.sub(r"-\d+$", "-*", stage)
 
 
 def kind(stage: str) -> str:
-    """The address of a stage without its arm: probe-knn of probe@cl-knn; analyses of `report` are no arms."""
+    """Return the address of a stage without its arm: probe@cl-knn becomes probe-knn."""
     name, _, chosen = stage.partition("@")
     _, _, rest = chosen.partition("-")
     return f"{name}-{rest}" if rest else name
 
 
 def spoken(seconds: float) -> str:
-    """A duration to two places at most: 8 s, 1 min 40 s, 2 h 5 min."""
+    """Return a duration in words with at most two units: 8 s, 1 min 40 s, 2 h 5 min."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     units, whole = ("h", "min") if seconds >= 3570 else ("min", "s"), round(seconds)

@@ -1,4 +1,4 @@
-"""The frame of a stage that trains: its command line, and the trainings that the store lacks."""
+"""Run a training stage: read its command line, and run the trainings that are not in the store."""
 
 import argparse
 from collections.abc import Callable, Hashable, Mapping
@@ -23,7 +23,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 class Work(Protocol):
     def __call__(self, name: str, *, seed: int | None) -> str:
-        """Do the stage for one arm, or one of its trainings alone; return a line with the key result."""
+        """Run the stage for one arm, or only one of its trainings; return one line with the key result."""
 
 
 def run_training_stage(
@@ -34,17 +34,17 @@ def run_training_stage(
     about: Callable[[str], list[str]],
     writes: Callable[[str], Path],
 ) -> None:
-    """Read --arm and --seed from the command line and run a stage that trains.
+    """Read --arm and --seed from the command line and run a training stage.
 
-    stage:  its name in dvc.yaml
-    about:  what an arm is trained with, in words
-    writes: where the result of an arm lies
+    stage:  name in dvc.yaml
+    about:  returns what an arm is trained with, in words
+    writes: returns the path of an arm's result
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=description)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
-    parser.add_argument("--seed", type=int, help="train this one alone into the store; the stage collects it")
-    words = parser.parse_args()
-    arm, seed = words.arm, words.seed
+    parser.add_argument("--seed", type=int, help="train only this seed, into the store; write no out")
+    arguments = parser.parse_args()
+    arm, seed = arguments.arm, arguments.seed
     run(
         f"{stage}@{arm}" + ("" if seed is None else f"-{seed}"),
         lambda: work(arm, seed=seed),
@@ -54,9 +54,9 @@ def run_training_stage(
 
 
 def trainings_from(name: str, **dependencies: Any) -> dict[int, Training]:
-    """Return a training from each encoder of an arm, by seed.
+    """Return one training for each encoder of an arm, by seed.
 
-    dependencies: all that their numbers depend on besides the encoder and the seed
+    dependencies: everything that the results depend on, except the encoder and the seed
     """
     return {
         seed: Training(fingerprint(encoder=encoder_digest(name, seed), seed=seed, **dependencies))
@@ -75,17 +75,17 @@ def complete(
 ) -> str | None:
     """Run every training whose result is neither in the store nor in an out.
 
-    trainings: by seed, or by whatever tells them apart
-    alone:     whether no out is written, see `chosen`
+    trainings: by seed or another distinct key
+    alone:     the command trains one seed (see `chosen`) and writes no out
     out:       folder of the arm, see `store.recover`
-    train:     trains one, and keeps its result in the store
-    returns:   the last line of a process that writes no out; None: the caller writes it
+    train:     runs one training and puts its result into the store
+    returns:   the last line of a process that writes no out; None: the caller must write the out
     """
-    lacking = recover(trainings, out) if first_process() else []
+    missing = recover(trainings, out) if first_process() else []
     first = True
-    if lacking or started_with_others():
+    if missing or started_with_others():
         fabric = make_fabric(runtime, precision=precision)
-        for key in cast(list[Key], fabric.broadcast(lacking)):
+        for key in cast(list[Key], fabric.broadcast(missing)):
             training = trainings[key]
             with training.alone() if fabric.is_global_zero else nullcontext():
                 if fabric.broadcast(not training.ended()):
@@ -98,13 +98,13 @@ def complete(
 
 
 def chosen(trainings: Mapping[int, Training], seed: int | None) -> Mapping[int, Training]:
-    """Return one of the trainings, or all if no seed is asked for.
+    """Return the training of one seed, or all trainings if seed is None.
 
-    Raises StudyError naming the seeds there are.
+    Raises StudyError, which lists the seeds of the arm.
     """
     if seed is None:
         return trainings
     if seed not in trainings:
         seeds = ", ".join(str(number) for number in trainings)
-        raise StudyError(f"--seed {seed}: params.yaml has no such seed for this arm; it has: {seeds}")
+        raise StudyError(f"--seed {seed}: no such seed for this arm in params.yaml; choose from: {seeds}")
     return {seed: trainings[seed]}

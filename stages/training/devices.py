@@ -1,4 +1,4 @@
-"""What the training runs on: processes, device and precision, from runtime:, never part of a result's key."""
+"""Set up the processes, device and precision of a training, from runtime:; never part of a result's key."""
 
 import ctypes
 import logging
@@ -23,17 +23,17 @@ from stages.training.task import Task
 
 
 def make_fabric(runtime: Runtime, *, precision: Precision) -> Fabric:
-    """Fabric on the devices asked for, started: alone, or as one of several processes that train together.
+    """Return a launched Fabric on the requested devices, with one process or several.
 
-    Started by torchrun or srun, the launcher says how many processes there are; else runtime.devices does,
-    and the others are started here.
-    Raises StudyError if the launcher, the settings and the machine do not fit together.
+    Under torchrun or srun, the launcher determines the number of processes. Otherwise runtime.devices
+    determines it, and the other processes are started here.
+    Raises StudyError if the launcher, the settings and the machine are inconsistent.
     """
     of_srun = as_torchrun_would(os.environ)
     os.environ |= of_srun
     per_node, nodes, _ = together = processes(os.environ, devices=runtime.devices)
     set_threads(runtime)
-    if runtime.threads is None and per_node > 1:  # on a CPU, threads of several processes stall each other
+    if runtime.threads is None and per_node > 1:  # too many threads on a CPU slow each other down
         given = os.environ.get("SLURM_CPUS_PER_TASK") if of_srun else None
         torch.set_num_threads(int(given or max(1, torch.get_num_threads() // per_node)))
     refuse_missing_devices(per_node, device=pick_device(runtime))
@@ -50,7 +50,7 @@ def make_fabric(runtime: Runtime, *, precision: Precision) -> Fabric:
     with mortal():
         fabric.launch()
     if fabric.device.type == "cuda":
-        # The same bytes from the same seed; where CUDA has no deterministic kernel, torch says so.
+        # The same seed gives the same bytes; torch warns if CUDA has no deterministic kernel.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     if fabric.device.type == "cpu":
@@ -59,40 +59,40 @@ def make_fabric(runtime: Runtime, *, precision: Precision) -> Fabric:
 
 
 def keep_memory() -> bool:
-    """Let glibc keep what a step frees for the next one, and say whether it does so.
+    """Make glibc keep freed memory for the next step; return whether this works.
 
-    Otherwise it gives the activations back after every step, and the kernel hands them out again page by page
-    (measured: 4,000 page faults a step, 3 to 5 % of its time).
+    Otherwise glibc returns the activations to the kernel after every step, and gets them back page by page
+    (measured: 4,000 page faults per step, 3 to 5 % of its time).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+    trim_threshold, mmap_threshold = -1, -3  # constants of malloc.h
     return bool(mallopt(mmap_threshold, 2**25) and mallopt(trim_threshold, 2**31 - 1))
 
 
 def refuse_missing_devices(per_node: int, *, device: torch.device) -> None:
     """Refuse more processes on this machine than it has devices.
 
-    Raises StudyError naming both numbers and what to ask for.
+    Raises StudyError, which names both numbers and what to request.
     """
     present = {"cpu": per_node, "cuda": torch.cuda.device_count(), "mps": 1}[device.type]
     if present >= per_node:
         return
     if "SLURM_STEP_ID" in os.environ:
         raise StudyError(
-            f"srun starts {per_node} processes on a node, but each sees {present} of its devices; ask for "
-            f"--gpus-per-node={per_node}, not --gpus-per-task"
+            f"srun starts {per_node} processes per node, but each sees {present} of its devices; request "
+            f"--gpus-per-node={per_node} instead of --gpus-per-task"
         )
     raise StudyError(
-        f"runtime: training wants {per_node} {device.type} devices, but this machine shows {present}; lower "
-        "devices or what the launcher starts, or set accelerator: cpu"
+        f"runtime: training needs {per_node} {device.type} devices, but this machine has {present}; lower "
+        "runtime.devices or the launcher's processes, or set runtime.accelerator: cpu"
     )
 
 
 def fit_to_device(task: Task, *, runtime: Runtime, fabric: Fabric) -> None:
-    """Set how a task runs here; nothing of it changes what the task computes, up to rounding."""
+    """Adapt a task to this machine; results stay the same up to rounding."""
     use_fused_attention(task, not plain_attention_is_faster(fabric))
     for module in task.modules():
         if isinstance(module, Task):
@@ -105,24 +105,24 @@ def fit_to_device(task: Task, *, runtime: Runtime, fabric: Fabric) -> None:
 
 
 def images_in_cache(encoder: VisionTransformer) -> int:
-    """How many images a processor encodes fastest at a time: 2,560 tokens (measured: 15 to 25 % faster).
+    """Return the number of images that a CPU encodes fastest together: 2,560 tokens.
 
-    A part of that size keeps the activations of a layer in the cache, and below the 32 MiB from which glibc
-    asks the kernel for fresh memory each time.
+    At this size, the activations of a layer fit into the cache. They also stay below 32 MiB, above which
+    glibc requests new memory from the kernel each time (measured: 15 to 25 % faster).
     """
     return max(1, 2560 // (encoder.patch_embed.num_patches + encoder.num_prefix_tokens))
 
 
 def fuses_adamw(fabric: Fabric) -> bool:
-    """Whether AdamW runs as one kernel (measured on a CPU: 6 times faster), which cannot unscale float16."""
+    """Return whether to use fused AdamW (measured on a CPU: 6 times faster); it cannot unscale float16."""
     return fabric.device.type in ("cpu", "cuda") and fabric._precision.precision != "16-mixed"
 
 
 def gather(rows: Tensor, *, fabric: Fabric) -> Tensor:
-    """The rows (B, ...) of all processes, in their order, for a loss that each of them computes whole.
+    """Return the rows (B, ...) of all processes, in order, for a loss that every process computes in full.
 
-    Its gradient reaches the rows of this process alone, times the number of processes, over which the
-    gradients of the weights are averaged afterwards.
+    Gradients flow only to the rows of this process. They are multiplied by the number of processes, because
+    the gradients of the weights are averaged over processes afterwards.
     """
     world = fabric.world_size
     parts = list(cast(Tensor, fabric.all_gather(rows.detach())))
@@ -131,12 +131,12 @@ def gather(rows: Tensor, *, fabric: Fabric) -> Tensor:
 
 
 def circumstances(runtime: Runtime, *, precision: Precision) -> list[str]:
-    """The device and the precision of a training, in words."""
+    """Return the device and the precision of a training, in words."""
     return [f"{pick_device(runtime)}", precision]
 
 
 def machine(fabric: Fabric, *, precision: Precision) -> dict[str, str]:
-    """What a training ran on, for its record: device, precision, versions."""
+    """Return the device, precision and library versions of a training, for its record."""
     cuda = fabric.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(fabric.device) if cuda else fabric.device.type,
@@ -147,5 +147,5 @@ def machine(fabric: Fabric, *, precision: Precision) -> dict[str, str]:
 
 
 def plain_attention_is_faster(fabric: Fabric) -> bool:
-    """On a CPU in bfloat16, plain attention beats the fused one (measured: 1.6 to 1.9 times)."""
+    """Return whether plain attention is faster: on a CPU in bfloat16 (measured: 1.6 to 1.9 times)."""
     return fabric.device.type == "cpu" and "bf16" in str(fabric._precision.precision)

@@ -1,4 +1,4 @@
-"""Whether two losses ask the same of the weights that they share."""
+"""Measure the agreement between the gradients of two losses on shared weights."""
 
 import math
 from collections.abc import Sequence
@@ -7,26 +7,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-Vectors = Sequence[Tensor]  # one gradient (weights,) for every group of weights
+Vectors = Sequence[Tensor]  # one gradient (weights,) per group of weights
 
 
 class Agreement(NamedTuple):
-    """How the gradients of two losses stand to each other, in one group of weights.
+    """The agreement between the gradients of two losses, in one group of weights.
 
-    The cosine of two noisy gradients is too near to 0. dot / sqrt(square_first * square_second) is not: it is
-    that cosine divided by the geometric mean of the split-half cosines of each loss. Sums of these three over
-    groups or over epochs give the cosine of all of them together.
+    Noise biases the cosine of two gradients towards 0. dot / sqrt(square_first * square_second) corrects this
+    bias: it is the cosine divided by the geometric mean of the two split-half cosines. Sums of the three
+    values over groups or epochs give the cosine of all of them together.
     """
 
-    dot: float  # of the two mean gradients, which are of different batches, so that no noise is in it
-    square_first: float  # of the norm of the first without noise: the product of its two halves
+    dot: float  # of the two mean gradients, from different batches and so without shared noise
+    square_first: float  # squared norm of the first without noise: the dot product of its two halves
     square_second: float
-    half_first: float  # split-half cosine: of the means of the two halves of its batches
+    half_first: float  # split-half cosine: between the means of the two halves of the batches
     half_second: float
 
 
 class GradientSums:
-    """Sums of the gradients of two losses over batches, each of one loss only, in two halves of each."""
+    """Sums the gradients of two losses over batches; each batch has one loss, and each loss two halves."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -36,11 +36,11 @@ class GradientSums:
 
     @property
     def due(self) -> int:
-        """The loss, 0 or 1, that the next batch is to be of; the two take turns."""
+        """Return the loss of the next batch, 0 or 1; the two losses alternate."""
         return self.batches % 2
 
     def add(self, gradients: Vectors) -> None:
-        """Add the gradients of the loss that is due, of one batch."""
+        """Add the gradients of one batch, for the loss that is due."""
         cell = self.due, self.batches // 2 % 2
         self._squares[cell[0]].append([gradient.norm().item() ** 2 for gradient in gradients])
         if cell in self._sums:
@@ -51,9 +51,9 @@ class GradientSums:
         self.batches += 1
 
     def norms(self) -> tuple[list[float], list[float]] | None:
-        """Root mean square norms of the gradients of single batches by group, of each loss.
+        """Return the root mean square norms of single-batch gradients, by loss and group.
 
-        None before there is a batch of both.
+        Returns None until both losses have a batch.
         """
         first, second = (
             [math.sqrt(sum(values) / len(values)) for values in zip(*squares, strict=True)]
@@ -62,7 +62,7 @@ class GradientSums:
         return (first, second) if self.batches > 1 else None
 
     def agreements(self) -> list[Agreement] | None:
-        """How the losses agree in each group; None before there is a batch of every half."""
+        """Return the agreement of the losses in each group; None until every half has a batch."""
         if not all(self.counts.values()):
             return None
         means = {cell: [total / self.counts[cell] for total in totals] for cell, totals in self._sums.items()}
@@ -73,11 +73,11 @@ class GradientSums:
 
 
 def gradients(loss: Tensor, groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """The gradient of a loss with regard to each group of weights, as one vector (weights of the group,).
+    """Return the gradient of a loss for each group of weights, as one vector (weights of the group,).
 
-    groups: weights; those that the loss does not reach, or that do not learn, have a gradient of zero
-    No weight's own .grad is touched, and the graph of the loss stays for its own backward pass.
-    Raises RuntimeError if no weight of any group learns.
+    groups: weights; weights that the loss does not reach, or that are frozen, have a gradient of zero
+    The .grad of the weights is not changed, and the graph of the loss is kept for a later backward pass.
+    Raises RuntimeError if all weights are frozen.
     """
     learning = [weight for group in groups for weight in group if weight.requires_grad]
     parts = iter(
@@ -95,17 +95,17 @@ def gradients(loss: Tensor, groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:
 
 
 def agreement(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Agreement:
-    """How two gradients of the same weights agree, in float64.
+    """Return the agreement of two losses' gradients for the same weights, computed in float64.
 
-    first, second: of each loss the mean gradients (weights,) of two halves of its batches; no batch is in two
-                   of the four
-    Raises ValueError if they differ in shape.
-    Source: Spearman 1904, for the correction by the split halves; Jiang et al. 2023 ("Layer Grafted
-    Pre-training") ask for the cosine of the two losses of a hybrid, by layer.
+    first, second: for each loss, the mean gradients (weights,) of two halves of its batches; all four use
+                   different batches
+    Raises ValueError if shapes differ.
+    Source: Spearman 1904 for the split-half correction; Jiang et al. 2023 ("Layer Grafted Pre-training") for
+    the cosine between the two losses of a hybrid, by layer.
     """
     shapes = {tuple(half.shape) for half in (*first, *second)}
     if len(shapes) > 1:
-        raise ValueError(f"gradients of other weights: {sorted(shapes)}")
+        raise ValueError(f"gradients must have the same shape, but have {sorted(shapes)}")
     one, other = ([half.cpu().double() for half in halves] for halves in (first, second))
     dot = ((one[0] + one[1]) @ (other[0] + other[1])).item() / 4
     squares = [(halves[0] @ halves[1]).item() for halves in (one, other)]
@@ -117,9 +117,10 @@ def agreement(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Ag
 
 
 def balancing_weight(ratio: float, norms: tuple[Sequence[float], Sequence[float]]) -> float:
-    """The λ of (1 - λ) second + λ first at which the first's weighted gradient is `ratio` times the second's.
+    """Return the λ in (1 - λ) second + λ first that gives the weighted gradients a ratio of norms.
 
-    norms: of the gradients of each loss by group, of which those count that both losses reach
+    ratio: norm of the first weighted gradient over that of the second
+    norms: gradient norms of each loss by group; only groups that both losses reach count
     """
     reached = [(a**2, b**2) for a, b in zip(*norms, strict=True) if a > 0 and b > 0]
     first, second = (math.sqrt(sum(squares)) for squares in zip(*reached, strict=True))

@@ -1,4 +1,4 @@
-"""Which processes train together, and who starts them: torchrun, srun, or Fabric itself."""
+"""Determine which processes train together, whether torchrun, srun or Fabric starts them."""
 
 import os
 import signal
@@ -22,42 +22,45 @@ class Processes(NamedTuple):
 
     per_node: int
     nodes: int
-    launched: bool  # by torchrun or srun; otherwise Fabric starts all but the first
+    launched: bool  # by torchrun or srun; otherwise Fabric starts all processes but the first
 
     @property
     def environment(self) -> ClusterEnvironment:
-        """Return what tells Fabric their ranks: variables as torchrun sets them, or Fabric's own."""
+        """Return Fabric's source of ranks: torchrun's variables, or Fabric's own."""
         return TorchElasticEnvironment() if self.launched else LightningEnvironment()
 
 
 def processes(environ: Mapping[str, str], *, devices: int) -> Processes:
-    """Return which processes train with this one.
+    """Return the processes that train together with this one.
 
-    environ: variables of this process, with those of `as_torchrun_would`
-    devices: runtime.devices, which counts where no launcher says how many there are
-    Raises StudyError if a launcher promises processes that nobody started, or started more than it says.
+    environ: variables of this process, including those of `as_torchrun_would`
+    devices: runtime.devices, used if there is no launcher
+    Raises StudyError if a launcher announces processes that were not started, or starts processes that cannot
+    train together.
     """
     if "LOCAL_WORLD_SIZE" in environ:
         return Processes(number(environ, "LOCAL_WORLD_SIZE"), number(environ, "GROUP_WORLD_SIZE"), True)
     if "RANK" in environ and number(environ, "WORLD_SIZE") > 1:
-        raise StudyError("WORLD_SIZE and RANK are set without LOCAL_WORLD_SIZE; start the stage by torchrun")
+        raise StudyError(
+            "WORLD_SIZE and RANK are set without LOCAL_WORLD_SIZE; start the stage with torchrun"
+        )
     if (mpi := number(environ, "OMPI_COMM_WORLD_SIZE")) > 1:
-        raise StudyError(f"mpirun started {mpi} processes that do not train together; use torchrun or srun")
+        raise StudyError(f"mpirun: its {mpi} processes cannot train together; use torchrun or srun instead")
     tasks = number(environ, "SLURM_NTASKS")
-    # With STUDY_LAUNCH="srun python" only pre-training has all tasks; what follows is one process each.
+    # With STUDY_LAUNCH="srun python", only pre-training uses all tasks; later stages are single processes.
     if tasks > 1 and "SLURM_STEP_ID" not in environ and "srun" not in environ.get("STUDY_LAUNCH", ""):
         raise StudyError(
-            f"Slurm gives this job {tasks} tasks, but this is the only process that was started; "
-            "put srun before the command, or ask for one task"
+            f"Slurm gives this job {tasks} tasks, but only this process was started; put srun before the "
+            "command, or request one task"
         )
     return Processes(devices, 1, False)
 
 
 def as_torchrun_would(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the ranks that srun gives in the variables of torchrun; nothing if srun started one process.
+    """Translate srun's ranks into torchrun's variables; return nothing if srun started only one process.
 
-    Fabric's own reading of Slurm refuses `srun --ntasks`, overlooks srun inside salloc, and gives two steps
-    of one job the same port.
+    Fabric's own Slurm support refuses `srun --ntasks`, does not recognise srun inside salloc, and gives two
+    steps of one job the same port.
     Raises StudyError if the nodes have different numbers of processes.
     """
     if number(environ, "SLURM_STEP_NUM_TASKS") == 1 or "LOCAL_WORLD_SIZE" in environ:
@@ -66,7 +69,7 @@ def as_torchrun_would(environ: Mapping[str, str]) -> dict[str, str]:
     if "," in per_node + several:
         raise StudyError(
             f"srun starts {environ['SLURM_STEP_TASKS_PER_NODE']} processes on its nodes; "
-            "ask for as many on each with --ntasks-per-node"
+            "request the same number on each with --ntasks-per-node"
         )
     address = SLURMEnvironment.resolve_root_node_address(environ["SLURM_STEP_NODELIST"])
     step = 100 * number(environ, "SLURM_JOB_ID") + int(environ["SLURM_STEP_ID"])
@@ -83,16 +86,16 @@ def as_torchrun_would(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def number(environ: Mapping[str, str], variable: str) -> int:
-    """Return the number that a variable is set to; 1 if it is not set to one."""
+    """Return the integer value of a variable; 1 if it is unset or not an integer."""
     value = environ.get(variable, "")
     return int(value) if value.isdigit() else 1
 
 
 @contextmanager
 def mortal() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C kill at once in the block, where the process waits for others in C.
+    """Let SIGTERM and Ctrl-C kill the process at once in a block that waits for other processes in C code.
 
-    Python's handlers run only after such a call, which lasts half an hour if another process never comes.
+    Python's own handlers run only after such a call, which takes half an hour if a process never starts.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

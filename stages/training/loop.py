@@ -1,4 +1,4 @@
-"""The one training loop: pre-training and fine-tuning differ in the task they hand it."""
+"""The training loop of all trainings; pre-training and fine-tuning differ only in their task."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ History = list[dict[str, float]]
 
 
 class Recipe(Protocol):
-    """What pre-training and fine-tuning both set."""
+    """The settings that pre-training and fine-tuning share."""
 
     epochs: int
     batch_size: int
@@ -63,28 +63,30 @@ def train(
     stop_epoch: int | None = None,
     after_step: Callable[[int], None] | None = None,
 ) -> History:
-    """Train a task in place and give its history, one row an epoch.
+    """Train a task in place and return its history, one row per epoch.
 
-    inputs:  (uint8 batch (B, 3, S, S) on the device, its indices, draws) to what forward takes
-    batches: uint8 batches for an epoch and its list of index arrays
-    images:  how many there are to draw from
-    optimizer: of the task's own parameters; None: AdamW with betas, and layer_decay and decay_all as
-             `parameter_groups` has them. The rate of a group is that of the schedule times its lr_scale
-    min_lr, milestone, weight_decay_end: how rate and decay end, see `learning_rate`, `rising_weight_decay`
-    stop_epoch: after how many epochs to end, of as many as the schedules are for; None: after all
-    after_step: what the first process does after each step, given how many are done; it changes nothing of
-             the task, and is done again for steps that a killed run has lost
-    Everything random is derived from the seed and the epoch, so a run that goes on from a checkpoint ends in
-    the same bytes as one that was never stopped. Several processes share each batch, and each image is
-    augmented as if there were one.
-    Raises StudyError naming the step if the loss stops being finite.
+    inputs:     maps a uint8 batch (B, 3, S, S) on the device, its indices and draws to the inputs of forward
+    batches:    returns the uint8 batches of an epoch, given its number and its list of index arrays
+    images:     number of training images
+    optimizer:  of the task's own parameters; None: AdamW with betas, and with layer_decay and decay_all as in
+                `parameter_groups`. A group's rate is the schedule's rate times its lr_scale
+    min_lr, milestone: see `learning_rate`
+    weight_decay_end:  see `rising_weight_decay`
+    stop_epoch: epoch to stop after, while the schedules span all epochs; None: run all epochs
+    after_step: called by the first process after each step with the number of steps done. It must not change
+                the task, and is called again for steps that a killed run has lost
+    All randomness is derived from the seed and the epoch, so a resumed run ends with the same bytes as an
+    uninterrupted one. Several processes share each batch, and each image is augmented as with one process.
+    Raises StudyError, which names the step, if the loss is not finite.
     """
     name = checkpoints.stage
 
     # Set up
     steps_per_epoch = images // recipe.batch_size
     if steps_per_epoch == 0:
-        raise StudyError(f"{name}: batch_size {recipe.batch_size} is more than the {images} training images")
+        raise StudyError(
+            f"{name}: batch_size {recipe.batch_size} exceeds the {images} training images; lower batch_size"
+        )
     epochs = recipe.epochs if stop_epoch is None else stop_epoch
     total_steps = recipe.epochs * steps_per_epoch
     rows = rows_of(fabric.global_rank, of=fabric.world_size, batch_size=recipe.batch_size)
@@ -97,7 +99,7 @@ def train(
     history: History = []
 
     # Resume
-    with fabric.rank_zero_first():  # the first of the processes sets damaged files aside
+    with fabric.rank_zero_first():  # only the first process renames damaged files
         state = checkpoints.latest()
     if state is not None:
         task.load_state_dict(state["task"])
@@ -111,7 +113,7 @@ def train(
 
     # Train
     for epoch in range(len(history), epochs):
-        # Drop path draws from the global generator, in every process for other images.
+        # Drop path draws from the global generator; each process needs its own draws for its images.
         torch.manual_seed(derive(seed, "library", epoch, fabric.global_rank))
         augmentation = generator(seed, "augment", epoch, device=fabric.device)
         order = epoch_order(images, batch_size=recipe.batch_size, seed=derive(seed, "order", epoch))
@@ -159,7 +161,7 @@ def train(
                     total=total_steps,
                 )
 
-        # Record, save, tell
+        # Record, save, report
         task.after_epoch(epoch + 1)
         row = {"epoch": float(epoch + 1)}
         for key in records[0]:
@@ -186,10 +188,11 @@ def take_step(
     clip_grad: float | None,
     fabric: Fabric,
 ) -> dict[str, Tensor]:
-    """One step of the optimiser on one batch: its losses, and grad_norm, the gradient's norm before clipping.
+    """Take one optimiser step on one batch; return its losses and grad_norm, the norm before clipping.
 
-    model, optimizer: what Fabric made of the task and its optimiser; views: (B, ...) each, from task.views
-    clip_grad: largest norm of the gradient; None: any
+    model, optimizer: the task and its optimiser, wrapped by Fabric
+    views:            (B, ...) each, from task.views
+    clip_grad:        largest gradient norm; None: no clipping
     """
     micro_batch = task.micro_batch if task.separable else None
     losses = backward(model, views, micro_batch=micro_batch, fabric=fabric)
@@ -203,10 +206,10 @@ def take_step(
 def backward(
     model: _FabricModule, views: tuple[Tensor, ...], *, micro_batch: int | None, fabric: Fabric
 ) -> dict[str, Tensor]:
-    """Add the gradient of a batch, part after part, and give its losses.
+    """Accumulate the gradient of a batch part by part, and return the losses of the batch.
 
     views:       (B, ...) each
-    micro_batch: rows of a part, whose losses are averaged; None: all at once
+    micro_batch: rows per part; losses are averaged over parts; None: the whole batch at once
     """
     whole = len(views[0])
     parts = list(zip(*(view.split(micro_batch or whole) for view in views), strict=True))
@@ -222,22 +225,24 @@ def backward(
 
 
 def mean_over_processes(value: Tensor, *, fabric: Fabric) -> Tensor:
-    """The mean of what each process holds, of any shape."""
+    """Return the mean of a tensor over all processes."""
     return cast(Tensor, fabric.all_reduce(value, reduce_op="mean"))
 
 
 def rows_of(rank: int, *, of: int, batch_size: int) -> slice:
-    """The rows of a batch that one of several processes trains on.
+    """Return the rows of a batch that one of several processes trains on.
 
-    Raises StudyError if they cannot share it evenly.
+    rank: number of this process, from 0
+    of:   number of processes
+    Raises StudyError if the batch cannot be divided evenly.
     """
     if batch_size % of:
-        raise StudyError(f"batch_size {batch_size} cannot be shared by {of} processes; make it a multiple")
+        raise StudyError(f"batch_size {batch_size} is not divisible by {of} processes; make it a multiple")
     return slice(rank * batch_size // of, (rank + 1) * batch_size // of)
 
 
 def tell(fabric: Fabric, line: str) -> None:
-    """Print one line, from one process."""
+    """Print a line from the first process only."""
     if fabric.is_global_zero:
         print(line, flush=True)
 
@@ -245,27 +250,28 @@ def tell(fabric: Fabric, line: str) -> None:
 def parameter_groups(
     task: Task, *, weight_decay: float, layer_decay: float | None, decay_all: bool = False
 ) -> list[dict[str, object]]:
-    """Parameter groups: no weight decay on biases, norms, positions and tokens; lr scaled by depth if asked.
+    """Return parameter groups without weight decay on biases, norms, positions and tokens.
 
-    layer_decay: factor from one block to the one before it; then all that is trained is in task.encoder
-    decay_all:   weight decay on everything that is trained, and no layer_decay
-    Source: Xie et al. 2022 and He et al. 2022, as implemented by timm; decay_all is the public configuration
-    of MoCo v3.
+    layer_decay: ratio of a block's rate to that of the next block; requires all trained parameters to be in
+                 task.encoder; None: one rate for all
+    decay_all:   apply weight decay to all trained parameters, without layer_decay
+    Source: Xie et al. 2022 and He et al. 2022, as implemented by timm; decay_all follows the public
+    configuration of MoCo v3.
     """
     if decay_all:
         trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
         return [{"params": trained, "weight_decay": weight_decay}]
-    kept = [name for name, _ in task.named_parameters() if name.endswith(("_token", "pos_embed"))]
+    exempt = [name for name, _ in task.named_parameters() if name.endswith(("_token", "pos_embed"))]
     if layer_decay is None:
-        return param_groups_weight_decay(task, weight_decay=weight_decay, no_weight_decay_list=kept)
-    kept = [name.removeprefix("encoder.") for name in kept]
+        return param_groups_weight_decay(task, weight_decay=weight_decay, no_weight_decay_list=exempt)
+    exempt = [name.removeprefix("encoder.") for name in exempt]
     return param_groups_layer_decay(
-        task.encoder, weight_decay=weight_decay, no_weight_decay_list=kept, layer_decay=layer_decay
+        task.encoder, weight_decay=weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay
     )
 
 
 def epoch_order(images: int, *, batch_size: int, seed: int) -> list[np.ndarray]:
-    """All images in random order, cut into whole batches; the rest of the last one is left out.
+    """Return all images in random order, split into full batches; an incomplete last batch is dropped.
 
     returns: list of (batch_size,) index arrays
     """
@@ -275,9 +281,9 @@ def epoch_order(images: int, *, batch_size: int, seed: int) -> list[np.ndarray]:
 
 
 def refuse_nonfinite(losses: Tensor, *, name: str, first_step: int, total: int) -> None:
-    """Stop at a loss that is not finite. losses: (steps,)
+    """Stop if a loss is not finite. losses: (steps,)
 
-    Raises StudyError naming the first such step and what to do.
+    Raises StudyError, which names the first such step and what to do.
     """
     finite = torch.isfinite(losses)
     if not finite.all():

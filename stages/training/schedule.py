@@ -1,4 +1,4 @@
-"""How the learning rate, the weight decay and the momentum of a slow copy move over a training."""
+"""Schedules of the learning rate, the weight decay and the momentum of a copy of the encoder."""
 
 import math
 
@@ -12,10 +12,10 @@ def learning_rate(
     minimum: float = 0.0,
     milestone: float | None = None,
 ) -> float:
-    """Linear warm-up to the peak, then half a cosine to the minimum, or steps.
+    """Return the learning rate: linear warm-up to the peak, then half a cosine to the minimum, or a step.
 
-    step:      the step about to be taken, from 0
-    milestone: share of the whole training from which the rate is a tenth of the peak; None: the cosine
+    step:      number of the next step, from 0
+    milestone: share of the whole training after which the rate is a tenth of the peak; None: the cosine
     Source: Loshchilov & Hutter 2017, Eq. 5 without restarts; Goyal et al. 2017, §2.2; for the milestone, the
     public configuration of SimMIM.
     """
@@ -28,7 +28,7 @@ def learning_rate(
 
 
 def rising_weight_decay(progress: float, *, start: float, end: float) -> float:
-    """Weight decay that moves from the start to the end along half a cosine.
+    """Return the weight decay, which moves from start to end along half a cosine.
 
     progress: share of the training done, 0 to 1
     Source: Caron et al. 2021 (DINO), §3.2 "Implementation details".
@@ -37,9 +37,9 @@ def rising_weight_decay(progress: float, *, start: float, end: float) -> float:
 
 
 def copy_momentum(progress: float, *, start: float) -> float:
-    """What a slow copy keeps of itself at a step: rises along half a cosine from the start to 1.
+    """Return the momentum of the moving average, which rises from start to 1 along half a cosine.
 
     progress: share of the training done, 0 to 1
-    Source: Grill et al. 2020 (BYOL), §3 "Implementation details"; MoCo v3 and DINO take it over.
+    Source: Grill et al. 2020 (BYOL), §3 "Implementation details"; adopted by MoCo v3 and DINO.
     """
     return 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,4 +1,4 @@
-"""What params.yaml may hold of everything that the training loop trains."""
+"""The settings of all trainings in params.yaml."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -24,28 +24,28 @@ class Pretrain(Section):
     clip_grad: Positive | None
     drop_path: DropPath
     precision: Precision
-    snapshots: list[Share]  # after which the encoder is kept as well
+    snapshots: list[Share]  # shares of the training after which a copy of the encoder is saved
 
     @property
     def peak_lr(self) -> float:
-        """The highest learning rate of the training, at its batch size."""
+        """Return the highest learning rate of the training, at its batch size."""
         return self.lr * self.batch_size / self.lr_scaling_batch if self.lr_scaling_batch else self.lr
 
     @model_validator(mode="after")
     def _ordered(self) -> "Pretrain":
         if self.min_lr > self.peak_lr:
-            raise ValueError(f"min_lr {self.min_lr:g} must not exceed the peak rate {self.peak_lr:g}")
+            raise ValueError(f"min_lr {self.min_lr:g} exceeds the peak rate {self.peak_lr:g}; lower min_lr")
         if self.weight_decay_end is not None and self.weight_decay == 0:
             raise ValueError(
-                "weight_decay_end needs a weight_decay above 0 to start from; leave weight_decay_end empty"
+                "weight_decay_end needs a weight_decay above 0; raise weight_decay or leave the end empty"
             )
         if self.snapshots != sorted(set(self.snapshots)):
-            raise ValueError(f"snapshots {self.snapshots} must rise from one to the next")
+            raise ValueError(f"snapshots {self.snapshots} must rise; sort them and remove duplicates")
         return self
 
 
 class LinearAugmented(Section):
-    """A linear probe of augmented images, of those arms alone that it names."""
+    """A linear probe on augmented images, for the listed arms only."""
 
     arms: list[Name]
     epochs: Count
@@ -57,10 +57,10 @@ class LinearAugmented(Section):
 
     @property
     def peak_lr(self) -> float:
-        """The first rate of the steepest of the heads, at its batch size."""
+        """Return the initial rate of the head with the highest rate, at its batch size."""
         return max(self.learning_rates) * self.batch_size / 256
 
-    # No decay, warm-up or clipping, in any of the publications.
+    # No publication uses weight decay, warm-up or clipping here.
     weight_decay: ClassVar[float] = 0.0
     warmup_epochs: ClassVar[float] = 0.0
     clip_grad: ClassVar[float | None] = None
@@ -91,12 +91,12 @@ class Finetune(Section):
 
     @property
     def peak_lr(self) -> float:
-        """The highest learning rate of the training, at its batch size."""
+        """Return the highest learning rate of the training, at its batch size."""
         return self.lr
 
     @field_validator("poolings")
     @classmethod
     def _differ(cls, poolings: list[Pooling]) -> list[Pooling]:
         if len(set(poolings)) < len(poolings):
-            raise ValueError("every pooling may be named once")
+            raise ValueError(f"poolings {poolings} must differ; remove the duplicates")
         return poolings

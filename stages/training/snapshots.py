@@ -1,4 +1,4 @@
-"""The encoder on the way: kept after shares of a training, beside its checkpoints."""
+"""Save the encoder after given shares of a training, beside its checkpoints."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,11 @@ from stages.study.paths import snapshot_dir, writing
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The encoders that one training keeps before its end.
+    """The copies of the encoder that one training saves before its end.
 
     directory: of the training in the store
-    steps:     share of the training -> how many steps are done then
-    save:      writes the encoder as it is into a folder, given the share
+    steps:     number of steps at each share of the training
+    save:      writes the current encoder into a folder, given the share
     """
 
     directory: Path
@@ -23,10 +23,10 @@ class Snapshots:
     save: Callable[[Path, float], None]
 
     def after_step(self, done: int) -> None:
-        """Keep the encoder if this many steps are a share asked for.
+        """Save the encoder if this number of steps is one of the shares.
 
-        Steps that a killed run has lost are done again, and then write the same bytes again. Each is whole
-        before the checkpoint of its epoch is written, so a run that goes on lacks none.
+        Steps that a killed run has lost are repeated and write the same bytes again. A snapshot is complete
+        before the checkpoint of its epoch is written, so a resumed run has all of them.
         """
         for share, steps in self.steps.items():
             if steps == done:
@@ -34,22 +34,23 @@ class Snapshots:
                     self.save(folder, share)
 
     def copy_to(self, result: Path) -> None:
-        """Copy all of them into the result of the training.
+        """Copy all snapshots into the result of the training.
 
-        Raises StudyError if somebody has removed one.
+        Raises StudyError if a snapshot was deleted.
         """
         for share in self.steps:
             folder = snapshot_dir(self.directory, share)
             if not folder.is_dir():
                 raise StudyError(
-                    f"{folder} is gone and cannot be made afterwards; remove {self.directory} to train anew"
+                    f"{folder} is missing and cannot be restored; delete {self.directory} to train again"
                 )
             shutil.copytree(folder, snapshot_dir(result, share))
 
 
 def snapshot_steps(shares: Sequence[float], *, steps: int) -> dict[float, int]:
-    """Return how many steps are done at each share of a training: the nearest whole number, from 1.
+    """Return the number of steps at each share of a training, rounded, at least 1.
 
-    shares: above 0 and below 1; steps: of the whole training; without any, nothing is kept
+    shares: above 0 and below 1
+    steps:  of the whole training; 0: there are no snapshots
     """
     return {share: max(1, round(share * steps)) for share in shares} if steps else {}

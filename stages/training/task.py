@@ -1,4 +1,4 @@
-"""What the training loop trains."""
+"""The interface between the training loop and its tasks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,56 +12,56 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Artifacts(NamedTuple):
-    """What a training leaves besides its encoder and its history."""
+    """The results of a training besides its encoder and its history."""
 
-    # Name of a file without .csv -> its rows, each column -> value; the stage writes them, the seed in front.
+    # File name without .csv -> rows (column -> value); the stage writes them with the seed as first column.
     tables: Mapping[str, Sequence[Mapping[str, float]]]
-    # Name of files without suffix -> what writes them into the directory that it is given.
+    # File name without suffix -> function that writes the file into a given directory.
     files: Mapping[str, Callable[[Path], None]]
 
 
 class Task(nn.Module):
-    """An encoder and whatever its loss needs; forward(*views) gives {"loss": scalar, ...}."""
+    """An encoder with everything that its loss needs; forward(*views) returns {"loss": scalar, ...}."""
 
     encoder: VisionTransformer
-    separable = True  # whether the loss of a batch is the mean of the losses of its parts
-    micro_batch: int | None = None  # images whose activations fit in memory; None: the whole batch
-    part: int | None = None  # images of a pass of the encoder that stay in the cache; None: as many as fit
+    separable = True  # the loss of a batch is the mean of the losses of its parts
+    micro_batch: int | None = None  # number of images whose activations fit into memory; None: a whole batch
+    part: int | None = None  # number of images per pass of the encoder that fit into the cache; None: any
 
     def before_step(self, progress: float) -> None:
         """Prepare for the next step; progress is the share of the training done, 0 to 1."""
 
     def after_epoch(self, epoch: int) -> None:
-        """Look at what an epoch ends with; what is kept of it belongs into the task's extra state.
+        """Inspect the state after an epoch; values to keep belong into the task's extra state.
 
         epoch: from 1
         """
 
     def artifacts(self) -> Artifacts:
-        """What the training leaves besides its encoder, for models/; asked once, after the last step."""
+        """Return further results of the training, for models/; called once, after the last step."""
         return Artifacts(tables={}, files={})
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows (B, ...) of all processes, in the order of the batch; several of them replace it.
+        """Return the rows (B, ...) of all processes, in the order of the batch.
 
-        A loss that compares the images of a batch gathers what it compares, and is then computed whole, and
-        alike, by every process.
+        With several processes, `fit_to_device` replaces this method. A loss that compares the images of a
+        batch gathers its inputs; every process then computes the same, complete loss.
         """
         return rows
 
     def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        """function(rows), (B, ...), computed for a part of the rows at a time.
+        """Return function(rows), (B, ...), computed for a part of the rows at a time.
 
-        Parts that stay in a processor's cache are faster than the whole. Parts of a micro_batch are computed
-        again for their gradient, so the activations of one are all that is in memory, and a loss that needs
-        the whole batch still sees it, with the same gradient.
+        Parts that fit into a processor's cache are faster than the whole batch. Parts of a micro_batch are
+        recomputed in the backward pass, so that memory holds the activations of only one part. The loss still
+        sees the whole batch and has the same gradient.
         Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
         """
         if self.micro_batch is not None and len(rows) > self.micro_batch:
             parts = rows.split(self.micro_batch)
             return torch.cat([checkpoint(function, part, use_reentrant=False) for part in parts])
         if self.part is not None and len(rows) > self.part:
-            # Chunks are of one size, where a split would leave a small rest.
+            # Chunks have nearly equal sizes, while a split would leave a small rest.
             parts = rows.chunk(math.ceil(len(rows) / self.part))
             return torch.cat([function(part) for part in parts])
         return function(rows)

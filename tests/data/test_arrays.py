@@ -37,7 +37,7 @@ def test_missing_data_says_what_to_run(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", '{"source": 3', '{"made_by": "another version"}'])
 def test_a_manifest_that_is_none_says_what_to_run(data, text):
     (data / "manifest.json").write_text(text)
-    with pytest.raises(StudyError, match="not a manifest of this version; run `dvc repro"):
+    with pytest.raises(StudyError, match="not a valid manifest; run `dvc repro"):
         read_manifest(data)
 
 
@@ -60,7 +60,7 @@ def test_incomplete_data_says_what_to_run(data, file, damage):
 
 
 def test_a_split_that_is_none_lists_those_there_are(data):
-    with pytest.raises(StudyError, match="no split 'val'; there are: test, train"):
+    with pytest.raises(StudyError, match="no split 'val'; choose from: test, train"):
         open_split("val", data)
 
 

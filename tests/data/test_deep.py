@@ -144,7 +144,7 @@ def test_what_is_transparent_in_16_bits_is_mid_grey():
 def test_pixels_that_are_no_numbers_make_an_image_unreadable(value):
     values = RAMP.astype(np.float32)
     values[3, 3] = value
-    with pytest.raises(Unreadable, match="pixels that are no numbers"):
+    with pytest.raises(Unreadable, match="NaN or infinite"):
         decode(tiff(values), image_size=16)
 
 
@@ -156,7 +156,7 @@ def test_a_deep_file_cut_short_is_unreadable(name):
 
 
 def test_many_channels_are_named():
-    with pytest.raises(Unreadable, match=r"\(16, 16, 7\) uint16 are no pixels of one or three colours"):
+    with pytest.raises(Unreadable, match=r"needs one or three colours, but has values uint16 \(16, 16, 7\)"):
         decode(
             tiff(np.zeros((16, 16, 7), np.uint16), photometric="minisblack", planarconfig="contig"),
             image_size=8,
@@ -178,7 +178,7 @@ def test_a_photograph_of_100_megapixels_is_read_and_a_bomb_is_not():
     expected = decode(small, image_size=30).pixels
     assert abs(pixels - expected).mean() < 6
     bomb = encoded(Image.new("1", (16000, 12000)), format="PNG")
-    with pytest.raises(Unreadable, match=r"16000 x 12000 pixels in \d+ bytes are too many"):
+    with pytest.raises(Unreadable, match=r"too many pixels: 16000 x 12000 in \d+ bytes"):
         decode(bomb, image_size=30)
 
 

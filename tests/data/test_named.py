@@ -146,7 +146,7 @@ def test_images_without_labels_are_refused(tmp_path, monkeypatch):
 
     dataset = ImageDataset(None, reader=Unlabelled())
     monkeypatch.setattr(timm.data, "create_dataset", create(train=dataset))
-    with pytest.raises(StudyError, match="hfds/pets: train: has images without a label"):
+    with pytest.raises(StudyError, match="hfds/pets: train: some images have no label"):
         list_named("hfds/pets", root=str(tmp_path))
 
 
@@ -179,7 +179,7 @@ def test_no_network(tmp_path, monkeypatch):
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.delitem(sys.modules, "timm.data.readers.reader_hfds", raising=False)
-    with pytest.raises(StudyError, match=r"needs a package that is not installed: .*datasets"):
+    with pytest.raises(StudyError, match=r"install the package that it needs: .*datasets"):
         list_named("hfds/uoft-cs/cifar10", root=str(tmp_path))
 
 

@@ -56,26 +56,26 @@ def test_an_archive_that_nothing_opens_is_one_line(tmp_path):
     (tmp_path / "images.rar").write_bytes(b"Rar!\x1a\x07" + bytes(2000))
     with pytest.raises(StudyError) as error:
         list_images(str(tmp_path / "images.rar"))
-    assert "images.rar: not a whole tar archive: " in str(error.value) and "\n" not in str(error.value)
+    assert "images.rar: not a complete tar archive (" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_broken_zip_and_one_with_a_password_are_named(tmp_path):
     path = write_zip(tmp_path / "images.zip", class_files())
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StudyError, match=r"images\.zip: not a whole zip archive: "):
+    with pytest.raises(StudyError, match=r"images\.zip: not a complete zip archive \("):
         open_source(str(path))
     locked = bytearray(whole)
     for at in (place for place in range(len(whole)) if whole.startswith(b"PK\x01\x02", place)):
         locked[at + 8] |= 1
     path.write_bytes(locked)
-    with pytest.raises(StudyError, match=r"images\.zip: has a password"):
+    with pytest.raises(StudyError, match=r"images\.zip: needs a password"):
         open_source(str(path))
 
 
 def test_a_folder_of_archives_names_one_of_them(tmp_path):
     write_folder(tmp_path, {"train.zip": b"PK\x03\x04", "test.zip": b"PK\x03\x04", "README": b""})
-    with pytest.raises(StudyError, match=r"holds no images but archives; name one, such as .*/test\.zip"):
+    with pytest.raises(StudyError, match=r"holds no images, only archives; name one, such as .*/test\.zip"):
         list_images(str(tmp_path))
 
 
@@ -105,7 +105,7 @@ def test_a_folder_that_nobody_may_read_is_named(tmp_path):
     words = [sys.executable, "-c", code, str(tmp_path / "images")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     (tmp_path / "images/owl").chmod(0o755)
-    assert done.stdout.endswith("images/owl: Permission denied; allow it to be read, or move it elsewhere\n")
+    assert done.stdout.endswith("images/owl: Permission denied; make it readable, or move it elsewhere\n")
 
 
 def test_a_zip_inside_a_tar_is_counted(tmp_path):

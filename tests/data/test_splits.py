@@ -47,7 +47,7 @@ def test_of_three_splits_the_one_that_nobody_uses_is_named(tmp_path):
 )
 def test_folders_that_look_like_splits_are_no_classes(tmp_path, prefixes):
     with pytest.raises(
-        StudyError, match=r"look like splits, not classes: .*/ has the classes of the others; name"
+        StudyError, match=r"look like splits, not classes: .*/ has the same classes as the others; set"
     ):
         splits(tmp_path, *prefixes)
 
@@ -67,7 +67,7 @@ FLAT = {f"test/{number}.png": png(number) for number in range(3)}
 def test_a_split_without_classes_is_left_out_for_one_that_has_them(tmp_path):
     found = splits(tmp_path, "train/", "val/", more=FLAT)
     assert found.test is not None and all(name.startswith("val/") for name in found.test.classes)
-    assert found.notes == ("3 images of test/ are not used, which are in no folders of classes",)
+    assert found.notes == ("3 images of test/ are not used; it has no class folders",)
     found = splits(tmp_path / "alone", "train/", more=FLAT)
     assert found.test is None and len(found.notes) == 1
 
@@ -84,7 +84,7 @@ def test_imagenet_as_kaggle_has_it(tmp_path):
     assert set(found.train.classes.values()) == {"n01", "n02"} and len(found.train.classes) == 10
     assert found.test is not None
     assert [found.test.classes[f"{root}/val/ILSVRC2012_val_{n}.JPEG"] for n in range(4)] == ["n01", "n02"] * 2
-    assert found.notes == ("4 images of test/ are not used, which are in no folders of classes",)
+    assert found.notes == ("4 images of test/ are not used; it has no class folders",)
 
 
 def test_tiny_imagenet_as_distributed(tmp_path):
@@ -121,7 +121,7 @@ def test_a_class_of_pictures_that_nothing_reads_does_not_vanish(tmp_path, suffix
     with pytest.raises(StudyError) as error:
         list_images(str(write_folder(tmp_path, files)))
     line = str(error.value)
-    assert f"1 of 3 classes have no image that can be read: owl; owl has 3 .{suffix} ({reason}" in line
+    assert f"1 of 3 classes have no readable image (owl); owl has 3 .{suffix} ({reason}" in line
     assert "\n" not in line
 
 
@@ -134,7 +134,7 @@ def test_files_left_out_are_counted_by_suffix_and_reason(tmp_path):
         "a.zip": b"",
     }
     assert list_splits(str(write_folder(tmp_path, files))).skipped == (
-        (".svg: vector graphics; draw it as PNG", 2),
+        (".svg: vector graphics; convert it to PNG", 2),
         (".txt: no image", 1),
         (".zip: an archive; unpack it", 1),
         ("no suffix: no image", 1),

@@ -31,7 +31,7 @@ def test_a_decoder_comes_back_as_it_was_saved(tmp_path):
     encoded, every = torch.randn(2, 17, 16), torch.arange(16).expand(2, -1)
     torch.testing.assert_close(found(encoded, every), make()(encoded, every), rtol=0, atol=0)
     (tmp_path / FILE).write_bytes(first[:100])
-    with pytest.raises(StudyError, match="not a whole decoder"):
+    with pytest.raises(StudyError, match="not a complete decoder"):
         load_decoder(tmp_path)
 
 

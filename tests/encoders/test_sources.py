@@ -105,10 +105,10 @@ def test_shards_of_the_hub_come_with_their_index(hub):
     ("weights", "words"),
     [
         ("hf-hub:org/none", "no such repository"),
-        ("hf-hub:org/x/other.bin", "has no other.bin"),
-        ("hf-hub:org", "not a name of the Hub"),
-        ("hf-hub:org/x/../../y", "not a name of the Hub"),
-        ("hf-hub:org/x@main/a b", "not a name of the Hub"),
+        ("hf-hub:org/x/other.bin", "no other.bin"),
+        ("hf-hub:org", "not a name on the Hub"),
+        ("hf-hub:org/x/../../y", "not a name on the Hub"),
+        ("hf-hub:org/x@main/a b", "not a name on the Hub"),
     ],
 )
 def test_what_the_hub_does_not_have_is_one_line(hub, weights, words):
@@ -159,7 +159,7 @@ def test_a_digest_is_that_of_the_file_and_of_what_stands_beside_it(tmp_path, mon
     digest = hashlib.sha256(b"weights").hexdigest()
     assert weights_digest(arm(path)) == digest
     assert fetch(arm(path, sha256=digest.upper())) == path
-    with pytest.raises(StudyError, match=f"its sha256 is {digest}, not {'1' * 64}"):
+    with pytest.raises(StudyError, match=f"sha256 is {digest}, not {'1' * 64}"):
         fetch(arm(path, sha256="1" * 64))
     (tmp_path / "config.json").write_text("{}")
     assert weights_digest(arm(path)) not in (digest, "")

@@ -198,7 +198,7 @@ def test_half_an_encoder_is_refused_in_one_line(encoder, tmp_path):
     save_encoder(tmp_path, encoder, vit=VIT, image_size=16, about={})
     path = tmp_path / "encoder.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(StudyError, match="not a whole encoder") as error:
+    with pytest.raises(StudyError, match="not a complete encoder") as error:
         load_encoder(tmp_path)
     assert "\n" not in str(error.value)
     with pytest.raises(StudyError, match="dvc repro"):

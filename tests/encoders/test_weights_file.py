@@ -39,14 +39,14 @@ def of_jit():
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 343\n"
 OTHERS = {
-    "pointer": (POINTER, "a pointer of Git LFS, not the weights; fetch them with `git lfs pull`"),
+    "pointer": (POINTER, "a Git LFS pointer, not the weights; fetch them with `git lfs pull`"),
     "page": (b"\n<!DOCTYPE html><html><body>Quota exceeded", "a web page, not weights"),
     "error": (b"<?xml version='1.0'?><Error><Code>AccessDenied", "a web page"),
-    "jit": (of_jit(), "a program of torch.jit, which would run"),
+    "jit": (of_jit(), "a torch.jit program, which could run code"),
     "keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "TensorFlow or Keras"),
-    "jax": (of_numpy(), "arrays of numpy"),
+    "jax": (of_numpy(), "NumPy arrays"),
     "zip": (of_zip(**{"model.pth": b"x"}), "a zip archive; unpack it"),
-    "gzip": (b"\x1f\x8b\x08" + bytes(50), "compressed; unpack it"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(50), "a compressed file; unpack it"),
 }
 
 
@@ -89,8 +89,8 @@ def test_a_broken_index_is_one_line(tmp_path):
     for changed, words in (
         ("{", "not an index"),
         (json.dumps({"weight_map": 3}), "not an index"),
-        (json.dumps({"weight_map": weight_map | {first: "../secret.safetensors"}}), "no file beside it"),
-        (json.dumps({"weight_map": weight_map | {first: "/etc/passwd"}}), "no file beside it"),
+        (json.dumps({"weight_map": weight_map | {first: "../secret.safetensors"}}), "which is not beside it"),
+        (json.dumps({"weight_map": weight_map | {first: "/etc/passwd"}}), "which is not beside it"),
         (
             json.dumps({"weight_map": weight_map | {first: "gone.safetensors"}}),
             "gone.safetensors: no such file",
@@ -104,7 +104,7 @@ def test_a_broken_index_is_one_line(tmp_path):
 
 
 def test_a_folder_without_weights_is_one_line(tmp_path):
-    with pytest.raises(StudyError, match=r"a folder with no model\.safetensors"):
+    with pytest.raises(StudyError, match=r"a folder without model\.safetensors"):
         load_checkpoint(tmp_path, format="timm")
     shutil.rmtree(tmp_path)
     with pytest.raises(StudyError, match="no such file"):

@@ -147,7 +147,7 @@ def refusal(directory, content, format):
         ({"visual.conv1.weight": torch.ones(1)}, "OpenAI's CLIP"),
         ({"backbone.patch_embed.projection.weight": torch.ones(1)}, "mmpretrain"),
         ({"layer1.0.conv1.weight": torch.ones(1)}, "a ResNet, and only ViTs are read"),
-        ({"a": torch.ones(1), "b": 2}, "there are: state_dict, a, b"),
+        ({"a": torch.ones(1), "b": 2}, "among its names: state_dict, a, b"),
         (
             {"blocks.0.mlp.w12.weight": torch.ones(2, 2), "patch_embed.proj.weight": torch.ones(48, 3, 8, 8)},
             "fc1",

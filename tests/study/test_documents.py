@@ -9,7 +9,7 @@ from stages.study.params import load_params
 from tests.project import ROOT
 
 CONFLICT = "seed: 0\n<<<<<<< HEAD\nvit: 1\n=======\nvit: 2\n>>>>>>> other\n"
-MENDED = "`, then `make study` (only what differs runs)"
+MENDED = "`, then `make study` (only stages whose inputs changed will run)"
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_a_word_that_looks_like_a_number_is_refused(tmp_path, line, words):
         ("seed: 0\n".encode("utf-16"), "byte 0 is not UTF-8"),
         ("seed: 0\n".encode("utf-16-le"), "byte 1 is not UTF-8"),
         ("label: Café\n".encode("latin-1"), "byte 10 is not UTF-8"),
-        (b"seed: 0\nseed: 1\n", "line 2: not YAML: found duplicate key"),
-        (b"seed: 0\nseed: {a: 1}\n", "line 2: not YAML: found duplicate key"),
-        (b"a: [1,\nb: }", "line 2: not YAML"),
-        (b"a: \x01", "not YAML: unacceptable character"),
-        (CONFLICT.encode(), f"line 2: merge conflict: `git checkout --ours params.yaml{MENDED}"),
+        (b"seed: 0\nseed: 1\n", "line 2: invalid YAML: found duplicate key"),
+        (b"seed: 0\nseed: {a: 1}\n", "line 2: invalid YAML: found duplicate key"),
+        (b"a: [1,\nb: }", "line 2: invalid YAML"),
+        (b"a: \x01", "invalid YAML: unacceptable character"),
+        (CONFLICT.encode(), f"line 2: merge conflict; run `git checkout --ours params.yaml{MENDED}"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch, content, words):

@@ -52,7 +52,7 @@ def values():
         (
             "arms.theirs",
             {"objective": "imported", "weights": "x.pth", "format": "mae", "seeds": [1]},
-            ["arms.theirs", "one encoder"],
+            ["arms.theirs", "single encoder"],
         ),
         ("objectives.masked.target_window", 4, ["objectives.masked", "target_window 4", "odd"]),
         ("pretrain.lr", "fast", ["pretrain.lr", "'fast'", "number"]),
@@ -63,7 +63,7 @@ def values():
         ("arms.mae", {"objective": "imported", "weights": "a", "format": "beit"}, ["mae.format", "'simmim'"]),
         ("arms.mae", {"objective": "masked", "weights": "mae.pth"}, ["arms.mae", "objective imported"]),
         ("arms.both", {"objective": "layered", "cl_weight": 0.2}, ["arms.both", "mim_block", "layered"]),
-        ("arms.hybrid.gradient_ratio", 1.0, ["arms.hybrid", "cl_weight", "gradient_ratio", "leave one out"]),
+        ("arms.hybrid.gradient_ratio", 1.0, ["arms.hybrid", "cl_weight", "gradient_ratio", "remove one"]),
         ("arms.cl.gradient_ratio", 1.0, ["arms.cl", "gradient_ratio", "hybrid"]),
         (
             "arms.both",
@@ -75,17 +75,17 @@ def values():
         (
             "arms.both",
             {"objective": "layered", "cl_weight": 0.2, "mim_block": 7},
-            ["arms.both.mim_block 7", "6 blocks"],
+            ["arms.both.mim_block is 7", "from 1 to 6"],
         ),
         (
             "arms.both",
             {"objective": "layered", "cl_weight": 0.2, "mim_block": 1.5},
-            ["arms.both.mim_block 1.5", "share of the depth"],
+            ["arms.both.mim_block is 1.5", "share of the depth"],
         ),
         (
             "arms.both",
             {"objective": "layered", "cl_weight": 0.2, "mim_block": 3, "depth": 2},
-            ["arms.both.mim_block 3", "2 blocks"],
+            ["arms.both.mim_block is 3", "from 1 to 2"],
         ),
         ("arms.both", {"objective": "layered", "mim_block": 0}, ["arms.both.mim_block", "greater than 0"]),
         ("arms.Bad Name", {"objective": "random"}, ["Bad Name"]),
@@ -245,7 +245,7 @@ def test_a_null_of_an_arm_is_a_value_where_the_recipe_may_have_none(values):
     ("arm", "words"),
     [
         ({"objective": "masked", "min_lr": 1.0}, ["min_lr 1", "peak rate"]),
-        ({"objective": "masked", "stop_epoch": 9, "epochs": 9}, ["stop_epoch 9", "its 9 epochs"]),
+        ({"objective": "masked", "stop_epoch": 9, "epochs": 9}, ["stop_epoch is 9", "number of epochs, 9"]),
         ({"objective": "masked", "weight_decay": 0, "weight_decay_end": 0.4}, ["weight_decay_end"]),
     ],
 )

@@ -55,7 +55,7 @@ def test_without_room_it_is_one_line_and_the_old_target_stays(tmp_path, kind, in
         WRITERS[kind](temporary / "table" if inside else temporary)
     told = str(refused.value)
     assert told.startswith(f"{target}: File too large; more than 0.0 MB needed, ") and "\n" not in told
-    assert told.endswith(" MB free; make room and run it again, it goes on from what was saved")
+    assert told.endswith(" MB free; free some space and run the command again; finished work is kept")
     assert (target / "table" if inside else target).read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -63,7 +63,8 @@ def test_without_room_it_is_one_line_and_the_old_target_stays(tmp_path, kind, in
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_the_line_names_the_file_and_the_room(tmp_path, code):
     words = os.strerror(code)
-    with pytest.raises(StudyError, match=rf"out: {words}; 2,500\.0 MB needed, [\d,.]+ MB free; make room"):  # noqa: SIM117
+    line = rf"out: {words}; 2,500\.0 MB needed, [\d,.]+ MB free; free some space"
+    with pytest.raises(StudyError, match=line):  # noqa: SIM117
         with writing(tmp_path / "sub" / "out", size=2_500_000_000):
             raise OSError(code, words)
 

@@ -123,7 +123,7 @@ def test_two_processes_never_train_the_same_at_once(capfd):
     with Training("a" * 16).alone():
         assert Path("released").exists()
     process.join()
-    assert "another process trains aaaaaaaaaaaaaaaa; waiting for it" in capfd.readouterr().out
+    assert "waiting for another process that runs training aaaaaaaaaaaaaaaa" in capfd.readouterr().out
 
 
 def test_the_lock_of_a_killed_process_is_free():

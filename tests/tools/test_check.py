@@ -81,7 +81,7 @@ def test_stimuli_without_a_class_that_is_asked_for_are_said(project, capsys):
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"<!DOCTYPE html>", "a web page"),
     ],
 )
@@ -95,8 +95,8 @@ def test_the_stage_names_what_is_no_weights_before_anything_runs(project, weight
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ("http://example.org/x.pth", "give its sha256 too"),
-        ("hf-hub:x", "not a name of the Hub"),
+        ("http://example.org/x.pth", "set its sha256 too"),
+        ("hf-hub:x", "not a name on the Hub"),
         ("https://drive.google.com/file/d/1/view", "download it in a browser"),
         ("nowhere.pth", "no such file"),
     ],

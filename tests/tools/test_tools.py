@@ -45,7 +45,7 @@ def test_every_preset_is_valid_and_keeps_the_comments(project, tool, name):
     assert done.returncode == 0, done.stderr
     after = (project / "params.yaml").read_text()
     load_params(project / "params.yaml")
-    assert "# of the data and of which held-out images are measured" in after
+    assert "# of the data, and of the choice of measured held-out images" in after
     changed = [
         line for line in done.stdout.splitlines() if " → " in line or line.endswith(("added", "removed"))
     ]

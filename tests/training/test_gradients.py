@@ -71,7 +71,7 @@ def test_halves_without_noise_agree_as_their_cosine():
     assert parts.dot / math.sqrt(parts.square_first * parts.square_second) == pytest.approx(-0.6)
     nothing = agreement((first, first), (0 * first, 0 * first))
     assert nothing.dot == 0 and nothing.half_first == pytest.approx(1) and math.isnan(nothing.half_second)
-    with pytest.raises(ValueError, match="other weights"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         agreement((first, first[:1]), (second, second))
 
 

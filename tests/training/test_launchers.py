@@ -69,9 +69,9 @@ def test_the_launcher_says_how_many_train_together_else_the_settings_do(environ,
 @pytest.mark.parametrize(
     ("environ", "says"),
     [
-        (BATCH, "2 tasks, but this is the only process"),
+        (BATCH, "2 tasks, but only this process"),
         ({"RANK": "1", "WORLD_SIZE": "2"}, "without LOCAL_WORLD_SIZE"),
-        ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun started 4"),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun: its 4 processes"),
     ],
 )
 def test_processes_that_would_wait_for_others_in_vain_are_refused(environ, says):
@@ -91,7 +91,7 @@ def test_more_processes_than_devices_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
     refuse_missing_devices(1, device=torch.device("cuda"))
-    with pytest.raises(StudyError, match="wants 2 cuda devices, but this machine shows 1"):
+    with pytest.raises(StudyError, match="needs 2 cuda devices, but this machine has 1"):
         refuse_missing_devices(2, device=torch.device("cuda"))
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     with pytest.raises(StudyError, match="--gpus-per-node=2"):

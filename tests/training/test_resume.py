@@ -134,16 +134,16 @@ def test_a_snapshot_that_somebody_removed_is_one_line_and_no_result(project, mas
     done = forked(project, "pretrain", "--arm", "masked")
     assert done.returncode == 2 and not (folder / "result").exists()
     assert done.stderr == (
-        f"pretrain@masked: scratch/trainings/{folder.name}/snapshots/0.2 is gone and cannot be made "
-        f"afterwards; remove scratch/trainings/{folder.name} to train anew\n"
+        f"pretrain@masked: scratch/trainings/{folder.name}/snapshots/0.2 is missing and cannot be "
+        f"restored; delete scratch/trainings/{folder.name} to train again\n"
     )
 
 
 def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project, masked):
     start_anew(project, "pretrain", "masked")
-    saved = "saved up to epoch {} of 3; `dvc repro` goes on from there"
+    saved = "saved up to epoch {} of 3; `dvc repro` continues from there"
     for step, number, code, told in (
-        (1, signal.SIGINT, 130, "interrupted; `dvc repro` goes on from what was saved"),
+        (1, signal.SIGINT, 130, "interrupted; `dvc repro` continues from the last checkpoint"),
         (4, signal.SIGTERM, 143, f"stopped by SIGTERM; {saved.format(1)}"),
         (1, signal.SIGINT, 130, f"interrupted; {saved.format(1)}"),
         (4, signal.SIGINT, 130, f"interrupted; {saved.format(2)}"),
@@ -166,7 +166,7 @@ def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_i
     assert done.stderr.startswith(
         f"pretrain@masked: scratch/trainings/{folder.name}/epoch-00002.pt: File too large; "
     )
-    assert f" {size / 1e6:.1f} MB needed" in done.stderr and "free; make room" in done.stderr
+    assert f" {size / 1e6:.1f} MB needed" in done.stderr and "free; free some space" in done.stderr
     assert done.stderr.count("\n") == 1
     assert files(folder, folder.rglob("*")) == before
     said, resumed = succeed(project, "pretrain", "masked")
@@ -187,9 +187,9 @@ def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_use
         shutil.copy(theirs / f"epoch-00002.{ending}", ours / f"epoch-00002.{ending}")
     said, resumed = succeed(project, "pretrain", "masked")
     assert (
-        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt is of another training, "
+        f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt belongs to another training, "
         f"'{theirs.name}'; "
-        "set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
+        "renamed to epoch-00002.aside, resuming from epoch-00001.pt\n"
     ) in said
     assert (ours / "epoch-00002.aside").read_bytes() == (theirs / "epoch-00002.pt").read_bytes()
     assert "resumed at epoch 1/3" in said and resumed == masked

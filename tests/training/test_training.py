@@ -300,7 +300,7 @@ def test_a_checkpoint_is_what_the_whole_training_passes_through(tmp_path, monkey
 
 def test_a_batch_that_processes_cannot_share_is_refused_in_one_line():
     assert [rows_of(rank, of=2, batch_size=6) for rank in (0, 1)] == [slice(0, 3), slice(3, 6)]
-    with pytest.raises(StudyError, match="batch_size 6 cannot be shared by 4 processes"):
+    with pytest.raises(StudyError, match="batch_size 6 is not divisible by 4 processes"):
         rows_of(1, of=4, batch_size=6)
 
 
@@ -369,12 +369,12 @@ def damage(path, kind):
         ("empty", "is damaged: its checksum differs"),
         ("flipped", "is damaged: its checksum differs"),
         ("checksum", "is damaged: its checksum differs"),
-        ("unsigned", "has no checksum beside it"),
-        ("code", "is no checkpoint of a training (UnpicklingError)"),
-        ("pickle", "is no checkpoint of a training (UnpicklingError)"),
-        ("text", "is no checkpoint of a training (UnpicklingError)"),
-        ("list", "is no checkpoint of a training (TypeError)"),
-        ("other", "is of another training, 'pretrain-y-1111111111111111'"),
+        ("unsigned", "has no checksum file"),
+        ("code", "is not a checkpoint of a training (UnpicklingError)"),
+        ("pickle", "is not a checkpoint of a training (UnpicklingError)"),
+        ("text", "is not a checkpoint of a training (UnpicklingError)"),
+        ("list", "is not a checkpoint of a training (TypeError)"),
+        ("other", "belongs to another training, 'pretrain-y-1111111111111111'"),
     ],
 )
 def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_the_one_before_it_used(
@@ -387,7 +387,7 @@ def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_the_one_before_it_used
     found = path.read_bytes()
     assert checkpoints.latest()["value"][0] == 0
     assert capsys.readouterr().out == (
-        f"pretrain-x: {path} {reason}; set aside as epoch-00002.aside, going on from epoch-00001.pt\n"
+        f"pretrain-x: {path} {reason}; renamed to epoch-00002.aside, resuming from epoch-00001.pt\n"
     )
     assert path.with_suffix(".aside").read_bytes() == found and not path.exists()
     assert not os.path.exists("ran")  # code in a file is not run
@@ -401,8 +401,8 @@ def test_with_no_good_checkpoint_left_it_starts_from_the_beginning(checkpoints, 
         damage(checkpoints.directory / f"epoch-0000{epoch}.pt", "flipped")
     assert checkpoints.latest() is None
     first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("going on from epoch-00001.pt")
-    assert second.endswith("set aside as epoch-00001.aside, starting from the beginning")
+    assert first.endswith("resuming from epoch-00001.pt")
+    assert second.endswith("renamed to epoch-00001.aside, starting from the beginning")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99, 0.999])
