@@ -208,7 +208,9 @@ def trace_deeply(encoder: VisionTransformer, images: Tensor, *, attention: bool 
         encoder.train(was_training)
     expected = (*([record.attention] if attention else []), record.attended, record.heads)
     if not all(len(tensors) == len(encoder.blocks) for tensors in expected):
-        raise StudyError("trace: a block does not expose its attention; install the timm of requirements.lock")
+        raise StudyError(
+            "trace: a block does not expose its attention; install the timm of requirements.lock"
+        )
     heads = [
         outputs.unflatten(-1, (layer.num_heads, -1))
         for outputs, layer in zip(record.heads, layers, strict=True)
