@@ -1,9 +1,11 @@
 # The two commands are `make study` and `make test`; each does all the set-up it needs, once.
 .DEFAULT_GOAL := help
-.PHONY: help study status look test setup mlflow bench check clean
+.PHONY: help study status cost look test setup mlflow bench check clean
 
 PYTHON ?= python3
 PRESET ?=
+DEVICE ?= cpu
+IMAGES ?=
 VENV := .venv
 # Everything below runs with the environment first on the path, so `cmd: python -m ...` of dvc.yaml finds it.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -44,6 +46,10 @@ study: $(VENV)/.complete  ## run the study to reports/index.html; PRESET=name ap
 
 status: $(VENV)/.complete ## what is done, what `make study` would run and why, and how long that takes
 	@python -m stages.tools.status
+
+cost: $(VENV)/.complete   ## what the trainings take before any runs; DEVICE=h100, PRESET=name, IMAGES="TRAIN TEST"
+	@python -m stages.tools.cost --device $(DEVICE) $(if $(PRESET),--preset $(PRESET)) \
+	  $(if $(IMAGES),--images $(IMAGES))
 
 look: $(VENV)/.complete   ## what the images, masks and checkpoints hold that params.yaml names, in seconds
 	@python -m stages.tools.check
