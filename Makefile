@@ -1,9 +1,11 @@
 # The two main commands are `make study` and `make test`; the first use sets up the environment.
 .DEFAULT_GOAL := help
-.PHONY: help study status look test setup mlflow bench check clean
+.PHONY: help study status cost look test setup mlflow bench check clean
 
 PYTHON ?= python3
 PRESET ?=
+DEVICE ?= cpu
+IMAGES ?=
 VENV := .venv
 # The environment comes first on the path, so that `python -m ...` in dvc.yaml uses it.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -44,6 +46,10 @@ study: $(VENV)/.complete  ## run the study and write reports/index.html; PRESET=
 
 status: $(VENV)/.complete ## show what is done, what `make study` would run, why, and for how long
 	@python -m stages.tools.status
+
+cost: $(VENV)/.complete   ## what the trainings take before any runs; DEVICE=h100, PRESET=name, IMAGES="TRAIN TEST"
+	@python -m stages.tools.cost --device $(DEVICE) $(if $(PRESET),--preset $(PRESET)) \
+	  $(if $(IMAGES),--images $(IMAGES))
 
 look: $(VENV)/.complete   ## check the images, masks and checkpoints named in params.yaml, within seconds
 	@python -m stages.tools.check

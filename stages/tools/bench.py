@@ -2,30 +2,23 @@
 
 import argparse
 import contextlib
-import copy
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from stages.data.arrays import Split, batches, normalize, open_split, read_manifest, unit_range
 from stages.data.decoding import decode_images
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
-from stages.encoders.vit import use_fused_attention
 from stages.objectives.contract import Objective
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
@@ -34,11 +27,10 @@ from stages.study.params import load_params
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
 from stages.study.study import Study
+from stages.tools.step import MEBI, count_flops, expected_memory, peak_flops, seconds_each
 from stages.training.devices import fit_to_device, fuses_adamw, make_fabric
 from stages.training.loop import epoch_order, parameter_groups, take_step
-from stages.training.task import Task
 
-MEBI = 2**20
 CLEAR_REFS = Path("/proc/self/clear_refs")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 # Heads and masks of the published recipes; the default study uses smaller ones.
@@ -53,13 +45,6 @@ TABLE = (  # rows of `make bench`: objective, image size, patch size, width, dep
     ("contrastive", 224, 16, 384, 12, 6, 16, 3),
     ("masked", 224, 16, 384, 12, 6, 16, 5),
 )
-
-
-class Memory(NamedTuple):
-    """Expected memory of one step, in MiB."""
-
-    weights: float  # parameters, gradients and the two moments of the optimiser
-    activations: float  # tensors that autograd saves in the forward pass, each storage once
 
 
 def main() -> None:
@@ -158,7 +143,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         views = views_of(next(stream))
         step(views)
         peak_memory = memory.read()
-        expected = expected_memory(task, views, fabric=fabric)
+        expected = expected_memory(task, views, autocast=fabric.autocast())
         flops = count_flops(task, views)
         whole, alone = seconds_each(
             lambda: step(views_of(next(stream))),
@@ -166,7 +151,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             times=options.steps,
             device=fabric.device,
         )
-    size, peak = options.batch_size, peak_flops(fabric)
+    size, peak = options.batch_size, peak_flops(fabric.device, precision=params.pretrain.precision)
     return {
         "images_per_s": size / whole,
         "images_per_s_step_only": size / alone,
@@ -258,50 +243,6 @@ def images_of(
         yield split, tuple(manifest.mean), tuple(manifest.std)
 
 
-def seconds_each(*actions: Callable[[], object], times: int, device: torch.device) -> list[float]:
-    """Return the median wall time of each action, in seconds. Actions alternate, to share the same noise."""
-    seconds: list[list[float]] = [[] for _ in actions]
-    for _ in range(times):
-        for action, times_of in zip(actions, seconds, strict=True):
-            start = time.perf_counter()
-            action()
-            if device.type != "cpu":
-                torch.accelerator.synchronize()
-            times_of.append(time.perf_counter() - start)
-    return [statistics.median(times_of) for times_of in seconds]
-
-
-def count_flops(task: Task, views: tuple[Tensor, ...]) -> int:
-    """Return the floating-point operations of all matrix products in the forward and backward pass of a step.
-
-    A multiplication and an addition count as two operations.
-    """
-    task = copy.deepcopy(task)
-    use_fused_attention(task, False)  # products of fused attention cannot be counted
-    with FlopCounterMode(display=False) as counter:
-        task(*views)["loss"].backward()
-    return counter.get_total_flops()
-
-
-def expected_memory(task: Task, views: tuple[Tensor, ...], *, fabric: Fabric) -> Memory:
-    """Return the memory that one step needs for weights, gradients, moments and saved activations."""
-    saved: dict[int, int] = {}
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(note, lambda tensor: tensor), fabric.autocast():
-        loss = task(*views)["loss"]  # the loss keeps the saved tensors alive
-    del loss
-    trained = sum(p.numel() * p.element_size() for p in task.parameters() if p.requires_grad)
-    frozen = sum(p.numel() * p.element_size() for p in task.parameters() if not p.requires_grad)
-    return Memory((4 * trained + frozen) / MEBI, sum(saved.values()) / MEBI)
-
-
 class PeakMemory:
     """Measure the peak memory since creation, in MiB above the memory at creation.
 
@@ -330,19 +271,6 @@ class PeakMemory:
             return 1024 * (kib["VmHWM:"] - kib["RssFile:"])
         unit = 1 if sys.platform == "darwin" else 1024
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def peak_flops(fabric: Fabric) -> float:
-    """Return the floating-point operations per second of the fastest matrix product in this precision."""
-    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(
-        str(fabric._precision.precision), torch.float32
-    )
-    best = 0.0
-    for size in (1024, 2048) if fabric.device.type == "cpu" else (4096, 8192):
-        a, b = (torch.randn(size, size, device=fabric.device, dtype=dtype) for _ in range(2))
-        seconds = min(seconds_each(lambda: a @ b, times=1, device=fabric.device)[0] for _ in range(4))  # noqa: B023
-        best = max(best, 2 * size**3 / seconds)
-    return best
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.params import read_yaml, validate
 from stages.study.paths import write_text
+from stages.study.study import Study
 
 PARAMS = Path("params.yaml")
 
@@ -36,13 +37,7 @@ def apply(name: str) -> str:
     Mappings are merged. A null instead of an arm or an analysis removes it.
     Raises StudyError if the preset does not exist or the result is not valid; params.yaml is then unchanged.
     """
-    chosen = [path for path in _presets() if path.stem == name]
-    if not chosen:
-        raise StudyError(f"no preset {name!r}; there are: {', '.join(path.stem for path in _presets())}")
-    overlay = read_yaml(chosen[0])
-    for path, values in ((PARAMS, read_yaml(PARAMS)), (chosen[0], overlay)):
-        if not isinstance(values, dict):
-            raise StudyError(f"{path}: holds no settings; `git checkout {path}` restores them")
+    _, overlay = settings_and_overlay(name)
     yaml = YAML()
     yaml.preserve_quotes = True
     try:
@@ -55,6 +50,31 @@ def apply(name: str) -> str:
     validate(YAML(typ="safe").load(text.getvalue()), where=f"params.yaml with preset {name}")
     write_text(PARAMS, text.getvalue())
     return "\n".join(changes) or f"params.yaml already matches preset {name}"
+
+
+def study_with(name: str) -> Study:
+    """Return the settings of params.yaml with a preset, without writing them.
+
+    Raises StudyError as `apply`.
+    """
+    values, overlay = settings_and_overlay(name)
+    merge(values, overlay)
+    return validate(values, where=f"params.yaml with preset {name}")
+
+
+def settings_and_overlay(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return params.yaml and a preset.
+
+    Raises StudyError if there is no such preset, or if one of the two holds no settings.
+    """
+    chosen = [path for path in _presets() if path.stem == name]
+    if not chosen:
+        raise StudyError(f"no preset {name!r}; there are: {', '.join(path.stem for path in _presets())}")
+    both = read_yaml(PARAMS), read_yaml(chosen[0])
+    for path, values in zip((PARAMS, chosen[0]), both, strict=True):
+        if not isinstance(values, dict):
+            raise StudyError(f"{path}: holds no settings; `git checkout {path}` restores them")
+    return both
 
 
 def merge(values: dict[str, Any], overlay: dict[str, Any], path: str = "") -> list[str]:
