@@ -77,7 +77,7 @@ def _read_shards(index: Path) -> dict[str, Any]:
     missing = [name for name in shards if name not in tensors]
     if missing:
         raise StudyError(
-            f"{index}: {len(missing)} tensors are missing from its files, such as {missing[0]}; "
+            f"{index}: its files lack {len(missing)} of its tensors, such as {missing[0]}; "
             "download the files again"
         )
     return tensors

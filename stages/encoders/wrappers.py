@@ -26,7 +26,7 @@ ELSEWHERE = {
     "visual.conv1.weight": "OpenAI's CLIP",
     "vision_model.embeddings.patch_embedding.weight": "CLIP or SigLIP of transformers",
     "patch_embed.projection.weight": "mmpretrain",
-    "layer1.0.conv1.weight": "a ResNet (only ViTs are supported)",
+    "layer1.0.conv1.weight": "a ResNet",
 }
 
 
@@ -120,6 +120,8 @@ def inside(content: object) -> str:
             waiting += [inner for inner in value.values() if isinstance(inner, dict)]
     for ending, project in ELSEWHERE.items():
         if any(name.endswith(ending) for name in names):
+            if project == "a ResNet":
+                return "a ResNet, but only ViTs are supported; choose another checkpoint"
             return (
                 f"its names come from {project}; load it into timm's vit_*, save its state_dict() as "
                 "safetensors, and set format: timm"

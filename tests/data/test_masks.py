@@ -165,12 +165,12 @@ def test_masks_without_any_object_are_refused(tmp_path):
 
 def test_images_without_names_have_no_masks():
     data = load_params().data.model_copy(update={"source": "torch/cifar10", "masks": ANY})
-    with pytest.raises(StudyError, match="no names that masks could share"):
+    with pytest.raises(StudyError, match="no names to match masks by"):
         refuse_numbers(data)
 
 
 def test_values_cannot_be_object_and_ignored():
-    with pytest.raises(ValueError, match=r"share \[1\]"):
+    with pytest.raises(ValueError, match=r"share values \[1\]"):
         Masks(source="m", object=[1, 2], ignored=[1])
 
 

@@ -52,7 +52,7 @@ def test_more_images_of_one_class_do_not_change_what_is_held_out_of_another():
 
 
 def test_nothing_can_be_held_out_of_one_image():
-    with pytest.raises(StudyError, match="class b has one image"):
+    with pytest.raises(StudyError, match="class b has only one image"):
         hold_out(listing(a=5, b=1), fraction=0.2, seed=0)
 
 
@@ -122,7 +122,7 @@ def test_classes_must_agree(tmp_path):
 
 
 def test_one_class_is_not_enough(tmp_path):
-    with pytest.raises(StudyError, match="needs at least two classes; has only cat"):
+    with pytest.raises(StudyError, match="needs at least two classes, but has only cat"):
         find_images(data(write_folder(tmp_path, class_files(["cat"]))), seed=0)
 
 

@@ -114,7 +114,8 @@ def test_names_with_accents_are_compared_whatever_their_spelling(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "reason"), [("svg", "vector graphics"), ("dng", "raw camera file"), ("jxl", "not a format")]
+    ("suffix", "reason"),
+    [("svg", "vector graphics"), ("dng", "raw camera file"), ("jxl", "unsupported format")],
 )
 def test_a_class_of_pictures_that_nothing_reads_does_not_vanish(tmp_path, suffix, reason):
     files = class_files() | {f"owl/{number}.{suffix}": b"x" for number in range(3)}

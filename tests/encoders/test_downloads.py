@@ -92,7 +92,7 @@ def test_a_file_is_downloaded_once_and_its_digest_recorded(server, capsys):
     address, handler = server
     path = download(f"{address}/file.pth", sha256=None)
     assert path.read_bytes() == FILE and path.name == "file.pth"
-    assert f"sha256: {SHA256}, recorded" in capsys.readouterr().out
+    assert f"sha256 {SHA256} recorded" in capsys.readouterr().out
     assert download(f"{address}/file.pth", sha256=None) == path
     assert len(handler.asked) == 1 and capsys.readouterr().out == ""
     assert {file.name for file in path.parent.iterdir()} == {"file.pth", "file.pth.sha256", "file.pth.lock"}
@@ -149,7 +149,7 @@ def test_another_digest_is_refused_and_nothing_kept(server):
 
 def test_no_such_file_is_one_line(server):
     address, handler = server
-    assert "answers 404 Not Found; check the address" in refusal(f"{address}/gone-file.pth", sha256=None)
+    assert "answered 404 Not Found; check the address" in refusal(f"{address}/gone-file.pth", sha256=None)
     assert len(handler.asked) == 1
 
 
@@ -184,7 +184,7 @@ def test_nobody_there_is_one_line(server, monkeypatch):
     ("url", "sha256", "words"),
     [
         ("http://example.org/a.pth", None, "set its sha256 too"),
-        ("https://drive.google.com/file/d/1dJn6GYkwMIcoP3zqOEyW1_iQfpBi8UOw/view", None, "in a browser"),
+        ("https://drive.google.com/file/d/1dJn6GYkwMIcoP3zqOEyW1_iQfpBi8UOw/view", None, "needs a browser"),
         ("https://", None, "not the address"),
         ("https://user:secret@example.org/a.pth", None, "not the address"),
         ("https://example.org/a.pth\r\nX: y", None, "not the address"),

@@ -236,7 +236,7 @@ def test_another_projects_file_and_none_at_all_are_one_line(tmp_path):
     with pytest.raises(StudyError, match="choose from: moco_v3, simmim, mae, dino, timm, transformers"):
         load_checkpoint(tmp_path / "file.pth", format="beit")
     path = originals.save(originals.alone(Encoder()), tmp_path / "narrow.pth")
-    with pytest.raises(StudyError, match="number of heads is not known"):
+    with pytest.raises(StudyError, match="number of heads at width 48 is unknown"):
         load_checkpoint(path, format="timm")
     with pytest.raises(StudyError, match="width 48 is not a multiple of 5"):
         load_checkpoint(path, format="timm", num_heads=5)

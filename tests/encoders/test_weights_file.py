@@ -95,7 +95,10 @@ def test_a_broken_index_is_one_line(tmp_path):
             json.dumps({"weight_map": weight_map | {first: "gone.safetensors"}}),
             "gone.safetensors: no such file",
         ),
-        (json.dumps({"weight_map": weight_map | {"blocks.9.x": weight_map[first]}}), "names blocks.9.x"),
+        (
+            json.dumps({"weight_map": weight_map | {"blocks.9.x": weight_map[first]}}),
+            "lack 1 of its tensors, such as blocks.9.x",
+        ),
     ):
         index.write_text(changed)
         with pytest.raises(StudyError) as error:

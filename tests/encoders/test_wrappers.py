@@ -146,7 +146,7 @@ def refusal(directory, content, format):
         ({"conv_proj.weight": torch.ones(1)}, "torchvision; load it into timm's vit_*"),
         ({"visual.conv1.weight": torch.ones(1)}, "OpenAI's CLIP"),
         ({"backbone.patch_embed.projection.weight": torch.ones(1)}, "mmpretrain"),
-        ({"layer1.0.conv1.weight": torch.ones(1)}, "a ResNet, and only ViTs are read"),
+        ({"layer1.0.conv1.weight": torch.ones(1)}, "a ResNet, but only ViTs are supported"),
         ({"a": torch.ones(1), "b": 2}, "among its names: state_dict, a, b"),
         (
             {"blocks.0.mlp.w12.weight": torch.ones(2, 2), "patch_embed.proj.weight": torch.ones(48, 3, 8, 8)},

@@ -35,7 +35,7 @@ def values():
         ("finetune.randaugment", "rand-x9", ["finetune.randaugment", "'rand-x9'"]),
         ("data.test_source", "held-out", ["data.test_source", "shapes_textures"]),
         ("arms.data", {"objective": "random", "typo": 1}, ["arms.data.typo", "unknown key", "objective"]),
-        ("objectives.masked.mask_unit", 3, ["mask_unit 3", "8 patches"]),
+        ("objectives.masked.mask_unit", 3, ["mask_unit 3", "must divide 8"]),
         (
             "arms.random",
             {"objective": "random", "stop_epoch": 3},

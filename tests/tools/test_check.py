@@ -97,7 +97,7 @@ def test_the_stage_names_what_is_no_weights_before_anything_runs(project, weight
     [
         ("http://example.org/x.pth", "set its sha256 too"),
         ("hf-hub:x", "not a name on the Hub"),
-        ("https://drive.google.com/file/d/1/view", "download it in a browser"),
+        ("https://drive.google.com/file/d/1/view", "needs a browser"),
         ("nowhere.pth", "no such file"),
     ],
 )
