@@ -47,7 +47,7 @@ study: $(VENV)/.complete  ## run the study and write reports/index.html; PRESET=
 status: $(VENV)/.complete ## show what is done, what `make study` would run, why, and for how long
 	@python -m stages.tools.status
 
-cost: $(VENV)/.complete   ## what the trainings take before any runs; DEVICE=h100, PRESET=name, IMAGES="TRAIN TEST"
+cost: $(VENV)/.complete   ## predict the cost of the trainings before any runs; DEVICE=h100, PRESET=name, IMAGES="TRAIN TEST"
 	@python -m stages.tools.cost --device $(DEVICE) $(if $(PRESET),--preset $(PRESET)) \
 	  $(if $(IMAGES),--images $(IMAGES))
 

@@ -1,4 +1,4 @@
-"""Start fine-tuning from a linear probe: a new head would first distort the features it is put on.
+"""Start fine-tuning from a linear probe, because a random head would first distort the features.
 
 Source: Kumar et al. 2022 (LP-FT).
 """
@@ -14,7 +14,7 @@ from stages.heads.classifier import Classifier
 from stages.probes.linear import LinearHead, held_out, predict, train_heads
 from stages.study.seeds import generator
 
-RATES = (0.03, 0.1, 0.3, 1.0)  # of SGD; chosen on the held-out share, for each label set
+RATES = (0.03, 0.1, 0.3, 1.0)  # of SGD; validation chooses one for each label set
 EPOCHS, BATCH_SIZE, HELD_OUT = 30, 512, 0.1
 
 
@@ -23,7 +23,8 @@ def start_from_probe(
 ) -> None:
     """Set the head of a classifier to linear probes of its encoder, one for each label set.
 
-    images: (n,) places of the training images in the split; batch_size: of the passes without gradient
+    images:     (n,) indices of the training images in the split
+    batch_size: of the passes without gradient
     """
     features = pooled(task, split, images, manifest, batch_size=batch_size)
     layers = []
@@ -41,7 +42,7 @@ def start_from_probe(
 def pooled(
     task: Classifier, split: Split, images: np.ndarray, manifest: Manifest, *, batch_size: int
 ) -> Tensor:
-    """Return what the head of a classifier is given for some images, (n, D) in float32."""
+    """Return the inputs of a classifier's head for some images, (n, D) in float32. images: (n,) indices"""
     device = next(task.parameters()).device
     task.eval()
     parts = []
@@ -53,7 +54,7 @@ def pooled(
 
 
 def fit(features: Tensor, labels: Tensor, *, classes: int, draws: torch.Generator) -> LinearHead:
-    """Fit a linear probe, its learning rate chosen on a held-out share. features: (n, D), labels: (n,)"""
+    """Fit a linear probe; a held-out share chooses its learning rate. features: (n, D), labels: (n,)"""
     validation, fitting = (
         part.to(labels.device) for part in held_out(len(labels), share=HELD_OUT, generator=draws)
     )
