@@ -26,6 +26,7 @@ from stages.study.params import load_params, seeds_of
 from stages.study.settings import Runtime
 from stages.tools.forks import forks
 from stages.tools.project import dvc_project
+from stages.tools.remote import refuse_to_compute_again
 from stages.tools.trainings import lacking, longest_first
 
 MOST_AT_ONCE = 4  # default limit, because every task holds its activations and batches in memory
@@ -120,7 +121,9 @@ def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
     """
     try:
         with dvc_project() as repo:
-            changed = set(repo.status())
+            status = repo.status()
+            refuse_to_compute_again(repo, status)
+            changed = set(status)
             if "check" in changed:  # its output never changes, so it triggers no other stage
                 repo.reproduce("check", single_item=True)
                 changed.remove("check")
