@@ -117,7 +117,7 @@ def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
     """Return the graph of stage names, with edges to dependencies, and the names of all stale stages.
 
     Stale are changed stages and all stages downstream of them.
-    Raises StudyError as `dvc_project` does.
+    Raises StudyError as `dvc_project` does, or if a remote has results that are missing here.
     """
     try:
         with dvc_project() as repo:
