@@ -89,9 +89,9 @@ def probe_one(
 def probe_features(
     probe: Probe, settings: Any, name: str, *, train: Features, test: Features, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Metrics and predictions of the probe on the features of some images.
+    """Return metrics and predictions of a probe on the features of some images.
 
-    train, test: (n, ...) each of the kind that the probe reads, and `image`, their numbers in the split
+    train, test: features (n, ...) of the kind that the probe reads, and `image`, their indices in the split
     """
     device = train["image"].device
     train_images, test_images = (features.pop("image").cpu().numpy() for features in (train, test))

@@ -1,8 +1,8 @@
-"""Measure one arm on its way, at every snapshot of its training: `python -m stages.trajectory --arm NAME`.
+"""Measure one arm at every snapshot of its training: `python -m stages.trajectory --arm NAME`.
 
-What claims compare of frozen encoders is measured of every snapshot and of the end, by the code of the main
-stages on fewer images, so that a trajectory compares like with like. Features are not kept. Fine-tuning,
-segmentation and corrupted images have no trajectory: they would cost as much again at every snapshot.
+The measures of frozen encoders that claims compare are taken at every snapshot and at the end of training,
+with the code of the main stages on fewer images. Features are not stored. Fine-tuning, segmentation and
+corrupted images have no trajectory, because every snapshot would cost as much as the final encoder.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from stages.study.study import Study
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Read the command line and measure the arm."""
     parser = argparse.ArgumentParser(prog="python -m stages.trajectory", description=__doc__)
     parser.add_argument("--arm", required=True, help="a name under arms: in params.yaml")
     arm = parser.parse_args().arm
@@ -47,9 +47,9 @@ def main() -> None:
 
 
 def trajectory(arm: str) -> str:
-    """Measure every snapshot of every training of an arm and its end; an untrained arm has its end alone.
+    """Measure all snapshots and the end of every training of an arm; an untrained arm has only an end.
 
-    Raises StudyError if there is no such analysis.
+    Raises StudyError if an analysis does not exist.
     """
     params = load_params(stage="trajectory", arm=arm)
     seeds = trained_seeds(arm)
@@ -75,14 +75,14 @@ def trajectory(arm: str) -> str:
 
 
 def encoders(model: Path) -> dict[float, Path]:
-    """Return the folder of the encoder at each share of a training, 1 the end. model: of the trained one"""
+    """Return the folder of the encoder at each share of a training. model: folder of the final encoder"""
     return {share: snapshot_dir(model, share) for share in snapshot_shares(model)} | {1.0: model}
 
 
 def measured(params: Study, source: Path, *, seed: int) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Give what is measured of one encoder: analysis or probe and its name, and its table.
+    """Yield the measurements of one encoder: kind (analysis or probe) and name, and the table.
 
-    source: folder of the encoder; seed: of its training, from which probes draw as well
+    source: folder of the encoder; seed: of its training, also used for the random numbers of probes
     """
     chosen = params.trajectory
     for name, settings in chosen.analyses.items():
@@ -98,9 +98,9 @@ def measured(params: Study, source: Path, *, seed: int) -> Iterator[tuple[tuple[
 
 
 def features(params: Study, source: Path, *, split: str, images: int) -> dict[str, Tensor]:
-    """Extract what the linear probe reads of some images of a split; `image` are their numbers.
+    """Return the features that the linear probe reads for some images; `image` holds their indices.
 
-    images: how many at most, drawn as the evaluated ones are
+    images: maximum number of images, selected like the evaluation images
     """
     device = pick_device(params.runtime)
     encoder = load_encoder(source).to(device)

@@ -1,4 +1,4 @@
-"""How the effect of a claim moves with the images that its trainings have seen."""
+"""Trajectories: the effect of a claim against the number of images seen during training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ NOT_MEASURED = "not measured"
 
 
 class Point(NamedTuple):
-    """The effect of a claim at a share of the trainings, with its 95 % interval, not corrected.
+    """The effect of a claim at a share of the trainings, with its uncorrected 95 % interval.
 
-    images_seen:       of the claimed side
-    images_seen_other: of the first other side that is trained; None if there is none
+    images_seen:       of the higher role
+    images_seen_other: of the first lower role that is trained; None without one
     """
 
     share: float
@@ -34,18 +34,18 @@ class Point(NamedTuple):
 
 
 def trajectory(claim: Claim, *, snapshots: Sequence[SnapshotResults], margin: float) -> dict[str, Any]:
-    """Return the points of a claim under its main choices, and in a word how they move.
+    """Return the trajectory of a claim under its main specification, with a word for its shape.
 
-    snapshots: in rising order of their share, the end last; sides are matched by share, not by images
-    margin:    of the claim at the end
-    returns: trajectory, a list of points; trajectory_word, and trajectory_why if nothing was measured
+    snapshots: in ascending order of share, the end last; sides are matched by share, not by images
+    margin:    of the claim at the end of training
+    returns:   trajectory, a list of points; trajectory_word; and trajectory_why if nothing was measured
     """
     try:
         points = [_point(claim, results) for results in snapshots]
     except MissingResult as missing:
         return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": f"{missing}"}
     if len(points) < 2 or points[0].images_seen == points[-1].images_seen:
-        why = "no snapshots, or the claimed side is not trained here"
+        why = "the study has no snapshots of the compared arm"
         return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": why}
     return {
         "trajectory": [point._asdict() for point in points],
@@ -54,14 +54,14 @@ def trajectory(claim: Claim, *, snapshots: Sequence[SnapshotResults], margin: fl
 
 
 def in_a_word(points: Sequence[Point], *, margin: float) -> str:
-    """Return how an effect moves with the budget, by its intervals alone.
+    """Return a word for the shape of a trajectory, from its intervals alone.
 
-    points: in rising order of the share, the end last
-    A point is above if its interval lies above 0, below if below it, and open otherwise.
-    reversing: some point is above and some point is below
+    points: in ascending order of share, the end of training last
+    A point is above if its interval lies above 0, below if it lies below 0, and open otherwise.
+    reversing: at least one point is above and at least one is below
     stable:    all points are above, or all are below, or all intervals lie within the margin
-    emerging:  open points come first, then points on one side up to the end
-    unclear:   anything else, and whatever is about these encoders only: another training may go another way
+    emerging:  open points come first, followed by points on one side up to the end
+    unclear:   anything else, and every trajectory about these encoders only, because trainings may differ
     """
     if any(point.scope != METHODS for point in points):
         return UNCLEAR
@@ -76,7 +76,7 @@ def in_a_word(points: Sequence[Point], *, margin: float) -> str:
 
 
 def trajectory_table(entries: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the points of all claims as one table. entries: claim -> what `trajectory` gives"""
+    """Return the points of all claims as one table. entries: claim -> result of `trajectory`"""
     rows = [
         {"claim": name} | point for name, entry in entries.items() for point in entry.get("trajectory", ())
     ]

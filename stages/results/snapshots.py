@@ -1,4 +1,4 @@
-"""The results of a study at a share of its trainings, read like those of its end."""
+"""The results of a study at a share of its trainings, in the form of its final results."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ NOT_MEASURED = "not measured at snapshots"
 
 @dataclass(frozen=True)
 class SnapshotResults(Results):
-    """What was measured of frozen encoders at one share of their trainings; 1 is the end.
+    """The results of frozen encoders at one share of their trainings; 1 is the end.
 
-    An arm that is not trained here is the same at every share. Raises as Results does; what a trajectory does
-    not measure is a MissingResult.
+    An arm without training is the same at every share. Methods raise the errors of `Results`, and
+    MissingResult for results that trajectories do not measure.
     """
 
     share: float = 1.0
 
     def images_seen(self, arm: str) -> int:
-        """Images that an arm had seen at this share, mean over its trainings; 0 if it is not trained here."""
+        """Return the images seen by an arm at this share, mean over trainings; 0 for an untrained arm."""
         path = trajectory_dir(arm) / "images_seen.csv"
         frame = self._of_arm(arm, path, schemas.IMAGES_SEEN, stage=f"trajectory@{arm}")
         rows = frame[(frame["share"] - self._share_of(arm)).abs() < 1e-6]
@@ -36,15 +36,15 @@ class SnapshotResults(Results):
         return round(rows["images_seen"].mean())
 
     def finetuned(self, arm: str) -> pd.DataFrame:
-        """Nothing: an encoder is fine-tuned at its end alone."""
+        """Raise MissingResult: only encoders at the end of training are fine-tuned."""
         raise MissingResult(f"fine-tuning is {NOT_MEASURED}")
 
     def robustness(self, arm: str) -> pd.DataFrame:
-        """Nothing: corrupted images are shown to the trained encoder alone."""
+        """Raise MissingResult: only encoders at the end of training see corrupted images."""
         raise MissingResult(f"robustness is {NOT_MEASURED}")
 
     def segmentation(self, arm: str) -> pd.DataFrame:
-        """Nothing: images are segmented with the trained encoder alone."""
+        """Raise MissingResult: only encoders at the end of training segment images."""
         raise MissingResult(f"segmentation is {NOT_MEASURED}")
 
     def _analysis_place(self, analysis: str, arm: str) -> tuple[Path, str]:
@@ -55,7 +55,7 @@ class SnapshotResults(Results):
 
     def _place(self, arm: str, kind: str, name: str, *, among: Container[str]) -> tuple[Path, str]:
         if name not in among:
-            raise MissingResult(f"{name} is {NOT_MEASURED}; trajectory in params.yaml names what is")
+            raise MissingResult(f"{name} is {NOT_MEASURED}; see trajectory in params.yaml")
         return snapshot_table(trajectory_dir(arm), self._share_of(arm), kind, name), f"trajectory@{arm}"
 
     def _share_of(self, arm: str) -> float:

@@ -182,11 +182,11 @@ class Results:
         }
 
     def _analysis_place(self, analysis: str, arm: str) -> tuple[Path, str]:
-        """The table of an analysis of an arm, and the stage that writes it."""
+        """Return the table of an analysis of an arm, and the stage that writes it."""
         return analysis_table(analysis, arm), f"analyze@{arm}-{analysis}"
 
     def _probe_place(self, probe: str, arm: str) -> tuple[Path, str]:
-        """The predictions of a probe of an arm, and the stage that writes them."""
+        """Return the predictions of a probe of an arm, and the stage that writes them."""
         return probe_predictions(probe, arm), probe_stage(probe, arm)
 
     def _of_arm(

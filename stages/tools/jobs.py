@@ -1,4 +1,4 @@
-"""The jobs of this study in the queue of Slurm: their name, what each does, how they are."""
+"""The jobs of this study in the queue of Slurm: name, task and state."""
 
 import hashlib
 import os
@@ -10,17 +10,17 @@ from stages.study.paths import read_json, scratch
 
 
 def job_name() -> str:
-    """Return the name that all jobs of this study bear; another folder is another study."""
+    """Return the common name of all jobs of this study, which depends on the folder."""
     return "study-" + hashlib.sha256(os.getcwd().encode()).hexdigest()[:8]
 
 
 def record() -> Path:
-    """Return the file in which the last submit says what each job does."""
+    """Return the file in which the last submit has recorded the task of each job."""
     return scratch() / "slurm/jobs.json"
 
 
 def queue_lines() -> list[str]:
-    """Return the jobs of the last submit by state, in words, but for those that succeeded."""
+    """Return one line per state with the unfinished and failed jobs of the last submit."""
     if not record().is_file():
         return []
     try:
