@@ -1,9 +1,9 @@
-"""The study as jobs of Slurm: `python -m stages.tools.submit [--dry]`, on a login node.
+"""Submit the study to Slurm: `python -m stages.tools.submit [--dry]`, on a login node.
 
-prepare -> an array over all missing trainings -> one job per arm -> gather; nothing stays on the login node.
-`runtime.slurm` of params.yaml has the options of each kind of job. Shortly before its time limit a job stops
-and is queued again; a training goes on from its last epoch. If a job fails, those that need it are cancelled
-and the others run on; the next submit sends what is left.
+The jobs are: prepare -> an array over all missing trainings -> one job per arm -> gather. No process stays on
+the login node. `runtime.slurm` in params.yaml holds the options of each kind of job. Shortly before its time
+limit, a job stops and is queued again; a training resumes from its last epoch. If a job fails, Slurm cancels
+the jobs that need it, and all others continue. The next submit sends the remaining work.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from stages.tools.trainings import Lacking, lacking
 
 ALONE = ("srun", "--nodes=1", "--ntasks=1")
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
-# Threads are those of the job, not of the shell that submits it; srun does not take them over from sbatch.
-# What runs is a step, which the signal reaches whole while shell and srun wait for its end.
+# The number of threads is that of the job, not of the submitting shell; srun does not inherit it from sbatch.
+# The command runs as a step, so the signal reaches all its processes while shell and srun wait for their end.
 SCRIPT = """#!/bin/bash
 #SBATCH --requeue --open-mode=append --kill-on-invalid-dep=yes --signal=B:USR1@120
 export PATH={path}:$PATH STUDY_PYTHON="${{STUDY_PYTHON:-python}}"
@@ -46,26 +46,27 @@ exit $status
 
 @dataclass(frozen=True)
 class Batch:
-    """One job, or one array of jobs, that Slurm runs when what it needs has succeeded."""
+    """A job, or an array of jobs, with the tasks that must succeed before it."""
 
-    kind: str  # prepare, pretrain, evaluate or gather: which options of runtime.slurm hold
-    commands: dict[str, str]  # by what each does; several are an array
-    needs: tuple[str, ...] = ()  # what must have been done
+    kind: str  # prepare, pretrain, evaluate or gather: the key in runtime.slurm
+    commands: dict[str, str]  # task -> command; several tasks form an array
+    needs: tuple[str, ...] = ()  # tasks that must succeed first
 
 
 def main() -> None:
-    """Read the command line and submit."""
+    """Read the command line and submit the study."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.submit", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--dry", action="store_true", help="print the jobs, submit nothing")
+    parser.add_argument("--dry", action="store_true", help="print the jobs without submitting them")
     dry = parser.parse_args().dry
     exit_with("submit", lambda: submit(dry=dry))
 
 
 def submit(*, dry: bool = False) -> str:
-    """Submit what would run.
+    """Submit jobs for all stale stages.
 
-    Raises StudyError if jobs of this study are in the queue, or if Slurm refuses one; then none is left.
+    Raises StudyError if jobs of this study are in the queue. If Slurm refuses a job, cancels those already
+    submitted and raises StudyError.
     """
     params = load_params()
     if not dry and (waiting := [job for job in slurm.jobs(job_name()) if job.state not in ENDED]):
@@ -97,9 +98,9 @@ def submit(*, dry: bool = False) -> str:
 
 
 def wanted(params: Study, *, known: bool) -> list[Lacking]:
-    """Return the trainings to submit: those that the store lacks, or all as long as there are no data.
+    """Return the trainings to submit: those that the store lacks, or all if the data are not prepared yet.
 
-    A training that turns out to be in the store ends at once.
+    The job of a training that is already in the store ends at once.
     """
     if known:
         return lacking("pretrain")
@@ -107,17 +108,17 @@ def wanted(params: Study, *, known: bool) -> list[Lacking]:
 
 
 def plan(*, before: list[str], trainings: list[Lacking], arms: list[Task]) -> list[Batch]:
-    """Return the jobs of a study, those that are needed before those that need them.
+    """Return the jobs of a study, dependencies first.
 
-    before: stages that pre-training reads
-    arms: what is left to do for each arm
+    before: stale stages that pre-training needs
+    arms:   remaining tasks of each arm
     """
     batches, repro = [], ["dvc", "--wait-for-lock", "repro"]
     if before:
         batches.append(Batch("prepare", {"prepare": shlex.join([*ALONE, *repro, *before])}))
     first = ("prepare",) if before else ()
     if trainings:
-        # One process for each task that the job has.
+        # srun starts one process per task of the job.
         commands = {each.name: f"srun --kill-on-bad-exit=1 python {each.command}" for each in trainings}
         batches.append(Batch("pretrain", commands, first))
     for task in arms:
@@ -133,7 +134,7 @@ def plan(*, before: list[str], trainings: list[Lacking], arms: list[Task]) -> li
 def sbatch(batch: Batch, *, settings: Slurm, numbers: dict[str, str]) -> list[str]:
     """Return the command that submits a batch.
 
-    numbers: of the jobs sent before, by what they do
+    numbers: task -> number of its job, for the jobs already submitted
     """
     name = next(iter(batch.commands)) if len(batch.commands) == 1 else batch.kind
     words = ["sbatch", "--parsable", f"--job-name={job_name()}"]
@@ -148,7 +149,7 @@ def sbatch(batch: Batch, *, settings: Slurm, numbers: dict[str, str]) -> list[st
 def send(words: list[str], *, script: str, sent: dict[str, str]) -> str:
     """Submit a job and return its number.
 
-    Raises StudyError if Slurm refuses it; the jobs sent before are taken back.
+    Raises StudyError if Slurm refuses it; the jobs already submitted are then cancelled.
     """
     record().parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(words, input=script, text=True, capture_output=True)
