@@ -103,8 +103,8 @@ def runs(studies: Mapping[str, Study]) -> str:
         same = sum(one == other for one, other in pairs)
         reversals = sum(pair in REVERSED for pair in pairs)
         lines.append(
-            f"- `{name}` against `{first_name}`: {same} of {len(pairs)} verdicts agree "
-            f"({same / len(pairs):.0%}), {reversals} are reversed."
+            f"- `{name}` against `{first_name}`: {same} of {len(pairs)} verdicts are the same "
+            f"({same / len(pairs):.0%}), {reversals} reversed."
         )
     return "\n".join(lines)
 

@@ -495,5 +495,7 @@ def test_a_collapsed_encoder_has_a_table_of_finite_numbers():
 
 @pytest.mark.parametrize("value", [None, 0, 1.5, True, "all"])
 def test_a_setting_that_is_no_count_is_refused_in_one_line(value):
-    with pytest.raises(StudyError, match=r"analyses\.singular_values\.spectrum_images is .*from 1$"):
+    with pytest.raises(
+        StudyError, match=r"singular_values\.spectrum_images is .*whole number of at least 1$"
+    ):
         table_of(traces()[0], spectrum_images=value)

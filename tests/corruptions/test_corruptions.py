@@ -125,7 +125,7 @@ def test_more_than_all_of_it_is_refused(module):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"width": "wide"}, "width is 'wide'"), ({"amplitudes": None}, "amplitudes: missing")],
+    [({"width": "wide"}, "width is 'wide'"), ({"amplitudes": None}, "amplitudes is missing")],
 )
 def test_noise_without_a_width_or_a_strength_names_the_key(changes, words):
     settings = SETTINGS.model_copy(update=changes)

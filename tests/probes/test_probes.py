@@ -322,7 +322,7 @@ def test_summary_counts():
 
 def test_protocols_say_what_was_done():
     assert "20 nearest" in knn.protocol(Knn(k=20, temperature=0.07))
-    assert "SGD 9 epochs" in linear.protocol(
+    assert "SGD, 9 epochs" in linear.protocol(
         Linear(epochs=9, batch_size=8, learning_rates=[1.0], validation_fraction=0.1)
     )
     options = {"epochs": 7, "batch_size": 8, "learning_rates": [1.0], "validation_fraction": 0.2}

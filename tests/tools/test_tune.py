@@ -39,7 +39,7 @@ def test_drawing_again_replaces_trials_and_clearing_restores_the_arms(project):
     assert sum("_trial_" in name for name in arms()) == 9
     tune.edit(lambda arms: None)
     assert arms() == before
-    assert "# lambda of (1 - lambda) MIM" in Path("params.yaml").read_text(encoding="utf-8")
+    assert "# lambda in (1 - lambda) MIM" in Path("params.yaml").read_text(encoding="utf-8")
 
 
 def test_every_arm_is_tried_at_the_same_quantiles_over_the_whole_range():
