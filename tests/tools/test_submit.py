@@ -96,7 +96,7 @@ def test_the_queue_is_told_in_words(monkeypatch, tmp_path):
 
 
 def test_without_slurm_one_line_says_so(commands):
-    with pytest.raises(StudyError, match="no squeue on the path"):
+    with pytest.raises(StudyError, match="squeue: command not found"):
         jobs.slurm.jobs()
     commands("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(StudyError, match="does not answer: slurm_load_jobs error"):
