@@ -99,9 +99,11 @@ def labels(project):
 
 def words(project):
     rewrite(
-        project, "stages/objectives/contrastive.py", ("# Both views in one pass", "# Two views in one pass")
+        project,
+        "stages/objectives/contrastive.py",
+        ("# The encoder processes both views", "# The encoder takes both views"),
     )
-    rewrite(project, "stages/training/loop.py", ('"""The one training loop', '"""The only training loop'),
+    rewrite(project, "stages/training/loop.py", ('"""The training loop of all', '"""The loop of all'),
             ("resumed at epoch", "goes on after epoch"))  # fmt: skip
 
 
