@@ -141,7 +141,7 @@ def test_seeds_are_those_of_params_and_untrained_arms_have_no_history(results: R
 
 
 def test_two_arms_with_one_label_are_refused() -> None:
-    with pytest.raises(ParamsError, match=r"labels: arms a and b are both called 'CL'; give each its own label"):
+    with pytest.raises(ParamsError, match="labels: arms a and b are both called 'CL'; give each"):
         study_of({"a": "contrastive", "b": "masked"}, labels={"a": "CL", "b": "CL"})
     with pytest.raises(ParamsError, match="arms a and b are both called 'b'"):
         study_of({"a": "contrastive", "b": "masked"}, labels={"a": "b"})

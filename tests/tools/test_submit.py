@@ -99,7 +99,7 @@ def test_without_slurm_one_line_says_so(commands):
     with pytest.raises(StudyError, match="squeue: command not found"):
         jobs.slurm.jobs()
     commands("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
-    with pytest.raises(StudyError, match="does not answer: slurm_load_jobs error"):
+    with pytest.raises(StudyError, match="squeue: slurm_load_jobs error"):
         jobs.slurm.jobs()
 
 
