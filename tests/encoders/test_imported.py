@@ -364,5 +364,5 @@ def test_an_imported_arm_goes_through_the_study(tmp_path, monkeypatch):
 def test_images_of_too_few_patches_are_one_line(tmp_path):
     path, format, _ = written(tmp_path, "mae")
     arm = Arm(objective="imported", weights=str(path), format=format, heads=HEADS)
-    with pytest.raises(StudyError, match=r"2 × 2, and .* set data.image_size to 24 or more"):
+    with pytest.raises(StudyError, match=r"2 × 2 patches .* set data.image_size to 24 or more"):
         published(arm, image_size=16)
