@@ -27,7 +27,7 @@ class AnalysisSettings(Section):
 
 
 class Trajectory(Section):
-    """What is measured of every encoder kept on the way, and of the end alike."""
+    """Settings of the measurements at every snapshot of a training and at its end."""
 
     analyses: dict[Name, AnalysisSettings]
     train_images: Count  # of the linear probe

@@ -74,7 +74,7 @@ REPRESENTATIONS = (
         measure=in_blocks,
         given={**SPREAD, "where": {"measure": "log_spread", "level": "image_share", "place": "after"}},
         statistic="log singular values of the covariance of the images' mean tokens after the last "
-        "self-attention, relative to the embedding, mean over indices",
+        "self-attention, relative to the embedding, mean over singular values",
         unit="log",
         margin=VARIANCE,
         higher="contrastive",

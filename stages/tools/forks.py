@@ -138,7 +138,7 @@ def become(connection: socket.socket) -> NoReturn:
         os._exit(status)  # a normal exit would copy the shared memory of the libraries
 
     try:
-        with contextlib.suppress(OSError):  # who asks may be in another process space, as a container is
+        with contextlib.suppress(OSError):  # the other side may be in another process namespace
             os.setpgid(0, request["group"])
         connection.sendall(b".")
         runpy.run_module(request["words"][1], run_name="__main__", alter_sys=True)
