@@ -9,14 +9,12 @@ from pathlib import Path
 
 from stages.data.named import is_name
 from stages.data.sources import located
-from stages.encoders.downloads import refuse_address
-from stages.encoders.sources import HUB, hub_name, is_remote, local_path
-from stages.encoders.weights_file import refuse_other_kinds, weights_files
+from stages.encoders.sources import refuse_weights
 from stages.objectives.overrides import objectives_of
 from stages.study.command import exit_with
 from stages.study.documents import read_text
-from stages.study.errors import ParamsError, StudyError
-from stages.study.lookup import plugins
+from stages.study.errors import ParamsError
+from stages.study.lookup import refuse_unknown_names
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
 from stages.study.places import named_paths
@@ -58,23 +56,6 @@ def check() -> str:
     return ""
 
 
-def refuse_unknown_names(params: Study) -> None:
-    """Refuse objectives, analyses, probes and corruptions that no file of stages/ defines."""
-    for name, arm in params.arms.items():
-        _defined(f"arms.{name}.objective", arm.objective, room="objectives", constant="OBJECTIVE")
-    for name in params.analyses:
-        _defined(f"analyses.{name}", name, room="analyses", constant="ANALYSIS")
-        if not Path(f"notebooks/{name}.ipynb").exists():
-            raise ParamsError(
-                f"params.yaml: analyses.{name}: notebooks/{name}.ipynb, which draws it, does not exist; "
-                "add the notebook or remove the analysis"
-            )
-    for name, _ in params.probes:
-        _defined(f"probes.{name}", name, room="probes", constant="PROBE")
-    for name in params.robustness.corruptions:
-        _defined(f"robustness.corruptions.{name}", name, room="corruptions", constant="CORRUPTION")
-
-
 def refuse_absent_files(params: Study) -> None:
     """Refuse paths that do not exist, except data.root, which timm creates for its downloads."""
     data = params.data
@@ -94,25 +75,6 @@ def refuse_absent_files(params: Study) -> None:
             raise ParamsError(f"params.yaml: {key} is {path!r}: {error.strerror}") from None
         if not exists:
             raise ParamsError(f"params.yaml: {key} is {path!r}: no such file{'' if single else ' or folder'}")
-
-
-def refuse_weights(key: str, weights: str, *, sha256: str | None) -> None:
-    """Refuse weights that do not exist, are files of another kind, or have an impossible address.
-
-    The network is not used.
-    """
-    try:
-        if weights.startswith(HUB):
-            hub_name(weights)
-        elif is_remote(weights):
-            refuse_address(weights, sha256=sha256)
-        else:
-            for file in weights_files(local_path(weights)):
-                refuse_other_kinds(file)
-    except OSError as error:  # such as a name that is too long, or an unreadable folder
-        raise ParamsError(f"params.yaml: {key} is {weights!r}: {error.strerror}") from None
-    except StudyError as error:
-        raise ParamsError(f"params.yaml: {key} is {weights!r}: {str(error).partition(': ')[2]}") from None
 
 
 def refuse_unfit_recipes(params: Study) -> None:
@@ -137,12 +99,6 @@ def refuse_absent_devices(params: Study) -> None:
         raise ParamsError(
             f"params.yaml: runtime.accelerator is {accelerator!r}: torch finds none; set auto or cpu"
         )
-
-
-def _defined(key: str, name: str, *, room: str, constant: str) -> None:
-    names = plugins(Path("stages") / room, constant=constant)
-    if name not in names:
-        raise ParamsError(f"params.yaml: {key} is {name!r}; choose from: {', '.join(names)}")
 
 
 if __name__ == "__main__":

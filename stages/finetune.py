@@ -6,13 +6,12 @@ can fill the store.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
 
-import numpy as np
 from lightning_fabric import Fabric
 
 from stages.data.arrays import Manifest, read_manifest
 from stages.heads.finetuning import train_classifier
+from stages.heads.variants import Variant, best_pooling, protocol
 from stages.results.metrics import over_seeds
 from stages.study.fingerprint import code_digest
 from stages.study.params import load_params
@@ -21,18 +20,6 @@ from stages.study.store import Training, collect
 from stages.study.study import Study
 from stages.training.complete import chosen, complete, run_training_stage, trainings_from
 from stages.training.devices import circumstances
-from stages.training.settings import Finetune, Pooling
-
-
-class Variant(NamedTuple):
-    """Seed and pooling of one fine-tuning of an arm."""
-
-    seed: int
-    pooling: Pooling
-
-    def folder(self, best: Pooling) -> str:
-        """Return the name of the folder in the out: the seed, with the pooling unless it is the best one."""
-        return f"{self.seed}" if self.pooling == best else f"{self.seed}-{self.pooling}"
 
 
 def main() -> None:
@@ -91,16 +78,6 @@ def train_one(params: Study, name: str, key: Variant, training: Training, fabric
     train_classifier(params, name, key.seed, training, fabric, pooling=key.pooling)
 
 
-def best_pooling(metrics: dict[Pooling, dict[str, Any]]) -> Pooling:
-    """Return the pooling with the highest validation accuracy, averaged over seeds and label sets.
-
-    metrics: pooling -> metrics from `over_seeds`; `validation` holds the accuracy for each label set
-    """
-    if len(metrics) == 1:
-        return next(iter(metrics))
-    return max(metrics, key=lambda pooling: float(np.mean(list(metrics[pooling]["validation"].values()))))
-
-
 def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[Variant, Training]:
     """Return the fine-tunings of one arm by seed and pooling, each with its fingerprint."""
     recipe = params.finetune
@@ -120,23 +97,6 @@ def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[Variant
         for pooling, trainings in by_pooling.items()
         for seed, training in trainings.items()
     }
-
-
-def protocol(settings: Finetune, *, pooling: Pooling) -> str:
-    """Return the protocol in words, as printed beside every number."""
-    images = f"{settings.train_images} training images" if settings.train_images else "all training images"
-    token = {"mean": "mean-pooled patch tokens", "token": "class token"}[pooling]
-    choice = (
-        f", pooling chosen on {settings.validation_fraction:.0%} of the training set"
-        if len(settings.poolings) > 1
-        else ""
-    )
-    return (
-        f"all weights trained, {images}, {settings.epochs} epochs, AdamW, learning rate {settings.lr:g}, "
-        f"layer decay {settings.layer_decay:g}, "
-        f"mixup {settings.mixup:g}, cutmix {settings.cutmix:g}, {settings.randaugment}, "
-        f"drop path {settings.drop_path:g}, {token}, last epoch{choice}"
-    )
 
 
 if __name__ == "__main__":

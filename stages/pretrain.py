@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from stages.data.arrays import Manifest, read_manifest
-from stages.encoders.sources import fetch, weights_digest
+from stages.encoders.sources import fetch, weights_of
 from stages.objectives.contract import Objective
 from stages.objectives.overrides import objectives_of
 from stages.objectives.pretraining import train_encoder
@@ -17,7 +17,6 @@ from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, seeds_of
 from stages.study.paths import model_dir
 from stages.study.recipe import recipe_of
-from stages.study.settings import Arm
 from stages.study.store import Training, collect
 from stages.study.study import Study
 from stages.training.complete import chosen, complete, run_training_stage
@@ -110,17 +109,6 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     }
     read = settings | learnt if objective.build is not None else settings
     return {seed: Training(fingerprint(seed=seed, **read)) for seed in seeds_of(params, name)}
-
-
-def weights_of(name: str, arm: Arm) -> str:
-    """Return the digest of the checkpoint of an imported arm.
-
-    Raises StudyError with the key if the file cannot be read.
-    """
-    try:
-        return weights_digest(arm)
-    except StudyError as error:
-        raise StudyError(f"params.yaml: arms.{name}.weights: {error}") from None
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from stages.analyze import MOST_AT_ONCE, tables_of
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest, unit_range
 from stages.data.evaluation import evaluation_subset
 from stages.encoders.vit import as_trained, load_encoder, pooled_features
-from stages.probe import probe_features
 from stages.probes.contract import Probe
+from stages.probes.measuring import probe_features
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
@@ -102,10 +102,8 @@ def features(params: Study, source: Path, *, split: str, images: int) -> dict[st
 
     images: maximum number of images, selected like the evaluation images
     """
-    device = pick_device(params.runtime)
-    encoder = load_encoder(source).to(device)
-    manifest = as_trained(source, read_manifest())
-    stored = open_split(split).images
+    device, manifest = pick_device(params.runtime), as_trained(source, read_manifest())
+    encoder, stored = load_encoder(source).to(device), open_split(split).images
     chosen = evaluation_subset(len(stored), images, seed=params.seed)
     order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, MOST_AT_ONCE))
     parts = [
@@ -114,8 +112,8 @@ def features(params: Study, source: Path, *, split: str, images: int) -> dict[st
         )
         for batch in batches(stored, order)
     ]
-    whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    return whole | {"image": torch.from_numpy(chosen).to(device)}
+    indices = {"image": torch.from_numpy(chosen).to(device)}
+    return indices | {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 if __name__ == "__main__":

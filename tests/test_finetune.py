@@ -14,9 +14,10 @@ from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
 from stages.encoders.vit import save_encoder
-from stages.finetune import best_pooling, finetune, finetunings
+from stages.finetune import finetune, finetunings
 from stages.heads.classifier import Classifier, joint_labels
 from stages.heads.finetuning import divided
+from stages.heads.variants import best_pooling, protocol
 from stages.study.errors import ParamsError
 from stages.study.params import load_params
 from stages.study.paths import finetune_dir, finetune_metrics, model_dir
@@ -216,3 +217,15 @@ def test_a_pooling_is_named_once(study):
     edit(study, {"finetune": {"poolings": ["mean", "mean"]}})
     with pytest.raises(ParamsError, match=r"finetune.poolings.*must differ"):
         load_params()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"head": "linear_probe", "epochs": 1}, "from a linear probe, all training images, 1 epoch, AdamW"),
+        ({"head": "new", "epochs": 3}, "from a new head, all training images, 3 epochs, AdamW"),
+    ],
+)
+def test_the_protocol_names_where_fine_tuning_starts(changes, words):
+    settings = load_params(ROOT / "params.yaml").finetune.model_copy(update=changes)
+    assert words in protocol(settings, pooling="mean")

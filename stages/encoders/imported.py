@@ -17,47 +17,18 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.encoders.architecture import Architecture, build_encoder
-from stages.encoders.checkpoint_file import read_content
 from stages.encoders.declared import Declared, declared, refuse_unlike, with_declared
+from stages.encoders.encoder_file import FORMATS, Weights, encoder_in
 from stages.encoders.relative import RelativeAttention
-from stages.encoders.spelling import timm_names
 from stages.encoders.weights_file import weights_file
-from stages.encoders.wrappers import choose, encoders_in, inside, listed, project_of
+from stages.encoders.wrappers import listed
 from stages.study.errors import StudyError
-
-
-class Format(NamedTuple):
-    """Properties of the encoders of one project."""
-
-    online: bool = False  # the authors evaluate the trained encoder, not its moving average
-    varied: bool = False  # some tensors are optional, and their presence decides the architecture
-
-
-FORMATS = {
-    "moco_v3": Format(online=True),
-    "simmim": Format(),
-    "mae": Format(),
-    "dino": Format(),  # also iBOT
-    "timm": Format(varied=True),  # also DeiT, DINOv2, I-JEPA and MSN, in timm's names
-    "transformers": Format(varied=True),
-}
-# Parts that no encoder of this study has: heads, projectors, mask tokens, decoders.
-LEFT_OUT = ("head.", "fc.", "attn_pool.", "mask_token", "masked_embed", "decoder", "pooler.", "pre_logits.")
 
 # These widths have 16 heads (two SigLIP models, ViT-H, -g and -G); all other encoders have heads of width 64.
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1536: 16, 1664: 16}
 MOCO_V3_HEADS = {384: 12}  # MoCo v3's ViT-S has 12 heads, as its ViT-B (vits.py)
 
 SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
-
-
-class Weights(NamedTuple):
-    """The tensors of an encoder by their names in the file, without the prefix."""
-
-    path: Path
-    prefix: str
-    tensors: dict[str, Tensor]
-    notes: tuple[str, ...] = ()  # choices made while reading, for the user
 
 
 class Imported(NamedTuple):
@@ -92,7 +63,7 @@ def open_checkpoint(
     if format not in FORMATS:
         raise StudyError(f"format {format!r} is unknown; choose from: {', '.join(FORMATS)}")
     path = weights_file(Path(path))
-    weights = _encoder_in(path, format)
+    weights = encoder_in(path, format)
     facts = declared(path) if FORMATS[format].varied else None
     architecture = _architecture(weights, format, num_heads, facts)
     patch_size = architecture.patch_size
@@ -115,25 +86,6 @@ def open_checkpoint(
             f"{architecture.heads} heads are assumed",
         )
     return Imported(encoder.eval(), architecture, notes)
-
-
-def _encoder_in(path: Path, format: str) -> Weights:
-    content = read_content(path)
-    encoders = encoders_in(content)
-    if not encoders:
-        raise StudyError(f"{path}: not a {format} checkpoint: {inside(content)}")
-    chosen = choose(encoders, online=FORMATS[format].online)
-    if (project := project_of(chosen)) not in (None, format):
-        raise StudyError(f"{path}: a {project} checkpoint, not {format}; set format: {project}")
-    names = timm_names(chosen.tensors)
-    tensors = {name: value for name, value in names.items() if not name.startswith(LEFT_OUT)}
-    if format == "simmim":  # the index of relative positions is computed, not learned
-        tensors = {
-            name: value for name, value in tensors.items() if not name.endswith("relative_position_index")
-        }
-    others = [other.name for other in encoders if other is not chosen]
-    notes = (f"takes {chosen.name}, not {' or '.join(map(repr, others))}",) if others else ()
-    return Weights(path, chosen.prefix, tensors, notes)
 
 
 def _architecture(

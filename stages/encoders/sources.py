@@ -7,9 +7,16 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.encoders.downloads import download, place
-from stages.encoders.weights_file import BESIDE, FILES, shards_of, weights_file, weights_files
-from stages.study.errors import StudyError
+from stages.encoders.downloads import download, place, refuse_address
+from stages.encoders.weights_file import (
+    BESIDE,
+    FILES,
+    refuse_other_kinds,
+    shards_of,
+    weights_file,
+    weights_files,
+)
+from stages.study.errors import ParamsError, StudyError
 from stages.study.paths import file_digest, scratch
 from stages.study.settings import Arm
 
@@ -154,3 +161,33 @@ def _from_hub(name: HubName) -> Path:
 
 def _hub_cache() -> Path:
     return scratch() / "downloads" / "hub"
+
+
+def refuse_weights(key: str, weights: str, *, sha256: str | None) -> None:
+    """Refuse weights that do not exist, are files of another kind, or have an impossible address.
+
+    The network is not used.
+    """
+    try:
+        if weights.startswith(HUB):
+            hub_name(weights)
+        elif is_remote(weights):
+            refuse_address(weights, sha256=sha256)
+        else:
+            for file in weights_files(local_path(weights)):
+                refuse_other_kinds(file)
+    except OSError as error:  # such as a name that is too long, or an unreadable folder
+        raise ParamsError(f"params.yaml: {key} is {weights!r}: {error.strerror}") from None
+    except StudyError as error:
+        raise ParamsError(f"params.yaml: {key} is {weights!r}: {str(error).partition(': ')[2]}") from None
+
+
+def weights_of(name: str, arm: Arm) -> str:
+    """Return the digest of the checkpoint of an imported arm.
+
+    Raises StudyError with the key if the file cannot be read.
+    """
+    try:
+        return weights_digest(arm)
+    except StudyError as error:
+        raise StudyError(f"params.yaml: arms.{name}.weights: {error}") from None

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import TypeVar
 
-from stages.study.errors import StudyError
+from stages.study.errors import ParamsError, StudyError
+from stages.study.study import Study
 
 Plugin = TypeVar("Plugin")
 
@@ -33,3 +34,26 @@ def find(kind: type[Plugin], name: str) -> Plugin:
         raise StudyError(f"params.yaml: no {folder.name} named {name!r}; choose from: {', '.join(names)}")
     plugin: Plugin = vars(importlib.import_module(f"{package}.{name}"))[constant]
     return plugin
+
+
+def refuse_unknown_names(params: Study) -> None:
+    """Refuse objectives, analyses, probes and corruptions that no file of stages/ defines."""
+    for name, arm in params.arms.items():
+        _defined(f"arms.{name}.objective", arm.objective, room="objectives", constant="OBJECTIVE")
+    for name in params.analyses:
+        _defined(f"analyses.{name}", name, room="analyses", constant="ANALYSIS")
+        if not Path(f"notebooks/{name}.ipynb").exists():
+            raise ParamsError(
+                f"params.yaml: analyses.{name}: notebooks/{name}.ipynb, which draws it, does not exist; "
+                "add the notebook or remove the analysis"
+            )
+    for name, _ in params.probes:
+        _defined(f"probes.{name}", name, room="probes", constant="PROBE")
+    for name in params.robustness.corruptions:
+        _defined(f"robustness.corruptions.{name}", name, room="corruptions", constant="CORRUPTION")
+
+
+def _defined(key: str, name: str, *, room: str, constant: str) -> None:
+    names = plugins(Path("stages") / room, constant=constant)
+    if name not in names:
+        raise ParamsError(f"params.yaml: {key} is {name!r}; choose from: {', '.join(names)}")
