@@ -89,10 +89,10 @@ def test_the_banner_and_the_forest_plot_open_it(made: Path) -> None:
     assert [tag.name for tag in opening.find_all(True, recursive=False)][:3] == ["h2", "figure", "p"]
     assert "1 supported, 1 contradicted" in opening.p.get_text()
     banner = [text.get_text().replace("\u00a0", " ") for text in soup.select("header .banner p")]
-    assert banner[0].startswith("This study compares 4 encoders, 1 to 2 seeds each")
+    assert banner[0].startswith("This demonstration compares 4 encoders, 1 to 2 seeds each")
     assert banner[1] == (
         "Of 4 headline claims of the paper: 1 supported, 1 contradicted and 1 not testable at this budget; "
-        "1 more compare these encoders only."
+        "1 more compares these encoders only."
     )
     assert banner[2].startswith("Limit: 1 condition for testing fails (linear probe of mim: +0.3 points")
     assert opening.figure["id"] == "summary-fig-claims" and opening.select_one("picture source") is not None

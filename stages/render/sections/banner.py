@@ -37,12 +37,13 @@ def banner(study: Study, manifest: dict[str, Any], decided: dict[str, Any]) -> s
 
 
 def studied(study: Study, manifest: dict[str, Any]) -> str:
-    """What was studied: arms, seeds, encoder, data, budget and precision, in one sentence."""
+    """Return one sentence on what was studied: arms, seeds, encoder, data, budget and precision."""
     arms = study.arms
     trained = [arm for arm in arms.values() if arm.objective not in UNTRAINED]
     imported = sum(arm.objective == "imported" for arm in arms.values())
     taken = f" ({imported} imported)" if imported else ""
-    parts = [f"This study compares {_counted(len(arms), 'encoder')}{taken}{_seeds(study)}"]
+    kind = "demonstration" if manifest["source"] == DRAWN else "study"
+    parts = [f"This {kind} compares {_counted(len(arms), 'encoder')}{taken}{_seeds(study)}"]
     here = [arm for arm in arms.values() if arm.objective != "imported"]
     if here:
         sizes = sorted({parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in here})
@@ -76,7 +77,8 @@ def outcome(claims: list[dict[str, Any]]) -> str:
     verdicts = [claim["verdict"] for claim in headline]
     counts = [f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts]
     one_sided = sum(claim not in decided for claim in testable)
-    rest = f"; {one_sided} more compare these encoders only" if one_sided else ""
+    verb = "compares" if one_sided == 1 else "compare"
+    rest = f"; {one_sided} more {verb} these encoders only" if one_sided else ""
     return f"Of {_counted(len(headline), 'headline claim')} of the paper: {listed(counts)}{rest}."
 
 

@@ -27,7 +27,7 @@ PASSED: list[dict[str, Any]] = [{"status": "passed", "words": "linear probe of c
 def test_the_default_study() -> None:
     study = study_of(ARMS, seeds=[0, 1, 2, 3])
     assert studied(study, manifest()) == (
-        "This study compares 4 encoders, 4 seeds each, with 0.20 million parameters, pre-trained for "
+        "This demonstration compares 4 encoders, 4 seeds each, with 0.20 million parameters, pre-trained for "
         f"{study.pretrain.epochs} epochs on 8,000 images of drawn shapes and textures (32 × 32 px), "
         "at precision 32-true."
     )
