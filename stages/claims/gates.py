@@ -67,12 +67,26 @@ def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool) -> list
 def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> float:
     """Return the gain of a curve over the last share of its epochs, interpolated linearly between epochs.
 
-    accuracies: at the end of each epoch, from the first one. The curve starts at 0, so a single epoch
-                never counts as converged
+    accuracies: at the end of each epoch, from the first one; the curve before it is flat
     """
-    ends = np.arange(len(accuracies) + 1)
+    ends = np.arange(1, len(accuracies) + 1)
     start = len(accuracies) * (1 - share)
-    return float(accuracies[-1] - np.interp(start, ends, [0.0, *accuracies]))
+    return float(accuracies[-1] - np.interp(start, ends, accuracies))
+
+
+def convergence(accuracies: Sequence[float], *, arm: str) -> tuple[str, float | None, str]:
+    """Return whether the fine-tuning of an arm converged, its gain over the last fifth, and both in words.
+
+    accuracies: at the end of each epoch
+    """
+    if len(accuracies) < 2:
+        return FAILED, None, f"fine-tuning of {arm}: one epoch cannot show convergence"
+    gain = last_gain(accuracies)
+    words = (
+        f"fine-tuning of {arm}: {100 * gain:+.1f} points over the last fifth of the epochs; "
+        "required: less than 0.5"
+    )
+    return _status(has_converged(gain)), gain, words
 
 
 def has_converged(gain: float) -> bool:
@@ -95,7 +109,7 @@ def is_below(losses: np.ndarray, surroundings: np.ndarray) -> bool:
     return float(shares.mean() + ERRORS * error) < 1 - LEAST_BELOW
 
 
-def _gate(name: str, arm: str, check: Callable[[], tuple[str, float, str]]) -> Gate:
+def _gate(name: str, arm: str, check: Callable[[], tuple[str, float | None, str]]) -> Gate:
     """Return a gate; if the study did not measure it, with the reason."""
     try:
         status, value, words = check()
@@ -105,15 +119,10 @@ def _gate(name: str, arm: str, check: Callable[[], tuple[str, float, str]]) -> G
 
 
 def _converged(arm: str, *, tables: Tables) -> Gate:
-    def check() -> tuple[str, float, str]:
+    def check() -> tuple[str, float | None, str]:
         history = tables.results.finetune_history(arm)
         _require(history, "accuracy", of=f"{arm}: fine-tuning")
-        gain = last_gain(list(history.groupby("epoch")["accuracy"].mean()))
-        words = (
-            f"fine-tuning of {arm}: {100 * gain:+.1f} points over the last fifth of the epochs; "
-            "required: less than 0.5"
-        )
-        return _status(has_converged(gain)), gain, words
+        return convergence(list(history.groupby("epoch")["accuracy"].mean()), arm=arm)
 
     return _gate(CONVERGED, arm, check)
 

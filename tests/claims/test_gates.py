@@ -8,8 +8,11 @@ from stages.claims.gates import (
     BALANCE,
     BEYOND_MEAN,
     CONVERGED,
+    FAILED,
+    PASSED,
     Gate,
     check_gates,
+    convergence,
     has_converged,
     has_learnt,
     is_below,
@@ -27,8 +30,14 @@ def test_the_last_fifth_of_a_curve():
     assert last_gain([0.1 * epoch for epoch in range(1, 11)]) == pytest.approx(0.2)
     assert last_gain([0.0, 0.5, 0.8]) == pytest.approx(0.18)  # three epochs: the last 0.6 of one
     assert last_gain([0.3, 0.3, 0.3]) == 0.0
-    assert not has_converged(last_gain([0.4]))  # one epoch cannot show that the next would gain nothing
     assert has_converged(0.004) and has_converged(-0.1) and not has_converged(0.005)
+
+
+def test_one_epoch_cannot_show_convergence():
+    status, gain, words = convergence([0.4], arm="random")
+    assert (status, gain) == (FAILED, None) and words.endswith("one epoch cannot show convergence")
+    assert convergence([0.4, 0.4], arm="random")[0] == PASSED
+    assert convergence([0.2, 0.4], arm="random")[0] == FAILED
 
 
 @pytest.mark.parametrize(
