@@ -48,10 +48,9 @@ def folder(tmp_path):
 @pytest.fixture
 def s3(monkeypatch):
     """The settings of a remote in S3, which a server of moto plays."""
-    pytest.importorskip("dvc_s3", reason="pip install -e '.[scale]'")
-    server = pytest.importorskip("moto.server", reason="pip install 'moto[server]'").ThreadedMotoServer(
-        port=0
-    )
+    pytest.importorskip("dvc_s3", reason="pip install -e '.[test]'")
+    moto = pytest.importorskip("moto.server", reason="pip install -e '.[test]'")
+    server = moto.ThreadedMotoServer(port=0)
     boto3 = pytest.importorskip("boto3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "anything")
@@ -67,7 +66,7 @@ def s3(monkeypatch):
 @pytest.fixture
 def ssh(tmp_path):
     """The settings of a remote over SSH, on a server of this machine."""
-    pytest.importorskip("dvc_ssh", reason="pip install -e '.[scale]'")
+    pytest.importorskip("dvc_ssh", reason="pip install -e '.[test]'")
     server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if server is None:
         pytest.skip("no sshd on this machine")
