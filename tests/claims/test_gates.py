@@ -9,7 +9,10 @@ from stages.claims.gates import (
     BEYOND_MEAN,
     CONVERGED,
     FAILED,
+    LEARNT,
+    NOT_MEASURED,
     PASSED,
+    REPORTED,
     Gate,
     check_gates,
     convergence,
@@ -23,7 +26,8 @@ from stages.claims.inference import Estimate
 from stages.claims.tables import Tables
 from stages.results.study_results import Results
 from stages.study.params import load_params
-from stages.study.paths import finetune_dir, gradients_table, model_dir
+from stages.study.paths import finetune_dir, gradients_table, model_dir, probe_predictions
+from stages.study.settings import Arm
 
 
 def test_the_last_fifth_of_a_curve():
@@ -37,7 +41,17 @@ def test_one_epoch_cannot_show_convergence():
     status, gain, words = convergence([0.4], arm="random")
     assert (status, gain) == (FAILED, None) and words.endswith("one epoch cannot show convergence")
     assert convergence([0.4, 0.4], arm="random")[0] == PASSED
-    assert convergence([0.2, 0.4], arm="random")[0] == FAILED
+    status, gain, words = convergence([0.2, 0.4], arm="random")  # the last fifth of two: 0.4 of one epoch
+    assert status == FAILED and gain == pytest.approx(0.08)
+    assert words == (
+        "fine-tuning of random: +8.0 points over the last fifth of the epochs; required: less than 0.5"
+    )
+
+
+def test_what_is_no_number_passes_no_gate():
+    assert convergence([0.2, 0.2, np.nan], arm="random")[0] == FAILED
+    assert not has_learnt(Estimate(np.nan, np.nan, 5.0, (), 0.0, "methods", None, None))
+    assert not is_below(np.array([0.1, np.nan]), np.ones(2))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +65,9 @@ def test_a_loss_must_be_clearly_below_that_of_the_mean():
     mean = np.array([1.0, 1.0, 2.0])
     assert is_below(0.9 * mean, mean) and not is_below(0.96 * mean, mean)
     assert not is_below(np.array([0.6, 1.2, 1.6]), mean)  # below on average, but trainings differ too much
-    assert is_below(np.array([0.9]), np.array([1.0]))
+    assert is_below(np.array([0.9]), np.array([1.0])) and not is_below(np.array([0.95]), np.array([1.0]))
+    # Two standard errors count: these shares are .9 on average, with a standard error of .02 or .03.
+    assert is_below(np.array([0.88, 0.92]), np.ones(2)) and not is_below(np.array([0.87, 0.93]), np.ones(2))
 
 
 def test_a_claim_rests_on_the_gates_of_its_arms():
@@ -88,3 +104,125 @@ def test_what_a_study_measured_decides_and_what_it_did_not_is_said(tmp_path):
 
 def finetune_path(root, seed):
     return root / finetune_dir("random", seed) / "history.csv"
+
+
+def gates_of(study, root):
+    return {(gate.name, gate.arm): gate for gate in check_gates(Tables(Results(study, root)))}
+
+
+def arms(study, **chosen):
+    return study.model_copy(update={"arms": chosen, "seeds": [0, 1, 2]})
+
+
+def test_each_kind_of_arm_has_its_gates(tmp_path):
+    study = arms(
+        load_params(),
+        untrained=Arm(objective="random"),
+        other=Arm(objective="random"),
+        cl=Arm(objective="contrastive"),
+        cl_3=Arm(objective="contrastive", stop_epoch=3),
+        mae=Arm(objective="autoencoder"),
+        mim=Arm(objective="masked"),
+        moco=Arm(objective="imported", weights="a.pth", format="moco_v3"),
+        layers=Arm(objective="layered", cl_weight=0.2, mim_block=2),
+        labels=Arm(objective="supervised"),
+    )
+    assert [*gates_of(study, tmp_path)] == [
+        (CONVERGED, "untrained"),
+        (LEARNT, "cl"),
+        (LEARNT, "mae"),
+        (LEARNT, "mim"),
+        (BEYOND_MEAN, "mim"),
+        (LEARNT, "moco"),
+        (LEARNT, "layers"),
+        (BALANCE, "layers"),
+    ]
+    without = arms(load_params(), cl=Arm(objective="contrastive"))
+    (gate,) = gates_of(without, tmp_path).values()
+    assert (gate.name, gate.status, gate.value) == (LEARNT, NOT_MEASURED, None)
+    assert gate.words == "cl: the study has no untrained arm to compare with"
+
+
+def probed(root, arm, *, right, seeds=(0, 1, 2), images=20):
+    """Predictions of a linear probe, whose first images are right."""
+    tables = [
+        pd.DataFrame({"seed": seed, "image": range(images), "labels": "class", "pooling": pooling,
+                      "truth": 1, "predicted": (np.arange(images) < count).astype(int), "chosen": chosen})
+        for seed, of_seed in zip(seeds, right, strict=True)
+        for pooling, count, chosen in (("mean", of_seed, True), ("cls", 0, False))
+    ]  # fmt: skip
+    path = root / probe_predictions("linear", arm)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.concat(tables).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("right", "status"), [((16, 17, 18), PASSED), ((9, 11, 13), FAILED), ((10, 10, 10), FAILED)]
+)
+def test_an_arm_has_learnt_what_its_chosen_probe_shows(tmp_path, right, status):
+    untrained = (9, 10, 11)
+    probed(tmp_path, "random", right=untrained)
+    probed(tmp_path, "cl", right=right)
+    study = arms(load_params(), random=Arm(objective="random"), cl=Arm(objective="contrastive"))
+    gate = gates_of(study, tmp_path)[LEARNT, "cl"]
+    gain = (np.mean(right) - np.mean(untrained)) / 20
+    image = np.mean(
+        [(np.arange(20) < a) * 1.0 - (np.arange(20) < b) for a, b in zip(right, untrained, strict=True)], 0
+    )
+    parts = [np.var(right, ddof=1) / 400 / 3, np.var(untrained, ddof=1) / 400 / 3, image.var(ddof=1) / 20]
+    error = np.sum(parts) ** 0.5
+    assert gate.value == pytest.approx(gain)
+    assert gate.status == status == (PASSED if gain >= max(0.02, 2 * error) else FAILED)
+    assert gate.words == (
+        f"linear probe of cl minus that of the untrained encoder: {100 * gain:+.1f} points, "
+        f"standard error {100 * error:.1f}; required: 2 points and 2 standard errors"
+    )
+
+
+def test_an_imported_arm_is_one_encoder_that_must_have_learnt_too(tmp_path):
+    probed(tmp_path, "random", right=(9, 10, 11))
+    probed(tmp_path, "moco", right=(18,), seeds=(0,))
+    study = arms(
+        load_params(),
+        random=Arm(objective="random"),
+        moco=Arm(objective="imported", weights="a.pth", format="moco_v3"),
+    )
+    gate = gates_of(study, tmp_path)[LEARNT, "moco"]
+    assert (gate.status, gate.value) == (PASSED, pytest.approx(0.4))
+
+
+def test_the_last_epoch_is_compared_with_the_surroundings_and_a_history_without_them_says_so(tmp_path):
+    study = arms(load_params(), mim=Arm(objective="masked"))
+    for seed, loss in ((0, 0.99), (1, 0.97), (2, 0.98)):
+        path = tmp_path / model_dir("mim", seed) / "history.csv"
+        write(path, seed=seed, epoch=[1, 2], loss=[0.1, loss], surroundings=[1.0, 1.0])
+    gate = gates_of(study, tmp_path)[BEYOND_MEAN, "mim"]
+    assert (gate.status, gate.value) == (FAILED, pytest.approx(0.98))
+    assert gate.words == (
+        "loss of mim: 98 % of the loss of predicting the mean of the visible surroundings; required: "
+        "clearly below 95 %"
+    )
+    for seed in (0, 1, 2):
+        write(tmp_path / model_dir("mim", seed) / "history.csv", seed=seed, epoch=[1], loss=[0.1])
+    gate = gates_of(study, tmp_path)[BEYOND_MEAN, "mim"]
+    assert (gate.status, gate.value) == (NOT_MEASURED, None)
+    assert gate.words == "mim: pre-training did not record 'surroundings'"
+    for seed in (0, 1, 2):
+        empty = {name: [] for name in ("seed", "epoch", "loss", "surroundings")}
+        write(tmp_path / model_dir("mim", seed) / "history.csv", **empty)
+    assert gates_of(study, tmp_path)[BEYOND_MEAN, "mim"].status == NOT_MEASURED
+
+
+def test_a_gradient_ratio_is_reported_and_no_hybrid_without_gradients_fails(tmp_path):
+    study = arms(load_params(), hybrid=Arm(objective="hybrid", cl_weight=0.2))
+    gate = gates_of(study, tmp_path)[BALANCE, "hybrid"]
+    assert (gate.status, gate.words) == (NOT_MEASURED, "hybrid: no gradients.csv")
+    for seed in (0, 1, 2):
+        norms = {"block": 1, "norm_cl": 12.0, "norm_mim": 1.0, "cl_weight": 0.2, "batches": 4}
+        norms |= dict.fromkeys(("dot", "square_cl", "square_mim", "half_cl", "half_mim"), 0.5)
+        write(tmp_path / gradients_table("hybrid", seed), seed=seed, epoch=[1, 2], **norms)
+    gate = gates_of(study, tmp_path)[BALANCE, "hybrid"]
+    assert (gate.status, gate.words) == (
+        REPORTED,
+        "weighted gradient of CL in hybrid: 3 times that of MIM",
+    )

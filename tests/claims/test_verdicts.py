@@ -1,0 +1,254 @@
+"""The scope and the words of a claim by the seeds of its sides, and what gates leave of a family."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.claims.claim import ZERO, Claim, Margin, Part
+from stages.claims.gates import (
+    CONVERGED,
+    FAILED,
+    LEARNT,
+    NOT_MEASURED,
+    PASSED,
+    REPORTED,
+    Gate,
+    rests_on,
+)
+from stages.claims.tables import Tables
+from stages.claims.verdicts import against, corrected, counts, decided, draft
+from stages.results.files import MissingResult
+from stages.results.study_results import Results
+from stages.study.params import load_params
+from stages.study.settings import Arm
+
+LEVELS = {"random": 0.0, "cl": 5.0, "moco": 5.0, "mim": 2.0, "simmim": 2.0, "hybrid": 3.0}
+IMAGES = 40
+CLAIM = Claim(
+    name="made_up",
+    family="headline",
+    section="§0",
+    statement="CL has more.",
+    measure=lambda tables, arm: values(arm, tables.seed),
+    statistic="a number",
+    unit="",
+    margin=Margin(0.5, "half of it"),
+    higher="contrastive",
+    lower=("masked",),
+)
+
+
+def values(arm, seed):
+    """What a training has on all images, and what single images add."""
+    generator = np.random.default_rng([seed, *arm.encode()])
+    return pd.Series(LEVELS[arm] + generator.normal(0, 0.1) + generator.normal(0, 0.3, IMAGES))
+
+
+def not_measured(tables, arm):
+    raise MissingResult("not measured")
+
+
+def tables_of(**seeds):
+    """A study whose arms have these seeds; None for an imported arm."""
+    objectives = {"cl": "contrastive", "mim": "masked", "hybrid": "hybrid", "random": "random"}
+    formats = {"moco": "moco_v3", "simmim": "simmim"}
+    arms = {
+        name: Arm(objective="imported", weights="a.pth", format=formats[name])
+        if own is None
+        else Arm(objective=objectives[name], seeds=own, cl_weight=0.2 if name == "hybrid" else None)
+        for name, own in seeds.items()
+    }
+    return Tables(Results(load_params().model_copy(update={"arms": arms}), Path("nowhere")))
+
+
+def compare(claim, tables, gates=()):
+    """The numbers of one claim, decided alone."""
+    item = draft(claim, tables=tables, gates=gates)
+    return decided(item, corrected([item]).get(claim.name), tables=tables, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "scope", "counted"),
+    [
+        ({"cl": [0], "mim": [0]}, "these encoders", (1, 1)),
+        ({"cl": [0, 1], "mim": [0, 1]}, "these encoders", (2, 2)),
+        ({"cl": [3], "mim": [0, 1, 2, 3]}, "these encoders", (1, 4)),
+        ({"cl": [0, 1], "mim": [0, 1, 2, 3]}, "these encoders", (2, 4)),
+        ({"moco": None, "mim": [0, 1, 2, 3]}, "these encoders", (1, 4)),
+        ({"moco": None, "simmim": None}, "these encoders", (1, 1)),
+        ({"cl": [0, 1, 2], "mim": [0, 1, 2]}, "methods", (3, 3)),
+        ({"cl": [0, 1, 2], "mim": [4, 0, 1, 2]}, "methods", (3, 4)),
+        ({"cl": [0, 1, 2], "mim": [3, 4, 5]}, "methods", (3, 3)),
+    ],
+)
+def test_the_scope_and_the_words_follow_the_seeds_of_both_sides(seeds, scope, counted):
+    forwards, backwards = (
+        compare(claim, tables_of(**seeds))
+        for claim in (CLAIM, replace(CLAIM, higher="masked", lower=("contrastive",)))
+    )
+    words = {"methods": ("supported", "contradicted"), "these encoders": ("higher", "lower")}[scope]
+    assert (forwards["verdict"], backwards["verdict"]) == words
+    assert forwards["scope"] == scope
+    assert forwards["trainings"] == dict(zip(("contrastive", "masked"), counted, strict=True))
+    first, second = (np.mean([values(arm, seed).mean() for seed in own or [0]]) for arm, own in seeds.items())
+    assert (forwards["effect"], -backwards["effect"]) == pytest.approx((first - second, first - second))
+    # A side with one training borrows the variance of the other; alone on both sides there is none.
+    parts = [forwards["se_parts"][role] for role in ("contrastive", "masked")]
+    assert all(part > 0 for part in parts) == (counted != (1, 1))
+    if counted[0] == 1:
+        assert parts[0] == pytest.approx(parts[1] * counted[1] ** 0.5)
+    words = counts({"made_up": forwards})
+    assert words == ("headline: 1 supported" if scope == "methods" else "1 about these encoders only")
+
+
+def test_two_imported_encoders_differ_by_their_images_alone():
+    entry = compare(CLAIM, tables_of(moco=None, simmim=None))
+    paired = stats.ttest_rel(values("moco", 0), values("simmim", 0))
+    assert (entry["p"], entry["df"]) == pytest.approx((paired.pvalue, IMAGES - 1))
+    assert entry["seeds"] == {"contrastive": [0], "masked": [0]} and entry["d"] is None
+    # The same encoder on both sides is no difference at all.
+    alike = replace(CLAIM, measure=lambda tables, arm: values("moco", tables.seed))
+    entry = compare(alike, tables_of(moco=None, simmim=None))
+    assert (entry["effect"], entry["se"], entry["verdict"]) == (0, 0, "no difference")
+
+
+def test_trainings_that_are_all_the_same_add_no_variance_and_no_correlation():
+    alike = replace(CLAIM, measure=lambda tables, arm: values(arm, tables.seed if arm == "mim" else 0))
+    entry = compare(alike, tables_of(cl=[0, 1, 2, 3], mim=[0, 1, 2, 3]))
+    assert entry["se_parts"]["contrastive"] == pytest.approx(0, abs=1e-12)
+    assert entry["se_parts"]["masked"] > 0 and 3 <= entry["df"] < IMAGES + 3
+    assert entry["scope"] == "methods" and "contrastive" in entry["by_seed"]
+
+
+def test_the_correlation_is_of_the_seeds_that_both_sides_have():
+    entry = compare(CLAIM, tables_of(cl=[5, 0, 1, 2], mim=[2, 1, 0, 7]))
+    means = [[values(arm, seed).mean() for seed in (0, 1, 2)] for arm in ("cl", "mim")]
+    assert entry["seed_correlation"] == pytest.approx(np.corrcoef(means)[0, 1])
+    assert entry["by_seed"]["masked"] == pytest.approx(
+        {str(seed): values("mim", seed).mean() for seed in (2, 1, 0, 7)}
+    )
+    assert compare(CLAIM, tables_of(cl=[0, 1, 2], mim=[3, 4, 5]))["seed_correlation"] is None
+    with_nothing = replace(CLAIM, lower=(ZERO,))
+    assert "seed_correlation" not in compare(with_nothing, tables_of(cl=[0, 1, 2]))
+
+
+FOUR = {"random": [0, 1, 2, 3], "cl": [0, 1, 2, 3], "mim": [0, 1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "status", "tuned", "blocked"),
+    [
+        (LEARNT, "cl", FAILED, False, True),
+        (LEARNT, "mim", FAILED, False, True),
+        (LEARNT, "hybrid", FAILED, False, False),  # of another arm
+        (LEARNT, "cl", PASSED, False, False),
+        (LEARNT, "cl", NOT_MEASURED, False, False),
+        ("gradient ratio", "cl", REPORTED, False, False),
+        (CONVERGED, "random", FAILED, False, False),  # the measure needs no fine-tuning
+        (CONVERGED, "random", FAILED, True, True),
+        (CONVERGED, "random", NOT_MEASURED, True, False),
+    ],
+)
+def test_only_a_failed_gate_of_the_claim_leaves_it_without_a_verdict(name, arm, status, tuned, blocked):
+    claim = replace(CLAIM, tuned=tuned)
+    gate = Gate(name, arm, status, None, "words of the gate")
+    entry, plain = compare(claim, tables_of(**FOUR), [gate]), compare(claim, tables_of(**FOUR))
+    if not blocked:
+        assert entry == plain | {"curve": entry["curve"]} and entry["verdict"] == "supported"
+        return
+    assert entry["verdict"] == "not testable at this budget" and entry["curve"] == []
+    assert not {"p_adjusted", "level", "specifications", "joint_test"} & set(entry)
+    assert (entry["effect"], entry["se"]) == (plain["effect"], plain["se"])  # the numbers stand
+    assert draft(claim, tables=tables_of(**FOUR), gates=[gate]).failed == [gate]
+    assert rests_on([gate], arms=["cl", "mim"], tuned=tuned) == [gate]
+
+
+def test_claims_without_a_verdict_take_no_part_in_the_correction():
+    def noisy(tables, arm):
+        return values(arm, tables.seed) + np.random.default_rng([tables.seed, len(arm)]).normal(0, 3)
+
+    claims = [replace(CLAIM, name="sure"), replace(CLAIM, name="unsure", measure=noisy)]
+    extra = [
+        replace(CLAIM, name="missing", measure=not_measured),
+        replace(CLAIM, name="blocked", higher="hybrid", lower=("contrastive",)),
+        replace(CLAIM, name="elsewhere", family="exploratory"),
+        replace(CLAIM, name="single", lower=(ZERO,), higher="hybrid"),
+    ]
+    tables = tables_of(**FOUR, hybrid=[0])
+    gates = [Gate(LEARNT, "hybrid", FAILED, 0.0, "hybrid learnt nothing")]
+    drafts = [draft(claim, tables=tables, gates=gates) for claim in (*claims, *extra)]
+    numbers = corrected(drafts)
+    assert set(numbers) == {"sure", "unsure", "elsewhere"}
+    assert numbers["sure"].level == 0.025 and numbers["unsure"].level == 0.05
+    assert numbers["elsewhere"].level == 0.05  # the only one of its family
+    # About these encoders: another comparison, which is corrected among its like.
+    drafts = [draft(claim, tables=tables) for claim in (*claims, *extra)]
+    numbers = corrected(drafts)
+    assert numbers["sure"].level == 0.025 and {numbers[name].level for name in ("blocked", "single")} <= {
+        0.025,
+        0.05,
+    }
+    entries = {
+        item.claim.name: decided(item, numbers.get(item.claim.name), tables=tables, seed=0) for item in drafts
+    }
+    assert entries["missing"]["verdict"] == "not tested" and "effect" not in entries["missing"]
+    assert drafts[2].why == "not measured"
+    assert counts(entries) == (
+        "headline: 1 supported, 1 undecided, 1 not tested; exploratory: 1 supported; "
+        "2 about these encoders only"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lift", "spread", "verdict"),
+    [(3, 0.1, "above"), (-3, 0.1, "below"), (0, 0.1, "no different"), (0, 3, "not distinguishable")],
+)
+def test_each_side_has_its_difference_to_the_untrained_encoder(lift, spread, verdict):
+    generator = np.random.default_rng(1)
+    control = pd.DataFrame(generator.normal(0, spread, (1, 4)) + np.zeros((IMAGES, 1)))
+    side = pd.DataFrame(lift + generator.normal(0, spread, (1, 4)) + np.zeros((IMAGES, 1)))
+    numbers = against(side, control, margin=0.5)
+    assert (numbers["verdict"], numbers["scope"]) == (verdict, "methods")
+    assert numbers["effect"] == pytest.approx(side.to_numpy().mean() - control.to_numpy().mean())
+
+
+def test_the_untrained_encoder_stands_beside_a_claim_about_two_methods_only():
+    entry = compare(CLAIM, tables_of(**FOUR))
+    assert set(entry["over_random"]) == {"contrastive", "masked"}
+    effect = entry["values"]["masked"] - entry["values"]["random"]
+    assert entry["over_random"]["masked"]["effect"] == pytest.approx(effect)
+    falls = replace(CLAIM, lower=(ZERO, "random"))
+    assert "over_random" not in compare(falls, tables_of(**FOUR))
+    assert "over_random" not in compare(CLAIM, tables_of(cl=[0, 1, 2], mim=[0, 1, 2]))
+
+
+def test_over_zero_and_the_untrained_encoder_the_smaller_difference_names_its_parts():
+    falls = replace(CLAIM, lower=(ZERO, "random"))
+    entry = compare(falls, tables_of(**FOUR))  # the untrained encoder has -0.1 or 0.1 of it at random
+    over_zero = entry["values"]["contrastive"]
+    over_random = over_zero - entry["values"]["random"]
+    assert entry["effect"] == pytest.approx(min(over_zero, over_random))
+    expected = {"contrastive", "images"} | ({"random"} if over_random < over_zero else set())
+    assert set(entry["se_parts"]) == expected
+    lifted = replace(falls, measure=lambda tables, arm: values(arm, tables.seed) - 9 * (arm == "random"))
+    entry = compare(lifted, tables_of(**FOUR))
+    assert set(entry["se_parts"]) == {"contrastive", "images"}
+    assert entry["effect"] == pytest.approx(entry["values"]["contrastive"])
+
+
+def test_secondary_measures_have_a_mean_and_an_interval_for_each_side():
+    half = Part("half of it", lambda tables, arm, share: share * values(arm, tables.seed), {"share": 0.5})
+    gone = Part("gone", not_measured)
+    entry = compare(replace(CLAIM, beside=(half, gone)), tables_of(**FOUR))
+    assert set(entry["beside"]) == {"half of it"}
+    part = entry["beside"]["half of it"]["masked"]
+    assert part["mean"] == pytest.approx(entry["values"]["masked"] / 2)
+    table = np.array([values("mim", seed) for seed in range(4)]) / 2
+    training, images = table.mean(axis=1).var(ddof=1) / 4, table.mean(axis=0).var(ddof=1) / IMAGES
+    df = (training + images) ** 2 / (training**2 / 3 + images**2 / (IMAGES - 1))
+    reach = stats.t.ppf(0.975, df) * (training + images) ** 0.5
+    assert (part["low"], part["high"]) == pytest.approx((part["mean"] - reach, part["mean"] + reach))
