@@ -1,7 +1,7 @@
 """Measure one arm at every snapshot of its training: `python -m stages.trajectory --arm NAME`.
 
 The measures of frozen encoders that claims compare are taken at every snapshot and at the end of training,
-with the code of the main stages on fewer images. Features are not stored. Fine-tuning, segmentation and
+with the code of the main stages on fewer images; features are not stored. Fine-tuning, segmentation and
 corrupted images have no trajectory, because every snapshot would cost as much as the final encoder.
 """
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from stages.analyses.contract import Analysis
 from stages.analyze import MOST_AT_ONCE, tables_of
 from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest, unit_range
 from stages.data.evaluation import evaluation_subset
-from stages.encoders.vit import as_trained, load_encoder, pooled_features
+from stages.encoders.vit import as_trained, load_encoder
+from stages.features import Features, frozen_features
 from stages.probes.contract import Probe
 from stages.probes.measuring import probe_features
 from stages.study.command import run
@@ -91,14 +91,14 @@ def measured(params: Study, source: Path, *, seed: int) -> Iterator[tuple[tuple[
         features(params, source, split=split, images=images)
         for split, images in (("train", chosen.train_images), ("test", chosen.test_images))
     )
-    _, table = probe_features(
-        find(Probe, "linear"), params.probes.linear, "linear", train=train, test=test, seed=seed
-    )
-    yield ("probe", "linear"), table
+    for name in chosen.probes:
+        probe = find(Probe, name)
+        sides = {"train": train[probe.reads], "test": test[probe.reads]}
+        yield ("probe", name), probe_features(probe, params.probes.linear, name, **sides, seed=seed)[1]
 
 
-def features(params: Study, source: Path, *, split: str, images: int) -> dict[str, Tensor]:
-    """Return the features that the linear probe reads for some images; `image` holds their indices.
+def features(params: Study, source: Path, *, split: str, images: int) -> dict[str, Features]:
+    """Return the features of some images by kind, but tokens; `image` in each kind holds their indices.
 
     images: maximum number of images, selected like the evaluation images
     """
@@ -106,14 +106,14 @@ def features(params: Study, source: Path, *, split: str, images: int) -> dict[st
     encoder, stored = load_encoder(source).to(device), open_split(split).images
     chosen = evaluation_subset(len(stored), images, seed=params.seed)
     order = in_order(chosen, batch_size=min(params.runtime.eval_batch_size, MOST_AT_ONCE))
-    parts = [
-        pooled_features(
-            encoder, normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
-        )
-        for batch in batches(stored, order)
-    ]
-    indices = {"image": torch.from_numpy(chosen).to(device)}
-    return indices | {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    parts: dict[str, list[Features]] = {"pooled": [], "blocks": []}
+    for batch in batches(stored, order):
+        normalized = normalize(unit_range(batch.to(device)), mean=manifest.mean, std=manifest.std)
+        frozen = frozen_features(encoder, normalized)
+        for kind, batches_of in parts.items():
+            batches_of.append(frozen[kind])
+    joined = {kind: {key: torch.cat([b[key] for b in of]) for key in of[0]} for kind, of in parts.items()}
+    return {kind: values | {"image": torch.from_numpy(chosen).to(device)} for kind, values in joined.items()}
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ TOY: dict[str, Any] = {
         "analyses": {
             name: {"images": 12} for name in ("attention", "fourier", "similarity", "singular_values")
         },
+        "probes": ["linear", "layerwise"],
         "train_images": 48,
         "test_images": 12,
     },

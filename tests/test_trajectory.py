@@ -17,6 +17,7 @@ def project(tmp_path_factory):
         "seeds": [0, 1],
         # As many images as the main stages have, so that their numbers must be the same.
         "trajectory": {"train_images": 99, "test_images": 99},
+        "features": {"block_images": 99},
     }
     project = copy_project(tmp_path_factory.mktemp("trajectory"), changes=changes)
     succeed(project, "prepare")
@@ -25,7 +26,8 @@ def project(tmp_path_factory):
         succeed(project, "trajectory", "--arm", arm)
     succeed(project, "analyze", "--arm", "mim", "--analysis", "attention")
     succeed(project, "features", "--arm", "mim")
-    succeed(project, "probe", "--arm", "mim", "--probe", "linear")
+    for probe in ("linear", "layerwise"):
+        succeed(project, "probe", "--arm", "mim", "--probe", probe)
     return project
 
 
@@ -37,7 +39,7 @@ def tables(project):
 
 
 def test_every_snapshot_and_the_end_are_measured_and_an_untrained_arm_once(project):
-    names = [*(f"analysis/{name}.csv" for name in NAMES), "probe/linear.csv"]
+    names = [*(f"analysis/{name}.csv" for name in NAMES), "probe/linear.csv", "probe/layerwise.csv"]
     expected = {f"mim/{share}/{name}" for share in ("0.1", "0.33", "1") for name in names}
     expected |= {f"random/1/{name}" for name in names} | {
         f"{arm}/images_seen.csv" for arm in ("random", "mim")
@@ -54,8 +56,10 @@ def test_the_end_has_the_numbers_of_the_main_stages(project):
     pd.testing.assert_frame_equal(
         written["mim/1/analysis/attention.csv"], pd.read_csv(project / "results/analysis/attention/mim.csv")
     )
-    ours, theirs = written["mim/1/probe/linear.csv"], pd.read_csv(project / "results/probe/linear/mim.csv")
-    pd.testing.assert_frame_equal(ours, theirs)
+    for probe in ("linear", "layerwise"):  # whose settings are the same at toy size
+        pd.testing.assert_frame_equal(
+            written[f"mim/1/probe/{probe}.csv"], pd.read_csv(project / f"results/probe/{probe}/mim.csv")
+        )
     assert not written["mim/0.1/analysis/attention.csv"].equals(written["mim/1/analysis/attention.csv"])
 
 

@@ -1,6 +1,8 @@
 """The settings of analyses in params.yaml."""
 
-from pydantic import ConfigDict
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
 
 from stages.study.errors import ParamsError
 from stages.study.names import Name
@@ -30,5 +32,6 @@ class Trajectory(Section):
     """Settings of the measurements at every snapshot of a training and at its end."""
 
     analyses: dict[Name, AnalysisSettings]
-    train_images: Count  # of the linear probe
+    probes: Annotated[list[Literal["linear", "layerwise"]], Field(min_length=1)]  # both with probes.linear
+    train_images: Count  # of the probes
     test_images: Count

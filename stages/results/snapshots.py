@@ -51,7 +51,7 @@ class SnapshotResults(Results):
         return self._place(arm, "analysis", analysis, among=self.study.trajectory.analyses)
 
     def _probe_place(self, probe: str, arm: str) -> tuple[Path, str]:
-        return self._place(arm, "probe", probe, among=("linear",))
+        return self._place(arm, "probe", probe, among=self.study.trajectory.probes)
 
     def _place(self, arm: str, kind: str, name: str, *, among: Container[str]) -> tuple[Path, str]:
         if name not in among:

@@ -95,7 +95,7 @@ def test_the_points_are_the_differences_put_in_and_sides_are_matched_by_share(st
     ("name", "why"),
     [
         ("dense_prediction", "segmentation is not measured at snapshots"),
-        ("early_blocks", "layerwise is not measured at snapshots"),
+        ("nearest_neighbours", "knn is not measured at snapshots"),
         ("noise", "robustness is not measured at snapshots"),
         ("hybrid_linear", "no arm has the objective hybrid"),
     ],
