@@ -1,13 +1,16 @@
-"""What the trainings of params.yaml cost, before any runs: `python -m stages.tools.cost --device h100`.
+"""Estimate the cost of all trainings before any runs: `python -m stages.tools.cost --device h100`.
 
-- FLOP: of matrix products and convolutions, two for each multiplication, of everything that a step runs;
-  without the augmentation of images.
-- memory: 16 bytes for every number that learns (itself, its gradient, two moments of AdamW), 4 for every
-  other one, the views of a batch, and what autograd keeps of as many images as are encoded at once.
-- fit: images at once that the memory of the device has room for.
-- time: FLOP / (peak of the device × utilisation), of one seed, on one device or one core.
+The columns are per seed, on one device or one core:
 
-Nothing is downloaded or written. An imported encoder counts as one of `vit:`.
+- FLOP: matrix products and convolutions of a whole step, two FLOP per multiplication. The augmentation of
+  images does not count.
+- time: FLOP / (peak of the device × utilisation).
+- memory: 16 bytes per trained parameter (value, gradient, two moments of AdamW), 4 per other parameter, the
+  views of a batch, and the activations of one pass of the encoder.
+- per pass: the number of images that the encoder takes in one pass.
+- largest: the largest number of images per pass that fits into the memory of the device.
+
+The command downloads and writes nothing. It counts an imported encoder as one of `vit:`.
 """
 
 import argparse
@@ -32,34 +35,38 @@ def main() -> None:
     """Read the command line and print the cost."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.cost", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--device", default=CPU, help=f"{', '.join(GPUS)}, or {CPU}: a core of this machine")
-    parser.add_argument("--utilisation", type=float, help="share of the peak that is reached, 0 to 1")
-    parser.add_argument("--preset", help="of params.yaml with this preset, which is not applied")
-    parser.add_argument("--images", type=int, nargs=2, metavar=("TRAIN", "TEST"), help="if none are prepared")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    words = parser.parse_args()
-    if words.utilisation is not None and not 0 < words.utilisation <= 1:
-        parser.error(f"--utilisation {words.utilisation:g}: must be above 0 and at most 1")
+    parser.add_argument(
+        "--device", default=CPU, help=f"{', '.join(GPUS)}, or {CPU}: one core of this machine"
+    )
+    parser.add_argument("--utilisation", type=float, help="expected share of the peak, 0 to 1")
+    parser.add_argument("--preset", help="apply this preset, without writing params.yaml")
+    parser.add_argument(
+        "--images", type=int, nargs=2, metavar=("TRAIN", "TEST"), help="numbers, if prepare has not run"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    if options.utilisation is not None and not 0 < options.utilisation <= 1:
+        parser.error(f"--utilisation {options.utilisation:g}: must be above 0 and at most 1")
 
     def work() -> str:
-        study = study_with(words.preset) if words.preset else load_params()
-        images = images_of(study, given=words.images)
-        device = device_named(words.device)
-        if words.utilisation is not None:
-            device = device._replace(utilisation=words.utilisation)
+        study = study_with(options.preset) if options.preset else load_params()
+        images = images_of(study, given=options.images)
+        device = device_named(options.device)
+        if options.utilisation is not None:
+            device = device._replace(utilisation=options.utilisation)
         costs = [cost_of(study, name, images=images, device=device) for name in study.arms]
         disk = disk_of(study, costs, images=images)
-        if words.json:
-            parts = {"device": device._asdict(), "arms": [cost._asdict() for cost in costs]}
-            return json.dumps(parts | {"disk": disk._asdict()}, indent=2)
+        if options.json:
+            values = {"device": device._asdict(), "arms": [cost._asdict() for cost in costs]}
+            return json.dumps(values | {"disk": disk._asdict()}, indent=2)
         show(costs)
-        return "\n".join(summary(costs, name=words.device, device=device, disk=disk))
+        return "\n".join(summary(costs, name=options.device, device=device, disk=disk))
 
     exit_with("cost", work)
 
 
 def disk_of(study: Study, costs: list[Cost], *, images: Images) -> Disk:
-    """Return what the results of all arms and seeds take on disk."""
+    """Return the disk space of the results of all arms and seeds."""
     encoders, features, finetuned = (
         int(sum(cost.seeds * getattr(cost, kind) for cost in costs))
         for kind in ("encoder", "features", "finetuned")
@@ -71,9 +78,9 @@ def disk_of(study: Study, costs: list[Cost], *, images: Images) -> Disk:
 def show(costs: list[Cost]) -> None:
     """Print the table of arms."""
     table = Table(box=None, pad_edge=False)
-    heads = ("", "seeds", "precision", "FLOP/image", "images", "FLOP", "time", "memory", "at once", "fit")
-    for head in (*heads, "fine-tuning"):
-        table.add_column(head, justify="right" if head not in ("", "precision") else "left")
+    before = ("", "seeds", "precision", "FLOP/image", "images", "FLOP", "time")
+    for name in (*before, "memory", "per pass", "largest", "fine-tuning"):
+        table.add_column(name, justify="right" if name not in ("", "precision") else "left")
     for cost in costs:
         cells = [cost.precision, scaled(cost.flop_per_image), scaled(cost.images_seen), scaled(cost.flop)]
         cells += [spoken(cost.seconds), scaled(cost.memory, "B"), f"{cost.at_once}", f"{cost.fit}"]
@@ -83,10 +90,10 @@ def show(costs: list[Cost]) -> None:
 
 
 def summary(costs: list[Cost], *, name: str, device: Device, disk: Disk) -> list[str]:
-    """Return what all trainings take together, and what the estimate rests on."""
+    """Return lines with the total cost of all trainings, and with the assumptions of the estimate."""
     hours = [
-        sum(cost.seeds * seconds for cost, seconds in zip(costs, part, strict=True)) / 3600
-        for part in ([cost.seconds for cost in costs], [cost.finetuning_seconds for cost in costs])
+        sum(cost.seeds * seconds for cost, seconds in zip(costs, column, strict=True)) / 3600
+        for column in ([cost.seconds for cost in costs], [cost.finetuning_seconds for cost in costs])
     ]
     peaks = " or ".join(
         f"{scaled(device.peak(precision))}FLOP/s ({precision})"
@@ -94,19 +101,20 @@ def summary(costs: list[Cost], *, name: str, device: Device, disk: Disk) -> list
     )
     unit = "core" if name == CPU else name
     lines = [
-        f"All seeds: {sum(hours):,.3g} {unit} hours, {hours[0]:,.3g} of pre-training and {hours[1]:,.3g} of "
-        "fine-tuning; probes, analyses, segmentation and robustness are not counted.",
-        f"Speed: {device.utilisation:.0%} of {peaks or 'its peak'}, {device.source}. `make bench` measures "
-        "the share; --utilisation sets it.",
+        f"All seeds: {sum(hours):,.3g} {unit} hours ({hours[0]:,.3g} pre-training, {hours[1]:,.3g} "
+        "fine-tuning). Probes, analyses, segmentation and robustness come on top.",
+        f"Speed: {device.utilisation:.0%} of {peaks or 'the peak'}, {device.source}. `make bench` measures "
+        "this share; --utilisation sets it.",
         f"Disk: {scaled(disk.outs, 'B')} of results (data {scaled(disk.data, 'B')}, encoders "
-        f"{scaled(disk.encoders, 'B')}, features {scaled(disk.features, 'B')}, fine-tuned "
-        f"{scaled(disk.finetuned, 'B')}), as much in DVC's cache unless it links, "
-        f"{scaled(disk.store, 'B')} in the store of trainings, {scaled(disk.resume, 'B')} for each at work.",
+        f"{scaled(disk.encoders, 'B')}, features {scaled(disk.features, 'B')}, fine-tuned encoders "
+        f"{scaled(disk.finetuned, 'B')}); the same again in DVC's cache, unless DVC links files; "
+        f"{scaled(disk.store, 'B')} in the store of trainings; {scaled(disk.resume, 'B')} for each "
+        "running training.",
     ]
     crowded = [cost for cost in costs if cost.flop and cost.at_once > cost.fit]
     return lines + [
         f"{cost.arm}: {scaled(cost.memory, 'B')} do not fit into {device.memory:.3g} GB; set "
-        f"runtime.micro_batch to {max(1, cost.fit)} or less."
+        f"runtime.micro_batch to {max(1, cost.fit)} or less"
         for cost in crowded
     ]
 

@@ -1,4 +1,4 @@
-"""Devices that a training may be priced on: their peak in dense matrix products, and their memory."""
+"""List devices for cost estimates: their peak in dense matrix products, and their memory."""
 
 import time
 from typing import NamedTuple
@@ -10,24 +10,24 @@ from stages.study.errors import StudyError
 from stages.tools.step import peak_flops
 
 CPU = "cpu"
-UTILISATION_OF_CPU = 0.25  # measured: a quarter at width 64, half at width 128, two thirds at 224 px
+UTILISATION_OF_CPU = 0.25  # measured at width 64; 0.5 at width 128, 0.67 at 224 px
 
 
 class Device(NamedTuple):
     """One device: a GPU, or one core of this machine."""
 
-    mixed: float  # TFLOP/s in bfloat16 or float16, products summed in float32, without sparsity
-    single: float  # TFLOP/s in float32; PyTorch does not use TF32 by itself
+    mixed: float  # TFLOP/s in bfloat16 or float16 with float32 accumulation, without sparsity
+    single: float  # TFLOP/s in float32, without TF32, which PyTorch does not use by default
     memory: float  # GB
-    utilisation: float  # share of the peak that a training is assumed to reach; `make bench` measures it
+    utilisation: float  # assumed share of the peak; `make bench` measures it
     source: str
 
     def peak(self, precision: str) -> float:
-        """Return FLOP/s. precision: of a training, as in params.yaml"""
+        """Return the peak in FLOP/s. precision: as in params.yaml"""
         return 1e12 * (self.single if precision == "32-true" else self.mixed)
 
 
-# 0.38 of an A100 are the 120 TFLOP/s that stages/presets/imagenet.yaml assumes of a ViT-B; never measured.
+# The utilisation is assumed, not measured: 120 TFLOP/s of an A100, as in stages/presets/imagenet.yaml.
 GPUS = {
     "h100": Device(989.4, 66.9, 80, 0.38, "NVIDIA H100 datasheet, SXM"),
     "h200": Device(989.4, 66.9, 141, 0.38, "NVIDIA H200 datasheet, SXM"),
@@ -37,19 +37,19 @@ GPUS = {
 
 
 def device_named(name: str) -> Device:
-    """Return a device by its name; a CPU is measured, which takes seconds.
+    """Return the device with this name. A CPU is measured first, which takes seconds.
 
-    Raises StudyError listing the names there are.
+    Raises StudyError with the known names if the name is unknown.
     """
     if name == CPU:
         return this_core()
     if name not in GPUS:
-        raise StudyError(f"--device {name}: unknown; there are: {', '.join([CPU, *GPUS])}")
+        raise StudyError(f"--device {name}: unknown device; choose one of {', '.join([CPU, *GPUS])}")
     return GPUS[name]
 
 
 def this_core() -> Device:
-    """Return one core of this machine, its peak measured by a short matrix product."""
+    """Return one core of this machine, with its peak as measured by short matrix products."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""How many images a study has, and how many bytes its results take, before any of them exist."""
+"""Estimate the number of images and the disk space of a study before it runs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,24 +13,24 @@ DRAWN = "shapes_textures"
 
 
 class Images(NamedTuple):
-    """The images of each split."""
+    """The number of images of each split."""
 
     train: int
     test: int
 
 
 class Disk(NamedTuple):
-    """Bytes of each kind of result, of all arms and seeds."""
+    """The bytes of each kind of result, over all arms and seeds."""
 
     data: int
-    encoders: int  # with those kept on the way
+    encoders: int  # snapshots included
     features: int
     finetuned: int
-    resume: int  # of one training at work, the longest
+    resume: int  # checkpoints of one running training, the largest
 
     @property
     def outs(self) -> int:
-        """Return the bytes that DVC keeps twice: in the project and in its cache."""
+        """Return the bytes of all outs, which DVC stores twice: in the project and in its cache."""
         return self.data + self.encoders + self.features + self.finetuned
 
     @property
@@ -40,10 +40,10 @@ class Disk(NamedTuple):
 
 
 def images_of(study: Study, *, given: Sequence[int] | None = None) -> Images:
-    """Return how many images the study has: those given, or prepared, or drawn.
+    """Return the number of images: as given, else as set for drawn images, else as prepared.
 
-    given: of the training and of the test split
-    Raises StudyError if that is not known yet.
+    given: numbers of training and test images
+    Raises StudyError if the numbers are not known yet.
     """
     data = study.data
     if given is None and data.source == DRAWN:
@@ -54,21 +54,21 @@ def images_of(study: Study, *, given: Sequence[int] | None = None) -> Images:
             given = [manifest.splits[split].images for split in ("train", "test")]
     if given is None:
         raise StudyError(
-            f"data.source {data.source}: its images are not counted yet; give --images TRAIN TEST, or run "
-            "`dvc repro prepare`"
+            f"data.source {data.source}: the number of images is not known yet; add --images TRAIN TEST "
+            '(make cost IMAGES="TRAIN TEST"), or run `dvc repro prepare`'
         )
     limits = (data.max_train_images, data.max_test_images)
     return Images(*(min(count, limit or count) for count, limit in zip(given, limits, strict=True)))
 
 
 def data_bytes(study: Study, images: Images) -> int:
-    """Return the bytes of data/prepared/: three of every pixel, and one of its mask where there are masks."""
+    """Return the bytes of data/prepared/: three per pixel, and a fourth one if the images have masks."""
     masked = study.data.source == DRAWN or study.data.masks is not None
     return sum(images) * study.data.image_size**2 * (4 if masked else 3)
 
 
 def feature_bytes(vit: Vit, settings: Features, *, images: Images, image_size: int) -> int:
-    """Return the bytes of the features of one encoder, as stages/features.py writes them.
+    """Return the bytes of the features of one encoder, in the format of stages/features.py.
 
     image_size: px
     """

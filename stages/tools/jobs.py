@@ -24,14 +24,14 @@ def queue_lines() -> list[str]:
     if not record().is_file():
         return []
     try:
-        jobs, does = slurm.jobs(job_name()), read_json(record())
+        jobs, tasks = slurm.jobs(job_name()), read_json(record())
     except StudyError as error:
         return [f"{error}"]
     states: dict[str, list[str]] = {}
     for job in jobs:
-        if job.name in does and job.state != "COMPLETED":
-            waits = "requeued" if job.restarts else "queued"
-            state = waits if job.state == "PENDING" else job.state.lower()
+        if job.name in tasks and job.state != "COMPLETED":
+            pending = "requeued" if job.restarts else "queued"
+            state = pending if job.state == "PENDING" else job.state.lower()
             where = f" on {job.nodes}" if job.state == "RUNNING" else ""
-            states.setdefault(state, []).append(f"{does[job.name]} ({job.name}){where}")
+            states.setdefault(state, []).append(f"{tasks[job.name]} ({job.name}){where}")
     return [f"Slurm: {state}: {', '.join(names)}" for state, names in states.items()]

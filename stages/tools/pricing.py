@@ -1,7 +1,7 @@
-"""What the trainings of one arm cost, counted from a step on tensors without content.
+"""Estimate the cost of the trainings of one arm, from one step on tensors without content.
 
-What is counted is what will run, whatever the objective: all views, both directions, momentum encoders,
-decoders, heads, and what runtime.micro_batch computes twice. Nothing is computed or allocated.
+The step runs the code of the training, so it counts all views, both directions, momentum encoders, decoders,
+heads, and the second pass of runtime.micro_batch, for every objective. It computes and allocates nothing.
 """
 
 from collections.abc import Iterator
@@ -29,23 +29,23 @@ from stages.tools.disk import Images, feature_bytes
 from stages.tools.step import DTYPES, MEBI, count_flops, expected_memory, weight_bytes
 from stages.training.task import Task
 
-CLASSES = [1000]  # of objectives that need labels; their heads hardly count
+CLASSES = [1000]  # for objectives that need labels; the cost of their heads is negligible
 
 
 class Step(NamedTuple):
-    """What a step costs."""
+    """The cost of one step. Memory and files are in bytes."""
 
-    flop: float  # of an image with all its views
-    flop_of_encoder: float  # of an image that the encoder alone is trained on
-    weights: float  # bytes of parameters, gradients, moments
-    activations: float  # bytes of an image among those that are encoded at once
-    views: float  # bytes of what an image is shown as
-    encoder: float  # bytes of a file of the encoder
-    resume: float  # bytes of a checkpoint to go on from
+    flop: float  # per image, with all its views
+    flop_of_encoder: float  # per image, for the training of an encoder alone
+    weights: float  # parameters, gradients and moments
+    activations: float  # per image of one pass
+    views: float  # per image
+    encoder: float  # one file of the encoder
+    resume: float  # one checkpoint to resume from
 
 
 class Cost(NamedTuple):
-    """What the trainings of one arm cost; `images_seen` and the rest are of one seed."""
+    """The cost of the trainings of one arm. From `images_seen` on, all values are per seed."""
 
     arm: str
     seeds: int
@@ -55,30 +55,30 @@ class Cost(NamedTuple):
     flop: float
     seconds: float
     memory: float  # bytes
-    at_once: int  # images that are encoded at once
-    fit: int  # images at once that the memory of the device has room for
+    at_once: int  # images per pass of the encoder
+    fit: int  # largest number of images per pass that fits into the memory of the device
     finetuning_flop: float
     finetuning_seconds: float
-    encoder: float  # bytes of all files of encoders that pre-training leaves
+    encoder: float  # bytes of all encoders that pre-training writes, snapshots included
     finetuned: float  # bytes
     features: float  # bytes
-    resume: float  # bytes of the two checkpoints that a training at work keeps
+    resume: float  # bytes of the two checkpoints of a running training
 
 
 class Encoding(Task):
-    """An encoder alone, as fine-tuning trains it; its linear head is too small to count."""
+    """An encoder alone, as fine-tuning trains it. Its linear head is too small to count."""
 
     def __init__(self, encoder: VisionTransformer) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return a loss that every token contributes to. images: (B, 3, S, S)"""
+        """Return a loss to which every token contributes. images: (B, 3, S, S)"""
         return {"loss": encode(self.encoder, embed(self.encoder, images)).mean()}
 
 
 def cost_of(study: Study, name: str, *, images: Images, device: Device) -> Cost:
-    """Return what the trainings of an arm cost. Raises StudyError if params.yaml does not fit together."""
+    """Return the cost of the trainings of an arm. Raises StudyError if settings contradict each other."""
     arm, settings, runtime = arm_of(study, name), study.finetune, study.runtime
     vit, recipe = recipe_of(study, name)
     trained = find(Objective, arm.objective).build is not None
@@ -91,7 +91,7 @@ def cost_of(study: Study, name: str, *, images: Images, device: Device) -> Cost:
     seen = settings.epochs * min(images.train, settings.train_images or images.train)
     finetuning = len(settings.poolings) * seen * step.flop_of_encoder
     room = 1e9 * device.memory - step.weights - rows * step.views
-    kept = len(recipe.snapshots) if epochs else 0
+    snapshots = len(recipe.snapshots) if epochs else 0
     return Cost(
         arm=name,
         seeds=len(seeds_of(study, name)),
@@ -105,7 +105,7 @@ def cost_of(study: Study, name: str, *, images: Images, device: Device) -> Cost:
         fit=max(0, int(room / step.activations)),
         finetuning_flop=finetuning,
         finetuning_seconds=finetuning / speed(device, settings.precision),
-        encoder=(1 + kept) * step.encoder,
+        encoder=(1 + snapshots) * step.encoder,
         finetuned=len(settings.poolings) * step.encoder,
         features=feature_bytes(vit, study.features, images=images, image_size=study.data.image_size),
         resume=2 * step.resume if trained else 0.0,
@@ -113,7 +113,7 @@ def cost_of(study: Study, name: str, *, images: Images, device: Device) -> Cost:
 
 
 def speed(device: Device, precision: Precision) -> float:
-    """Return the FLOP/s that a training is assumed to reach."""
+    """Return the assumed FLOP/s of a training."""
     return device.utilisation * device.peak(precision)
 
 
@@ -131,14 +131,15 @@ def encoder_of(study: Study, name: str) -> VisionTransformer:
 
 
 def pretraining_step(study: Study, name: str, *, rows: int, at_once: int) -> Step:
-    """Return what a step of the pre-training of an arm costs; of an encoder alone where nothing is trained.
+    """Return the cost of a pre-training step of an arm. An arm without training costs a step of its encoder.
 
-    rows: images of a step on each device; at_once: images of one pass of the encoder
+    rows: images per step and device
+    at_once: images per pass of the encoder
     """
     arm, precision = arm_of(study, name), recipe_of(study, name)[1].precision
     objective = find(Objective, arm.objective)
     if arm.gradient_ratio is not None:
-        arm = arm.model_copy(update={"cl_weight": 0.5})  # which its first batch would set
+        arm = arm.model_copy(update={"cl_weight": 0.5})  # the first batch would set this weight
     classes = CLASSES if objective.needs_labels else []
     with torch.device("meta"):
         alone = Encoding(encoder_of(study, name))
@@ -154,16 +155,16 @@ def pretraining_step(study: Study, name: str, *, rows: int, at_once: int) -> Ste
         labels = {"labels": torch.zeros(2, 1, dtype=torch.long)} if classes else {}
         draws = Draws(torch.Generator(), batch=2)
         views = task.views(*pair, normalize=lambda view: view, draws=draws, **labels)
-    # A loss of a whole batch encodes it part by part, and every part once more for its gradient.
-    again = at_once < rows and not task.separable
+    # If the loss needs the whole batch, every part is encoded twice: for the loss and for its gradient.
+    twice = at_once < rows and not task.separable
     autocast = torch.autocast("cpu", dtype=DTYPES[precision], enabled=precision != "32-true")
     with without_content():
         for module in {*alone.modules(), *task.modules()}:
             module.to_empty(device="cpu", recurse=False)
         memory = expected_memory(
-            alone if again else task, like(pair if again else views, rows=at_once), autocast=autocast
+            alone if twice else task, like(pair if twice else views, rows=at_once), autocast=autocast
         )
-        for module in task.modules() if again else ():
+        for module in task.modules() if twice else ():
             if isinstance(module, Task):
                 module.micro_batch = 1
         return Step(
@@ -178,18 +179,18 @@ def pretraining_step(study: Study, name: str, *, rows: int, at_once: int) -> Ste
 
 
 def like(views: tuple[Tensor, ...], *, rows: int) -> tuple[Tensor, ...]:
-    """Return views (B, ...) of another number of images, without content."""
+    """Return views (B, ...) of `rows` images, without content."""
     return tuple(torch.empty(rows, *view.shape[1:], dtype=view.dtype) for view in views)
 
 
 @contextmanager
 def without_content() -> Iterator[None]:
-    """Give tensors of the block a shape and a type and no content, so that nothing is computed."""
+    """Create tensors without content inside this block: they have a shape and a type, and compute nothing."""
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             yield
     finally:
-        _window_means.cache_clear()  # it would hand its own to whoever trains in this process later
+        _window_means.cache_clear()  # or a later training in this process would get a tensor without content
 
 
 def state_bytes(module: torch.nn.Module) -> int:

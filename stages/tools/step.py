@@ -1,4 +1,4 @@
-"""FLOP and memory of one step of a training, and the speed of this machine's matrix products."""
+"""Measure FLOP and memory of one training step, and the speed of this machine's matrix products."""
 
 import contextlib
 import statistics
@@ -21,18 +21,18 @@ DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": to
 
 
 class Memory(NamedTuple):
-    """What one step should need, in MiB."""
+    """The expected memory of one step, in MiB."""
 
     weights: float  # parameters, their gradients and the optimiser's two moments
-    activations: float  # what autograd keeps of the forward pass, each storage once
+    activations: float  # saved by autograd in the forward pass; shared storage counts once
 
 
 def count_flops(task: Task, views: tuple[Tensor, ...]) -> int:
-    """Count the FLOP of the matrix products of one step, both ways; two for each multiplication.
+    """Count the FLOP of the matrix products of one step, forward and backward; two per multiplication.
 
-    views: what the task is shown of a batch; tensors without content (FakeTensorMode) will do
+    views: the views of a batch; tensors without content (FakeTensorMode) suffice
     """
-    # Only the products of plain attention can be counted.
+    # PyTorch cannot count the products of fused attention.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         task(*views)["loss"].backward()
     task.zero_grad()
@@ -42,29 +42,29 @@ def count_flops(task: Task, views: tuple[Tensor, ...]) -> int:
 def expected_memory(
     task: Task, views: tuple[Tensor, ...], *, autocast: contextlib.AbstractContextManager[None]
 ) -> Memory:
-    """Return what one step has to keep: weights, gradients, moments, and activations for the gradient.
+    """Return the memory of one step: weights, gradients, moments and activations.
 
-    Activations are counted from the tensors that autograd keeps.
+    Activations are the tensors that autograd saves for the backward pass.
     views:    as for count_flops
-    autocast: in which the task runs
+    autocast: context in which the task runs
     """
-    kept: dict[StorageWeakRef, int] = {}
-    own = {StorageWeakRef(parameter.untyped_storage()) for parameter in task.parameters()}
+    activations: dict[StorageWeakRef, int] = {}
+    weights = {StorageWeakRef(parameter.untyped_storage()) for parameter in task.parameters()}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if (storage_id := StorageWeakRef(storage)) not in own:
-            kept[storage_id] = storage.nbytes()
+        if (storage_id := StorageWeakRef(storage)) not in weights:
+            activations[storage_id] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor), autocast:
-        loss = task(*views)["loss"]  # kept alive, and with it what it needs
+        loss = task(*views)["loss"]  # the reference keeps the saved tensors alive
     del loss
-    return Memory(weight_bytes(task) / MEBI, sum(kept.values()) / MEBI)
+    return Memory(weight_bytes(task) / MEBI, sum(activations.values()) / MEBI)
 
 
 def weight_bytes(task: Task) -> int:
-    """Return the bytes of parameters, and of gradients and AdamW's two moments of those that learn."""
+    """Return the bytes of all parameters, and of gradients and AdamW's two moments of the trained ones."""
     return sum((4 if p.requires_grad else 1) * p.nbytes for p in task.parameters())
 
 
@@ -76,8 +76,8 @@ def seconds_each(
 ) -> list[float]:
     """Return the median time of each action, in seconds.
 
-    clock: what measures: the wall clock, unless time.process_time, which others on this machine do not slow
-    The actions take turns, so that all meet the same noise.
+    clock: the wall clock, or time.process_time, which other processes on this machine do not slow
+    The actions take turns, so all of them meet the same disturbances.
     """
     seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(times):
@@ -93,9 +93,10 @@ def seconds_each(
 def peak_flops(
     device: torch.device, *, precision: str, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Return floating point operations a second of the fastest matrix product here.
+    """Return the FLOP/s of the fastest matrix product on this device.
 
-    precision: of the training, as in params.yaml; clock: as in `seconds_each`
+    precision: as in params.yaml
+    clock:     as in `seconds_each`
     """
     best = 0.0
     for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):

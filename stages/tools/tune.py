@@ -1,13 +1,14 @@
 """Tune every arm with the same effort: `python -m stages.tools.tune draw`, later `... table`.
 
 `draw` adds trials to params.yaml: arms named `<arm>_trial_<number>`, trained from one seed that no other arm
-has. All arms get the same number of trials, and trials of one number share their quantiles. Run them with
+uses. All arms get the same number of trials. Trials with the same number use the same quantiles of each
+range. Run the trials with
 
     dvc repro $(dvc stage list --name-only | grep -E '^probe@.*_trial_.*-attentive$')
 
-`table` ranks them by the attentive probe's accuracy on held-out training images, never by a claim, and gives
-the best accuracy to expect of 1, 2, ... trials. `clear` takes the trials out of params.yaml.
-Source: Dodge et al. 2019 for the expected best of k trials.
+`table` ranks the trials by the accuracy of the attentive probe on held-out training images, never by a claim,
+and prints the expected best accuracy of 1, 2, ... trials. `clear` removes the trials from params.yaml.
+Source: Dodge et al. 2019, for the expected best of k trials.
 """
 
 import argparse
@@ -27,11 +28,11 @@ from stages.study.paths import probe_metrics, read_json, write_text
 
 PARAMS = Path("params.yaml")
 TRIAL = re.compile(r"(?P<arm>.+)_trial_\d+")
-SEED = 100  # of every trial; a study's own seeds are other numbers
+SEED = 100  # of every trial; unlike the seeds of the study
 
 
 class Range(NamedTuple):
-    """What one setting may be: evenly on its own scale, or on that of its logarithm."""
+    """The range of one setting, on a linear or logarithmic scale."""
 
     low: float
     high: float
@@ -47,7 +48,7 @@ class Range(NamedTuple):
 
 
 RECIPE = {"lr": Range(5e-4, 8e-3, True), "weight_decay": Range(0.01, 0.3, True)}
-# Of each objective its smallest crop, and the one knob that its authors tuned most.
+# For each objective: its smallest crop, and the setting that its authors tuned most.
 OBJECTIVES: Mapping[str, Mapping[str, Mapping[str, Range]]] = {
     "contrastive": {
         "contrastive": {"crop_scale_min": Range(0.08, 0.7), "temperature": Range(0.1, 0.5, True)}
@@ -68,9 +69,9 @@ def main() -> None:
     """Read the command line and draw, rank or clear trials."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.tune", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("do", choices=["draw", "table", "clear"])
-    parser.add_argument("--trials", type=int, default=8, help="of each arm (8)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    parser.add_argument("action", choices=["draw", "table", "clear"])
+    parser.add_argument("--trials", type=int, default=8, help="number per arm (8)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (0)")
     arguments = parser.parse_args()
     exit_with(
         "tune",
@@ -78,12 +79,12 @@ def main() -> None:
             "draw": lambda: draw(trials=arguments.trials, seed=arguments.seed),
             "table": table,
             "clear": lambda: edit(lambda arms: None),
-        }[arguments.do],
+        }[arguments.action],
     )
 
 
 def draw(*, trials: int, seed: int) -> str:
-    """Add trials of every arm that is trained to params.yaml, in place of those there are."""
+    """Add trials of every trained arm to params.yaml, and remove earlier trials."""
 
     def add(arms: dict[str, Any]) -> None:
         for name, arm in list(arms.items()):
@@ -97,7 +98,7 @@ def draw(*, trials: int, seed: int) -> str:
 def trials_of(arm: Mapping[str, Any], *, trials: int, seed: int) -> list[dict[str, Any]]:
     """Return the entries of an arm's trials.
 
-    Quantiles are a Latin hypercube: of each setting, every trial has another of as many equal parts.
+    Quantiles form a Latin hypercube: n trials divide the range of a setting into n equal parts, one each.
     """
     objective = OBJECTIVES[arm["objective"]]
     random = np.random.default_rng(seed)
@@ -119,7 +120,7 @@ def trials_of(arm: Mapping[str, Any], *, trials: int, seed: int) -> list[dict[st
 
 
 def edit(change: Any) -> str:
-    """Take all trials out of params.yaml, change its arms, and keep everything else, comments included."""
+    """Remove all trials from params.yaml, change its arms, and preserve all other lines and comments."""
     yaml = YAML()
     yaml.preserve_quotes = True
     params = yaml.load(PARAMS.read_text(encoding="utf-8"))
@@ -133,9 +134,9 @@ def edit(change: Any) -> str:
 
 
 def table() -> str:
-    """Return the trials of every arm as Markdown, best first, and the best accuracy to expect of k trials.
+    """Return the trials of every arm as Markdown, best first, with the expected best accuracy of k trials.
 
-    Raises StudyError if params.yaml has no trial or one was not probed.
+    Raises StudyError if params.yaml has no trials, or if a trial has no probe.
     """
     arms = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))["arms"]
     groups: dict[str, list[tuple[float, dict[str, Any]]]] = {}
@@ -143,7 +144,7 @@ def table() -> str:
         if match := TRIAL.fullmatch(name):
             groups.setdefault(match["arm"], []).append((validation_accuracy(name), entry))
     if not groups:
-        raise StudyError(f"{PARAMS}: no trials under arms:; add them with `python -m stages.tools.tune draw`")
+        raise StudyError(f"{PARAMS}: arms has no trials; add some with `python -m stages.tools.tune draw`")
     lines = []
     for arm, trials in groups.items():
         lines += [f"| {arm} | validation accuracy |", "| --- | --- |"]
@@ -157,14 +158,14 @@ def table() -> str:
             lines.append(f"| {words} | {accuracy:.1%} |")
         best = expected_best([accuracy for accuracy, _ in trials])
         words = ", ".join(f"{value:.1%} of {count}" for count, value in enumerate(best, start=1))
-        lines += ["", f"Best of {arm} to expect: {words} trials.", ""]
+        lines += ["", f"Expected best of {arm}: {words} trials.", ""]
     return "\n".join(lines).rstrip()
 
 
 def validation_accuracy(arm: str) -> float:
     """Return the attentive probe's accuracy on held-out training images, the mean over label sets.
 
-    Raises StudyError if the arm was not probed.
+    Raises StudyError if the arm has no attentive probe.
     """
     path = probe_metrics("attentive", arm)
     if not path.is_file():
@@ -174,9 +175,9 @@ def validation_accuracy(arm: str) -> float:
 
 
 def expected_best(accuracies: Sequence[float]) -> list[float]:
-    """Return the mean of the highest of k accuracies, drawn without replacement, for k from 1 to all.
+    """Return the expected highest of k accuracies drawn without replacement, for k from 1 to all.
 
-    Source: Dodge et al. 2019, with draws without replacement, which is unbiased.
+    Source: Dodge et al. 2019, but without replacement, which makes the estimate unbiased.
     """
     ordered = sorted(accuracies)
     count = len(ordered)

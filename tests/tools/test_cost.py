@@ -143,7 +143,7 @@ def test_images_are_counted_before_they_are_prepared(tmp_path, monkeypatch):
     assert images_of(toy()) == (96, 40)
     other = toy(data={"source": "photos", "max_train_images": 50})
     assert images_of(other, given=(70, 20)) == (50, 20)
-    with pytest.raises(StudyError, match="photos: its images are not counted yet; give --images TRAIN TEST"):
+    with pytest.raises(StudyError, match="photos: the number of images is not known yet; add --images"):
         images_of(other)
 
 
@@ -151,7 +151,7 @@ def test_a_device_is_one_of_the_table_or_this_core():
     assert device_named("h100").peak("bf16-mixed") == 989.4e12 and GPUS["a100"].peak("32-true") == 19.5e12
     core = device_named("cpu")
     assert 1e9 < core.peak("32-true") < 1e13 and core.memory > 0.5
-    with pytest.raises(StudyError, match="--device abacus: unknown; there are: cpu, h100"):
+    with pytest.raises(StudyError, match="--device abacus: unknown device; choose one of cpu, h100"):
         device_named("abacus")
 
 
@@ -178,12 +178,13 @@ def cost(capsys, monkeypatch):
 
 def test_the_table_and_the_words_below_it(cost):
     arms = {"random": {"objective": "random"}, "mim": {"objective": "masked", "batch_size": 96}}
-    said = cost("--device", "tiny", "--utilisation", "0.25", arms=arms)
-    rows = {line.split()[0]: line.split() for line in said.splitlines() if line and not line.startswith(" ")}
+    output = cost("--device", "tiny", "--utilisation", "0.25", arms=arms)
+    lines = [line for line in output.splitlines() if line and not line.startswith(" ")]
+    rows = {line.split()[0]: line.split() for line in lines}
     assert rows["random"].count("–") == 8 and rows["mim"][2] == "32-true"
-    assert "Speed: 25% of 10 TFLOP/s (32-true), made up." in said
-    crowded = [line for line in said.splitlines() if line.startswith("mim:")]
-    pattern = r"mim: \S+ MB do not fit into 0\.002 GB; set runtime\.micro_batch to \d+ or less\."
+    assert "Speed: 25% of 10 TFLOP/s (32-true), made up." in output
+    crowded = [line for line in output.splitlines() if line.startswith("mim:")]
+    pattern = r"mim: \S+ MB do not fit into 0\.002 GB; set runtime\.micro_batch to \d+ or less"
     assert re.fullmatch(pattern, crowded[0])
 
 

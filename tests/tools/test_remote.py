@@ -34,9 +34,7 @@ stages:
   prepare: {cmd: python stage.py data, deps: [stage.py], outs: [data]}
   pretrain: {cmd: python stage.py model, deps: [data], outs: [model]}
 """
-OFFER = (
-    "2 of the outs in dvc.lock are not here, and remote storage has {}: run `dvc pull` first; `STUDY_PULL=no`"
-)
+OFFER = "results in dvc.lock that are missing here: 2; remote storage has {} of them; run `dvc pull` first; "
 
 
 @pytest.fixture
@@ -157,7 +155,7 @@ def test_a_part_that_was_not_pulled_is_named(clone, folder):
     with Repo() as repo:
         repo.pull("model")
     with pytest.raises(
-        StudyError, match=r"^1 of the outs in dvc\.lock are not here, and remote storage has 1"
+        StudyError, match=r"^results in dvc\.lock that are missing here: 1; remote storage has 1 of them"
     ):
         stale_stages()
 
@@ -173,5 +171,6 @@ def test_a_remote_that_does_not_answer_is_one_line(clone):
     clone(settings={"url": "ssh://nobody@127.0.0.1:1/nowhere"}, pushed=False)
     with pytest.raises(StudyError) as refused:
         stale_stages()
-    assert "remote storage cannot be asked for them (" in f"{refused.value}"
-    assert "run `dvc pull`; `STUDY_PULL=no`" in f"{refused.value}" and "\n" not in f"{refused.value}"
+    assert "remote storage does not answer (" in f"{refused.value}"
+    assert "run `dvc pull`; to compute them instead, put `STUDY_PULL=no`" in f"{refused.value}"
+    assert "\n" not in f"{refused.value}"

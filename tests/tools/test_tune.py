@@ -74,4 +74,4 @@ def test_the_table_ranks_by_validation_accuracy(project):
     lines = tune.table().splitlines()
     assert lines[0] == "| cl | validation accuracy |"
     assert lines[2].endswith("| 50.0% |") and lines[3].endswith("| 30.0% |")
-    assert "Best of cl to expect: 40.0% of 1, 50.0% of 2 trials." in lines
+    assert "Expected best of cl: 40.0% of 1, 50.0% of 2 trials." in lines
