@@ -48,11 +48,13 @@ def make_study(root: Path, *, arms: tuple[str, ...] = ("cl",), knn: float = 0.2)
 
 def over_seeds(kind: str, measure: str, value: float) -> dict[str, Any]:
     """Return metrics as a stage writes them: the mean, its interval, and the seeds 0.01 below and above."""
-    of_seed = {
-        f"{seed}": {kind: {"shape": {measure: v}}} for seed, v in ((0, value - 0.01), (7, value + 0.01))
-    }
-    block = {measure: value, "low": value - 0.1, "high": value + 0.1, "by_pooling": {"mean": {measure: 0.9}}}
-    return {kind: {"shape": block}, "protocol": "p", "seeds": of_seed}
+
+    def block(mean: float) -> dict[str, float]:
+        return {measure: mean, "low": mean - 0.1, "high": mean + 0.1}
+
+    of_seed = {f"{seed}": {kind: {"shape": block(v)}} for seed, v in ((0, value - 0.01), (7, value + 0.01))}
+    shape = block(value) | {"by_pooling": {"mean": {measure: 0.9}}}
+    return {kind: {"shape": shape}, "protocol": "p", "seeds": of_seed}
 
 
 def write(path: Path, value: Any) -> None:

@@ -1,11 +1,15 @@
-"""Write the tables of verdicts in README.md from published results: `python -m stages.tools.published`.
+"""Write the tables of README.md from published results: `python -m stages.tools.published`.
 
 Every folder of reports/published/ with a claims.json is one study. A table stands between the comments
-`<!-- table: NAME -->` and `<!-- end -->`; the rest of the file does not change. With --check, nothing is
-written, and a table that differs from the results is an error.
+`<!-- table: KIND STUDY... -->` and `<!-- end -->`; the rest of the file does not change. With --check, the
+command writes nothing, and a table that differs from the results is an error.
+
+`--accuracies NAME` first writes reports/published/NAME/accuracies.csv from the results of a finished study,
+by default of this project.
 """
 
 import argparse
+import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
+from stages.study.params import load_params
 from stages.study.paths import read_json, write_text
 
 PUBLISHED = Path("reports/published")
@@ -30,8 +35,32 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing, and fail if a table is out of date"
     )
-    check = parser.parse_args().check
-    exit_with("published", lambda: "\n".join(update(page, check=check) for page in PAGES))
+    parser.add_argument("--accuracies", metavar="NAME", help="write the accuracies of this published study")
+    parser.add_argument(
+        "--project", type=Path, default=Path(), help="folder of the finished study (default: this one)"
+    )
+    options = parser.parse_args()
+
+    def work() -> str:
+        if options.accuracies:
+            write_accuracies(PUBLISHED / options.accuracies, project=options.project)
+        return "\n".join(update(page, check=options.check) for page in PAGES)
+
+    exit_with("published", work)
+
+
+def write_accuracies(folder: Path, *, project: Path) -> None:
+    """Write the accuracies of a finished study as accuracies.csv into a folder.
+
+    Raises StudyError if a result is missing.
+    """
+    from stages.results.accuracies import accuracies  # pandas takes seconds
+    from stages.results.study_results import Results
+
+    study = load_params(project / "params.yaml")
+    probes = [name for name, settings in study.probes if settings is not None]
+    table = accuracies(Results(study, project), probes=probes, augmented=study.linear_augmented.arms)
+    write_text(folder / "accuracies.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def update(page: Path, *, check: bool) -> str:
@@ -50,8 +79,19 @@ def update(page: Path, *, check: bool) -> str:
 
 
 def studies(folder: Path) -> dict[str, Study]:
-    """Return the content of claims.json of every published study, by the folder's name."""
-    return {path.parent.name: read_json(path) for path in sorted(folder.glob("*/claims.json"))}
+    """Return the published studies by name: the content of claims.json, and the rows of accuracies.csv."""
+    return {
+        path.parent.name: read_json(path) | {"accuracies": rows_of(path.parent / "accuracies.csv")}
+        for path in sorted(folder.glob("*/claims.json"))
+    }
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file as text; none without a file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
@@ -59,7 +99,7 @@ def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
 
     Raises StudyError naming the page if a comment names an unknown table or study.
     """
-    tables = {"verdicts": verdicts, "runs": runs}
+    tables = {"verdicts": verdicts, "runs": runs, "accuracies": accuracy_table}
 
     def table(match: re.Match[str]) -> str:
         name, *columns = match["name"].split()
@@ -107,6 +147,42 @@ def runs(studies: Mapping[str, Study]) -> str:
             f"({same / len(pairs):.0%}), {reversals} reversed."
         )
     return "\n".join(lines)
+
+
+def accuracy_table(studies: Mapping[str, Study]) -> str:
+    """Return the mean accuracies in per cent: one row per arm, one column per evaluation, for each study.
+
+    Raises StudyError if a study has no accuracies.
+    """
+    parts = []
+    for name, study in studies.items():
+        rows = study["accuracies"]
+        if not rows:
+            raise StudyError(
+                f"{PUBLISHED / name}/accuracies.csv: not found; write it with --accuracies {name}"
+            )
+        arms, evaluations, sets = (
+            list(dict.fromkeys(row[column] for row in rows)) for column in ("label", "evaluation", "labels")
+        )
+        means = {
+            (row["label"], row["evaluation"], row["labels"]): f"{100 * float(row['mean']):.1f}"
+            for row in rows
+        }
+        cells = [
+            [arm]
+            + [
+                " / ".join(means.get((arm, evaluation, one), "–") for one in sets)
+                for evaluation in evaluations
+            ]
+            for arm in arms
+        ]
+        trainings = " or ".join(sorted({row["trainings"] for row in rows}))
+        labels = f"{' / '.join(sets)} labels; " if len(sets) > 1 else ""
+        parts.append(
+            f"{markdown(['arm', *evaluations], cells)}\n\n`{name}`: accuracy in %; {labels}means over "
+            f"{trainings} trainings of each arm."
+        )
+    return "\n\n".join(parts)
 
 
 def cell(claim: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,21 @@ from pathlib import Path
 import pytest
 
 from stages.study.errors import StudyError
-from stages.tools.published import PAGES, PUBLISHED, cell, filled, markdown, runs, studies, verdicts
+from stages.study.paths import read_json
+from stages.tools.published import (
+    PAGES,
+    PUBLISHED,
+    accuracy_table,
+    cell,
+    filled,
+    markdown,
+    rows_of,
+    runs,
+    studies,
+    verdicts,
+    write_accuracies,
+)
+from tests.tracked_study import make_study
 
 
 def study(**claims):
@@ -37,6 +51,41 @@ def test_runs_are_compared_with_the_first():
     second = study(a=claim("supported"), b=claim("supported"), c=claim("supported"))
     text = runs({"float32": first, "bf16": second})
     assert "- `bf16` against `float32`: 1 of 3 verdicts are the same (33%), 1 reversed." in text
+
+
+def test_accuracies_are_those_of_a_finished_study(tmp_path):
+    (tmp_path / "study").mkdir()
+    make_study(tmp_path / "study", arms=("cl", "mim"), knn=0.2)
+    write_accuracies(tmp_path / "published", project=tmp_path / "study")
+    rows = rows_of(tmp_path / "published/accuracies.csv")
+    assert [(row["label"], row["evaluation"], row["mean"]) for row in rows] == [
+        (arm, evaluation, mean)
+        for arm in ("cl", "mim")
+        for evaluation, mean in (("knn", "0.2"), ("linear", "0.5"), ("fine-tuned", "0.75"))
+    ]
+    text = accuracy_table({"ours": {"accuracies": rows}})
+    assert "| arm | knn | linear | fine-tuned |" in text and "| mim | 20.0 | 50.0 | 75.0 |" in text
+    assert "`ours`: accuracy in %; means over 2 trainings of each arm." in text
+    (tmp_path / "study/results/finetune/mim.json").unlink()
+    with pytest.raises(StudyError, match=r"mim\.json"):
+        write_accuracies(tmp_path / "published", project=tmp_path / "study")
+
+
+def test_label_sets_share_a_cell_and_a_study_without_accuracies_is_named():
+    row = {"label": "cl", "evaluation": "knn", "trainings": "4"}
+    rows = [row | {"labels": "shape", "mean": "0.25"}, row | {"labels": "texture", "mean": "0.5"}]
+    text = accuracy_table({"default": {"accuracies": rows}})
+    assert "| cl | 25.0 / 50.0 |" in text and "in %; shape / texture labels; means over 4 trainings" in text
+    with pytest.raises(StudyError, match=r"bf16/accuracies\.csv: not found; write it with --accuracies bf16"):
+        accuracy_table({"bf16": {"accuracies": []}})
+
+
+def test_the_published_accuracies_are_those_of_the_committed_metrics(tmp_path):
+    """As long as results/ holds the study that was published as default."""
+    if read_json(Path("results/claims.json")) != read_json(PUBLISHED / "default/claims.json"):
+        pytest.skip("results/ holds another study")
+    write_accuracies(tmp_path, project=Path())
+    assert rows_of(tmp_path / "accuracies.csv") == rows_of(PUBLISHED / "default/accuracies.csv")
 
 
 def test_only_what_is_between_the_comments_changes():
