@@ -23,6 +23,8 @@ from stages.study.paths import read_json, write_text
 PUBLISHED = Path("reports/published")
 PAGES = (Path("README.md"), PUBLISHED / "README.md")
 MAIN = ("headline", "hybrid")
+FAMILIES = (*MAIN, "exploratory", "ours")
+UNTESTED = "not test"  # not tested, or not testable at this budget
 REVERSED = {("supported", "contradicted"), ("contradicted", "supported")}
 
 Study = Mapping[str, Any]
@@ -127,24 +129,29 @@ def verdicts(studies: Mapping[str, Study]) -> str:
 
 
 def runs(studies: Mapping[str, Study]) -> str:
-    """Return all claims in several runs of a study, and the agreement of each run with the first."""
+    """Return all claims in several runs of a study, by family, and the agreement of each run with the first.
+
+    Claims that neither run can test do not count as agreement.
+    """
     (first_name, first), *others = studies.items()
+    claims = sorted(first["claims"].items(), key=lambda item: FAMILIES.index(item[1]["family"]))
     rows = [
         [f"`{name}`", entry["family"]] + [cell(study["claims"].get(name)) for study in studies.values()]
-        for name, entry in first["claims"].items()
+        for name, entry in claims
     ]
     lines = [markdown(["claim", "family", *studies], rows), ""]
     for name, study in others:
         pairs = [
             (entry["verdict"], study["claims"][claim]["verdict"])
-            for claim, entry in first["claims"].items()
+            for claim, entry in claims
             if claim in study["claims"]
         ]
-        same = sum(one == other for one, other in pairs)
-        reversals = sum(pair in REVERSED for pair in pairs)
+        tested = [pair for pair in pairs if not all(verdict.startswith(UNTESTED) for verdict in pair)]
+        same = sum(one == other for one, other in tested)
+        reversals = sum(pair in REVERSED for pair in tested)
         lines.append(
-            f"- `{name}` against `{first_name}`: {same} of {len(pairs)} verdicts are the same "
-            f"({same / len(pairs):.0%}), {reversals} reversed."
+            f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims have the same verdict "
+            f"({same / len(tested):.0%}). Reversed: {reversals}. Not tested in both: {len(pairs) - len(tested)}."
         )
     return "\n".join(lines)
 

@@ -47,10 +47,24 @@ def test_only_headline_and_hybrid_claims_are_in_the_table_of_verdicts():
 
 
 def test_runs_are_compared_with_the_first():
-    first = study(a=claim("supported"), b=claim("undecided"), c=claim("contradicted", effect=-1))
-    second = study(a=claim("supported"), b=claim("supported"), c=claim("supported"))
+    untested = {"verdict": "not tested", "family": "headline"}
+    first = study(
+        a=claim("supported", family="ours"),
+        b=claim("undecided"),
+        c=claim("contradicted", effect=-1),
+        d=untested,
+    )
+    second = study(
+        a=claim("supported", family="ours"), b=claim("supported"), c=claim("supported"), d=untested
+    )
     text = runs({"float32": first, "bf16": second})
-    assert "- `bf16` against `float32`: 1 of 3 verdicts are the same (33%), 1 reversed." in text
+    expected = (
+        "- `bf16` against `float32`: 1 of 3 tested claims have the same verdict (33%), 1 are reversed; "
+    )
+    assert expected + "1 others cannot be tested." in text
+    assert [text.index(f"| `{name}` |") for name in "bcda"] == sorted(
+        text.index(f"| `{name}` |") for name in "abcd"
+    )  # ours last
 
 
 def test_accuracies_are_those_of_a_finished_study(tmp_path):
