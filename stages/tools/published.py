@@ -150,8 +150,9 @@ def runs(studies: Mapping[str, Study]) -> str:
         same = sum(one == other for one, other in tested)
         reversals = sum(pair in REVERSED for pair in tested)
         lines.append(
-            f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims have the same verdict "
-            f"({same / len(tested):.0%}). Reversed: {reversals}. Not tested in both: {len(pairs) - len(tested)}."
+            f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims have the same "
+            f"verdict ({same / len(tested):.0%}). Reversed: {reversals}. "
+            f"Tested in neither: {len(pairs) - len(tested)}."
         )
     return "\n".join(lines)
 
