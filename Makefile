@@ -27,13 +27,18 @@ setup: $(VENV)/.complete  ## create the environment in .venv; the other targets 
 $(VENV)/.complete: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); choose another with PYTHON=..." >&2; exit 2; }
-	@echo "Setting up .venv (a few minutes, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@# The pip of Python 3.11 takes three times as long to resolve the lock file.
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'
-	@$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
-	@# Compile on all cores (pip uses one). Errors are ignored, because some packages contain templates that are not Python.
-	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@echo "Setting up $(VENV) (a few minutes, once)"
+	@# Bytecode is compiled on all cores (pip uses one). Errors are ignored, because some packages contain
+	@# templates that are not Python. The pip of Python 3.11 takes three times as long to resolve the lock file.
+	@if command -v uv >/dev/null; then \
+	  { test -x $(VENV)/bin/python || uv venv --quiet --seed --allow-existing --python $(PYTHON) $(VENV); } && \
+	  uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.lock; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26' && \
+	  $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock && \
+	  { $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true; }; \
+	fi
 	@touch $@
 
 study: $(VENV)/.complete  ## run the study and write reports/index.html; PRESET=name applies stages/presets/name.yaml first
