@@ -192,7 +192,9 @@ def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
     )
     if trained != image_size:
         yield f"positions are resampled from {trained} to {image_size} px"
-    yield from notes
+    for note in notes:
+        assumed = arm.heads is None and "heads are assumed" in note
+        yield f"{note}; `heads:` beside `weights:` sets their number" if assumed else note
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ Every folder of reports/published/ with a claims.json is one study. A table stan
 `<!-- table: KIND STUDY... -->` and `<!-- end -->`; the rest of the file does not change. With --check, the
 command writes nothing, and a table that differs from the results is an error.
 
-`--accuracies NAME` first writes reports/published/NAME/accuracies.csv from the results of a finished study,
+`--accuracies NAME` first writes reports/published/NAME/accuracies.json from the results of a finished study,
 by default of this project.
 """
 
 import argparse
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.study.paths import read_json, write_text
+from stages.study.paths import read_json, write_json, write_text
 
 PUBLISHED = Path("reports/published")
 PAGES = (Path("README.md"), PUBLISHED / "README.md")
@@ -52,7 +51,7 @@ def main() -> None:
 
 
 def write_accuracies(folder: Path, *, project: Path) -> None:
-    """Write the accuracies of a finished study as accuracies.csv into a folder.
+    """Write the accuracies of a finished study as accuracies.json into a folder.
 
     Raises StudyError if a result is missing.
     """
@@ -62,7 +61,8 @@ def write_accuracies(folder: Path, *, project: Path) -> None:
     study = load_params(project / "params.yaml")
     probes = [name for name, settings in study.probes if settings is not None]
     table = accuracies(Results(study, project), probes=probes, augmented=study.linear_augmented.arms)
-    write_text(folder / "accuracies.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    columns = ["label", "evaluation", "labels", "mean", "low", "high", "trainings"]
+    write_json(folder / "accuracies.json", table[columns].to_dict("records"))
 
 
 def update(page: Path, *, check: bool) -> str:
@@ -81,19 +81,18 @@ def update(page: Path, *, check: bool) -> str:
 
 
 def studies(folder: Path) -> dict[str, Study]:
-    """Return the published studies by name: the content of claims.json, and the rows of accuracies.csv."""
+    """Return the published studies by name: the content of claims.json, and of accuracies.json."""
     return {
-        path.parent.name: read_json(path) | {"accuracies": rows_of(path.parent / "accuracies.csv")}
+        path.parent.name: read_json(path) | {"accuracies": accuracies_of(path.parent)}
         for path in sorted(folder.glob("*/claims.json"))
     }
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file as text; none without a file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def accuracies_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the accuracies of a published study; none if they were not written."""
+    path = folder / "accuracies.json"
+    accuracies: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    return accuracies
 
 
 def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
@@ -135,8 +134,10 @@ def runs(studies: Mapping[str, Study]) -> str:
     """
     (first_name, first), *others = studies.items()
     claims = sorted(first["claims"].items(), key=lambda item: FAMILIES.index(item[1]["family"]))
+    statements = {entry["name"]: entry["statement"].rstrip(".") for entry in first["entries"]}
     rows = [
-        [f"`{name}`", entry["family"]] + [cell(study["claims"].get(name)) for study in studies.values()]
+        [f"`{name}`: {statements[name]}", entry["family"]]
+        + [cell(study["claims"].get(name)) for study in studies.values()]
         for name, entry in claims
     ]
     lines = [markdown(["claim", "family", *studies], rows), ""]
@@ -167,7 +168,7 @@ def accuracy_table(studies: Mapping[str, Study]) -> str:
         rows = study["accuracies"]
         if not rows:
             raise StudyError(
-                f"{PUBLISHED / name}/accuracies.csv: not found; write it with --accuracies {name}"
+                f"{PUBLISHED / name}/accuracies.json: not found; write it with --accuracies {name}"
             )
         arms, evaluations, sets = (
             list(dict.fromkeys(row[column] for row in rows)) for column in ("label", "evaluation", "labels")
@@ -184,7 +185,7 @@ def accuracy_table(studies: Mapping[str, Study]) -> str:
             ]
             for arm in arms
         ]
-        trainings = " or ".join(sorted({row["trainings"] for row in rows}))
+        trainings = " or ".join(sorted({str(row["trainings"]) for row in rows}))
         labels = f"{' / '.join(sets)} labels; " if len(sets) > 1 else ""
         parts.append(
             f"{markdown(['arm', *evaluations], cells)}\n\n`{name}`: accuracy in %; {labels}means over "

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from stages.study.errors import StudyError
@@ -47,6 +48,17 @@ def test_images_and_checkpoints_are_looked_into_and_nothing_is_written(project, 
     )
     assert "resampled from 32 to 40 px" in said
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()} == before
+
+
+def test_assumed_heads_come_with_the_setting_that_corrects_them(project, tmp_path, capsys):
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 1, "num_heads": 2, "num_classes": 0}
+    encoder = timm.create_model("vit_tiny_patch16_224", **sizes)
+    torch.save(encoder.state_dict(), tmp_path / "timm.pth")
+    arm = {"weights": "../timm.pth", "format": "timm", "heads": None}
+    edit(project, {"arms": {"mae": arm}})
+    assert "1 heads are assumed; `heads:` beside `weights:` sets their number" in lines(capsys)
+    edit(project, {"arms": {"mae": arm | {"heads": 2}}})
+    assert "2 heads are assumed\n" in lines(capsys)
 
 
 def test_images_drawn_here_and_addresses_are_said_without_a_network(project, capsys):

@@ -7,11 +7,11 @@ from stages.study.paths import read_json
 from stages.tools.published import (
     PAGES,
     PUBLISHED,
+    accuracies_of,
     accuracy_table,
     cell,
     filled,
     markdown,
-    rows_of,
     runs,
     studies,
     verdicts,
@@ -58,20 +58,21 @@ def test_runs_are_compared_with_the_first():
     text = runs({"float32": first, "bf16": {"claims": changed | {"d": untested}}})
     assert "`bf16` against `float32`: 1 of 3 tested claims have the same verdict (33%). Reversed: 1." in text
     assert "Tested in neither: 1." in text
-    assert [text.index(f"| `{name}` |") for name in "bcda"] == sorted(
-        text.index(f"| `{name}` |") for name in "abcd"
+    assert [text.index(f"| `{name}`: ") for name in "bcda"] == sorted(
+        text.index(f"| `{name}`: ") for name in "abcd"
     )  # ours last
+    assert "| `c`: c holds | headline | contradicted (−33.3) | supported (+2.0) |" in text
 
 
 def test_accuracies_are_those_of_a_finished_study(tmp_path):
     (tmp_path / "study").mkdir()
     make_study(tmp_path / "study", arms=("cl", "mim"), knn=0.2)
     write_accuracies(tmp_path / "published", project=tmp_path / "study")
-    rows = rows_of(tmp_path / "published/accuracies.csv")
+    rows = accuracies_of(tmp_path / "published")
     assert [(row["label"], row["evaluation"], row["mean"]) for row in rows] == [
         (arm, evaluation, mean)
         for arm in ("cl", "mim")
-        for evaluation, mean in (("knn", "0.2"), ("linear", "0.5"), ("fine-tuned", "0.75"))
+        for evaluation, mean in (("knn", 0.2), ("linear", 0.5), ("fine-tuned", 0.75))
     ]
     text = accuracy_table({"ours": {"accuracies": rows}})
     assert "| arm | knn | linear | fine-tuned |" in text and "| mim | 20.0 | 50.0 | 75.0 |" in text
@@ -82,11 +83,13 @@ def test_accuracies_are_those_of_a_finished_study(tmp_path):
 
 
 def test_label_sets_share_a_cell_and_a_study_without_accuracies_is_named():
-    row = {"label": "cl", "evaluation": "knn", "trainings": "4"}
-    rows = [row | {"labels": "shape", "mean": "0.25"}, row | {"labels": "texture", "mean": "0.5"}]
+    row = {"label": "cl", "evaluation": "knn", "trainings": 4}
+    rows = [row | {"labels": "shape", "mean": 0.25}, row | {"labels": "texture", "mean": 0.5}]
     text = accuracy_table({"default": {"accuracies": rows}})
     assert "| cl | 25.0 / 50.0 |" in text and "in %; shape / texture labels; means over 4 trainings" in text
-    with pytest.raises(StudyError, match=r"bf16/accuracies\.csv: not found; write it with --accuracies bf16"):
+    with pytest.raises(
+        StudyError, match=r"bf16/accuracies\.json: not found; write it with --accuracies bf16"
+    ):
         accuracy_table({"bf16": {"accuracies": []}})
 
 
@@ -95,7 +98,7 @@ def test_the_published_accuracies_are_those_of_the_committed_metrics(tmp_path):
     if read_json(Path("results/claims.json")) != read_json(PUBLISHED / "default/claims.json"):
         pytest.skip("results/ holds another study")
     write_accuracies(tmp_path, project=Path())
-    assert rows_of(tmp_path / "accuracies.csv") == rows_of(PUBLISHED / "default/accuracies.csv")
+    assert accuracies_of(tmp_path) == accuracies_of(PUBLISHED / "default")
 
 
 def test_only_what_is_between_the_comments_changes():

@@ -17,6 +17,7 @@ from tests.render.pages import assert_no_result_by_hand
 from tests.render.synthetic import ROOT, make_project
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [path for path in NOTEBOOKS if path.stem != "explore"]
 
 
 def write_notebook(path: Path, *cells: str) -> Path:
@@ -33,7 +34,7 @@ def write_notebook(path: Path, *cells: str) -> Path:
 def test_sources_are_clean(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert len(notebook.cells) <= 8
+    assert len(notebook.cells) <= 10
     assert [cell.id for cell in notebook.cells] == [f"c{place:03d}" for place in range(len(notebook.cells))]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert code[0].metadata.tags == ["parameters"]
@@ -83,7 +84,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat.N
     return found
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_draws_in_jupyter_what_the_report_shows(
     path: Path, shown: dict[str, list[nbformat.NotebookNode]]
 ) -> None:
@@ -95,6 +96,13 @@ def test_draws_in_jupyter_what_the_report_shows(
         assert not any("image/png" in output.data for output in outputs), cell.source
         assert pictures or "show(" not in cell.source or "if " in cell.source, cell.source
     assert any("<figure" in as_html(output) for cell in shown[path.stem] for output in cell.outputs)
+
+
+def test_explore_shows_a_table_and_plots_it_twice(shown: dict[str, list[nbformat.NotebookNode]]) -> None:
+    outputs = [output for cell in shown["explore"] for output in cell.outputs if "data" in output]
+    assert "<th>distance</th>" in as_html(outputs[0]) and "<td>Random init</td>" in as_html(outputs[0])
+    assert ["image/png" in output.data for output in outputs].count(True) == 2
+    assert sum(len(cell.source.splitlines()) for cell in shown["explore"][3:]) <= 5
 
 
 def as_html(output: nbformat.NotebookNode) -> str:
