@@ -38,6 +38,18 @@ def test_it_is_the_plain_enumeration():
     assert result.p_share == pytest.approx(np.mean(np.array(shares) >= shares[0]))
 
 
+@pytest.mark.parametrize("seeds", [(3, 4), (2, 2), (5,)])
+@pytest.mark.parametrize("images", [1, 4])
+def test_an_effect_is_significant_from_the_end_of_its_interval_on(seeds, images):
+    generator = np.random.default_rng([images, *seeds])
+    first, *others = (generator.normal(0, 1, (count, images)) for count in seeds)
+    estimate = difference(first, *others)
+    reach = estimate.effect - estimate.bounds()[0]
+    for factor, share in ((0.9999, 0), (1.0001, 1)):
+        moved = first - estimate.effect + factor * reach
+        assert joint_test([(moved, *others) if others else (moved, None)]).share == share
+
+
 def test_one_side_changes_its_signs():
     found = curve(np.random.default_rng(1), seeds=(5,), effect=3.0)
     result = joint_test(found)

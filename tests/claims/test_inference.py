@@ -1,5 +1,7 @@
 """Estimates against closed forms and scipy."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -109,6 +111,38 @@ def test_what_does_not_vary_has_no_width():
     joint = Joint((difference(np.ones((4, 6)), np.zeros((4, 6))),))
     assert joint.verdict(0.5) == SUPPORTED and joint.p_decided(0.5) == 0
     assert Joint((same,)).verdict(0.5) == NEGLIGIBLE
+
+
+def test_an_interval_that_ends_at_the_margin_leaves_it_open():
+    for effect in (1.0, -1.0):
+        joint = Joint((difference(np.full((4, 6), effect)),))
+        assert joint.bounds() == (effect, effect)
+        assert joint.verdict(1.0) == UNDECIDED and joint.p_decided(1.0) == 1
+
+
+def test_one_image_shows_no_variance_between_images():
+    first, second = np.array([[1.0], [2.0], [4.0]]), np.array([[0.0], [1.0], [5.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = difference(first, second)
+    welch = stats.ttest_ind(first[:, 0], second[:, 0], equal_var=False)
+    assert (found.images, found.size_images) == (0, None)
+    assert (found.p, found.df) == pytest.approx((welch.pvalue, welch.df))
+
+
+def test_a_spread_of_rounding_errors_has_no_standardised_effect():
+    for scale in (1.0, 1e6):
+        rounding = scale * np.array([[0.0], [1e-15], [-1e-15]])
+        found = difference(scale + rounding + np.zeros((1, 5)))
+        assert found.size is None and found.size_images is None
+    found = difference(np.array([[1e-3], [1.1e-3], [0.9e-3]]) * 1e-3)
+    assert found.size == pytest.approx(10)
+
+
+def test_two_trainings_and_one_pool_a_single_degree_of_freedom():
+    found = difference(np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[5.0, 5.0]]))
+    # Their variance is 2: 2 / 2 for the mean of two and 2 for one, with one degree of freedom.
+    assert found.trainings == (1.0, 2.0) and (found.se**2, found.df) == pytest.approx((3, 1))
 
 
 def test_four_verdicts_by_the_bounds():

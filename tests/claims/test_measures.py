@@ -110,6 +110,21 @@ def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
     assert whole[3] == pytest.approx(np.mean([amplitude[3, 6, f] for f in (0.25, 0.5, 0.75)]))
 
 
+def test_the_upper_half_of_an_odd_number_of_bins_has_the_middle_one(tables):
+    path = tables.results.root / analysis_table("fourier", "cl")
+    rows = [
+        (0, i, b, f, i + 10 * b + f**2) for i in (3, 5) for b in range(3) for f in (0.2, 0.4, 0.6, 0.8, 1)
+    ]
+    columns = ["seed", "image", "block", "frequency", "log_amplitude"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    given = {"analysis": "fourier", "column": "log_amplitude", "blocks": "last block"}
+    found = in_blocks(
+        Tables(Results(tables.params, tables.results.root)),
+        "cl", **given, frequency="upper half of the bins",
+    )  # fmt: skip
+    assert found.to_dict() == pytest.approx({image: image + 20 + (0.36 + 0.64 + 1) / 3 for image in (3, 5)})
+
+
 def test_which_blocks_are_late_and_which_come_before():
     assert late(12, "last third") == [9, 10, 11, 12] and late(12, "last quarter") == [10, 11, 12]
     assert late(12, "last half without the last block") == [7, 8, 9, 10, 11]

@@ -37,6 +37,9 @@ def points(*ends, scope=METHODS):
         ([(1, 2), (-1, 2)], "unclear"),  # it fades
         ([(1, 2), (-1, 2), (1, 2)], "unclear"),
         ([(-1, 1), (-1, 1)], "unclear"),
+        ([(0, 1), (1, 2)], "emerging"),  # an end at 0 is open
+        ([(-0.5, 0.3), (-0.2, 0.4)], "unclear"),  # an end at the margin is not within it
+        ([(-0.4, 0.3), (-0.2, 0.6)], "unclear"),
     ],
 )
 def test_the_word_follows_the_intervals_alone(ends, word):

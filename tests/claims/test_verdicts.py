@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.claims.claim import ZERO, Claim, Margin, Part
+from stages.claims.claim import ZERO, Choice, Claim, Margin, Part
+from stages.claims.curve_test import joint_test
 from stages.claims.gates import (
     CONVERGED,
     FAILED,
@@ -201,6 +202,27 @@ def test_claims_without_a_verdict_take_no_part_in_the_correction():
         "headline: 1 supported, 1 undecided, 1 not tested; exploratory: 1 supported; "
         "2 about these encoders only"
     )
+
+
+def test_the_joint_test_of_all_choices_is_of_the_seed_that_was_given():
+    def measure(tables, arm, *, way):
+        return values(arm, tables.seed) + (way == "b") * values("hybrid", tables.seed) / 9
+
+    six = [0, 1, 2, 3, 4, 5]
+    claim = replace(
+        CLAIM, measure=measure, margin=Margin(2.9, "as large"), choices=(Choice("way", ("a", "b")),)
+    )
+    tables = tables_of(cl=six, mim=six)  # 924 relabellings, of which some are drawn
+    item = draft(claim, tables=tables)
+    entry = decided(item, corrected([item])["made_up"], tables=tables, seed=3)
+    pairs = [
+        [np.array([measure(tables.of(seed), arm, way=way) for seed in six]) for arm in ("cl", "mim")]
+        for way in ("a", "b")
+    ]
+    assert entry["joint_test"] == joint_test(pairs, seed=3)._asdict() != joint_test(pairs, seed=0)._asdict()
+    shares = entry["specifications"]
+    assert shares["count"] == 2 and entry["fragile"] == (shares["agree"] < 2 / 3)
+    assert "joint_test" not in compare(CLAIM, tables_of(**FOUR))  # a single way
 
 
 @pytest.mark.parametrize(
