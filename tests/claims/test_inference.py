@@ -56,15 +56,18 @@ def test_with_one_training_a_side_it_is_the_paired_t_test_over_images():
     assert found.size is None and found.trainings == (0.0, 0.0) and found.scope == ENCODERS
 
 
-def test_the_variances_add():
+@pytest.mark.parametrize("images", [40, 2])
+def test_the_variances_add(images):
     generator = np.random.default_rng(2)
-    first, second = trainings(generator, 4, within=2), trainings(generator, 5, within=1)
+    first, second = (
+        trainings(generator, count, within=within, images=images) for count, within in ((4, 2), (5, 1))
+    )
     found = difference(first, second)
     a, b = first.mean(axis=1).var(ddof=1) / 4, second.mean(axis=1).var(ddof=1) / 5
-    images = (first.mean(axis=0) - second.mean(axis=0)).var(ddof=1) / 40
-    assert found.trainings == pytest.approx((a, b)) and found.images == pytest.approx(images)
-    assert found.se**2 == pytest.approx(a + b + images)
-    assert found.df == pytest.approx((a + b + images) ** 2 / (a**2 / 3 + b**2 / 4 + images**2 / 39))
+    c = (first.mean(axis=0) - second.mean(axis=0)).var(ddof=1) / images
+    assert found.trainings == pytest.approx((a, b)) and found.images == pytest.approx(c)
+    assert found.se**2 == pytest.approx(a + b + c)
+    assert found.df == pytest.approx((a + b + c) ** 2 / (a**2 / 3 + b**2 / 4 + c**2 / (images - 1)))
     pooled = ((3 * 4 * a) + (4 * 5 * b)) / 7
     assert found.size == pytest.approx(found.effect / pooled**0.5)
 

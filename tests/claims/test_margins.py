@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.claims import margins
 from stages.claims.claim import Choice, Claim, Margin
 from stages.claims.margins import ACCURACY, AMPLITUDE, DISTANCE, NMI, margin_of
 from stages.claims.tables import Tables
@@ -32,6 +33,15 @@ CLAIM = Claim(
 def tables_of(study=None, **arms):
     study = study or load_params()
     return Tables(Results(study.model_copy(update={"arms": arms} if arms else {}), Path("nowhere")))
+
+
+def test_margins_are_those_that_were_declared():
+    declared = {
+        "ACCURACY": 0.02, "OVERLAP": 0.02, "RELATIVE": 0.02, "GROWTH": 0.02, "DISTANCE": 0.05, "NMI": 0.03,
+        "AMPLITUDE": 0.15, "VARIANCE": 0.3, "COSINE": 0.02, "ALIKENESS": 0.02,
+    }  # fmt: skip
+    written = {name: part.value for name, part in vars(margins).items() if isinstance(part, Margin)}
+    assert written == declared
 
 
 def test_a_fixed_margin_is_its_value():
@@ -91,3 +101,8 @@ def test_a_narrow_range_of_the_arms_has_a_tenth_of_it_as_margin(levels, margin, 
     assert found == pytest.approx(margin)
     expected = "a tenth of the narrow range of all arms, 0.01" if narrow else NMI.reason
     assert reason == expected
+
+
+def test_a_range_as_wide_as_the_margin_is_not_narrow():
+    claim = replace(spread({"cl": (0.5, 0.5), "mim": (0.25,)}), margin=Margin(0.5, "half of it", "span"))
+    assert margin_of(claim, {"heads": "median"}, tables=tables_of(**ARMS)) == (0.5, "half of it")

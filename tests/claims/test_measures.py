@@ -74,14 +74,17 @@ def test_attention_is_counted_as_the_choice_says(tables):
     table = pd.read_csv(path)
     with pytest.raises(MissingResult, match="nmi_prefix"):
         in_blocks(tables, "cl", **given, attention="with prefix tokens")
-    table.assign(nmi_prefix=table["nmi"] + 1, nmi_epsilon=table["nmi"] + 2).to_csv(path, index=False)
+    table.assign(nmi_prefix=2 * table["nmi"], nmi_epsilon=3 * table["nmi"]).to_csv(path, index=False)
     read_anew = Tables(Results(tables.params, tables.results.root))
     plain = in_blocks(read_anew, "cl", **given, attention="among patches")
-    for attention, more in (("with prefix tokens", 1), ("among patches, epsilon 1e-4", 2)):
+    for attention, factor in (("with prefix tokens", 2), ("among patches, epsilon 1e-4", 3)):
         found = in_blocks(read_anew, "cl", **given, attention=attention)
-        np.testing.assert_allclose(found, plain + more)
-        fallen = fall(read_anew, "cl", **given, before="all earlier blocks", attention=attention)
-        np.testing.assert_allclose(fallen, fall(read_anew, "cl", **given, before="all earlier blocks"))
+        np.testing.assert_allclose(found, factor * plain)
+        fallen, before = (
+            fall(read_anew, "cl", **given, before="all earlier blocks", attention=counted)
+            for counted in (attention, "among patches")
+        )
+        np.testing.assert_allclose(fallen, factor * before)
 
 
 def test_frequencies_and_the_fall_are_those_of_a_loop(tables):

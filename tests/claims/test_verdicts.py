@@ -27,7 +27,7 @@ from stages.results.study_results import Results
 from stages.study.params import load_params
 from stages.study.settings import Arm
 
-LEVELS = {"random": 0.0, "cl": 5.0, "moco": 5.0, "mim": 2.0, "simmim": 2.0, "hybrid": 3.0}
+LEVELS = {"random": 0, "cl": 5, "moco": 5, "dino": 4, "mim": 2, "mae": 6, "simmim": 2, "hybrid": 3}
 IMAGES = 40
 CLAIM = Claim(
     name="made_up",
@@ -55,7 +55,10 @@ def not_measured(tables, arm):
 
 def tables_of(**seeds):
     """A study whose arms have these seeds; None for an imported arm."""
-    objectives = {"cl": "contrastive", "mim": "masked", "hybrid": "hybrid", "random": "random"}
+    objectives = {
+        "cl": "contrastive", "dino": "dino", "mim": "masked", "mae": "autoencoder", "hybrid": "hybrid",
+        "random": "random",
+    }  # fmt: skip
     formats = {"moco": "moco_v3", "simmim": "simmim"}
     arms = {
         name: Arm(objective="imported", weights="a.pth", format=formats[name])
@@ -274,3 +277,23 @@ def test_secondary_measures_have_a_mean_and_an_interval_for_each_side():
     df = (training + images) ** 2 / (training**2 / 3 + images**2 / (IMAGES - 1))
     reach = stats.t.ppf(0.975, df) * (training + images) ** 0.5
     assert (part["low"], part["high"]) == pytest.approx((part["mean"] - reach, part["mean"] + reach))
+
+
+def test_other_methods_of_the_same_kind_are_compared_at_the_plain_level():
+    three = [0, 1, 2]
+    tables = tables_of(cl=three, mim=three, dino=[7], mae=three)
+    entry = compare(CLAIM, tables)
+    verdicts = {name: (part["verdict"], part["scope"]) for name, part in entry["replications"].items()}
+    assert verdicts == {
+        "contrastive over autoencoder": ("contradicted", "methods"),
+        "dino over masked": ("higher", "these encoders"),
+        "dino over autoencoder": ("lower", "these encoders"),
+    }
+    sides = [[values(arm, seed).mean() for seed in three] for arm in ("cl", "mae")]
+    effect = entry["replications"]["contrastive over autoencoder"]["effect"]
+    assert effect == pytest.approx(np.mean(sides[0]) - np.mean(sides[1]))
+    assert "replications" not in compare(replace(CLAIM, general=False), tables)
+    assert "replications" not in compare(replace(CLAIM, lower=("hybrid",)), tables_of(cl=three, hybrid=three))
+    # Both roles may have the same method in their place: such a pair is no comparison.
+    twice = compare(replace(CLAIM, higher="masked", lower=("autoencoder",)), tables)
+    assert "replications" not in twice
