@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stages.data.named import is_name
 from stages.data.sources import located
+from stages.encoders.size import parameters
 from stages.encoders.sources import refuse_weights
 from stages.objectives.overrides import objectives_of
 from stages.study.command import exit_with
@@ -18,9 +19,11 @@ from stages.study.lookup import refuse_unknown_names
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
 from stages.study.places import named_paths
+from stages.study.plain import refuse_extreme_numbers
 from stages.study.recipe import recipe_of
 from stages.study.study import Study
 
+MOST_PARAMETERS = 10**11  # of an encoder; the largest published ViT has 2.2e10
 VALID = '{"params.yaml": "valid"}\n'
 
 
@@ -82,7 +85,13 @@ def refuse_unfit_recipes(params: Study) -> None:
     attentive = params.probes.attentive
     for name, arm in params.arms.items():
         vit = recipe_of(params, name)[0]
-        objectives_of(params, name)
+        refuse_extreme_numbers(objectives_of(params, name), arm.objectives, at=f"arms.{name}.objectives")
+        count = parameters(vit, image_size=params.data.image_size)
+        if count > MOST_PARAMETERS and arm.objective != "imported":
+            raise ParamsError(
+                f"params.yaml: vit.width {vit.width} and vit.depth {vit.depth} give arm {name} {count:.0e} "
+                f"parameters, more than {MOST_PARAMETERS:.0e}; lower one of them"
+            )
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
             raise ParamsError(f"{key}: it must divide {vit.width}, the width of arm {name}")

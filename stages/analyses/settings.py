@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from stages.study.errors import ParamsError
 from stages.study.names import Name
-from stages.study.section import Count, Section
+from stages.study.section import Count, Fraction, Section
 
 
 class AnalysisSettings(Section):
@@ -26,6 +26,41 @@ class AnalysisSettings(Section):
             key = f"params.yaml: analyses.{of}.{name}"
             raise ParamsError(f"{key} is {value!r}: set a whole number of at least 1")
         return value
+
+
+class NoOther(AnalysisSettings):
+    """Settings of an analysis without settings of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SingularValues(NoOther):
+    spectrum_images: Count
+    shown_images: Count
+
+
+class AttentionMaps(NoOther):
+    shown_images: Count
+    shown_pixels: Count
+    depths: Annotated[list[Fraction], Field(min_length=1)]
+
+
+class TokenEmbedding(NoOther):
+    classes: Count
+    images_per_class: Count
+    perplexity: Count
+
+
+# What `check` knows of the settings of analyses; those of other analyses are free until they run.
+DECLARED: dict[str, type[AnalysisSettings]] = {
+    "attention": NoOther,
+    "attention_maps": AttentionMaps,
+    "fourier": NoOther,
+    "similarity": NoOther,
+    "singular_values": SingularValues,
+    "token_embedding": TokenEmbedding,
+    "token_norms": NoOther,
+}
 
 
 class Trajectory(Section):

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from stages.study.errors import ParamsError
 from stages.study.names import Name
-from stages.study.section import Count, Section
+from stages.study.section import Count, Positive, Section
 
 
 class CorruptionSettings(Section):
@@ -48,6 +48,39 @@ class CorruptionSettings(Section):
             key = f"robustness.corruptions.{of}.{name}"
             raise ParamsError(f"params.yaml: {key} is {value!r}: set a number above 0")
         return float(value)
+
+
+class FrequencyNoise(CorruptionSettings):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    amplitudes: Annotated[list[Positive], Field(min_length=1)]
+    width: Positive
+
+
+class PatchShuffle(CorruptionSettings):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    levels: Annotated[list[Annotated[float, Field(ge=1, multiple_of=1)]], Field(min_length=1)]
+
+
+class UpToOne(CorruptionSettings):
+    """Settings of a corruption whose levels are shares or contrasts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    levels: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+
+
+class Stylised(UpToOne):
+    cycles: Positive
+
+
+# What `check` knows of the settings of corruptions; those of other corruptions are free until they run.
+DECLARED: dict[str, type[CorruptionSettings]] = {
+    "amplitude_exchange": UpToOne,
+    "edges": UpToOne,
+    "frequency_noise": FrequencyNoise,
+    "patch_shuffle": PatchShuffle,
+    "silhouette": UpToOne,
+    "stylised": Stylised,
+}
 
 
 class Stimuli(Section):

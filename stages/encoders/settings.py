@@ -4,15 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.study.section import Count, Positive, Section
+from stages.study.section import Count, Depth, Positive, Section, Width
 
 
 class Vit(Section):
-    width: Annotated[int, Field(ge=8)]
-    depth: Count
+    width: Annotated[Width, Field(ge=8)]
+    depth: Depth
     heads: Count
     patch_size: Count
-    mlp_ratio: Positive
+    mlp_ratio: Annotated[Positive, Field(le=64)]
     position: Literal["sincos", "learned", "relative", "none"]
     layer_scale: Positive | None = None
 

@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from stages.data.settings import WeakView
-from stages.study.section import Count, Fraction, Positive, Section, Share
+from stages.study.section import Count, Depth, Fraction, Positive, Section, Share, Width
 
 
 class Contrastive(Section):
     temperature: Positive
     momentum: Fraction
     freeze_patch_embed: bool
-    hidden_dim: Count
-    output_dim: Count
+    hidden_dim: Width
+    output_dim: Width
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     jitter_probability: Fraction
     jitter_strength: Annotated[float, Field(ge=0, le=2.5)]
@@ -38,8 +38,8 @@ class Masked(WeakView):
 class Autoencoder(WeakView):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
     normalize_target: bool
-    decoder_width: Annotated[int, Field(ge=4)]
-    decoder_depth: Count
+    decoder_width: Annotated[Width, Field(ge=4)]
+    decoder_depth: Depth
     decoder_heads: Count
 
     @model_validator(mode="after")
@@ -63,11 +63,11 @@ class Dino(Section):
     teacher_temperature_warmup: Fraction
     center_momentum: Fraction
     freeze_last_layer: Fraction
-    hidden_dim: Count
-    bottleneck_dim: Count
-    output_dim: Annotated[int, Field(ge=2)]
+    hidden_dim: Width
+    bottleneck_dim: Width
+    output_dim: Annotated[int, Field(ge=2, le=2**20)]
     global_scale_min: Annotated[float, Field(gt=0, le=1)]
-    local_crops: Annotated[int, Field(ge=0)]
+    local_crops: Annotated[int, Field(ge=0, le=1000)]
     local_size: Count
     local_scale_min: Annotated[float, Field(gt=0, le=1)]
     local_scale_max: Annotated[float, Field(gt=0, le=1)]
@@ -103,8 +103,8 @@ class Latent(WeakView):
     target_scale: Share = 0.15  # share of the patches in each block; 0.15 to 0.2 in the paper
     normalize: Literal["image", "token"] = "image"  # of targets; token in the paper
     beta: Positive = 1.0  # of the smooth L1
-    predictor_width: Annotated[int, Field(ge=4)] = 32  # 384 in the paper
-    predictor_depth: Count = 2  # 6 in the paper, for 12 blocks
+    predictor_width: Annotated[Width, Field(ge=4)] = 32  # 384 in the paper
+    predictor_depth: Depth = 2  # 6 in the paper, for 12 blocks
     predictor_heads: Count = 2
 
     def target_side(self, grid: int) -> int:

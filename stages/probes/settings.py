@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.study.section import Count, NonNegative, Positive, Section, Share
+from stages.study.section import Batch, Count, NonNegative, Positive, Section, Share
 
 
 class Knn(Section):
@@ -15,7 +15,7 @@ class Knn(Section):
 
 class Linear(Section):
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Batch
     learning_rates: Annotated[list[Positive], Field(min_length=1)]
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
 
@@ -32,7 +32,7 @@ class FewShot(Section):
 class Attentive(Section):
     heads: Count
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Batch
     learning_rates: Annotated[list[Positive], Field(min_length=1)]
     weight_decay: NonNegative
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]

@@ -13,10 +13,18 @@ from typing import Any
 
 import psutil
 
-from stages.study.errors import StudyError
+from stages.study.errors import StudyError, printable
 from stages.study.timings import expected_seconds, note, read_runs, spoken
 
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)  # another user's file, a read-only checkout
+# Errors of the machine rather than of the code, with what to do.
+OF_THE_MACHINE = {
+    **dict.fromkeys(NOT_ALLOWED, "make it writable, or work in a copy"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and run it again"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit, as with `ulimit -n`"),
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "mend the link that leads to itself",
+}
 
 
 class Terminated(BaseException):
@@ -46,7 +54,7 @@ def run(
         expected = expected_seconds(name, read_runs())
         ran_with = list(about())
         facts = [words, *ran_with, *([f"about {spoken(expected)}"] if expected else [])]
-        print(" · ".join(facts), flush=True)
+        print(printable(" · ".join(facts)), flush=True)
         note("began", stage=name, ran_with=ran_with)
         outcome, message = "failed", ""
         try:
@@ -78,15 +86,13 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
         with terminable():
             result = work()
     except StudyError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(printable(f"{name}: {error}"), file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in NOT_ALLOWED or error.filename is None:
+        if error.errno not in OF_THE_MACHINE or (error.errno in NOT_ALLOWED and error.filename is None):
             raise
-        print(
-            f"{name}: {error.filename}: {error.strerror}; make it writable, or work in a copy",
-            file=sys.stderr,
-        )
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(printable(f"{name}: {place}{error.strerror}; {OF_THE_MACHINE[error.errno]}"), file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, Terminated) as stop:
         number, word = (
@@ -99,7 +105,7 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
         print(f"{newline}{name}: {'; '.join([word, *notes])}", file=sys.stderr)
         sys.exit(128 + number)
     if result:
-        print(result, flush=True)
+        print("\n".join(map(printable, result.split("\n"))), flush=True)
 
 
 def first_process() -> bool:

@@ -26,6 +26,9 @@ def read_yaml(path: Path) -> Any:
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         # ruamel.yaml quotes both values of a duplicate key, which may be whole sections.
         raise ParamsError(f"{path}{line}: invalid YAML: {problem.partition(' with value')[0]}") from None
+    except (ValueError, KeyError, RecursionError) as error:  # such as !!int abc, or 2026-13-45 read as a date
+        reason = " ".join(str(error).split())[:120]
+        raise ParamsError(f"{path}: invalid YAML: a value cannot be read ({reason})") from None
 
 
 def read_text(path: Path) -> str:

@@ -25,6 +25,7 @@ EDGE = {
         "names",
         "paths",
         "places",
+        "plain",
         "recipe",
         "section",
         "store",

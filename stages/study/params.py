@@ -9,6 +9,7 @@ from stages.study.documents import read_yaml
 from stages.study.errors import ParamsError
 from stages.study.names import refuse_lost_names
 from stages.study.places import refuse_places
+from stages.study.plain import refuse_extreme_numbers, refuse_odd_content, shown
 from stages.study.section import Section
 from stages.study.settings import Arm
 from stages.study.study import Study
@@ -34,9 +35,10 @@ def validate(values: Any, *, where: str = "params.yaml") -> Study:
 
     Raises ParamsError: one line with the key, its value and the allowed values.
     """
+    refuse_odd_content(values, where=where)
     refuse_lost_names(values, where=where)
     try:
-        return Study.model_validate(values)
+        study = Study.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
@@ -46,8 +48,10 @@ def validate(values: Any, *, where: str = "params.yaml") -> Study:
             raise ParamsError(f"{where}: {key}: unknown key; valid keys here: {fields}") from None
         if first["type"] == "missing":
             raise ParamsError(f"{where}: {key}: missing; add this key") from None
-        value = "" if isinstance(first["input"], dict | Section) else f" is {first['input']!r}"
+        value = "" if isinstance(first["input"], dict | Section) else f" is {shown(first['input'])}"
         raise ParamsError(f"{where}: {key or 'study'}{value}: {message}") from None
+    refuse_extreme_numbers(study, values, at="", where=where)
+    return study
 
 
 def declared_params(stage: str, study: Study, path: Path, **chosen: str) -> list[str]:

@@ -218,8 +218,11 @@ def write_joined(target: Path, parts: Sequence[Path]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file. Raises ValueError if it is not JSON, or nested too deeply."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def file_digest(path: Path | str) -> str:

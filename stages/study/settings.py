@@ -7,15 +7,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from stages.study.names import Name
 from stages.study.section import (
+    MOST,
+    Batch,
     Count,
+    Depth,
     DropPath,
     Fraction,
     NonNegative,
     Positive,
     Precision,
+    Processes,
     Section,
     Seeds,
     Share,
+    Width,
 )
 
 
@@ -33,9 +38,9 @@ class Arm(Section):
     weights: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None  # of the weights file
     format: Literal["moco_v3", "simmim", "mae", "dino", "timm", "transformers"] | None = None
-    epochs: Annotated[int, Field(ge=0)] | None = None
+    epochs: Annotated[int, Field(ge=0, le=MOST)] | None = None
     stop_epoch: Count | None = None  # use the checkpoint after this epoch; schedules still span all epochs
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    batch_size: Batch | None = None
     lr: Positive | None = None
     lr_scaling_batch: Literal[256, 512] | None = None
     min_lr: NonNegative | None = None
@@ -49,8 +54,8 @@ class Arm(Section):
     clip_grad: Positive | None = None
     drop_path: DropPath | None = None
     precision: Precision | None = None
-    width: Annotated[int, Field(ge=8)] | None = None
-    depth: Count | None = None
+    width: Annotated[Width, Field(ge=8)] | None = None
+    depth: Depth | None = None
     heads: Count | None = None
     position: Literal["sincos", "learned", "relative", "none"] | None = None
     layer_scale: Positive | None = None
@@ -113,11 +118,11 @@ class Slurm(Section):
 
 class Runtime(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
-    devices: Count
-    jobs: Count | None
+    devices: Processes
+    jobs: Processes | None
     micro_batch: Count | None
     compile: bool
-    threads: Count | None
-    workers: Annotated[int, Field(ge=0)]
+    threads: Processes | None
+    workers: Annotated[int, Field(ge=0, le=4096)]
     eval_batch_size: Count
     slurm: Slurm = Slurm()

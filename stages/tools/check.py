@@ -20,10 +20,9 @@ from stages.data.masks import decode_mask, pair
 from stages.data.readers import find_images, some
 from stages.data.settings import Masks
 from stages.data.sources import open_source
-from stages.encoders.imported import open_checkpoint
 from stages.encoders.sources import downloaded, fetch, is_remote
 from stages.study.command import exit_with
-from stages.study.errors import StudyError
+from stages.study.errors import StudyError, printable
 from stages.study.params import load_params
 from stages.study.settings import Arm
 from stages.study.study import Study
@@ -50,10 +49,11 @@ def look() -> str:
     for key, lines in looks(params):
         try:
             for line in lines():
-                print(f"{key}: {line}", flush=True)
+                print(printable(f"{key}: {line}"), flush=True)
         except StudyError as error:
             wrong += 1
-            print(f"{key}: cannot be used: {str(error).removeprefix(f'{key} ')}", flush=True)
+            reason = str(error).removeprefix(f"{key} ")
+            print(printable(f"{key}: cannot be used: {reason}"), flush=True)
     if wrong:
         raise StudyError(f"params.yaml: {wrong} of its entries cannot be used; see the lines above")
     return "all files that params.yaml names can be used"
@@ -170,6 +170,8 @@ def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
 
     Raises StudyError naming the keys that do not match.
     """
+    from stages.encoders.imported import open_checkpoint  # takes seconds, and most studies have no checkpoint
+
     address = str(arm.weights)
     if is_remote(address) and downloaded(address) is None:
         yield f"{address}: not downloaded yet; the stage pretrain downloads it"

@@ -5,12 +5,22 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stages.study.names import Name
-from stages.study.section import Count, DropPath, NonNegative, Positive, Precision, Section, Share
+from stages.study.section import (
+    MOST,
+    Batch,
+    Count,
+    DropPath,
+    NonNegative,
+    Positive,
+    Precision,
+    Section,
+    Share,
+)
 
 
 class Pretrain(Section):
-    epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Annotated[int, Field(ge=0, le=MOST)]
+    batch_size: Batch
     lr: Positive
     lr_scaling_batch: Literal[256, 512] | None
     min_lr: NonNegative
@@ -49,7 +59,7 @@ class LinearAugmented(Section):
 
     arms: list[Name]
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Batch
     learning_rates: Annotated[list[Positive], Field(min_length=1)]
     crop_scale_min: Annotated[float, Field(gt=0, le=1)]
     validation_fraction: Share
@@ -75,7 +85,7 @@ class Finetune(Section):
     train_images: Count | None
     head: Literal["new", "linear_probe"]
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Batch
     lr: Positive
     weight_decay: NonNegative
     layer_decay: Annotated[float, Field(gt=0, le=1)]
