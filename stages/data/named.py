@@ -1,6 +1,7 @@
 """Data sets from timm by name, such as torch/cifar10 or hfds/uoft-cs/cifar10."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +19,87 @@ def is_name(source: str) -> bool:
     return kind.lower() in KINDS and bool(name)
 
 
-def list_named(source: str, *, root: str | None) -> tuple[Listing, Listing | None]:
+def list_named(
+    source: str, *, root: str | None, image_column: str | None = None, label_column: str | None = None
+) -> tuple[Listing, Listing | None]:
     """Return the training images of a named data set, and its validation images or else its test images.
 
-    root: folder of the data set or of its download; None: scratch/downloads
-    Raises StudyError with the reason if timm cannot load the data set.
+    root:         folder of the data set or of its download; None: scratch/downloads
+    image_column: of a Hugging Face data set; None: its only one
+    label_column: likewise, of the classes
+    Raises StudyError with the reason if timm cannot load the data set, or if a column is not clear.
     """
     folder = Path(root).expanduser() if root else scratch() / "downloads"
-    train = _create(source, root=folder, split="train")
+    columns: dict[str, str] = {}
+    if features := _features(source, root=folder):
+        columns = columns_of(features, source=source, image=image_column, label=label_column)
+    train = _create(source, root=folder, split="train", columns=columns)
     for split in TEST_SPLITS:
-        test = _create(source, root=folder, split=split)
+        test = _create(source, root=folder, split=split, columns=columns)
         # If a folder lacks this split, timm returns the whole folder, and training images would be tested on.
         if test is not None and getattr(train, "samples", 0) != getattr(test, "samples", 1):
             return _listing(train, source, "train"), _listing(test, source, split)
     return _listing(train, source, "train"), None
 
 
-def _create(source: str, *, root: Path, split: str) -> Any | None:
+def columns_of(
+    features: Mapping[str, Any], *, source: str, image: str | None, label: str | None
+) -> dict[str, str]:
+    """Return the columns of images and of classes, as arguments of timm's reader.
+
+    features: type of each column, as the package datasets names it
+    image:    the column that params.yaml names; None: the only one, or else `image`
+    label:    likewise; without columns of classes, those of texts and then of whole numbers count
+    Raises StudyError, which lists the columns and names the setting.
+    """
+    kinds = {name: type(kind).__name__ for name, kind in features.items()}
+    texts = [name for name, kind in features.items() if getattr(kind, "dtype", "") == "string"]
+    numbers = [name for name, kind in features.items() if f"{getattr(kind, 'dtype', '')}".startswith("int")]
+    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    candidates = {
+        "image": [name for name, kind in kinds.items() if kind == "Image"],
+        "label": classes or [name for name in texts if kinds[name] == "Value"] or numbers,
+    }
+    chosen = {}
+    for kind, wanted in (("image", image), ("label", label)):
+        names = candidates[kind]
+        if wanted is not None and wanted not in features:
+            raise StudyError(
+                f"params.yaml: data.{kind}_column is {wanted!r}: {source} has the columns "
+                f"{', '.join(features)}"
+            )
+        if wanted is None and len(names) != 1 and kind not in names:
+            listed = ", ".join(names) or f"none among {', '.join(features)}"
+            raise StudyError(
+                f"data.source {source}: which column has the {kind}s? set data.{kind}_column ({listed})"
+            )
+        chosen[kind] = wanted or (kind if kind in names else names[0])
+    return {"input_key": chosen["image"], "target_key": chosen["label"]}
+
+
+def _features(source: str, *, root: Path) -> Mapping[str, Any]:
+    """Return the columns of a Hugging Face data set; none if it cannot be read, which timm then explains."""
+    kind, _, name = source.partition("/")
+    if kind.lower() != "hfds" or find_spec("datasets") is None:
+        return {}
+    import datasets  # an optional package
+
+    try:
+        features: Mapping[str, Any] = datasets.load_dataset(name, split="train", cache_dir=str(root)).features
+    except Exception:  # of any kind: network, disk, no such data set
+        return {}
+    return features
+
+
+def _create(source: str, *, root: Path, split: str, columns: Mapping[str, Any]) -> Any | None:
     """Return timm's data set for a name; None if it lacks this held-out split."""
     from timm.data import create_dataset  # imported here, because only this kind of source needs it
 
     root.mkdir(parents=True, exist_ok=True)
     try:
-        return create_dataset(source, root=str(root), split=split, download=True, is_training=False)
+        return create_dataset(
+            source, root=str(root), split=split, download=True, is_training=False, **columns
+        )
     except ImportError as error:
         raise StudyError(f"data.source {source}: install the package that it needs: {error}") from None
     # The kind of error depends on the library behind the name, the network and the disk.
@@ -53,7 +112,11 @@ def _create(source: str, *, root: Path, split: str) -> Any | None:
 
 def _listing(dataset: Any, source: str, split: str) -> Listing:
     labels = _labels(dataset)
-    names = _class_names(dataset, max(labels, default=0) + 1)
+    texts = sorted({label for label in labels if isinstance(label, str)})
+    if texts:
+        number = {text: index for index, text in enumerate(texts)}
+        labels = [number.get(f"{label}", -1) for label in labels]
+    names = texts or _class_names(dataset, max(labels, default=0) + 1)
     if not labels or min(labels) < 0 or max(labels) >= len(names):
         raise StudyError(
             f"data.source {source}: {split}: some images have no label; choose a labelled data set"
@@ -64,13 +127,16 @@ def _listing(dataset: Any, source: str, split: str) -> Listing:
     )
 
 
-def _labels(dataset: Any) -> list[int]:
+def _labels(dataset: Any) -> list[Any]:
+    """Return the class of every image: whole numbers, or texts; -1 for none."""
     reader: Any = getattr(dataset, "reader", None)
     if hasattr(dataset, "targets"):
-        return [int(label) for label in dataset.targets]
-    if hasattr(reader, "iter_targets"):
-        return [int(label) for label in reader.iter_targets()]
-    return [int(label) for _, label in dataset]  # slow: decodes every image
+        labels = dataset.targets
+    elif hasattr(reader, "iter_targets"):
+        labels = reader.iter_targets()
+    else:
+        labels = (label for _, label in dataset)  # slow: decodes every image
+    return [label if isinstance(label, str) else -1 if label is None else int(label) for label in labels]
 
 
 def _class_names(dataset: Any, count: int) -> list[str]:

@@ -27,7 +27,14 @@ def find_images(data: Data, *, seed: int) -> Splits:
     if located(data.source):
         splits = list_splits(data.source)
     elif is_name(data.source):
-        splits = Splits(*list_named(data.source, root=data.root))
+        splits = Splits(
+            *list_named(
+                data.source,
+                root=data.root,
+                image_column=data.image_column,
+                label_column=data.label_column,
+            )
+        )
     else:
         raise StudyError(
             f"params.yaml: data.source {data.source!r}: no such file or folder; use shapes_textures, a "

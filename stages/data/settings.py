@@ -44,6 +44,8 @@ class Data(Section):
     source: Annotated[str, Field(min_length=1)]
     test_source: str | None
     root: str | None
+    image_column: str | None = None  # of hfds/ data sets; null: the only column of images
+    label_column: str | None = None  # likewise, of classes
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
     max_train_images: Count | None

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import sys
 from urllib.error import URLError
 
@@ -11,7 +12,7 @@ import timm.data
 from PIL import Image
 from timm.data.dataset import ImageDataset, IterableImageDataset
 
-from stages.data.named import is_name, list_named
+from stages.data.named import columns_of, is_name, list_named
 from stages.study.errors import StudyError
 from tests.data.pictures import class_files, photo, png, write_folder
 
@@ -206,3 +207,84 @@ def test_a_class_of_several_words_has_the_first_and_one_whose_word_another_took_
     monkeypatch.setattr(timm.data, "create_dataset", lambda *args, **kwargs: Words())
     train, _ = list_named("torch/imagenet", root=str(tmp_path))
     assert list(train.classes.values()) == ["tench", "goldfish", "2", "crane"]
+
+
+class Value:
+    """A column of numbers or texts, as the package datasets describes it."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+
+PICTURES = type("Image", (), {"dtype": "PIL.Image.Image"})()
+CLASSES = type("ClassLabel", (), {"dtype": "int64"})()
+
+
+@pytest.mark.parametrize(
+    ("features", "columns"),
+    [
+        ({"image": PICTURES, "label": CLASSES}, ("image", "label")),
+        ({"img": PICTURES, "label": CLASSES, "id": Value("int64")}, ("img", "label")),
+        ({"image": PICTURES, "labels": CLASSES, "caption": Value("string")}, ("image", "labels")),
+        ({"picture": PICTURES, "species": Value("string"), "n": Value("int64")}, ("picture", "species")),
+        ({"x": PICTURES, "y": Value("int32"), "share": Value("float32")}, ("x", "y")),
+        ({"image": PICTURES, "mask": PICTURES, "label": CLASSES, "family": CLASSES}, ("image", "label")),
+    ],
+)
+def test_the_only_columns_of_images_and_classes_are_taken(features, columns):
+    chosen = columns_of(features, source="hfds/x", image=None, label=None)
+    assert chosen == {"input_key": columns[0], "target_key": columns[1]}
+
+
+CIFAR100 = {"img": PICTURES, "fine_label": CLASSES, "coarse_label": CLASSES}
+
+
+def test_of_several_columns_the_settings_choose():
+    with pytest.raises(StudyError, match=r"set data\.label_column \(fine_label, coarse_label\)"):
+        columns_of(CIFAR100, source="hfds/x", image=None, label=None)
+    assert columns_of(CIFAR100, source="hfds/x", image=None, label="coarse_label") == {
+        "input_key": "img",
+        "target_key": "coarse_label",
+    }
+    with pytest.raises(StudyError, match=r"data\.label_column is 'fine': .* img, fine_label, coarse_label"):
+        columns_of(CIFAR100, source="hfds/x", image=None, label="fine")
+    with pytest.raises(StudyError, match=r"set data\.image_column \(none among label\)"):
+        columns_of({"label": CLASSES}, source="hfds/x", image=None, label=None)
+
+
+def test_classes_that_are_texts_are_classes(tmp_path, monkeypatch):
+    class Texts(TargetReader):
+        class_to_idx = None
+        labels = ["owl", "cat", "owl"]  # noqa: RUF012
+
+    dataset = ImageDataset(None, reader=Texts())
+    monkeypatch.setattr(timm.data, "create_dataset", create(train=dataset))
+    train, _ = list_named("hfds/pets", root=str(tmp_path))
+    assert train.classes == {"train/0": "owl", "train/1": "cat", "train/2": "owl"}
+
+
+def test_a_data_set_of_hugging_face_is_read_by_its_columns(tmp_path):
+    pytest.importorskip("datasets")
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kind = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
+    pictures = arrow.array([{"bytes": png(number), "path": None} for number in range(4)], kind)
+    columns = {
+        "img": pictures,
+        "fine": arrow.array([0, 1, 1, 0], arrow.int64()),
+        "kind": ["a", "b", "b", "a"],
+    }
+    features = {
+        "img": {"_type": "Image"},
+        "fine": {"_type": "ClassLabel", "names": ["cat", "dog"]},
+        "kind": {"_type": "Value", "dtype": "string"},
+    }
+    described = {"huggingface": json.dumps({"info": {"features": features}})}
+    (tmp_path / "pets").mkdir()
+    table = arrow.table(columns).replace_schema_metadata(described)
+    parquet.write_table(table, tmp_path / "pets/train-0.parquet")
+    source = f"hfds/{tmp_path}/pets"
+    train, _ = list_named(source, root=str(tmp_path / "cache"))
+    assert list(train.classes.values()) == ["cat", "dog", "dog", "cat"]
+    train, _ = list_named(source, root=str(tmp_path / "cache"), label_column="kind")
+    assert list(train.classes.values()) == ["a", "b", "b", "a"]
+    assert all(content for _, content in train.read(train.classes))
