@@ -1,5 +1,6 @@
 """How every figure looks: one ink per arm, the same on every page, and print-ready type."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,7 +98,13 @@ def styled() -> Iterator[None]:
         "svg.hashsalt": "study",
         "svg.fonttype": "none",  # text stays text: smaller, and can be searched and copied
     }
-    with style.context(["default", settings]):  # whatever matplotlibrc the user has
+    # Names may be in any script. The report's drawings keep text as text, so that a browser shows it in a
+    # font of the reader; a PNG file has a box for a letter that DejaVu lacks.
+    with (
+        style.context(["default", settings]),  # whatever matplotlibrc the user has
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from|Matplotlib currently does not")
         yield
 
 
