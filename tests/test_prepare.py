@@ -248,7 +248,7 @@ def test_what_is_not_used_is_said_and_recorded_with_reasons(study):
     )
     record = read_record()
     assert record.unreadable == {
-        "train/cat/empty.png": "empty file, or no permission to read it",
+        "train/cat/empty.png": "empty file, larger than 512 MB, or no permission to read it",
         "train/dog/nan.tif": "some pixels are NaN or infinite",
     }
     assert record.skipped == {".svg: vector graphics; convert it to PNG": 1, ".txt: no image": 1}

@@ -62,7 +62,7 @@ def decode(
     Raises Unreadable if the file is empty, truncated, no image or too large, or has NaN or infinite pixels.
     """
     if content == b"":
-        raise Unreadable("empty file, or no permission to read it")
+        raise Unreadable("empty file, larger than 512 MB, or no permission to read it")
     try:
         deep = deep_tiff(content, most=MOST) if isinstance(content, bytes) and content[:4] in TIFF else None
         if deep is None:

@@ -161,19 +161,29 @@ def _classes(files: Source, whole: Source, *, source: str, strict: bool = True) 
         folders = rest.parts[:-1] or PurePosixPath(name).parts[-2:-1]
         if not folders and strict:
             raise StudyError(f"{source}: {name} lies in no class folder; put each class into its own folder")
-        classes[name] = unicodedata.normalize("NFC", folders[0]) if folders else ""
+        classes[name] = _class_name(folders[0]) if folders else ""
     if len(set(classes.values())) == 1:
         classes |= _annotated(names, whole)
     return classes
+
+
+def _class_name(folder: str) -> str:
+    """Return the name of a class, in Unicode NFC; bytes of a folder's name that are not UTF-8 are escaped."""
+    readable = folder.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", readable)
 
 
 def _annotated(names: list[str], files: Source) -> dict[str, str]:
     """Return the classes of these images from a file of annotations, if it lists them all."""
     for wanted in (name for name in files.others if PurePosixPath(name).name in ANNOTATIONS):
         text = next(content for _, content in files.read([wanted])).decode("utf-8", errors="replace")
-        lines = csv.reader(io.StringIO(text), delimiter="," if wanted.endswith(".csv") else "\t")
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter="," if wanted.endswith(".csv") else "\t")
+        try:
+            lines = [row for row in rows if len(row) > 1 and row[1].strip()]
+        except csv.Error:  # such as a field of more than 131,072 characters
+            continue
         # The class is the first word of the second column; bounding boxes may follow it.
-        labels = {PurePosixPath(line[0]).stem: line[1].split()[0] for line in lines if len(line) > 1}
+        labels = {PurePosixPath(line[0]).stem: line[1].split()[0] for line in lines}
         classes = {name: labels.get(PurePosixPath(name).stem) for name in names}
         if all(classes.values()):
             return {name: label for name, label in classes.items() if label}
@@ -186,8 +196,9 @@ def _suffix(name: str) -> str:
 
 def _without_prefix(names: Collection[str]) -> dict[str, PurePosixPath]:
     """Return each name without the leading folders that all names share."""
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    parts = {name: PurePosixPath(name).parts for name in names}
+    folders = [path[:-1] for path in parts.values()]
     # A prefix common to the first and the last in sorted order is common to all.
     pairs = zip(min(folders), max(folders), strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return {name: PurePosixPath(*PurePosixPath(name).parts[shared:]) for name in names}
+    return {name: PurePosixPath(*path[shared:]) for name, path in parts.items()}

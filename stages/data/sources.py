@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -32,6 +33,8 @@ UNREAD = {
     **dict.fromkeys((".7z", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"), ARCHIVE),
 }
 ALSO_HIDDEN = ("__MACOSX", "lost+found")
+LARGEST = 2**29  # bytes of one file; an archive can declare any size for a few compressed bytes
+DEEPEST = 3  # tars within a tar
 
 
 class Source(NamedTuple):
@@ -56,7 +59,7 @@ def open_source(source: str) -> Source:
     Raises StudyError if the source is missing, broken, not permitted to be read, or without images.
     """
     path = located(source)
-    if path is None:
+    if path is None or not (path.is_dir() or path.is_file()):  # such as a device or a pipe, which has no end
         raise StudyError(f"params.yaml: {source}: no such folder, tar or zip archive")
     open_files = _folder if path.is_dir() else _zip if _starts_as_zip(path) else _tar
 
@@ -122,8 +125,10 @@ def _walk(root: Path) -> Files:
 
 
 def _content(path: Path) -> bytes:
+    """Return the content of a file; nothing if it may not be read, or is a pipe, a device or too large."""
     try:
-        return path.read_bytes()
+        about = path.stat()
+        return path.read_bytes() if stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST else b""
     except OSError:  # no permission, or a broken link
         return b""
 
@@ -149,7 +154,12 @@ def _zip_members(archive: zipfile.ZipFile) -> Files:
         if not member.is_dir():
             # Some Windows tools separate folders with backslashes.
             name = member.filename.replace("\\", "/") if member.create_system == 0 else member.filename
-            yield PurePosixPath(name).as_posix(), lambda member=member: archive.read(member)  # type: ignore[misc]
+            yield (
+                PurePosixPath(name).as_posix(),
+                lambda member=member: (  # type: ignore[misc]
+                    archive.read(member) if member.file_size <= LARGEST else b""
+                ),
+            )
 
 
 @contextmanager
@@ -161,18 +171,23 @@ def _tar(path: Path) -> Iterator[Files]:
         raise StudyError(f"{path}: not a complete tar archive ({_line(error)}); copy it again") from None
 
 
-def _tar_members(archive: tarfile.TarFile, *, prefix: str) -> Files:
+def _tar_members(archive: tarfile.TarFile, *, prefix: str, depth: int = 0) -> Files:
     """Yield the files of a tar; an inner tar counts as a folder of its name, as in ILSVRC's training set."""
     while (member := archive.next()) is not None:
         archive.members = []  # type: ignore[attr-defined]  # otherwise it stores the header of every file
         name = prefix + PurePosixPath(member.name).as_posix()
         if not member.isreg():
             continue
-        if name.lower().endswith(".tar") and not _hidden(name):
+        if name.lower().endswith(".tar") and not _hidden(name) and depth < DEEPEST:
             with tarfile.open(fileobj=_opened(archive, member), mode="r|", tarinfo=_Member) as inner:
-                yield from _tar_members(inner, prefix=f"{name[:-4]}/")
+                yield from _tar_members(inner, prefix=f"{name[:-4]}/", depth=depth + 1)
             continue
-        yield name, lambda member=member: _opened(archive, member).read()  # type: ignore[misc]
+        yield (
+            name,
+            lambda member=member: (  # type: ignore[misc]
+                _opened(archive, member).read() if member.size <= LARGEST else b""
+            ),
+        )
 
 
 def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -178,6 +178,10 @@ def refuse_weights(key: str, weights: str, *, sha256: str | None) -> None:
                 refuse_other_kinds(file)
     except OSError as error:  # such as a name that is too long, or an unreadable folder
         raise ParamsError(f"params.yaml: {key} is {weights!r}: {error.strerror}") from None
+    except (RecursionError, ValueError):  # JSON without end, names that no file can have
+        raise ParamsError(
+            f"params.yaml: {key} is {weights!r}: its index is broken; download it again"
+        ) from None
     except StudyError as error:
         raise ParamsError(f"params.yaml: {key} is {weights!r}: {str(error).partition(': ')[2]}") from None
 
