@@ -27,7 +27,8 @@ from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.lookup import find
 from stages.study.params import load_params
-from stages.study.paths import analysis_table, model_dir, trained_seeds, writing
+from stages.study.paths import analysis_table, model_dir, writing
+from stages.study.store import sealed_seeds
 from stages.study.study import Study
 
 MOST_AT_ONCE = 64  # images
@@ -58,7 +59,7 @@ def analyze(*, arm: str, analysis: str) -> str:
     chosen = find(Analysis, analysis)
     rows = 0
     with writing(analysis_table(analysis, arm)) as temporary, temporary.open("w", newline="") as file:
-        for seed in trained_seeds(arm):
+        for seed in sealed_seeds(arm):
             for table in tables_of(params, chosen, params.analyses[analysis], source=model_dir(arm, seed)):
                 table.insert(0, "seed", seed)
                 table.to_csv(file, index=False, header=rows == 0, float_format="%.6g", lineterminator="\n")

@@ -24,8 +24,9 @@ from stages.encoders.vit import add_positions, as_trained, embed, load_encoder, 
 from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
-from stages.study.paths import features_dir, features_name, model_dir, trained_seeds, writing
+from stages.study.paths import features_dir, features_name, model_dir, writing
 from stages.study.seeds import generator
+from stages.study.store import sealed_seeds
 from stages.study.study import Study
 
 Features = dict[str, Tensor]
@@ -42,8 +43,7 @@ def main() -> None:
 
 def extract(name: str, *, out: Path) -> str:
     """Write all features of both splits for every encoder of one arm as safetensors."""
-    params = load_params(stage="features", arm=name)
-    seeds = trained_seeds(name)
+    params, seeds = load_params(stage="features", arm=name), sealed_seeds(name)
     with writing(out) as temporary:
         for seed in seeds:
             counts = extract_one(params, model_dir(name, seed), target=temporary / f"{seed}")

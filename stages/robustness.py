@@ -24,10 +24,10 @@ from stages.study.paths import (
     model_dir,
     robustness_metrics,
     robustness_table,
-    trained_seeds,
     write_json,
     write_table,
 )
+from stages.study.store import sealed_seeds
 from stages.study.study import Study
 
 
@@ -47,7 +47,7 @@ def robustness(name: str) -> str:
     """
     params = load_params(stage="robustness", arm=name)
     device = pick_device(params.runtime)
-    seeds = trained_seeds(name)
+    seeds = sealed_seeds(name)
     manifest = as_trained(model_dir(name, seeds[0]), read_manifest())
     encoders = {
         seed: tuple(load_encoder(folder(name, seed)).to(device) for folder in (model_dir, finetune_dir))

@@ -30,11 +30,11 @@ from stages.study.paths import (
     snapshot_dir,
     snapshot_shares,
     snapshot_table,
-    trained_seeds,
     trajectory_dir,
     write_table,
     writing,
 )
+from stages.study.store import sealed_seeds
 from stages.study.study import Study
 
 
@@ -52,7 +52,7 @@ def trajectory(arm: str) -> str:
     Raises StudyError if an analysis does not exist.
     """
     params = load_params(stage="trajectory", arm=arm)
-    seeds = trained_seeds(arm)
+    seeds = sealed_seeds(arm, snapshots=True)
     places = {seed: encoders(model_dir(arm, seed)) for seed in seeds}
     shares = list(places[seeds[0]])
     with writing(trajectory_dir(arm)) as out:

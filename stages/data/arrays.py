@@ -8,6 +8,7 @@ manifest.json
 {train,test}/ignored.npy   bool (n, H, W), pixels excluded from scoring, only for masks from files
 """
 
+import hashlib
 import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from stages.study.errors import StudyError
 from stages.study.paths import DATA, read_json
 
 SPLITS = ("train", "test")
+CHUNK = 2**24  # bytes in memory at a time when whole files are read
 
 
 class Split(NamedTuple):
@@ -96,6 +98,36 @@ def open_split(name: str, directory: Path = DATA) -> Split:
     ):
         raise StudyError(f"{folder}: does not match {directory}/manifest.json; run `dvc repro -f prepare`")
     return Split(images, labels, masks, ignored)
+
+
+def refuse_changed_images(directory: Path = DATA) -> None:
+    """Compare all arrays to the digest in the manifest; reads every byte once.
+
+    Raises StudyError if they differ.
+    """
+    expected = read_manifest(directory).digest
+    try:
+        unchanged = _digest(directory) == expected
+    except (OSError, ValueError, EOFError):  # not an array any more
+        unchanged = False
+    if not unchanged:
+        raise StudyError(
+            f"{directory}: the images changed since prepare wrote them; write them again: "
+            "`dvc repro --single-item --force prepare`"
+        )
+
+
+def _digest(directory: Path) -> str:
+    # The digest of writer.write_manifest.
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for path in sorted((directory / split).glob("*.npy")):
+            array = np.load(path, mmap_mode="r")
+            digest.update(f"{split}/{path.name} {array.dtype} {array.shape}".encode())
+            step = max(1, CHUNK // max(1, array[:1].nbytes))
+            for start in range(0, len(array), step):
+                digest.update(np.ascontiguousarray(array[start : start + step]).data)
+    return digest.hexdigest()
 
 
 class _Rows(Dataset[Tensor]):

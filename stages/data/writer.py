@@ -1,8 +1,12 @@
 """Write the arrays of stages/data/arrays.py and their manifest, for any number of images."""
 
+import ctypes
+import errno
 import hashlib
 import math
+import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,9 @@ import numpy as np
 from numpy.lib.format import header_data_from_array_1_0, open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 
-from stages.data.arrays import SPLITS, Manifest, SplitSummary
+from stages.data.arrays import CHUNK, SPLITS, Manifest, SplitSummary
 from stages.study.errors import StudyError
 from stages.study.paths import write_json
-
-CHUNK = 2**24  # bytes in memory at a time when whole files are read
 
 
 class SplitWriter:
@@ -37,17 +39,17 @@ class SplitWriter:
         kinds |= {label: ((rows,), np.int64) for label in labels}
         kinds |= {name: (pixels, np.bool_) for name in masks}
         size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds.values())
-        # Writing to a memory-mapped file on a full disk would kill the process without a message.
         if size > (free := shutil.disk_usage(folder).free):
             raise StudyError(
                 f"{rows} {folder.name} images need {size:.1e} bytes of disk, but {free:.1e} are free; free "
                 "some space, or lower data.max_train_images or data.image_size in params.yaml"
             )
         self.folder = folder
-        self.arrays = {
-            name: open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-            for name, (shape, dtype) in kinds.items()
-        }
+        self.arrays = {}
+        for name, (shape, dtype) in kinds.items():
+            path = folder / f"{name}.npy"
+            self.arrays[name] = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            reserve(path)
         self.written = np.zeros(rows, dtype=bool)
         self.ahead: set[str] = set()  # names of arrays written before the images
 
@@ -83,6 +85,24 @@ class SplitWriter:
                 array.flush()
                 _shorten(self.folder / f"{name}.npy", array, rows=len(filled))
         self.arrays = {}
+
+
+def reserve(path: Path) -> None:
+    """Reserve the disk space of a file of which only the end is written.
+
+    Otherwise, writing to a memory-mapped file would kill the process without a message as soon as another
+    process fills the disk, or at a quota. File systems that cannot reserve space are left as they are;
+    os.posix_fallocate would write to every block of them.
+    Raises OSError if there is too little space.
+    """
+    if sys.platform != "linux":
+        return
+    system = ctypes.CDLL(None, use_errno=True)
+    with path.open("r+b") as file:
+        failed = system.fallocate(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(path.stat().st_size))
+    number = ctypes.get_errno()
+    if failed and number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise OSError(number, os.strerror(number), f"{path}")
 
 
 def write_manifest(

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from stages.study.disk import no_room
 from stages.study.errors import StudyError, printable
 from stages.study.timings import expected_seconds, note, read_runs, spoken
 
@@ -88,11 +89,10 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
     except StudyError as error:
         print(printable(f"{name}: {error}"), file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        if error.errno not in OF_THE_MACHINE or (error.errno in NOT_ALLOWED and error.filename is None):
+    except Exception as error:
+        if (advice := advice_on(error)) is None:
             raise
-        place = "" if error.filename is None else f"{error.filename}: "
-        print(printable(f"{name}: {place}{error.strerror}; {OF_THE_MACHINE[error.errno]}"), file=sys.stderr)
+        print(printable(f"{name}: {advice}"), file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, Terminated) as stop:
         number, word = (
@@ -106,6 +106,18 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
         sys.exit(128 + number)
     if result:
         print("\n".join(map(printable, result.split("\n"))), flush=True)
+
+
+def advice_on(error: Exception) -> str | None:
+    """Return an error of the machine and what a user can do about it; None if the error is of the code."""
+    filename = getattr(error, "filename", None)
+    place = "" if filename is None else f"{filename}: "
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        nowhere = error.errno in NOT_ALLOWED and filename is None
+        return None if nowhere else f"{place}{error.strerror}; {OF_THE_MACHINE[error.errno]}"
+    if (reason := no_room(error)) is not None:  # of a library in another language
+        return f"{place}{reason}; {OF_THE_MACHINE[errno.ENOSPC]}"
+    return None
 
 
 def first_process() -> bool:

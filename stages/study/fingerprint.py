@@ -17,6 +17,7 @@ EDGE = {
     f"stages.study.{name}"
     for name in (
         "command",
+        "disk",
         "errors",
         "fingerprint",
         "lookup",

@@ -1,7 +1,5 @@
 """Paths of the project's files, and writing that never leaves a partial file."""
 
-import errno
-import glob
 import hashlib
 import json
 import os
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.study.disk import make_folder, no_room, put_in_place, remove, remove_abandoned
 from stages.study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 DATA = Path("data/prepared")
 CHECKED = Path("results/check.json")  # out of check; its content never changes
 COMPARISON = Path("results/comparison.csv")  # out of compare: similarity of the blocks of all arms
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, `ulimit -f`
 
 
 def model_dir(arm: str, seed: int) -> Path:
@@ -156,37 +154,30 @@ def writing(target: Path, *, size: int | None = None) -> Iterator[Path]:
 
     The temporary path may become a file or a folder. If the block fails, the temporary path is removed and
     the target stays as it was. Temporary files of killed processes for the same target are removed too.
+    After the block, a power loss no longer loses the target; before, it leaves no part of one.
     size: expected bytes of the target, if known
     Raises StudyError if the disk is full.
     """
     temporary = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target)
+        make_folder(target.parent)
+        remove_abandoned(target)
         yield temporary
-        if temporary.is_dir():
-            for path in temporary.rglob("*"):
-                if path.is_file():
-                    _flush(path)
-            if target.is_dir():
-                shutil.rmtree(target)
-        else:
-            _flush(temporary)
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     except StudyError:
         raise
     except Exception as error:
-        reason = _no_room(error)
+        reason = no_room(error)
         if reason is None:
             raise
         needed = _megabytes(size) if size else f"more than {_megabytes(_size(temporary))}"
-        _remove(temporary)
+        remove(temporary)
         raise StudyError(
             f"{target}: {reason}; {needed} needed, {_megabytes(_free(target))} free; free some space and run "
             "the command again; finished work is kept"
         ) from error
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -237,45 +228,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _remove_abandoned(target: Path) -> None:
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        writer = part.name.removeprefix(f".{target.name}.").removesuffix(".part")
-        # In a restarted container, the process id of a dead writer may equal ours.
-        if writer.isdigit() and (int(writer) == os.getpid() or not _lives(int(writer))):
-            _remove(part)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # checks that the process exists, sends no signal
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _no_room(error: BaseException | None) -> str | None:
-    # Libraries written in other languages raise their own errors: the system's text is in their message or in
-    # the error that caused them.
-    if error is None:
-        return None
-    reason = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
-    return reason or _no_room(error.__cause__ or error.__context__)
 
 
 def _size(path: Path) -> int:

@@ -19,7 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.study.paths import file_digest, read_json, scratch, write_json, writing
+from stages.study.disk import make_folder
+from stages.study.errors import StudyError
+from stages.study.paths import (
+    file_digest,
+    model_dir,
+    read_json,
+    scratch,
+    trained_seeds,
+    write_json,
+    writing,
+)
 
 SEAL = "training.json"
 Key = TypeVar("Key", bound=Hashable)
@@ -48,7 +58,7 @@ class Training:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Run the block in one process at a time; other processes print one line and wait."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.directory)
         with (self.directory / "lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +83,7 @@ class Training:
 
     def adopt(self, folder: Path) -> None:
         """Copy a sealed result from elsewhere into the store."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.directory)
         with writing(self.result) as temporary:
             shutil.copytree(folder, temporary)
 
@@ -106,6 +116,35 @@ def is_whole(folder: Path, fingerprint: str) -> bool:
     return False
 
 
+def changed_file(folder: Path, *, snapshots: bool = False) -> Path | None:
+    """Return the first file of a sealed folder that changed since sealing; None if there is none or no seal.
+
+    snapshots: look into subfolders too
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        for name, digest in read_json(folder / SEAL)["files"].items():
+            path = folder / name
+            if (snapshots or path.parent == folder) and not (path.is_file() and file_digest(path) == digest):
+                return path
+    return None
+
+
+def sealed_seeds(arm: str, *, snapshots: bool = False) -> list[int]:
+    """Return the seeds of one arm's encoders, in ascending order, after comparing their files to the seals.
+
+    snapshots: also compare the encoders from during the training
+    Raises StudyError with the file that changed.
+    """
+    seeds = trained_seeds(arm)
+    for seed in seeds:
+        if (path := changed_file(model_dir(arm, seed), snapshots=snapshots)) is not None:
+            raise StudyError(
+                f"{path}: changed since its training; restore it from the store of trainings: "
+                f"`dvc repro --single-item --force pretrain@{arm}`"
+            )
+    return seeds
+
+
 def recover(trainings: Mapping[Key, Training], out: Path) -> list[Key]:
     """Copy trainings from the outs into the store; return the keys of trainings that neither holds.
 
@@ -119,6 +158,9 @@ def recover(trainings: Mapping[Key, Training], out: Path) -> list[Key]:
         folders = sorted(out.parent.glob("*/[0-9]*"), key=lambda folder: folder.parent != out)
         wanted = (folder for folder in folders if sealed(folder) == training.fingerprint)
         whole = next((folder for folder in wanted if is_whole(folder, training.fingerprint)), None)
+        if damaged := changed_file(training.result, snapshots=True):
+            remedy = f"restored from {whole}" if whole else "training again"
+            print(f"{damaged}: changed since its training; {remedy}", flush=True)
         if whole is None:
             missing.append(key)
         else:

@@ -1,5 +1,6 @@
 """Open the project with DVC, and report every obstacle as a one-line error."""
 
+import fcntl
 import json
 import os
 import re
@@ -14,22 +15,47 @@ from dvc.exceptions import DvcException, ReproductionError
 from dvc.lock import LockError
 from dvc.repo import Repo
 
+from stages.study.disk import make_folder
 from stages.study.errors import StudyError
+from stages.study.paths import scratch
+from stages.tools.mending import RWLOCK, mend
 
-RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's record of the files that processes read or write
 COMMIT = "`git init && git add -A && git commit -m start`"
 
 
 @contextmanager
-def dvc_project() -> Iterator[Repo]:
+def only_study() -> Iterator[None]:
+    """Run the block unless another `make study` runs in this project. Raises StudyError with its process."""
+    path = scratch() / "study.lock"
+    make_folder(path.parent)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StudyError(
+                f"another `make study` runs in this project; wait until process {file.read()} ends"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}")
+        file.flush()
+        yield
+
+
+@contextmanager
+def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
     """Open the project in the working directory.
 
+    mends: mend the files that an interrupted DVC command left damaged, see `mending`
     Raises StudyError if Git is missing, if another command locks the project or has left a stale lock, or if
     DVC cannot read or write its files.
     """
-    refuse_broken_lock()
     try:
         with Repo() as repo:
+            if mends:
+                with repo.lock:
+                    mend()
+            refuse_broken_lock()
             yield repo
     except ReproductionError:
         raise

@@ -25,8 +25,9 @@ from stages.study.command import Terminated, exit_with
 from stages.study.params import load_params, seeds_of
 from stages.study.settings import Runtime
 from stages.tools.forks import forks
-from stages.tools.project import dvc_project
+from stages.tools.project import dvc_project, only_study
 from stages.tools.remote import refuse_to_compute_again
+from stages.tools.scrub import remove_damaged_objects
 from stages.tools.trainings import lacking, longest_first
 
 MOST_AT_ONCE = 4  # default limit, because every task holds its activations and batches in memory
@@ -52,10 +53,12 @@ def main() -> None:
     exit_with("repro", reproduce)
 
 
+@only_study()
 def reproduce() -> str:
     """Run the stages that `dvc repro` would run, with up to runtime.jobs tasks in parallel.
 
-    Raises StudyError if another DVC command locks the project. If a stage fails, exits like `dvc repro`.
+    Raises StudyError if another `make study` or DVC command runs in the project. If a stage fails, exits like
+    `dvc repro`.
     """
     params = load_params()
     everything = Task("study", ("dvc", "repro"))  # runs whatever the other tasks have left
@@ -116,11 +119,12 @@ def slots_of(runtime: Runtime, *, devices: list[str] | None, at_most: int) -> li
 def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
     """Return the graph of stage names, with edges to dependencies, and the names of all stale stages.
 
-    Stale are changed stages and all stages downstream of them.
+    Stale are changed stages and all stages downstream of them. Damaged files of DVC are mended, and damaged
+    objects that these stages could take from its cache are deleted.
     Raises StudyError as `dvc_project` does, or if a remote has results that are missing here.
     """
     try:
-        with dvc_project() as repo:
+        with dvc_project(mends=True) as repo:
             status = repo.status()
             refuse_to_compute_again(repo, status)
             changed = set(status)
@@ -129,9 +133,11 @@ def stale_stages() -> tuple[networkx.DiGraph, set[str]]:
                 changed.remove("check")
             names = {stage: stage.addressing for stage in repo.index.graph}
             graph: networkx.DiGraph = networkx.relabel_nodes(repo.index.graph, names)
+            stale = changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
+            remove_damaged_objects(repo, stale)
     except ReproductionError:
         sys.exit(2)  # the check has printed the reason
-    return graph, changed.union(*(networkx.ancestors(graph, name) for name in changed & set(graph)))
+    return graph, stale
 
 
 def shared(graph: networkx.DiGraph) -> set[str]:

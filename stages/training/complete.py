@@ -8,13 +8,14 @@ from typing import Any, Protocol, TypeVar, cast
 
 from lightning_fabric import Fabric
 
+from stages.data.arrays import refuse_changed_images
 from stages.study.command import first_process, run
 from stages.study.errors import StudyError
 from stages.study.fingerprint import fingerprint
-from stages.study.paths import encoder_digest, trained_seeds
+from stages.study.paths import encoder_digest
 from stages.study.section import Precision
 from stages.study.settings import Runtime
-from stages.study.store import Training, recover
+from stages.study.store import Training, recover, sealed_seeds
 from stages.training.devices import make_fabric
 from stages.training.launchers import started_with_others
 
@@ -57,10 +58,11 @@ def trainings_from(name: str, **dependencies: Any) -> dict[int, Training]:
     """Return one training for each encoder of an arm, by seed.
 
     dependencies: everything that the results depend on, except the encoder and the seed
+    Raises StudyError if a file of an encoder changed since its training.
     """
     return {
         seed: Training(fingerprint(encoder=encoder_digest(name, seed), seed=seed, **dependencies))
-        for seed in trained_seeds(name)
+        for seed in sealed_seeds(name)
     }
 
 
@@ -80,9 +82,12 @@ def complete(
     out:       folder of the arm, see `store.recover`
     train:     runs one training and puts its result into the store
     returns:   the last line of a process that writes no out; None: the caller must write the out
+    Raises StudyError if the images changed since prepare.
     """
     missing = recover(trainings, out) if first_process() else []
     first = True
+    if missing:
+        refuse_changed_images()
     if missing or started_with_others():
         fabric = make_fabric(runtime, precision=precision)
         for key in cast(list[Key], fabric.broadcast(missing)):

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.data import arrays
-from stages.data.arrays import batches, in_order, normalize, open_split, read_manifest, unit_range
+from stages.data.arrays import (
+    batches,
+    in_order,
+    normalize,
+    open_split,
+    read_manifest,
+    refuse_changed_images,
+    unit_range,
+)
 from stages.study.errors import StudyError
 from tests.data.stored import SIZE, images_of, write
 
@@ -106,3 +114,29 @@ def test_stored_images_become_numbers_from_0_to_1_which_are_centred_and_scaled()
     assert images.dtype == torch.float32 and images.flatten().tolist() == pytest.approx([0, 0.2, 1])
     normalized = normalize(images, mean=[0.5, 0.2, 0.0], std=[0.5, 0.1, 2.0])
     assert torch.allclose(normalized.flatten(), torch.tensor([-1.0, 0.0, 0.5]), atol=1e-6)
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_byte,
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: np.save(path, np.load(path)[:-1]),
+    ],
+    ids=["one bit", "missing", "empty", "a row less"],
+)
+@pytest.mark.parametrize("file", ["train/images.npy", "test/class.npy"])
+def test_images_that_changed_are_refused_and_others_are_not(data, file, damage, monkeypatch):
+    refuse_changed_images(data)
+    monkeypatch.setattr(arrays, "CHUNK", 2 * SIZE * SIZE * 3)
+    refuse_changed_images(data)
+    damage(data / file)
+    with pytest.raises(StudyError, match=r"the images changed since prepare wrote them; .*force prepare`$"):
+        refuse_changed_images(data)

@@ -1,5 +1,6 @@
 """Writing the arrays: any order, rows that never come, a digest of the content, memory that does not grow."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_no_room_on_the_disk_says_so(tmp_path):
         match=r"1000000000 train images need 3\.7e\+15 bytes of disk, but .* are free; free some space",
     ):
         SplitWriter(tmp_path / "train", rows=10**9, image_size=1110, labels=["class"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves space")
+def test_space_is_reserved_before_images_are_written(tmp_path):
+    writer = SplitWriter(tmp_path / "train", rows=1000, image_size=32, labels=["class"])
+    size = (tmp_path / "train/images.npy").stat()
+    assert size.st_blocks * 512 >= size.st_size > 3_000_000
+    assert not writer.arrays["images"].any()
 
 
 def peak_memory(directory, count):

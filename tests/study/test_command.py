@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -20,6 +21,32 @@ def test_what_may_not_be_written_is_one_line(capsys, number):
         exit_with("status", work)
     line = f"status: results/check.json: {os.strerror(number)}; make it writable, or work in a copy\n"
     assert end.value.code == 2 and capsys.readouterr().err == line
+
+
+def chained() -> RuntimeError:
+    error = RuntimeError("cannot write the archive")
+    error.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x/y"), "x/y: No space left on device"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), os.strerror(errno.EDQUOT)),
+        (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
+        (chained(), "No space left on device"),
+    ],
+    ids=["a file", "a quota", "SQLite", "another library"],
+)
+def test_a_full_disk_is_one_line_whoever_meets_it(capsys, error, words):
+    def work() -> str:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        exit_with("repro", work)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"repro: {words}; free some space and run it again\n"
 
 
 def test_another_error_of_the_system_keeps_its_traceback():

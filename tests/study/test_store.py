@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from stages.study.store import Training, collect, is_whole, recover, sealed, stored
+from stages.study.errors import StudyError
+from stages.study.store import (
+    Training,
+    changed_file,
+    collect,
+    is_whole,
+    recover,
+    sealed,
+    sealed_seeds,
+    stored,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +116,47 @@ def test_what_an_out_held_before_goes_into_the_store(project):
     os.rename("scratch", "gone")
     collect({0: train("b" * 16)}, Path("models/cl"))
     assert before.ended() and sealed(Path("models/cl/0")) == "b" * 16
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_result_is_named_and_restored_from_the_out_or_trained_again(capsys):
+    trainings = {0: train("0" * 16)}
+    collect(trainings, Path("models/cl"))
+    damaged = trainings[0].result / "encoder.safetensors"
+    flip_a_byte(damaged)
+    assert recover(trainings, Path("models/cl")) == [] and trainings[0].ended()
+    line = f"{damaged}: changed since its training; "
+    assert capsys.readouterr().out == f"{line}restored from models/cl/0\n"
+    flip_a_byte(damaged)
+    flip_a_byte(Path("models/cl/0/encoder.safetensors"))
+    assert recover(trainings, Path("models/cl")) == [0]
+    assert capsys.readouterr().out == f"{line}training again\n"
+    assert recover({0: Training("f" * 16)}, Path("models/cl")) == [0] and not capsys.readouterr().out
+
+
+def test_an_encoder_that_changed_is_named_and_refused(capsys):
+    def write(folder):
+        (folder / "snapshots/0.1").mkdir(parents=True)
+        for name in ("encoder.safetensors", "snapshots/0.1/encoder.json"):
+            (folder / name).write_text("w")
+
+    for seed in (0, 1):
+        Training(f"{seed}" * 16).keep(write)
+    collect({seed: Training(f"{seed}" * 16) for seed in (0, 1)}, Path("models/cl"))
+    assert sealed_seeds("cl") == sealed_seeds("cl", snapshots=True) == [0, 1]
+    flip_a_byte(Path("models/cl/1/snapshots/0.1/encoder.json"))
+    assert sealed_seeds("cl") == [0, 1]
+    with pytest.raises(StudyError, match=r"^models/cl/1/snapshots/0.1/encoder.json: changed since"):
+        sealed_seeds("cl", snapshots=True)
+    Path("models/cl/0/encoder.safetensors").unlink()
+    with pytest.raises(StudyError, match=r"^models/cl/0/encoder.safetensors: .*--force pretrain@cl`$"):
+        sealed_seeds("cl")
+    assert changed_file(Path("nowhere")) is None
 
 
 def hold(seconds):

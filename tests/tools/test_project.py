@@ -1,14 +1,23 @@
 """What hinders DVC in a project of a user: each a line that names the file and what to do."""
 
 import json
+import multiprocessing
 import os
 import subprocess
+import time
 
 import pytest
 from dvc.lock import LockError
 
 from stages.study.errors import StudyError
-from stages.tools.project import COMMIT, _holder, dvc_project, refuse_broken_lock, refuse_missing_git
+from stages.tools.project import (
+    COMMIT,
+    _holder,
+    dvc_project,
+    only_study,
+    refuse_broken_lock,
+    refuse_missing_git,
+)
 from tests.project import as_dvc_repository, copy_project
 
 
@@ -62,6 +71,28 @@ def test_a_damaged_lock_is_named(tmp_path, text):
     (tmp_path / "rwlock").write_text(text)
     with pytest.raises(StudyError, match=r"rwlock: damaged; .* delete this file"):
         refuse_broken_lock(tmp_path / "rwlock")
+
+
+def hold():
+    with only_study():
+        time.sleep(60)
+
+
+def test_a_second_study_is_one_line_until_the_first_one_ends_or_is_killed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    lock = tmp_path / "scratch/study.lock"
+    first = multiprocessing.get_context("fork").Process(target=hold)
+    first.start()
+    while not lock.exists() or lock.read_text() != f"{first.pid}":
+        time.sleep(0.01)
+    words = f"runs in this project; wait until process {first.pid} ends"
+    with pytest.raises(StudyError, match=words), only_study():
+        pass
+    first.kill()
+    first.join()
+    with only_study():
+        assert lock.read_text() == f"{os.getpid()}"
 
 
 def test_the_holder_of_a_lock_is_named():
