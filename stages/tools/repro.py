@@ -31,9 +31,10 @@ from stages.tools.scrub import remove_damaged_objects
 from stages.tools.trainings import lacking, longest_first
 
 MOST_AT_ONCE = 4  # default limit, because every task holds its activations and batches in memory
-# Lines that `dvc repro` prints at its end and for every skipped stage.
+# Lines that `dvc repro` prints at its end, for every skipped stage, and for results without content, such as
+# those of `segment` if the data have no masks.
 CHATTER = re.compile(
-    "didn't change, skip|ating lock file 'dvc|To track the ch|git add |auto ?stag|`dvc push`"
+    "didn't change, skip|ating lock file 'dvc|To track the ch|git add |auto ?stag|`dvc push`|' is empty"
 )
 Slot = dict[str, str]  # environment variables for one parallel task: threads or devices
 

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import networkx
 import pytest
 
 from stages.study.errors import StudyError
 from stages.study.params import load_params
-from stages.tools.repro import Task, arm_tasks, shared, slots_of, stale_stages
+from stages.tools.repro import Task, arm_tasks, follow, shared, slots_of, stale_stages, start
 from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
 
 # A stage or a training notes when it began and ended. Trainings begin their work when two of them are there.
@@ -211,3 +212,14 @@ def test_a_project_that_dvc_cannot_read_is_an_error_in_one_line(tmp_path, monkey
     monkeypatch.delenv("DVC_ROOT", raising=False)
     with pytest.raises(StudyError, match=r"DVC cannot read this project: .*dvc\.yaml"):
         stale_stages()
+
+
+def test_lines_of_dvc_that_help_nobody_are_left_out(capsys):
+    lines = [
+        "segment mine · skipped",
+        "WARNING: 'results/segmentation/mine' is empty.",
+        "",
+        "git add dvc.lock",
+    ]
+    assert follow(start(("printf", "%s\\n", *lines), slot={}), threading.Lock()) == 0
+    assert capsys.readouterr().out == "segment mine · skipped\n"
