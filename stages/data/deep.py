@@ -93,8 +93,8 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
                 return None
             if page.imagewidth * page.imagelength > most:
                 raise Unreadable(f"too many pixels: {page.imagewidth} x {page.imagelength}")
-            if page.size > 4 * page.imagewidth * page.imagelength:  # before memory for them is reserved
-                raise Unreadable(f"needs one or three colours, but has {page.shape}")
+            if page.size > max(4 * page.imagewidth * page.imagelength, 2**24):  # before memory is reserved
+                raise Unreadable(f"needs one or three colours, but has values {page.shape}")
             # tifffile would fill missing data with zeros.
             ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
             if max(ends) > len(content):

@@ -59,7 +59,7 @@ def open_source(source: str) -> Source:
     Raises StudyError if the source is missing, broken, not permitted to be read, or without images.
     """
     path = located(source)
-    if path is None or not (path.is_dir() or path.is_file()):  # such as a device or a pipe, which has no end
+    if path is None or not (path.is_dir() or path.is_file()):  # a device or a pipe has no end
         raise StudyError(f"params.yaml: {source}: no such folder, tar or zip archive")
     open_files = _folder if path.is_dir() else _zip if _starts_as_zip(path) else _tar
 
@@ -119,9 +119,10 @@ def _walk(root: Path) -> Files:
             continue
         seen.add(os.path.realpath(folder))
         subfolders.sort()
+        inside = Path(folder).relative_to(root).as_posix()
         for file in sorted(files):
-            path = Path(folder) / file
-            yield path.relative_to(root).as_posix(), lambda path=path: _content(path)  # type: ignore[misc]
+            name = file if inside == "." else f"{inside}/{file}"
+            yield name, lambda name=name: _content(root / name)  # type: ignore[misc]
 
 
 def _content(path: Path) -> bytes:

@@ -44,7 +44,10 @@ class Pretrain(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "Pretrain":
         if self.min_lr > self.peak_lr:
-            raise ValueError(f"min_lr {self.min_lr:g} exceeds the peak rate {self.peak_lr:g}; lower min_lr")
+            scaled = ", which is lr × batch_size / lr_scaling_batch" if self.lr_scaling_batch else ""
+            raise ValueError(
+                f"min_lr {self.min_lr:g} exceeds the peak rate {self.peak_lr:g}{scaled}; lower min_lr"
+            )
         if self.weight_decay_end is not None and self.weight_decay == 0:
             raise ValueError(
                 "weight_decay_end needs a weight_decay above 0; raise weight_decay or leave the end empty"
