@@ -19,6 +19,14 @@ def record() -> Path:
     return scratch() / "slurm/jobs.json"
 
 
+def elsewhere() -> bool:
+    """Return whether Slurm runs jobs of this study, whose process numbers are those of other machines."""
+    try:
+        return record().is_file() and any(job.state == "RUNNING" for job in slurm.jobs(job_name()))
+    except StudyError:
+        return False
+
+
 def queue_lines() -> list[str]:
     """Return one line per state with the unfinished and failed jobs of the last submit."""
     if not record().is_file():

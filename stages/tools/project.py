@@ -18,6 +18,7 @@ from dvc.repo import Repo
 from stages.study.disk import make_folder
 from stages.study.errors import StudyError
 from stages.study.paths import scratch
+from stages.tools.jobs import elsewhere
 from stages.tools.mending import RWLOCK, mend
 
 COMMIT = "`git init && git add -A && git commit -m start`"
@@ -83,7 +84,8 @@ def refuse_missing_git(folder: Path = Path(".")) -> None:
 def refuse_broken_lock(path: Path = RWLOCK) -> None:
     """Refuse a lock file that is damaged, or whose process number now belongs to another program.
 
-    DVC ignores processes that have ended, but waits forever if the system has reused their number.
+    DVC ignores processes that have ended, but waits forever if the system has reused their number. While
+    Slurm runs jobs of this study, nothing is refused, because the numbers may belong to other machines.
     Raises StudyError with the file, the process and its command.
     """
     try:
@@ -100,7 +102,8 @@ def refuse_broken_lock(path: Path = RWLOCK) -> None:
             current = " ".join(psutil.Process(number).cmdline())
         except psutil.Error:  # the process has ended, which DVC notices, or belongs to another user
             continue
-        if command not in current and not any(name in current for name in ("dvc", "stages.")):
+        ours = command in current or any(name in current for name in ("dvc", "stages."))
+        if not ours and not elsewhere():
             raise StudyError(
                 f"{path}: names process {number} ({command}), but {number} is now "
                 f"{current.split()[0] if current else 'another program'}; delete this file"

@@ -1,5 +1,6 @@
 """What hinders DVC in a project of a user: each a line that names the file and what to do."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -10,6 +11,8 @@ import pytest
 from dvc.lock import LockError
 
 from stages.study.errors import StudyError
+from stages.study.slurm import Job
+from stages.tools import jobs
 from stages.tools.project import (
     COMMIT,
     _holder,
@@ -56,6 +59,25 @@ def test_a_lock_whose_process_is_another_by_now_names_all_three(locked, mode):
         f"{path}: names process {other.pid} (dvc repro pretrain@cl), but {other.pid} "
         "is now sleep; delete this file"
     )
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETED"])
+def test_a_lock_may_name_a_process_of_another_machine_only_while_slurm_runs_jobs(
+    locked, tmp_path, monkeypatch, state
+):
+    monkeypatch.chdir(tmp_path)
+    jobs.record().parent.mkdir(parents=True)
+    jobs.record().write_text('{"8": "evaluate@cl"}')
+    queue = [Job("8", "8", state, "n2", "None", 0)]
+    monkeypatch.setattr(jobs.slurm, "jobs", lambda name: queue if name == jobs.job_name() else [])
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path = locked(other.pid, "dvc repro *@cl")
+        refused = (
+            contextlib.nullcontext() if state == "RUNNING" else pytest.raises(StudyError, match="now sleep")
+        )
+        with refused:
+            refuse_broken_lock(path)
+        other.kill()
 
 
 def test_a_lock_of_a_process_at_work_or_gone_is_left_to_dvc(locked, tmp_path):
