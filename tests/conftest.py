@@ -5,6 +5,7 @@ import pytest
 # Files run side by side, so those that take longest are started first, the study at toy size before all.
 LONGEST = (
     "test_study.py",
+    "test_slurm.py",
     "test_track.py",
     "test_report.py",
     "test_summary.py",

@@ -34,7 +34,11 @@ export PATH={path}:$PATH STUDY_PYTHON="${{STUDY_PYTHON:-python}}"
 export STUDY_LAUNCH=$STUDY_PYTHON  # trainings have ended before DVC collects them
 export OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}} MKL_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
 if [ "$SLURM_CPUS_PER_TASK" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
-trap 'again=1; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+stop() {{
+  again=1; echo "stopping shortly before the time limit, to be queued again"
+  scancel --signal=TERM "$SLURM_JOB_ID"
+}}
+trap stop USR1
 trap : TERM
 commands=({commands})
 eval "exec ${{commands[${{SLURM_ARRAY_TASK_ID:-0}}]}}" & child=$!
@@ -140,7 +144,7 @@ def sbatch(batch: Batch, *, settings: Slurm, numbers: dict[str, str]) -> list[st
     words = ["sbatch", "--parsable", f"--job-name={job_name()}"]
     if batch.kind == "pretrain":
         words.append(f"--array=0-{len(batch.commands) - 1}" + (f"%{settings.cap}" if settings.cap else ""))
-        name = "pretrain-%a"
+        name = "pretrain-%A_%a"  # as `make status` names the job
     if batch.needs:
         words.append("--dependency=afterok:" + ":".join(numbers[need] for need in batch.needs))
     return [*words, f"--output={record().parent}/{name}.log", *shlex.split(getattr(settings, batch.kind))]
