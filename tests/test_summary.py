@@ -53,12 +53,11 @@ def test_one_good_file(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     entries = [link.get_text() for link in soup.select("nav > ol > li > a")]
     asked = [text for text, _ in QUESTIONS.values()]
-    assert entries[:3] == ["All claims", "What the encoders can do", "What single patches tell"]
-    assert (
-        entries[3:7] == asked
-        and entries[7] == "Further analyses"
-        and entries[-3:] == ["Pre-training losses", "Effect against images seen", "Appendix"]
+    first, last = (
+        ["All claims", "Accuracy of probes and fine-tuning"],
+        ["Effect against images seen", "Appendix"],
     )
+    assert entries == [*first, *asked, "Further analyses", *last]
     for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
         head = part.find("h2")
         assert head is not None and head.get_text().startswith(text) and head["id"] == part["aria-labelledby"]
@@ -84,19 +83,23 @@ def test_one_good_file(made: Path) -> None:
 
 def test_the_banner_and_the_forest_plot_open_it(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
-    opening, contents, rest = soup.main.find_all(True, recursive=False)
-    assert soup.header.find_next_sibling(True) is soup.main and contents.name == "nav"
+    opening, rest = soup.main.find_all(True, recursive=False)
+    assert soup.header.find_next_sibling(True).find_all(True, recursive=False) == [soup.nav, soup.main]
     assert [tag.name for tag in opening.find_all(True, recursive=False)][:3] == ["h2", "figure", "p"]
     assert "1 supported, 1 contradicted" in opening.p.get_text()
     banner = [text.get_text().replace("\u00a0", " ") for text in soup.select("header .banner p")]
-    assert banner[0].startswith("This demonstration compares 4 encoders, 1 to 2 seeds each")
+    assert banner[0].startswith("This demonstration compares 4 encoders, each trained from 1 to 2 seeds")
     assert banner[1] == (
-        "Of 4 headline claims of the paper: 1 supported, 1 contradicted and 1 not testable at this budget; "
-        "1 more compares these encoders only."
+        "Verdicts on 4 headline claims of the paper: 1 supported, 1 contradicted and 1 not testable at this "
+        "budget; 1 of them only about these encoders, not the methods."
     )
-    assert banner[2].startswith("Limit: 1 condition for testing fails (linear probe of mim: +0.3 points")
+    assert banner[2].startswith(
+        "Limit: 1 claim cannot be tested, because 1 condition fails (linear probe of mim: +0.3 points"
+    )
     assert opening.figure["id"] == "summary-fig-claims" and opening.select_one("picture source") is not None
-    assert rest.find("h2").get_text() == "What the encoders can do"
+    assert rest.find("h2").get_text() == "Accuracy of probes and fine-tuning"
+    links = [link["href"] for link in soup.select("header .links a")]
+    assert links[2] == "#citation" and soup.find(id="citation").name == "details"
 
 
 def test_claims_are_folded_under_their_question_and_lead_to_their_curve(made: Path) -> None:
@@ -117,13 +120,13 @@ def test_says_what_the_tables_say(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     text = soup.get_text().replace("\u00a0", " ")
     assert "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget." in text
-    assert "1 claim cannot be tested at this budget: linear probe of mim: +0.3 points" in text
+    assert "because these conditions fail: linear probe of mim: +0.3 points" in text
     assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
-    assert "2 image files that could not be read" in text and "Claim <0> & more." in text
+    assert "2 unreadable image files" in text and "Claim <0> & more." in text
     assert "few-shot, 1 % of labels (%)" in text
     assert "linear, augmented (%)" in text and "77.7 [65.0, 90.4]" in text and "seen anew" in text
-    assert "change the probe on shape by, in points: CL (MoCo v3) +18.7." in text
-    assert "59.0 [46.3, 71.7]" in text and "reaches 16.55 px" in text and "the linear way" in text
+    assert "the probe on shape changes by these points: CL (MoCo v3) +18.7." in text
+    assert "59.0 [46.3, 71.7]" in text and "has 16.55 px" in text and "the linear way" in text
     marks = [mark.get_text() for mark in soup.select(".verdict")]
     verdicts = ["✓ supported", "? undecided", "✗ contradicted", "? undecided", "– not tested"]
     assert marks == [*verdicts, "↑ higher", "– not testable at this budget"]
@@ -141,12 +144,12 @@ def test_the_title_block_and_the_answers_say_the_numbers(made: Path) -> None:
         and "32,000 images" in facts["Compute"]
     )
     assert "python 3" in facts["Versions"]
-    told = [answer.get_text().replace(" ", " ") for answer in soup.select("p.answer")]
-    assert len(told) == 4
-    assert "reaches farthest in Random init, 17 [" in told[0] and "least far in MIM (SimMIM), 1" in told[0]
-    assert "highest frequency the last block keeps most in MIM (SimMIM)" in told[1]
-    assert "A linear probe does best on block" in told[2]
-    assert "Hybrid gains +1.0 in the linear probe on shape" in told[3] and "cosine" in told[3]
+    texts = [answer.get_text().replace("\u00a0", " ") for answer in soup.select("p.answer")]
+    assert len(texts) == 4
+    assert "is longest for Random init, 17 [" in texts[0] and "shortest for MIM (SimMIM), 1" in texts[0]
+    assert "at the highest frequency is highest for MIM (SimMIM)" in texts[1]
+    assert "Best block" in texts[2] and " for a linear probe" in texts[2]
+    assert "Hybrid differs by +1.0 (linear probe on shape)" in texts[3] and "cosine" in texts[3]
 
 
 def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:
@@ -168,7 +171,7 @@ def test_missing_input_is_one_line_and_changes_nothing(
     with pytest.raises(SystemExit) as stopped:
         main()
     Path("away.json").rename("results/finetune/cl.json")
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and len(said.splitlines()) == 1
-    assert said.startswith("summary: results/finetune/cl.json: not found")
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and len(error.splitlines()) == 1
+    assert error.startswith("summary: results/finetune/cl.json: not found")
     assert outs(made) == before

@@ -1,4 +1,4 @@
-"""What params.yaml may hold under report: what the report shows beside the results of this study."""
+"""Settings under `report` in params.yaml: other studies to draw beside this one."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from stages.study.section import Section
 
-Title = Annotated[str, Field(min_length=1, max_length=24)]  # in the legend of a figure
+Title = Annotated[str, Field(min_length=1, max_length=24)]  # for the legend of a figure
 
 
 def _reachable(place: str) -> str:
@@ -21,7 +21,7 @@ Place = Annotated[str, Field(min_length=1), AfterValidator(_reachable)]
 
 
 class Report(Section):
-    """What only the report depends on; nothing else runs when it changes.
+    """Settings that only the report depends on; no other stage runs when they change.
 
     compare_with: name -> results/claims.json of another study, a path or an address
     """

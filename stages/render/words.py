@@ -1,4 +1,4 @@
-"""Words and numbers of a report: signs, decimals, intervals, lists."""
+"""Format the words and numbers of a report: signs, decimals, intervals, lists."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
-    """A number with so many significant digits and a real minus sign; a dash where there is none."""
+    """Return a number with some significant digits and a true minus sign; a dash for a missing value."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0 or 1e-4 <= abs(value) < 1e6:
@@ -18,16 +18,23 @@ def number(value: float | None, *, digits: int = 3) -> str:
 
 
 def fixed(value: float, *, decimals: int) -> str:
-    """A number with so many decimals, a real minus sign and thousands set apart; never a negative zero."""
+    """Return a number with fixed decimals, a true minus sign and separated thousands, but no minus zero."""
     text = f"{value:,.{decimals}f}"
     negative = text.startswith("-") and any(digit in text for digit in "123456789")
     return ("−" if negative else "") + text.lstrip("-")
 
 
-def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: int | None = None) -> str:
-    """A mean with its interval, to as many decimals as the width of the interval calls for unless told.
+def signed(value: float, *, decimals: int = 1) -> str:
+    """Return a difference with its sign: +1.0 or −1.0."""
+    text = fixed(value, decimals=decimals)
+    return text if text.startswith("−") else f"+{text}"
 
-    returns: for example "16.33 [16.32, 16.35] px"
+
+def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: int | None = None) -> str:
+    """Return a mean with its interval.
+
+    decimals: None: as many as the width of the interval needs
+    Returns:  for example "16.33 [16.32, 16.35] px"
     """
     if not all(map(math.isfinite, (mean, low, high))):
         return "–"
@@ -38,28 +45,33 @@ def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: 
 
 
 def decimals_for(widths: Iterable[float]) -> int:
-    """Decimals that show the narrowest of some intervals to one digit, at most four."""
+    """Return the decimals that show the narrowest interval with one digit, at most four."""
     wide = [width for width in widths if width > 0]
     return min(4, max(0, -math.floor(math.log10(min(wide))))) if wide else 2
 
 
 def unbroken(text: str) -> str:
-    """The text with a number tied to its unit, and a figure or section to its number, at line ends."""
+    """Return a text whose lines do not break between a number and its unit, figure or section."""
     text = re.sub(r"(?<=\d) (?=(?:%|px|π|points|blocks|heads)\b|%)", "\u00a0", text)
     return re.sub(r"(Fig\.|§|λ =) (?=\d)", "\\1\u00a0", text)
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a person lists them: a, b and c."""
+    """Return words as a list in a sentence: a, b and c."""
     *first, last = list(words) or ["none"]
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural: 1 claim, 2 claims."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def on_set(labels: str) -> str:
-    """A label set in a sentence: nothing where images have only their class."""
+    """Return a label set as part of a sentence; empty if images have only one label, their class."""
     return "" if labels == "class" else f" on {labels}"
 
 
 def nowrap(text: str) -> Markup:
-    """A number that no line break may tear from its interval."""
+    """Return a number and its interval as HTML without a line break between them."""
     return Markup('<span class="number">{}</span>').format(text)

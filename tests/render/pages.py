@@ -65,12 +65,16 @@ def assert_accessible(soup: BeautifulSoup) -> None:
             continue
         assert 20 < len(str(image.get("alt", "")).strip()) <= LONGEST_ALT, image["alt"]
         assert image.find_parent("figure") is not None
-    for place, figure in enumerate(soup.find_all("figure"), start=1):
+    counts = {"": 0, "S": 0}  # figures in sight, and supplementary figures in folds
+    for figure in soup.find_all("figure"):
+        kind = "" if figure.find_parent("details") is None else "S"
+        counts[kind] += 1
+        count = f"Figure {kind}{counts[kind]}. "
         caption = figure.find("figcaption")
         assert caption is not None
-        assert caption.get_text().startswith(f"Figure {place}. ")
+        assert caption.get_text().startswith(count)
         assert len(caption.get_text()) > 40
-        words = caption.get_text().removeprefix(f"Figure {place}. ").split()
+        words = caption.get_text().removeprefix(count).split()
         assert len(words) <= LONGEST_CAPTION, f"{len(words)} words: {caption.get_text()}"
     for table in soup.find_all("table"):
         assert table.find("caption") is not None and table.find("caption").get_text(strip=True)

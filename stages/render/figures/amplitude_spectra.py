@@ -1,4 +1,4 @@
-"""Log amplitude against frequency after the first and after the last block."""
+"""Log amplitude against frequency, after the first and the last block."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,9 +11,9 @@ from stages.render.words import listed
 
 
 def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure:
-    """Amplitude against frequency in one panel per place of the encoder.
+    """Draw amplitude against frequency, one panel per place in the encoder.
 
-    spectra: label, place, frequency (units of pi), mean, low, high
+    spectra: label, place, frequency (units of π), mean, low, high
     """
     places = list(dict.fromkeys(spectra["place"]))
     with styled():
@@ -34,24 +34,25 @@ def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure
 
 
 def spectrum_caption(spectra: pd.DataFrame) -> str:
-    """Caption of the spectra.
+    """Return the caption of the spectra.
 
-    spectra: as `analysis_curves.spectra` gives them
+    spectra: as `analysis_curves.spectra` returns them
     """
     return (
-        "Log amplitude along the diagonal of the spectrum of the token map, relative to frequency zero, "
-        f"after the first and the last block, up to {bins(spectra)}. {bands(spectra)}"
+        "Log amplitude along the diagonal of the Fourier spectrum of the token map, relative to frequency "
+        f"zero, after the first and the last block; the highest frequency is {bins(spectra)}. "
+        f"{bands(spectra)}"
     )
 
 
 def spectrum_alt(spectra: pd.DataFrame) -> str:
-    """Alternative text of the spectra."""
+    """Return the alternative text of the spectra."""
     return alt_text(
         "Line charts of relative log amplitude against frequency, after two blocks.", spectra["label"]
     )
 
 
 def bins(spectra: pd.DataFrame) -> str:
-    """The highest frequency of our spectra in units of π; all, if arms differ in their grid."""
+    """Return the highest frequency of the spectra in words; several if the grids of the arms differ."""
     highest = spectra.groupby("label", sort=False)["frequency"].max().unique()
     return listed(f"{frequency:.3g} π" for frequency in sorted(highest))

@@ -1,4 +1,4 @@
-"""Where single patches look: the image, its maps, and how much they depend on the query."""
+"""Attention maps of single query patches, and how much a map depends on its query."""
 
 from typing import NamedTuple
 
@@ -19,13 +19,13 @@ from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
 ANALYSIS = "attention_maps"
-QUERIES = {"centre": "#D55E00", "corner": "#0072B2"}  # the colour of the frame around each
-LOWEST = 0.25  # of the colour scale, as a multiple of uniform attention
+QUERIES = {"centre": "#D55E00", "corner": "#0072B2"}  # query -> colour of its frame
+LOWEST = 0.25  # lower end of the colour scale, in multiples of uniform attention
 CHANNELS = ["red", "green", "blue"]
 
 
 class Maps(NamedTuple):
-    """One image and where two of its patches look, for every label."""
+    """One image, and the attention maps of two of its patches for every label."""
 
     image: np.ndarray  # (h, w, 3), 0..1
     weights: dict[str, dict[tuple[int, str], np.ndarray]]  # label -> (block, query) -> (g, g), sums to 1
@@ -33,57 +33,68 @@ class Maps(NamedTuple):
 
 
 def similarity_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
-    """Cosine between the maps of two queries against depth, as `analysis_curves.block_curves` gives it."""
+    """Return the cosine between the maps of two queries by block, as `analysis_curves.block_curves` does."""
     rows = {"measure": "similarity"}
     return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
 
 
 def shown_maps(results: Results) -> dict[int, Maps]:
-    """The images that are shown with their maps, of the first seed.
+    """Return the shown images with their maps, for the first seed.
 
-    returns: image -> its pixels and maps
-    Raises StudyError if a table cannot be read, or if arms do not show the same images.
+    Returns: image -> its pixels and maps
+    Raises StudyError if a table cannot be read, or if arms show different images.
     """
-    found: dict[int, Maps] = {}
+    shown: dict[int, Maps] = {}
     for arm in results.arms:
         label = results.label(arm)
         frame = first_training(results, arm, results.analysis(ANALYSIS, arm))
         depth = int(frame.loc[frame["measure"] == "similarity", "block"].max())
         for image, rows in frame[frame["measure"] == "weight"].groupby("image"):
-            if image not in found:
-                if found and arm != results.arms[0]:
+            if image not in shown:
+                if shown and arm != results.arms[0]:
                     raise StudyError(
-                        f"{analysis_table(ANALYSIS, arm)}: shows image {image}, which other arms do "
-                        f"not; `dvc repro` measures all arms on the same images"
+                        f"{analysis_table(ANALYSIS, arm)}: shows image {image}, but other arms do not; "
+                        "`dvc repro` measures all arms on the same images"
                     )
-                found[int(image)] = Maps(_picture(frame, image=int(image)), {}, {})
-            maps = found[int(image)]
+                shown[int(image)] = Maps(_picture(frame, image=int(image)), {}, {})
+            maps = shown[int(image)]
             maps.blocks[label] = depth
             maps.weights[label] = {
                 (int(block), str(query)): square(part)
                 for (block, query), part in rows.groupby(["block", "query"])
             }
-    return found
+    return shown
 
 
-def maps_figure(maps: Maps, *, inks: Inks) -> Figure:
-    """The image with its two query patches, then a row per label: both maps in each of some blocks.
+def scale_end(results: Results) -> float:
+    """Return the upper end of the colour scale of all maps, in multiples of uniform attention.
 
-    All maps are multiples of uniform attention on one logarithmic scale; the frames have the colour of their
-    query.
+    The scale covers every query of every image, in the figures and in the interactive maps.
+    """
+    ends = [1 / LOWEST]
+    for arm in results.arms:
+        rows = first_training(results, arm, results.analysis(ANALYSIS, arm))
+        rows = rows[rows["measure"] == "map"]
+        ends.append(float(rows["value"].max() * rows["row"].max() ** 2))
+    return float(f"{max(ends):.3g}")
+
+
+def maps_figure(maps: Maps, *, inks: Inks, highest: float) -> Figure:
+    """Draw the image with its two query patches, then a row per label with both maps in several blocks.
+
+    All maps are multiples of uniform attention on one logarithmic scale. A frame has the colour of its query.
+
+    highest: upper end of the scale, as `scale_end` returns it
     """
     labels = list(maps.weights)
     columns = max(len(weights) for weights in maps.weights.values())
-    highest = max(uniform_multiples(weight).max() for of_arm in maps.weights.values()
-                  for weight in of_arm.values())  # fmt: skip
-    highest = max(float(highest), 1 / LOWEST)
     norm = LogNorm(LOWEST, highest, clip=True)
     with styled():
-        figure = new_figure(width=1.4 * columns, height=1.8 + 1.9 * len(labels))
+        figure = new_figure(width=1.4 * columns, height=1.6 + 1.72 * len(labels))
         grid = figure.subplots(1 + len(labels), columns, squeeze=False)
         cells = next(iter(maps.weights[labels[0]].values())).shape[0]
         grid[0, 0].imshow(maps.image, interpolation="nearest", extent=(0, cells, cells, 0))
-        _head(grid[0, 0], "image", TEXT)
+        _head(grid[0, 0], "image, one training", TEXT)
         for query, (row, column) in _places(cells).items():
             frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=QUERIES[query], linewidth=1.8)
             grid[0, 0].add_patch(frame)
@@ -113,17 +124,17 @@ def maps_figure(maps: Maps, *, inks: Inks) -> Figure:
 
 
 def uniform_multiples(weights: np.ndarray) -> np.ndarray:
-    """Return weights that sum to 1 as multiples of attention that is spread evenly."""
+    """Return weights with sum 1 as multiples of uniform attention."""
     return weights * weights.size
 
 
 def square(rows: pd.DataFrame) -> np.ndarray:
-    """Values by row and column."""
+    """Return values by row and column."""
     return rows.pivot(index="row", columns="column", values="value").to_numpy(dtype=float)
 
 
 def weight_rows(maps: Maps) -> pd.DataFrame:
-    """All weights that are drawn: label, block, query, row, column, weight; rows and columns from 1."""
+    """Return all drawn weights: label, block, query, row, column, weight; rows and columns count from 1."""
     parts = []
     for label, weights in maps.weights.items():
         for (block, query), weight in weights.items():
@@ -134,29 +145,29 @@ def weight_rows(maps: Maps) -> pd.DataFrame:
 
 
 def similarity_caption(curves: pd.DataFrame) -> str:
-    """Caption of the cosine between maps."""
+    """Return the caption of the cosine between maps."""
     return (
-        "1 − cosine between the attention maps (mean over heads) of two query patches, the centre and the "
-        f"corner. 0: both look at the same places; 1: at places that have nothing in common. {bands(curves)}"
+        "1 − cosine between the attention maps (mean over heads) of the centre patch and the corner patch. "
+        f"0: identical maps; 1: maps without common patches. {bands(curves)}"
     )
 
 
 def maps_caption(*, image: int) -> str:
-    """Caption of the maps of one image."""
+    """Return the caption of the maps of one image."""
     return (
-        f"Held-out image {image}: where its centre patch (orange) and its corner patch (blue) attend, mean "
-        "over heads, one training of each arm. All maps share the colour scale; a cross marks the query."
+        f"Attention maps of the centre patch (orange) and the corner patch (blue) of held-out image {image}; "
+        "mean over heads, one training of each arm. All maps share one colour scale. A cross marks the query."
     )
 
 
 def maps_alt(maps: Maps) -> str:
-    """Alternative text of the maps of one image."""
-    drawing = "Small maps of attention weights, a row per arm, two query patches in each block shown."
+    """Return the alternative text of the maps of one image."""
+    drawing = "Attention maps of two query patches in several blocks, a row per arm."
     return alt_text(drawing, maps.weights)
 
 
 def _places(cells: int) -> dict[str, tuple[int, int]]:
-    """Row and column of each query, as `analyses.attention_maps.query_patches` chooses them."""
+    """Return row and column of each query, as `analyses.attention_maps.query_patches` chooses them."""
     return {"centre": (cells // 2, cells // 2), "corner": (0, 0)}
 
 
@@ -172,12 +183,12 @@ def _head(axis: Axes, text: str, colour: str) -> None:
 
 
 def _scale(figure: Figure, axis: Axes, image: AxesImage, *, highest: float) -> None:
-    """Draw the colour scale of all maps into a panel of its own."""
+    """Draw the colour scale of all maps in its own panel."""
     _bare(axis)
     axis.patch.set_visible(False)
     inside = axis.inset_axes((0.05, 0.35, 0.9, 0.13))
     bar = figure.colorbar(image, cax=inside, orientation="horizontal")
-    bar.set_label("attention, multiples of uniform")
+    bar.set_label("attention (× uniform)")
     ticks = [2.0**power for power in range(-2, 12) if LOWEST <= 2.0**power <= highest]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()

@@ -1,4 +1,4 @@
-"""What captions and alternative texts have in common: the uncertainty shown, n, and where the numbers are."""
+"""Common parts of captions and alternative texts: uncertainty, n, and where to find the numbers."""
 
 from collections.abc import Iterable
 
@@ -11,37 +11,37 @@ from stages.study.study import Study
 LONGEST_CAPTION = 60  # words
 LONGEST_ALT = 250  # characters
 NUMBERS = "Numbers: the CSV file below the figure."
-# How means, single trainings and intervals are drawn, for `bands`.
+# Names of the marks for means, single trainings and intervals, for `bands`.
 LINES = ("Lines", "thin lines", "bands")
 DOTS = ("Dots", "ticks", "bars")
 
 
 def alt_text(drawing: str, labels: Iterable[str]) -> str:
-    """Return an alternative text: what is drawn, of which arms, and where the numbers are.
+    """Return an alternative text: the drawing, its arms, and where to find the numbers.
 
-    drawing: the kind of figure, its axes and its panels, in a sentence
-    labels:  of the arms, which are counted where there is no room for their names
+    drawing: one sentence with the kind of figure, its axes and its panels
+    labels:  of the arms; without room for the names, the text has their number
     """
     names = list(dict.fromkeys(map(str, labels)))
-    said = f"{drawing} Arms: {listed(names)}. {NUMBERS}"
-    return said if len(said) <= LONGEST_ALT else f"{drawing} {len(names)} arms. {NUMBERS}"
+    text = f"{drawing} Arms: {listed(names)}. {NUMBERS}"
+    return text if len(text) <= LONGEST_ALT else f"{drawing} {len(names)} arms. {NUMBERS}"
 
 
 def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> str:
-    """The label with the highest mean and that with the lowest, each with its interval.
+    """Return the labels with the highest and the lowest mean, each with its interval.
 
     values:  index label; mean, low, high
-    returns: for example "A, 16.3 [16.2, 16.4] px, and least far in B, 11.9 [11.8, 12.0] px"
+    Returns: for example "A, 16.3 [16.2, 16.4] px, and lowest for B, 11.9 [11.8, 12.0] px"
     """
-    said = {}
+    parts = []
     decimals = decimals_for([(values["high"] - values["low"]).max()])
     ranked = values.sort_values("mean", ascending=False, kind="stable")
-    for label, row in ranked.iloc[[0, -1]].iterrows():
+    for label, row in ranked.iloc[[0, -1] if len(ranked) > 1 else [0]].iterrows():
         numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
-        if row["low"] >= 0 and row["high"] < 0.5 * 10**-decimals:  # it would be a row of zeros
+        if row["low"] >= 0 and row["high"] < 0.5 * 10**-decimals:  # the interval would print as zeros
             numbers = f"below {fixed(10**-decimals, decimals=decimals)}" + (f" {unit}" if unit else "")
-        said[label] = f"{label}, {numbers}"
-    return f", and {least} in ".join(said.values())
+        parts.append(f"{label}, {numbers}")
+    return f", and {least} for ".join(parts)
 
 
 def bands(
@@ -50,11 +50,11 @@ def bands(
     marks: tuple[str, str, str] = LINES,
     alone: str = "95 % bootstrap intervals over images",
 ) -> str:
-    """What the lines and bands of a figure are, or its dots and bars: over how many trainings and images.
+    """Return what the marks of a figure mean, and over how many trainings and images.
 
-    curves: label, trainings, and images where images were averaged
-    marks:  what the means, single trainings and intervals are drawn as
-    alone:  what the interval of one training is
+    curves: label, trainings, and images if the values are means over images
+    marks:  names of the marks for means, single trainings and intervals
+    alone:  the interval of one training, in words
     """
     mean, single, spread = marks
     counts = curves.groupby("label", sort=False)["trainings"].first()
@@ -64,10 +64,10 @@ def bands(
     if "images" in curves:
         over = f", {listed(f'{count:,}' for count in sorted(curves['images'].unique()))} images"
     if not several:
-        return f"One training an arm{over}; {spread}: {alone}."
+        return f"One training per arm{over}; {spread}: {alone}."
     text = (
-        f"{mean}: mean of {listed(map(str, several))} trainings{over} ({single}: each); {spread}: 95 % "
-        "t-intervals over trainings"
+        f"{mean}: mean over {listed(map(str, several))} trainings{over}; {single}: single trainings; "
+        f"{spread}: 95 % t-intervals over trainings"
     )
     if not once:
         return f"{text}."
@@ -76,12 +76,12 @@ def bands(
 
 
 def trainings_of(study: Study) -> str:
-    """How numbers of the arms are put together, for captions: the mean over trainings, or one training."""
+    """Return over how many trainings the numbers of the arms are averaged, for captions."""
     counts = {name: len(seeds_of(study, name)) for name in study.arms}
     several = sorted({count for count in counts.values() if count > 1})
     once = [label_of(study, name) for name, count in counts.items() if count == 1]
     if not several:
-        return "one training an arm, with 95 % bootstrap intervals over images"
-    said = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over seeds"
+        return "one training per arm with 95 % bootstrap intervals over images"
+    text = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over trainings"
     alike = once[0] if len(once) == 1 else f"{len(once)} arms"
-    return said + (f"; {alike}: one training, interval over images" if once else "")
+    return text + (f"; {alike}: one training, interval over images" if once else "")

@@ -1,4 +1,4 @@
-"""How alike the blocks of different arms are: linear CKA of all pairs, in one matrix."""
+"""Similarity of the blocks of different arms: linear CKA of all pairs in one matrix."""
 
 import math
 import textwrap
@@ -17,9 +17,9 @@ from stages.study.paths import COMPARISON
 
 
 def blocks_alike(results: Results) -> pd.DataFrame:
-    """Linear CKA of all blocks of all arms, mean over the seeds that two arms share.
+    """Return the linear CKA of all blocks of all arms, averaged over the seeds that two arms share.
 
-    returns: square, rows and columns (label, block); NaN between arms that share no seed
+    Returns: square, rows and columns (label, block); NaN between arms that share no seed
     Raises StudyError if the table is missing or lacks an arm.
     """
     table = results.comparison()
@@ -34,12 +34,12 @@ def blocks_alike(results: Results) -> pd.DataFrame:
 
 
 def pair_rows(alike: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair of blocks: label, block, other, other_block, cka."""
+    """Return one row per pair of blocks: label, block, other, other_block, cka."""
     return alike.stack(["other", "other_block"]).rename("cka").reset_index()
 
 
 def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
-    """All blocks against all blocks, those of one arm side by side, dark where they are alike."""
+    """Draw the similarity of all pairs of blocks, arm by arm; darker cells are more similar."""
     labels = list(dict.fromkeys(label for label, _ in alike.index))
     counts = [len(alike.loc[label]) for label in labels]
     ends = np.cumsum([0, *counts])
@@ -59,21 +59,21 @@ def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
             for tick, label in zip(ticks, labels, strict=True):
                 tick.set_color(darker(inks[label].colour))
         axis.tick_params(length=0)
-        axis.set_xlabel("blocks from the embedding to the last, arm by arm")
+        axis.set_xlabel("blocks of each arm, from the embedding to the last")
         colour_bar(figure, image, [axis], name="linear CKA")
     return figure
 
 
 def comparison_caption() -> str:
-    """Caption of the matrix."""
+    """Return the caption of the matrix."""
     return (
-        "Linear centred kernel alignment (Kornblith et al. 2019) of the mean patch tokens of held-out "
-        "images, every block against every other; mean over the seeds that two arms share. 1: alike up to "
-        "rotation and scale. White lines part the arms."
+        "Linear centred kernel alignment (Kornblith et al. 2019) of the mean patch tokens of held-out images "
+        "for every pair of blocks, mean over the seeds that two arms share. 1: identical up to rotation and "
+        "scale. White lines separate the arms."
     )
 
 
 def comparison_alt(alike: pd.DataFrame) -> str:
-    """Alternative text of the matrix."""
+    """Return the alternative text of the matrix."""
     labels = [label for label, _ in alike.index]
-    return alt_text("Matrix of the linear CKA between all blocks of all arms, arm by arm.", labels)
+    return alt_text("Matrix of the linear CKA of all pairs of blocks, arm by arm.", labels)

@@ -1,24 +1,24 @@
-"""Figures in the dark: the same image with a second set of colours, taken where a reader has a dark page."""
+"""Give figures a second set of colours for dark pages."""
 
 import re
 from functools import cache
 
 import numpy as np
 
-GROUND = "#1B1E21"  # of a figure on a dark page; `--card` of the style sheet
-# What stands in a coloured cell keeps its ink, as the cell keeps its colour.
+GROUND = "#1B1E21"  # background of a figure on a dark page; `--card` of the style sheet
+# Colours of text in coloured cells, which do not change.
 LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"
 
 
 def with_dark(svg: bytes) -> bytes:
-    """An SVG of matplotlib whose inks change with the reader's colour scheme; paper and print stay light.
+    """Return an SVG of matplotlib whose colours follow the reader's colour scheme; print stays light.
 
-    Every fill and stroke keeps its hue and, as near as can be, its contrast to the ground.
+    Every fill and stroke keeps its hue and, as far as possible, its contrast with the background.
     """
-    found = sorted(set(re.findall(rb"(fill|stroke): (#[0-9a-f]{6})", svg)))
+    inks = sorted(set(re.findall(rb"(fill|stroke): (#[0-9a-f]{6})", svg)))
     rules = [
         f'[style*="{kind.decode()}: {ink.decode()}"]{{{kind.decode()}:{on_dark(ink.decode())}!important}}'
-        for kind, ink in found
+        for kind, ink in inks
         if ink.decode().upper() not in (LIGHT_INK, DARK_INK)
     ]
     rules += [
@@ -32,12 +32,14 @@ def with_dark(svg: bytes) -> bytes:
         f'<style data-scheme="dark">@media screen and (prefers-color-scheme:dark){{{"".join(rules)}}}</style>'
     )
     first = b"</style></defs>" if b"</style></defs>" in svg else b"<defs>"
-    place = svg.index(first) + (len(first) if first != b"<defs>" else 0)  # after the sheet that it overrules
+    place = svg.index(first) + (
+        len(first) if first != b"<defs>" else 0
+    )  # after the style sheet that it overrides
     return svg[:place] + sheet.encode() + svg[place:]
 
 
 def _inks_on_dark(style: str) -> str:
-    """The fills and strokes of a rule of a style sheet as they are in the dark; nothing if it has none."""
+    """Return the fills and strokes of a style rule for a dark page; empty if the rule has none."""
     inks = re.findall(r"(fill|stroke):(#[0-9a-f]{6})", style)
     return ";".join(
         f"{kind}:{on_dark(ink)}" for kind, ink in inks if ink.upper() not in (LIGHT_INK, DARK_INK)
@@ -46,9 +48,9 @@ def _inks_on_dark(style: str) -> str:
 
 @cache
 def on_dark(colour: str) -> str:
-    """The mix of a colour with white or with GROUND that stands out from GROUND as it does from white.
+    """Return a mix of a colour with white or GROUND that keeps its contrast with the background.
 
-    Contrast is that of WCAG 2, at most 11: nothing in the dark is as harsh as black on white.
+    The contrast is that of WCAG 2, limited to 11, because black on white is too harsh on a dark page.
     """
     wanted = min(contrast(colour, "#FFFFFF"), 11.0)
     mixes = [_mixed(colour, other, share) for other in ("#FFFFFF", GROUND) for share in np.linspace(0, 1, 51)]
@@ -56,7 +58,7 @@ def on_dark(colour: str) -> str:
 
 
 def contrast(colour: str, ground: str) -> float:
-    """WCAG 2 contrast ratio of two colours, 1 to 21."""
+    """Return the WCAG 2 contrast ratio of two colours, from 1 to 21."""
     low, high = sorted((_luminance(colour), _luminance(ground)))
     return (high + 0.05) / (low + 0.05)
 

@@ -1,4 +1,4 @@
-"""The frequencies of a masked autoencoder, through its encoder and its decoder."""
+"""High frequencies in the encoder and the decoder of a masked autoencoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
-STYLES: tuple[Any, Any] = ("-", (0, (4, 2)))  # of the encoder and of the decoder
+STYLES: tuple[Any, Any] = ("-", (0, (4, 2)))  # lines of the encoder and the decoder
 
 
 def decoder_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
-    """Log amplitude at the highest frequency of the arms that have a decoder; no rows if none has.
+    """Return the log amplitude at the highest frequency of the arms with a decoder; no rows without decoders.
 
-    returns: label, part, block (of the part, 0 after its embedding), place (the decoder's go on from the last
-             block of the encoder), mean, low, high, trainings, seed_0 and so on, images
+    Returns: label, part, block (of the part, 0 after its embedding), place (the decoder continues after the
+             last block of the encoder), mean, low, high, trainings, seed_0 and so on, images
     Raises StudyError if a table cannot be read, or if only some seeds have a decoder.
     """
     curves: list[pd.DataFrame] = []
@@ -44,9 +44,9 @@ def decoder_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
 
 
 def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCurve]) -> Figure:
-    """A panel per label, the encoder's blocks and, dashed, the decoder's; then the paper's.
+    """Draw a panel per label with the blocks of the encoder and the decoder (dashed), then the paper.
 
-    paper: encoder and decoder, depth in blocks
+    paper: curves of encoder and decoder, depth in blocks
     """
     labels = list(dict.fromkeys(curves["label"]))
     with styled():
@@ -81,15 +81,15 @@ def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCur
 
 
 def decoder_caption(curves: pd.DataFrame, *, paper: Sequence[PaperCurve]) -> str:
-    """Caption of the frequencies through a decoder."""
+    """Return the caption of `decoder_figure`."""
     return (
-        "Log amplitude at the highest frequency, relative to frequency zero, through the encoder (solid) and "
-        f"on through the decoder (dashed), of whole images. {bands(curves)} Right: {paper[0].described}."
+        "Log amplitude at the highest frequency, relative to frequency zero, in the encoder (solid) and the "
+        f"decoder (dashed), for unmasked images. {bands(curves)} Right: {paper[0].described}."
     )
 
 
 def decoder_alt(curves: pd.DataFrame) -> str:
-    """Alternative text of the frequencies through a decoder."""
+    """Return the alternative text of `decoder_figure`."""
     return alt_text(
-        "Line charts of relative log amplitude against block, encoder and then decoder.", curves["label"]
+        "Line charts of relative log amplitude against block, in encoder and decoder.", curves["label"]
     )

@@ -1,4 +1,4 @@
-"""A measure against depth: ours on the left, the paper's own curve in grey on the right."""
+"""A measure against depth: this study on the left, the curves of the paper in grey on the right."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from stages.results.analysis_curves import uniform_distance
 
 
 class Uniform(NamedTuple):
-    """What attention that is spread evenly comes to, and the side of a patch."""
+    """The distance of uniform attention, and the side of a patch."""
 
     distance: float  # px
     patch_size: int  # px
 
 
 def uniform(*, image_size: int, patch_size: int) -> Uniform:
-    """Return what attention spread evenly over square images comes to. Sizes: px."""
+    """Return the distance of uniform attention over square images. Sizes: px."""
     distance = uniform_distance(grid=image_size // patch_size, patch_size=patch_size)
     return Uniform(distance, patch_size)
 
@@ -40,13 +40,13 @@ def depth_figure(
     limits: tuple[float, float] | None = None,
     reach: tuple[Uniform, Uniform] | None = None,
 ) -> Figure:
-    """A measure against relative depth, one line per label with its interval, and the paper's beside it.
+    """Draw a measure against relative depth, one line per label with its interval, beside the paper.
 
     curves:  label, depth, mean, low, high
-    share_y: same scale in both panels, for measures that mean the same on any grid of patches
-    log:     logarithmic scale
-    limits:  of the scale, where the measure has its own
-    reach:   of a distance in px, ours and the paper's: both panels go from 0 to their uniform attention
+    share_y: whether both panels have one scale, for measures that are comparable between grids of patches
+    log:     whether the scale is logarithmic
+    limits:  ends of the scale; None: from the data
+    reach:   uniform attention of this study and of the paper, for distances; both scales run from 0 to it
     """
     height = max(3.3, 1.0 + 0.2 * curves["label"].nunique())
     with styled():
@@ -80,7 +80,7 @@ def depth_figure(
 
 
 def _from_zero_to(axis: Axes, uniform: Uniform) -> None:
-    """Scale a panel from 0 to the line of uniform attention, with ticks at whole patches."""
+    """Scale a panel from 0 to uniform attention, with ticks at whole patches."""
     axis.axhline(uniform.distance, color=PAPER, linewidth=1, linestyle=(0, (1, 2)))
     axis.annotate("uniform attention", (0.02, uniform.distance), xycoords=("axes fraction", "data"),
                   xytext=(0, 3), textcoords="offset points", fontsize=8.5,
@@ -93,15 +93,15 @@ def _from_zero_to(axis: Axes, uniform: Uniform) -> None:
 
 
 def depth_caption(curves: pd.DataFrame, *, measure: str, paper: str = "") -> str:
-    """Caption of a figure against depth: what is drawn, the uncertainty shown, the paper's panel.
+    """Return the caption of a figure against depth: the measure, its uncertainty, the panel of the paper.
 
-    curves: as `analysis_curves.block_curves` gives them
+    curves: as `analysis_curves.block_curves` returns them
     """
-    said = f"{measure} {bands(curves)}"
-    return f"{said} Right: {paper}" if paper else said
+    caption = f"{measure} {bands(curves)}"
+    return f"{caption} Right: {paper}" if paper else caption
 
 
 def depth_alt(curves: pd.DataFrame, *, measure: str, paper: Sequence[PaperCurve] = ()) -> str:
-    """Alternative text of a figure against depth."""
+    """Return the alternative text of a figure against depth."""
     beside = f", beside the paper's {listed(curve.method for curve in paper)}" if paper else ""
     return alt_text(f"Line chart of {measure} against depth, one line per arm{beside}.", curves["label"])

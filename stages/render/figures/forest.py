@@ -1,4 +1,4 @@
-"""All claims in one plot: effects in units of their margins, verdicts, and how far choices agree."""
+"""Forest plot of all claims: effects in units of their margins, verdicts, and agreement between choices."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.render.figures.captions import NUMBERS
 from stages.render.figures.forest_rows import FAMILIES, Comparison, ForestRow
 from stages.render.figures.style import PAPER, TEXT, new_figure, styled
 from stages.render.words import fixed, listed
 
-EDGE = 8.0  # margins: what lies beyond is drawn at the edge with its number
+EDGE = 8.0  # margins; larger effects are drawn as an arrow at the edge with their number
 GOOD, BAD, OPEN, CLOSED = "#0b6b3a", "#a32a12", "#7a5600", "#4f5b66"
-# Verdict -> sign, colour and marker: none of the three is needed to know the verdict.
+# Verdict -> sign, colour and marker; each of them identifies the verdict.
 VERDICTS = {
     "supported": ("✓", GOOD, "o"),
     "higher": ("↑", GOOD, "o"),
@@ -23,15 +24,15 @@ VERDICTS = {
     "undecided": ("?", OPEN, "^"),
 }
 NOT_TESTED = ("–", CLOSED, "x")
-OTHERS = (("#A64D86", "v"), ("#3B2F8F", "P"))  # colour and marker of each study beside this one
+OTHERS = (("#A64D86", "v"), ("#3B2F8F", "P"))  # colour and marker of each compared study
 SHORT = {"not testable at this budget": "not testable"}
 TITLE_LINES = 1.7  # height of the title of a family, in lines
 
 
 def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
-    """Each claim on a line of its own; the narrow variant has its words above the line.
+    """Draw each claim on its own line; in the narrow variant, statements stand above the lines.
 
-    rows: as `forest_rows` gives them
+    rows: as `forest_rows` returns them
     """
     width = 3.2 if narrow else 11.0
     wrapped = [textwrap.wrap(row.statement, 43 if narrow else 82) for row in rows]
@@ -51,7 +52,7 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
             axis.spines[spine].set_visible(False)
         axis.set_xticks([-8, -4, 0, 4, 8] if narrow else [-8, -6, -4, -2, 0, 2, 4, 6, 8])
         axis.tick_params(labelsize=8)
-        axis.set_xlabel("effect in margins; right of 0: as the paper says", fontsize=8.5)
+        axis.set_xlabel("effect in margins; right of 0: the direction that the paper claims", fontsize=8.5)
         place, family = 0.0, ""
         for row, lines_of, height in zip(rows, wrapped, heights, strict=True):
             if row.family != family:
@@ -63,7 +64,7 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
                 place += TITLE_LINES
             words = place + (0.5 * len(lines_of) if narrow else height / 2)
             line = place + len(lines_of) + 0.75 if narrow else place + height / 2
-            half = 0.75 if narrow else height / 2  # of the ground of a row
+            half = 0.75 if narrow else height / 2  # half the height of the shaded margin
             axis.fill_betweenx([line - half, line + half], -1, 1, color="#ECEFF1", linewidth=0, zorder=0)
             axis.plot([0, 0], [line - half, line + half], color="#777777", linewidth=0.8, zorder=1)
             axis.text(
@@ -83,7 +84,7 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
 
 
 def _row(axis: Axes, row: ForestRow, *, y: float) -> None:
-    """The markers of one claim: ours, those of other studies just below, the paper's."""
+    """Draw the markers of one claim: this study, other studies just below, the paper."""
     if row.paper is not None:
         _marker(axis, row.paper, y=y, colour=PAPER, marker="|", size=9, label="paper ")
     offset = 0.42
@@ -114,7 +115,7 @@ def _interval(axis: Axes, low: float, high: float, *, y: float, colour: str, wid
 def _marker(
     axis: Axes, value: float, *, y: float, colour: str, marker: str, size: float, label: str | None = ""
 ) -> None:
-    """A value, or an arrow at the edge that it lies beyond, with its number unless the label is None."""
+    """Draw a value; beyond the edge, draw an arrow with the number, unless the label is None."""
     if abs(value) <= EDGE:
         tick = marker == "|"
         axis.plot(
@@ -136,7 +137,7 @@ def _marker(
 
 
 def _verdict(axis: Axes, row: ForestRow, *, y: float, narrow: bool) -> None:
-    """The verdict with its sign, and how many choices agree."""
+    """Write the verdict with its sign, and the number of choices that agree."""
     verdict = row.main.verdict if row.main else "not tested"
     sign, colour, _ = VERDICTS.get(verdict, NOT_TESTED)
     words = f"{sign} {SHORT.get(verdict, verdict)}"
@@ -153,15 +154,17 @@ def _verdict(axis: Axes, row: ForestRow, *, y: float, narrow: bool) -> None:
 
 
 def _legend(figure: Figure, rows: Sequence[ForestRow], *, narrow: bool) -> None:
-    """What the marks are, on one line below the axis, or on two."""
+    """Explain the marks below the axis."""
     studies = list(dict.fromkeys(name for row in rows for name in row.others))
     marks = [
-        "● mean over seeds, thick: 95 %, thin: corrected interval",
+        "● mean over seeds",
+        "thick line: 95 % interval",
+        "thin line: corrected interval",
         "· one seed",
-        "shaded: within the margin",
+        "shaded: margin",
     ]
     if any(row.paper is not None for row in rows):
-        marks.append("| the paper's own value")
+        marks.append("| value of the paper")
     marks += [f"{'▼✚'[place % 2]} {name}" for place, name in enumerate(studies)]
     text = "   ".join(marks)
     if narrow:
@@ -172,18 +175,19 @@ def _legend(figure: Figure, rows: Sequence[ForestRow], *, narrow: bool) -> None:
 
 
 def forest_alt(rows: Sequence[ForestRow]) -> str:
-    """How many claims have which verdict, in at most 250 characters."""
+    """Return the number of claims by verdict, in at most 250 characters."""
     verdicts = [row.main.verdict if row.main else "not tested" for row in rows]
     counts = listed(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
-    return f"Forest plot of {len(rows)} claims in units of their margins: {counts}."[:250]
+    return f"Forest plot of {len(rows)} claims in units of their margins: {counts}. {NUMBERS}"[:250]
 
 
 def forest_caption(rows: Sequence[ForestRow]) -> str:
-    """What is plotted, the uncertainty shown, and over how many trainings."""
+    """Return the caption: what is plotted, its uncertainty, and over how many trainings."""
     counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
     seeds = f"; small dots: each of {listed(map(str, counts))} seeds" if counts else ""
     return (
-        "Effect of every claim in units of its smallest effect of interest (margin), positive as the paper "
-        f"says. Thick lines: 95 % intervals over trainings; thin: corrected intervals, which decide{seeds}. "
-        f"Beyond ±{EDGE:g} margins an arrow has the number. Last column: analysis choices that agree."
+        "Effect of every claim in units of its margin, the smallest effect of interest; positive effects "
+        "have the direction that the paper claims. Thick lines: 95 % intervals over trainings; thin lines: "
+        f"corrected intervals, which decide{seeds}. Arrows: effects beyond ±{EDGE:g} margins. Last column: "
+        "analysis choices with the same verdict."
     )

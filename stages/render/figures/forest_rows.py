@@ -1,4 +1,4 @@
-"""The numbers of the forest plot: every claim in units of its margin, positive as the paper says."""
+"""The numbers of the forest plot: every claim in units of its margin, positive in the paper's direction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.render.figures import paper
 
-# The families in the order of the plot, and what each is called there.
+# Family -> its heading, in the order of the plot.
 FAMILIES = {
     "headline": "Headline claims",
     "hybrid": "Headline claims on the hybrid",
@@ -23,9 +23,9 @@ class Comparison:
     """One claim in one study, in units of the claim's margin.
 
     low, high:   95 % interval over trainings
-    outer:       the corrected interval that decides, or that of 95 %
-    seeds:       difference of each seed that both sides have; the value of each seed where there is one side
-    agreement:   "3 of 4", of the analysis choices; empty if there is one
+    outer:       corrected interval, which decides; without correction the 95 % interval
+    seeds:       difference for each seed that both sides have; for one side, the value of each seed
+    agreement:   for example "3 of 4" analysis choices; empty for a single choice
     """
 
     effect: float
@@ -40,9 +40,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A claim of the plot: ours, those of other studies by their name, and the paper's own value.
+    """A claim in this study, in other studies, and in the paper.
 
-    main: None if this study does not test the claim
+    main:   None if this study does not test the claim
+    others: name of another study -> the claim there
+    paper:  value of the paper; None if it is not published
     """
 
     name: str
@@ -56,10 +58,10 @@ class ForestRow:
 def forest_rows(
     claims: list[dict[str, Any]], *, others: Mapping[str, list[dict[str, Any]]]
 ) -> list[ForestRow]:
-    """The rows of the plot, family by family, in the order of the paper.
+    """Return the rows of the plot, family by family, in the order of the paper.
 
-    claims: as `results.claims` gives them
-    others: name of a study -> its claims; one of another unit is left out
+    claims: as `results.claims` returns them
+    others: name of another study -> its claims; claims with another unit are left out
     """
     published = paper_effects()
     theirs = {study: {claim["name"]: claim for claim in of_study} for study, of_study in others.items()}
@@ -89,9 +91,9 @@ def forest_rows(
 
 
 def comparison(claim: Mapping[str, Any], *, margin: float | None) -> Comparison | None:
-    """One claim in units of its margin; None if it was not tested or nothing says the margin.
+    """Return a claim in units of its margin; None if it was not tested or has no margin.
 
-    margin: of this study, for a claim of another that states none
+    margin: of this study, for a claim of another study without a margin
     """
     unit = claim.get("margin") or margin
     if claim.get("effect") is None or not unit:
@@ -114,9 +116,10 @@ def comparison(claim: Mapping[str, Any], *, margin: float | None) -> Comparison 
 
 
 def by_seed(claim: Mapping[str, Any]) -> list[float]:
-    """The effect of each seed: the higher side less the lower one that decides, of the seeds of both.
+    """Return the effect of each seed: the higher side minus the lower side, for the seeds that both have.
 
-    Where a claim names several lower sides, the one with the largest mean decides, or the number 0.
+    If a claim has several lower sides, the side with the largest mean decides; a lower side may be the number
+    0.
     """
     values = claim.get("by_seed") or {}
     higher, _, lower = str(claim.get("comparison", "")).partition(" over ")
@@ -141,9 +144,9 @@ def by_seed(claim: Mapping[str, Any]) -> list[float]:
 
 
 def paper_effects() -> dict[str, float]:
-    """The paper's own effect of each claim that its published numbers tell, in the unit of the claim.
+    """Return the paper's effect for each claim with published numbers, in the unit of the claim.
 
-    Paper: Fig. 1 left and middle, 8, 10 and 12; `figures/paper.py` says how each was read.
+    Source: Fig. 1 left and middle, 8, 10 and 12; `figures/paper.py` documents how they were read.
     """
     points = {point.method: point for point in paper.methods()}
     moco, simmim, mae = (curve.values for curve in paper.layerwise())
@@ -171,7 +174,7 @@ def paper_effects() -> dict[str, float]:
 
 
 def forest_table(rows: list[ForestRow]) -> pd.DataFrame:
-    """The plot as a table: one row per claim and study, and the paper's values."""
+    """Return the plot as a table: one row per claim and study, and the values of the paper."""
     table = []
     for row in rows:
         studies = {"this study": row.main, **row.others}

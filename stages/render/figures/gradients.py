@@ -1,4 +1,4 @@
-"""Whether the two losses of a hybrid pull its weights the same way."""
+"""The cosine between the gradients of the two losses of a hybrid."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,14 +13,14 @@ from stages.results.schemas import GRADIENTS
 from stages.results.seeds import columns, over_seeds
 from stages.results.study_results import Results
 
-NOTHING = "not known"
+NOTHING = "no interval"
 
 
 def gradient_rows(results: Results) -> pd.DataFrame:
-    """What was measured of the two gradients of every arm that has two losses.
+    """Return the measured gradients of every arm with two losses.
 
-    returns: label, and the columns of schemas.GRADIENTS; no rows if no arm has two losses. A block that a
-             loss does not reach, and an epoch of too few steps, have no row
+    Returns: label, and the columns of schemas.GRADIENTS; no rows if no arm has two losses. Blocks that a loss
+             does not reach, and epochs with too few steps, have no rows
     Raises StudyError if a table cannot be read.
     """
     parts = [results.gradients(arm).assign(label=results.label(arm)) for arm in results.arms]
@@ -30,31 +30,31 @@ def gradient_rows(results: Results) -> pd.DataFrame:
 
 
 def late_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The cosine of each block in the second half of the epochs.
+    """Return the cosine of each block in the second half of the epochs.
 
-    rows:    as `gradient_rows` gives them
-    returns: label, block, mean, low, high, trainings, seed_0 and so on; one training has no interval
+    rows:    as `gradient_rows` returns them
+    Returns: label, block, mean, low, high, trainings, seed_0 and so on; one training has no interval
     """
-    return cosine_curves(pd.concat([late(own) for _, own in rows.groupby("label", sort=False)]), by="block")
+    return cosine_curves(pd.concat([late(part) for _, part in rows.groupby("label", sort=False)]), by="block")
 
 
 def cosine_curves(rows: pd.DataFrame, *, by: str) -> pd.DataFrame:
-    """The cosine of every arm at each block or epoch, of all its batches there put together.
+    """Return the cosine of every arm for each block or epoch, over all batches of that block or epoch.
 
-    returns: as `late_rows`; none where the gradient of a training is lost in noise
+    Returns: as `late_rows`; without places where noise dominates the gradient of a training
     """
     parts = []
-    for label, own in rows.groupby("label", sort=False):
-        values = cosines(own, by=by).dropna(axis=1)
+    for label, part in rows.groupby("label", sort=False):
+        values = cosines(part, by=by).dropna(axis=1)
         place = {"label": label, by: values.columns.to_numpy()}
         parts.append(pd.DataFrame(place | columns(over_seeds(values.to_numpy()), seeds=list(values.index))))
     return pd.concat(parts, ignore_index=True)
 
 
 def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
-    """The cosine of the two gradients by block late in training, and over training of all blocks together.
+    """Draw the cosine of the two gradients by block late in training, and by epoch over all blocks.
 
-    rows: as `gradient_rows` gives them
+    rows: as `gradient_rows` returns them
     """
     by_epoch = cosine_curves(rows, by="epoch")
     with styled():
@@ -63,12 +63,19 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
         panels = ((left, late_rows(rows), "block"), (right, by_epoch, "epoch"))
         for axis, curves, x in panels:
             axis.axhline(0, color=CONTROL, linewidth=0.8)
-            draw_curves(axis, curves, inks=inks, x=x)
+            if len(curves):
+                draw_curves(axis, curves, inks=inks, x=x)
+            else:
+                axis.annotate(
+                    "noise dominates all gradients", (0.5, 0.6), xycoords="axes fraction", ha="center"
+                )
+                axis.set_xticks([])
             axis.set(xlabel=x, ylabel="cosine of the CL and MIM gradients")
             axis.tick_params(labelleft=True)
-            whole_ticks(axis)
-        left.set_title("By block, late in training")
-        right.set_title("Over training, all blocks")
+            if len(curves):
+                whole_ticks(axis)
+        left.set_title("By block, second half of training")
+        right.set_title("By epoch, all blocks")
         settle(figure)
         for axis, curves, x in panels:
             label_line_ends(axis, curves, inks=inks, x=x)
@@ -76,29 +83,39 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def gradient_caption(rows: pd.DataFrame) -> str:
-    """Caption of `gradient_figure`."""
+    """Return the caption of `gradient_figure`."""
+    late_curves, by_epoch = late_rows(rows), cosine_curves(rows, by="epoch")
+    drawn = late_curves if len(late_curves) else by_epoch
     return (
-        "Cosine between the gradients of the CL and MIM losses, divided by the split-half cosine of each "
-        "loss; near 0 the gradients are nearly orthogonal. Left: second half of the epochs. "
-        f"{bands(late_rows(rows), alone=NOTHING)}"
+        "Cosine between the gradients of the CL and MIM losses, corrected for noise by the split-half cosine "
+        "of each loss; near 0 the gradients are nearly orthogonal. Blocks and epochs whose gradients are "
+        f"dominated by noise are left out. {bands(drawn, alone=NOTHING) if len(drawn) else ''}"
     )
 
 
 def gradient_alt(rows: pd.DataFrame) -> str:
-    """Alternative text of `gradient_figure`."""
+    """Return the alternative text of `gradient_figure`."""
     return alt_text(
-        "Line charts of the cosine between the CL and the MIM gradient, by block and by epoch.", rows["label"]
+        "Line charts of the cosine between the CL and MIM gradients, by block and by epoch.", rows["label"]
     )
 
 
 def gradient_findings(rows: pd.DataFrame) -> str:
-    """Say for each label where the cosine starts and ends, and which gradient is longer."""
-    said = []
+    """Return for each label the cosine in the first and the last block, and the ratio of the gradients."""
+    sentences = []
     for label, blocks in late_rows(rows).groupby("label", sort=False):
         ends = [
             f"{fixed(row['mean'], decimals=2)} in block {row['block']:.0f}"
             for _, row in blocks.iloc[[0, -1] if len(blocks) > 1 else [0]].iterrows()
         ]
         ratio = number(gradient_ratio(rows[rows["label"] == label]), digits=2)
-        said.append(f"{label}: {', '.join(ends)}; weighted, CL's is {ratio} times as long as MIM's.")
-    return f"{' '.join(said)} Layer Grafted (Jiang et al., ICLR 2023) reports conflict that grows with depth."
+        sentences.append(
+            f"{label}: cosine {', '.join(ends)}; the weighted CL gradient is {ratio} times as long as the "
+            "MIM gradient."
+        )
+    if not sentences:
+        return ""
+    return (
+        f"{' '.join(sentences)} For comparison, Layer Grafted (Jiang et al., ICLR 2023) reports a conflict "
+        "that grows with depth."
+    )

@@ -1,4 +1,4 @@
-"""A measure of every head: a panel per arm, a dot per head of every training."""
+"""A measure of every head: one panel per arm, one dot per head and training."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,11 +12,11 @@ from stages.render.words import listed
 def head_figure(
     heads: pd.DataFrame, curves: pd.DataFrame, *, inks: Inks, ylabel: str, log: bool = False
 ) -> Figure:
-    """One small panel per label: a dot per head and block, and the line of their mean.
+    """Draw one small panel per label: a dot per head and block, and the line of their mean.
 
     heads:  label, seed, block, head, mean
     curves: label, block, mean
-    log:    logarithmic scale
+    log:    whether the scale is logarithmic
     """
     labels = list(dict.fromkeys(heads["label"]))
     with styled():
@@ -25,7 +25,7 @@ def head_figure(
             ink = inks[label]
             dots = heads[heads["label"] == label]
             line = curves[curves["label"] == label]
-            # Heads stand side by side within their block, so that equal ones do not hide each other.
+            # Heads of a block are drawn side by side, so that equal values do not hide each other.
             aside = 0.4 * (dots["head"] - 1) / max(dots["head"].max() - 1, 1) - 0.2
             axis.plot(
                 line["block"], line["mean"], color=ink.colour, linestyle=ink.line, linewidth=1.3, alpha=0.8
@@ -46,17 +46,17 @@ def head_figure(
 
 
 def head_caption(heads: pd.DataFrame, *, measure: str) -> str:
-    """Caption of a figure of single heads.
+    """Return the caption of a figure of single heads.
 
-    heads: as `analysis_curves.head_means` gives them
+    heads: as `analysis_curves.head_means` returns them
     """
     trainings = listed(map(str, sorted(heads.groupby("label")["seed"].nunique().unique())))
     return (
-        f"{measure} of every head of every training (dots; {heads['head'].nunique()} heads, {trainings} "
-        "trainings an arm) and their mean (line)."
+        f"{measure} of every head of every training (dots; {heads['head'].nunique()} heads per block, "
+        f"{trainings} trainings per arm) and the mean over all (line)."
     )
 
 
 def head_alt(heads: pd.DataFrame, *, measure: str) -> str:
-    """Alternative text of a figure of single heads."""
+    """Return the alternative text of a figure of single heads."""
     return alt_text(f"{measure} of every head against block, a panel of dots per arm.", heads["label"])

@@ -1,4 +1,4 @@
-"""Linear probing of every block: curves against depth, and what the last block loses against the best."""
+"""Linear probing of every block: curves against depth, and the loss from the best to the last block."""
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,10 @@ from stages.study.paths import probe_predictions
 
 
 def layerwise_curves(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
-    """Accuracy per block for every arm, in per cent.
+    """Return the accuracy of every arm by block, in per cent.
 
     labels:  the label set
-    returns: as `analysis_curves.block_curves`
+    Returns: as `analysis_curves.block_curves`
     """
     curves = [
         block_curve(
@@ -32,10 +32,11 @@ def layerwise_curves(results: Results, *, labels: str, seed: int = 0) -> pd.Data
 
 
 def declines(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
-    """Accuracy of the last block less that of the block chosen on training images, paired by image.
+    """Return the accuracy of the last block minus that of the best block, paired by image.
 
-    The block is not chosen by the accuracies that are compared, which would make a loss out of chance.
-    returns: index label; best (the chosen block of each training), last; mean, low, high in points, trainings
+    The best block is chosen on training images. A choice by the compared accuracies would bias the loss.
+
+    Returns: index label; best (the chosen block of each training), last; mean, low, high in points, trainings
     """
     rows = {}
     for arm in results.arms:
@@ -56,13 +57,16 @@ def declines(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
 
 
 def layerwise_caption(curves: pd.DataFrame, *, labels: str, paper: str) -> str:
-    """Caption of the curves of one label set."""
-    measure = f"Linear probe{on_set(labels)} of the mean patch token after every block; 0 is the embedding."
+    """Return the caption of the curves of one label set."""
+    measure = (
+        f"Accuracy of a linear probe{on_set(labels)} on the mean patch token after every block; depth 0 is "
+        "the embedding."
+    )
     return depth_caption(curves, measure=measure, paper=paper)
 
 
 def _correct(results: Results, arm: str, *, labels: str) -> pd.DataFrame:
-    """Predictions of one label set, with the column correct: 100 where the class is right, else 0."""
+    """Return the predictions of one label set; column correct: 100 for the right class, otherwise 0."""
     rows = results.probe("layerwise", arm)
     rows = rows[rows["labels"] == labels]
     return rows.assign(correct=100.0 * (rows["truth"] == rows["predicted"]))

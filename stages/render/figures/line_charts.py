@@ -1,4 +1,4 @@
-"""Lines with a band and a thin line per training, ticks per training, and panels to draw them in."""
+"""Line charts: lines with intervals and single trainings, axes, panels and colour bars."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,23 +22,24 @@ DEPTH = "depth (block / number of blocks)"
 def draw_curves(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str, log: bool = False) -> None:
     """Draw one line per label with its interval as a band, and a thin line per training.
 
-    log: on a logarithmic axis
+    log: whether the axis is logarithmic
     """
     low, high = frame_of(curves, log=log)
     for label, curve in curves.groupby("label", sort=False):
         ink = inks[str(label)]
         ends = (curve[end].clip(low, high) for end in ("low", "high"))
         axis.fill_between(curve[x], *ends, color=ink.colour, alpha=0.18, linewidth=0)
-        draw_trainings(axis, curve, ink=ink, x=x)
+        draw_trainings(axis, curve, ink=ink, x=x, log=log)
         axis.plot(curve[x], curve["mean"], color=ink.colour, linestyle=ink.line, marker=ink.marker)
     if log:
         log_axis(axis)
 
 
 def frame_of(curves: pd.DataFrame, *, log: bool = False) -> tuple[float, float]:
-    """Return where bands are cut: as far beyond the lines as the lines are apart, at most tenfold if log.
+    """Return the lower and upper limit of the bands.
 
-    Two or three trainings have intervals many times as wide as the figure.
+    Bands extend beyond the lines by at most the range of the lines; on a logarithmic axis at most tenfold.
+    Intervals over two or three trainings can be many times wider than the figure.
     """
     lines = curves[["mean", *single_trainings(curves)]]
     if log:
@@ -52,7 +53,7 @@ def frame_of(curves: pd.DataFrame, *, log: bool = False) -> tuple[float, float]:
 
 
 def log_axis(axis: Axes) -> None:
-    """Give a panel a logarithmic axis up, its ticks written out."""
+    """Make the vertical axis of a panel logarithmic, with readable ticks."""
     axis.set_yscale("log")
     low, high = map(math.log10, axis.get_ylim())
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high - low < 2 else (1.0,)))
@@ -61,7 +62,7 @@ def log_axis(axis: Axes) -> None:
 
 
 def power_of_ten(value: float) -> str:
-    """Return a number of a logarithmic axis: a power of ten below a thousandth, else as it is."""
+    """Return the label of a tick: a power of ten below a thousandth, otherwise the number."""
     if value >= 1e-3:
         return f"{value:g}"
     sign = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -71,30 +72,34 @@ def power_of_ten(value: float) -> str:
 
 
 def below_one(curves: pd.DataFrame) -> pd.DataFrame:
-    """Curves of 1 less each value, for quantities near 1 on a logarithmic axis."""
+    """Return the curves of 1 minus each value, for quantities near 1 on a logarithmic axis."""
     ends = {"low": 1 - curves["high"], "high": 1 - curves["low"]}
     means = {name: 1 - curves[name] for name in ("mean", *single_trainings(curves))}
     return curves.assign(**ends, **means)
 
 
-def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str) -> None:
-    """Draw a thin line for each training of one curve, where there are several."""
+def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str, log: bool = False) -> None:
+    """Draw a thin line for each training of a curve that has several.
+
+    log: whether the axis is logarithmic; values of 0, from rounding, then leave a gap
+    """
     single = single_trainings(curve)
     for name in single if len(single) > 1 else ():
-        axis.plot(curve[x], curve[name], color=ink.colour, linewidth=0.6, alpha=0.55)
+        values = curve[name].where(curve[name] > 0) if log else curve[name]
+        axis.plot(curve[x], values, color=ink.colour, linewidth=0.6, alpha=0.55)
 
 
 def draw_ticks(
     axis: Axes, row: pd.Series, *, place: float, ink: Ink, scale: float = 1.0, size: float = 9.0
 ) -> None:
-    """Draw a tick across for each training of one row of a dot chart, where there are several."""
+    """Draw a tick for each training of a row of a dot chart that has several."""
     values = row[[name for name in row.index if str(name).startswith(PREFIX)]].dropna().astype(float)
     if len(values) > 1:
         axis.plot(scale * values, len(values) * [place], "|", color=ink.colour, markersize=size, alpha=0.7)
 
 
 def label_line_ends(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
-    """Write each label where its line ends; beside arms of several trainings, one training is called that."""
+    """Write each label at the end of its line; mark arms with one training beside arms with several."""
     ends = []
     several = "trainings" in curves and curves["trainings"].gt(1).any()
     for label, curve in curves.groupby("label", sort=False):
@@ -106,7 +111,7 @@ def label_line_ends(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> 
 
 
 def panels(count: int, *, height: float, columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels of `height` inches, row by row."""
+    """Return a figure with `count` panels, row by row. height: of a panel, inches"""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = new_figure(width=WIDE if columns > 1 else NARROW, height=rows * height + 0.2)
@@ -118,7 +123,7 @@ def panels(count: int, *, height: float, columns: int = 4) -> tuple[Figure, list
 
 
 def share(axes: Sequence[Axes], *, ylabel: str) -> None:
-    """The same scale in all panels, with its numbers; its name where a row begins."""
+    """Give all panels one vertical scale; write its name at the first panel of each row."""
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
@@ -129,7 +134,7 @@ def share(axes: Sequence[Axes], *, ylabel: str) -> None:
 
 
 def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], *, name: str) -> Colorbar:
-    """Put one horizontal colour bar above panels that share a scale, no wider than a phone."""
+    """Add one horizontal colour bar above panels that share a scale; it is at most as wide as a phone."""
     length = min(1.0, 3.2 / figure.get_size_inches()[0])
     bar = figure.colorbar(image, ax=list(axes), location="top", shrink=length, aspect=24, pad=0.08)
     bar.set_label(name)
@@ -138,10 +143,13 @@ def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], *, name: 
 
 
 def title_of(axis: Axes, label: str, ink: Ink) -> None:
-    """Head a panel with a label in its own colour."""
+    """Write a label above a panel, in its colour."""
     axis.set_title(label, color=darker(ink.colour))
 
 
 def whole_ticks(axis: Axes) -> None:
-    """Print whole numbers only, for blocks and epochs."""
+    """Use only whole numbers as ticks, for blocks and epochs."""
     axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    low, high = axis.get_xlim()
+    if high - low < 1:  # a single block or epoch
+        axis.set_xlim((low + high - 1) / 2, (low + high + 1) / 2)

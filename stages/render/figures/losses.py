@@ -1,4 +1,4 @@
-"""How the pre-training went: the loss of every arm by epoch."""
+"""The pre-training loss of every arm by epoch."""
 
 from collections.abc import Mapping
 
@@ -14,29 +14,29 @@ from stages.results.study_results import Results
 
 
 def loss_caption(histories: Mapping[str, pd.DataFrame]) -> str:
-    """Caption of the pre-training losses.
+    """Return the caption of the pre-training losses.
 
-    histories: as `histories` gives them
+    histories: as `histories` returns them
     """
     return (
-        f"Pre-training loss per epoch{_trainings(histories)}; dotted: the parts of a sum. Every panel has "
-        "its own scale, because losses of different objectives are different quantities."
+        f"Pre-training loss by epoch{_trainings(histories)}; dotted: the terms of a sum. Every panel has its "
+        "own scale, because losses of different objectives are not comparable."
     )
 
 
 def loss_alt(histories: Mapping[str, pd.DataFrame]) -> str:
-    """Alternative text of the pre-training losses."""
+    """Return the alternative text of the pre-training losses."""
     return alt_text("Line charts of the pre-training loss against epoch, a panel per trained arm.", histories)
 
 
 def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
-    """Over how many trainings each history is averaged, in brackets."""
+    """Return over how many trainings each history is averaged, in brackets."""
     counts = {label: history["seed"].nunique() for label, history in histories.items()}
     several = sorted({count for count in counts.values() if count > 1})
     once = [label for label, count in counts.items() if count == 1]
     if not several:
-        return " (one training an arm)"
-    text = f"mean of {listed(map(str, several))} trainings, thin lines: each"
+        return " (one training per arm)"
+    text = f"mean over {listed(map(str, several))} trainings; thin lines: single trainings"
     return f" ({text}; {listed(once)}: one training)" if once else f" ({text})"
 
 
@@ -44,9 +44,9 @@ SINGLE = 0.6  # points, of the line of one training
 
 
 def histories(results: Results) -> dict[str, pd.DataFrame]:
-    """Pre-training history by label; arms that were never trained are left out.
+    """Return the pre-training history by label; untrained and imported arms are left out.
 
-    returns: label -> seed, epoch, loss, named parts of the loss, lr, grad_norm
+    Returns: label -> seed, epoch, loss, named terms of the loss, lr, grad_norm
     Raises StudyError naming a file that is missing or has no column epoch or loss.
     """
     tables = {results.label(arm): results.history(arm) for arm in results.arms}
@@ -54,14 +54,14 @@ def histories(results: Results) -> dict[str, pd.DataFrame]:
 
 
 def loss_parts(history: pd.DataFrame) -> list[str]:
-    """The named parts of the loss in a history, in file order."""
+    """Return the named terms of the loss in a history, in file order."""
     return [name for name in history if name not in ("seed", "epoch", "loss", "lr", "grad_norm")]
 
 
 def loss_figure(histories: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
-    """Pre-training loss per epoch, a panel per label with a scale of its own; the parts of a sum are dotted.
+    """Draw the pre-training loss by epoch, one panel per label; the terms of a sum are dotted.
 
-    Losses of different objectives are different quantities, so no panel shares its scale with another.
+    Every panel has its own scale, because losses of different objectives are not comparable.
     """
     with styled():
         figure, axes = panels(len(histories), height=2.6, columns=3)
@@ -91,7 +91,7 @@ def loss_figure(histories: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
 
 
 def histories_rows(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All histories in one table: label, seed, then the columns of each."""
+    """Return all histories in one table: label, seed, then the columns of each."""
     parts = [history.assign(label=label) for label, history in histories.items()]
     rows = pd.concat(parts, ignore_index=True)
     return rows[["label", "seed", *rows.columns.drop(["label", "seed"])]]

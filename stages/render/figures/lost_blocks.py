@@ -1,4 +1,4 @@
-"""Which blocks matter: what a fine-tuned encoder loses with what each of its blocks has learnt."""
+"""Which blocks matter: the accuracy of a fine-tuned encoder after the reset of one block."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -7,6 +7,7 @@ from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, panels, share, whole_ticks
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import styled
+from stages.render.words import listed, on_set, signed
 from stages.results.corrupted import LOST_BLOCK, changes
 from stages.results.study_results import Results
 
@@ -14,10 +15,10 @@ HEAD = "fine-tuned"
 
 
 def block_losses(results: Results) -> pd.DataFrame:
-    """Change of accuracy when a block is as it was before training, paired image by image.
+    """Return the change of accuracy after the reset of each block to its initial weights, paired by image.
 
-    returns: label, head, labels, block, mean, low, high (points), trainings, seed_0 and so on, images; no
-             rows if it was not measured
+    Returns: label, head, labels, block, mean, low, high (points), trainings, seed_0 and so on, images; no
+             rows if the study does not measure this
     """
     losses = changes(results, trial=LOST_BLOCK)
     if losses.empty:
@@ -27,14 +28,14 @@ def block_losses(results: Results) -> pd.DataFrame:
 
 
 def losses_figure(losses: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Change of accuracy against the block that was lost, a panel per label set, one line per label."""
+    """Draw the change of accuracy against the reset block, one panel per label set, one line per label."""
     sets = list(dict.fromkeys(losses["labels"]))
     with styled():
         figure, axes = panels(len(sets), height=3.2, columns=2)
         for axis, labels in zip(axes, sets, strict=True):
             draw_curves(axis, losses[losses["labels"] == labels], inks=inks, x="block")
             axis.axhline(0, color="#777777", linewidth=0.8)
-            axis.set(title=str(labels).capitalize(), xlabel="block that lost what it had learnt")
+            axis.set(title=str(labels).capitalize(), xlabel="reset block")
             whole_ticks(axis)
         share(axes, ylabel="change of accuracy (points)")
         settle(figure)
@@ -44,13 +45,27 @@ def losses_figure(losses: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def losses_caption(losses: pd.DataFrame) -> str:
-    """Caption of the lost blocks."""
+    """Return the caption of `losses_figure`."""
     return (
-        "Accuracy of the fine-tuned encoder with one block put back to what it was before any training, less "
-        f"that of the whole encoder on the same images (Zhang et al. 2019). {bands(losses)}"
+        "Change of accuracy when one block of the fine-tuned encoder is reset to its initial weights, on the "
+        f"same images (Zhang et al. 2019). {bands(losses)}"
     )
 
 
+def losses_findings(losses: pd.DataFrame) -> str:
+    """Return for each label set which reset costs each arm the most accuracy.
+
+    losses: as `block_losses` returns them
+    """
+    sentences = []
+    for labels, part in losses.groupby("labels", sort=False):
+        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        arms = listed(f"{row['label']} block {row['block']} ({signed(row['mean'])})"
+                      for _, row in worst.iterrows())  # fmt: skip
+        sentences.append(f"Most harmful reset{on_set(str(labels))}, in points: {arms}.")
+    return " ".join(sentences)
+
+
 def losses_alt(losses: pd.DataFrame) -> str:
-    """Alternative text of the lost blocks."""
-    return alt_text("Line charts of the change of accuracy against the block that is lost.", losses["label"])
+    """Return the alternative text of `losses_figure`."""
+    return alt_text("Line charts of the change of accuracy against the reset block.", losses["label"])

@@ -1,4 +1,4 @@
-"""Names written beside lines and points, moved apart until none covers another."""
+"""Write names beside lines and points without overlaps."""
 
 import textwrap
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from matplotlib.transforms import Bbox
 from stages.render.figures.style import darker
 
 SIZE = 9.0  # points
-LONGEST = 18  # characters of a line of a name beside an axis
-# Where a point's name may stand, from the best to the last resort: points to the right, points up.
+LONGEST = 18  # characters in a line of a name
+# Positions of a name beside its point, best first: points to the right, points up.
 SIDES = (
     (9, 0),
     (-9, 0),
@@ -30,15 +30,15 @@ SIDES = (
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out: labels need the final limits and height of its axes."""
+    """Compute the layout of a figure, because labels need the final limits and heights of its axes."""
     figure.draw_without_rendering()
 
 
 def label_ends(axis: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each line's name to the right of the axis, level with the line's end as far as there is room.
+    """Write the name of each line to the right of the axis, as close to the end of the line as possible.
 
-    ends: (name, x, y, colour) of each line's last point, in data units
-    Call it when the figure is settled.
+    ends: (name, x, y, colour) of the last point of each line, in data units
+    Call this after `settle`.
     """
     figure = axis.get_figure(root=True)
     if not ends or figure is None:
@@ -73,14 +73,14 @@ def label_ends(axis: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
 
 
 def spread(wanted: Sequence[float], heights: Sequence[float], *, low: float, high: float) -> list[float]:
-    """Centres as near as can be to the wanted ones, in their order, without the boxes overlapping.
+    """Return centres of boxes that do not overlap, in order and as close as possible to the wanted ones.
 
-    returns: centres, between low and high where all boxes fit there
+    Returns: centres, between low and high if all boxes fit
     """
     order = np.argsort(np.asarray(wanted), kind="stable")
     tall = np.asarray(heights, dtype=float)[order]
-    stacked = np.cumsum(tall) - tall / 2  # centres of the boxes piled up from zero
-    # Above their place in the pile the centres may only grow: the nearest such series is isotonic regression.
+    stacked = np.cumsum(tall) - tall / 2  # centres of a stack of boxes from zero
+    # The distance above the stack never decreases, so isotonic regression gives the closest centres.
     pools: list[tuple[float, int]] = []
     for lift in np.asarray(wanted, dtype=float)[order] - stacked:
         pools.append((float(lift), 1))
@@ -97,11 +97,11 @@ def spread(wanted: Sequence[float], heights: Sequence[float], *, low: float, hig
 def label_points(
     axis: Axes, points: Sequence[tuple[str, float, float, str]], *, avoid: Sequence[tuple[float, float]] = ()
 ) -> None:
-    """Write each point's name beside it where it covers nothing, or else all names beside the axis.
+    """Write the name of each point beside it; if names would overlap, write all names beside the axis.
 
     points: (name, x, y, colour) in data units
-    avoid:  places (x, y) in data units that should stay free, along error bars and lines
-    Call it when the figure is settled.
+    avoid:  places (x, y) in data units to keep free, along error bars and lines
+    Call this after `settle`.
     """
     figure = axis.get_figure(root=True)
     if not points or figure is None:
@@ -142,6 +142,6 @@ def label_points(
 
 
 def _around(axis: Axes, x: float, y: float, *, radius: float) -> Bbox:
-    """A square of 2 × radius pixels around a place given in data units."""
+    """Return a square of 2 × radius pixels around a place in data units."""
     across, up = axis.transData.transform((x, y))
     return Bbox.from_extents(across - radius, up - radius, across + radius, up + radius)

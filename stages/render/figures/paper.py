@@ -1,4 +1,4 @@
-"""The numbers of the paper itself, to be drawn beside ours.
+"""The numbers of the paper, for comparison with those of a study.
 
 Park et al., "What Do Self-Supervised Vision Transformers Learn?", ICLR 2023, arXiv 2305.00729. The numbers
 were read from the authors' poster (github.com/xxxnell/cl-vs-mim-storage @c57856c) and notebooks
@@ -8,18 +8,18 @@ were read from the authors' poster (github.com/xxxnell/cl-vs-mim-storage @c57856
 from dataclasses import dataclass
 
 VECTOR = "vector coordinates"
-PIXELS = "read off pixels"
+PIXELS = "read from pixels"
 SETTING = "ViT-B/16, ImageNet-1K"
-UNIFORM_DISTANCE = 116.49  # px: attention spread evenly over 14×14 patches of 16 px
-LAYERWISE = (  # what is said of the three curves that stand beside ours
-    "the paper's MoCo v3, SimMIM and MAE on 1,000 classes (Fig. 10); compare shapes, not absolute values."
+UNIFORM_DISTANCE = 116.49  # px: uniform attention over 14×14 patches of 16 px
+LAYERWISE = (  # description of the three curves
+    "MoCo v3, SimMIM and MAE of the paper on 1,000 classes (Fig. 10); compare shapes, not absolute values."
 )
 HIGHEST_FREQUENCY = "6/7 π"  # the last bin of 14×14 patches
 
 
 @dataclass(frozen=True)
 class PaperCurve:
-    """One curve of the paper against depth, with where it comes from."""
+    """One curve of the paper against depth, with its source."""
 
     method: str
     figure: str
@@ -29,8 +29,8 @@ class PaperCurve:
 
     @property
     def described(self) -> str:
-        """The curve and its source in words."""
-        return f"the paper's {self.method} ({self.figure}; {self.read})"
+        """Return the curve and its source in words."""
+        return f"{self.method} of the paper ({self.figure}; {self.read})"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PaperPoint:
 
 
 def distance() -> PaperCurve:
-    """Attention distance of MoCo v3 in px; the SimMIM curve is not published in numbers.
+    """Return the attention distance of MoCo v3 in px; the SimMIM curve is not published in numbers.
 
     Paper: Fig. 3; the authors' notebook on Imagenette, read off pixels, ±0.3 px.
     """
@@ -53,7 +53,7 @@ def distance() -> PaperCurve:
 
 
 def mutual_information() -> PaperCurve:
-    """Normalised mutual information of MoCo v3; the SimMIM curve is not published in numbers.
+    """Return the normalised mutual information of MoCo v3; the SimMIM curve is not published in numbers.
 
     Paper: Fig. 4; the authors' notebook on Imagenette, read off pixels, ±0.003.
     """
@@ -62,7 +62,7 @@ def mutual_information() -> PaperCurve:
 
 
 def log_amplitude() -> tuple[PaperCurve, PaperCurve]:
-    """Relative log amplitude of MoCo v3 and SimMIM at 6/7 π, after the embedding and after each block.
+    """Return the relative log amplitude of MoCo v3 and SimMIM at 6/7 π, after the embedding and each block.
 
     Paper: Fig. 8; exact vector coordinates.
     """
@@ -76,9 +76,9 @@ def log_amplitude() -> tuple[PaperCurve, PaperCurve]:
 
 
 def with_decoder() -> tuple[PaperCurve, PaperCurve]:
-    """Relative log amplitude of MAE at 6/7 π: its encoder, and its decoder from embedding to last block.
+    """Return the relative log amplitude of MAE at 6/7 π, in its encoder and its decoder.
 
-    The depth is in blocks; the decoder starts where the encoder ends.
+    Depth is in blocks; the blocks of the decoder follow those of the encoder.
     Paper: Fig. 11; read off pixels, ±0.03.
     """
     encoder = (-3.07, -2.10, -2.28, -2.38, -2.34, -2.35, -2.31, -2.32, -2.27, -2.24, -2.18, -2.15, -2.52)
@@ -93,7 +93,7 @@ def with_decoder() -> tuple[PaperCurve, PaperCurve]:
 
 
 def layerwise() -> tuple[PaperCurve, PaperCurve, PaperCurve]:
-    """Linear probing of every block in per cent: MoCo v3, SimMIM and MAE.
+    """Return the linear-probe accuracy of every block in per cent, for MoCo v3, SimMIM and MAE.
 
     Paper: Fig. 10; exact vector coordinates.
     """
@@ -108,10 +108,10 @@ def layerwise() -> tuple[PaperCurve, PaperCurve, PaperCurve]:
 
 
 def methods() -> tuple[PaperPoint, ...]:
-    """Linear probing and fine-tuning of five published ViT-B, each with the recipe of its own authors.
+    """Return linear-probe and fine-tuning accuracies of five published ViT-B, each with its authors' recipe.
 
-    SimMIM's linear probe reads block 8, where it is best; the last block of SimMIM, MAE and MoCo v3, probed
-    by one recipe on the mean patch token (inferred), stands in Fig. 10.
+    The linear probe of SimMIM reads block 8, its best block. Fig. 10 has the last blocks of SimMIM, MAE and
+    MoCo v3, probed with one recipe on the mean patch token (inferred).
     Paper: Fig. 1 left, Fig. 10; exact vector coordinates.
     """
     last = {curve.method: curve.values[-1] for curve in layerwise()}
@@ -125,7 +125,7 @@ def methods() -> tuple[PaperPoint, ...]:
 
 
 def hybrid_sweep() -> dict[float, PaperPoint]:
-    """The hybrid for each CL weight λ of (1 − λ) MIM + λ CL, trained by the authors.
+    """Return the hybrid for each CL weight λ of (1 − λ) MIM + λ CL, trained by the authors.
 
     Not comparable with `methods()`: shorter pre-training (100 epochs, inferred) and another probe recipe.
     Paper: Fig. 12 left; read off pixels, ±0.1 points in linear probing, ±0.01 in fine-tuning.
@@ -140,7 +140,7 @@ def hybrid_sweep() -> dict[float, PaperPoint]:
 
 
 def size_sweep() -> dict[str, dict[float, float]]:
-    """Fine-tuning accuracy (%) of ViT-Ti, S and B by parameters in millions: those that the authors trained.
+    """Return the fine-tuning accuracy (%) of ViT-Ti, S and B, trained by the authors, by million parameters.
 
     Paper: Fig. 1 middle, the points marked †; exact vector coordinates.
     """
@@ -151,7 +151,7 @@ def size_sweep() -> dict[str, dict[float, float]]:
 
 
 def trade_offs() -> dict[str, tuple[PaperPoint, ...]]:
-    """Both sets of linear-probing and fine-tuning numbers by the title of their panel."""
+    """Return both sets of linear-probe and fine-tuning accuracies, by the title of their panel."""
     return {
         "Paper, Fig. 1 left": methods(),
         "Paper, Fig. 12: hybrid, λ": tuple(hybrid_sweep().values()),

@@ -1,4 +1,4 @@
-"""Accuracy on corrupted images: against the frequency of noise, and by corruption."""
+"""Accuracy on corrupted images, by frequency of the noise and by corruption."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from stages.render.figures.style import Ink, darker, styled
 
 
 def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Relative accuracy against the frequency of the noise, a panel per head and label set."""
+    """Draw relative accuracy against the frequency of the noise, one panel per head and label set."""
     groups = list(curves.groupby(["head", "labels"], sort=False))
     with styled():
         figure, axes = panels(len(groups), height=3.0, columns=2)
@@ -21,7 +21,7 @@ def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
             draw_curves(axis, part, inks=inks, x="frequency")
             axis.axhline(100, color="#777777", linewidth=0.8)
             axis.set(title=panel_name(head, labels), xlabel="frequency of the noise (π)")
-        share(axes, ylabel="accuracy kept (%)")
+        share(axes, ylabel="relative accuracy (%)")
         settle(figure)
         for axis, (_, part) in zip(axes, groups, strict=True):
             label_line_ends(axis, part, inks=inks, x="frequency")
@@ -29,21 +29,21 @@ def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def noise_caption(curves: pd.DataFrame) -> str:
-    """Caption of the noise."""
+    """Return the caption of the noise figure."""
     return (
-        "Accuracy under noise in one band of frequencies, in per cent of that without it, mean over the "
-        "amplitudes; every band has the same energy; beyond 1 π lie the corners of the spectrum. "
+        "Accuracy under noise in one frequency band, relative to clean images, mean over noise amplitudes. "
+        "All bands have the same energy; frequencies above 1 π lie in the corners of the spectrum. "
         f"{bands(curves)}"
     )
 
 
 def noise_alt(curves: pd.DataFrame) -> str:
-    """Alternative text of the noise."""
-    return alt_text("Line charts of the accuracy kept against the frequency of noise.", curves["label"])
+    """Return the alternative text of the noise figure."""
+    return alt_text("Line charts of relative accuracy against the frequency of the noise.", curves["label"])
 
 
 def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Accuracy on clean and corrupted images: a row per trial, a dot per arm, panels as for the noise."""
+    """Draw accuracy on clean and corrupted images, one row per corruption, with panels as for the noise."""
     groups = list(accuracy.groupby(["head", "labels"], sort=False))
     names = list(dict.fromkeys(zip(accuracy["trial"], accuracy["level"], strict=True)))
     labels_of_arms = list(dict.fromkeys(accuracy["label"]))
@@ -51,16 +51,16 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
         figure, axes = panels(len(groups), height=1.0 + 0.36 * len(names), columns=2)
         for axis, ((head, labels), part) in zip(axes, groups, strict=True):
             for place, label in enumerate(labels_of_arms):
-                own = part[part["label"] == label].set_index(["trial", "level"])
-                rows = [row for row, name in enumerate(names) if name in own.index]
+                of_arm = part[part["label"] == label].set_index(["trial", "level"])
+                rows = [row for row, name in enumerate(names) if name in of_arm.index]
                 mean, low, high = (
-                    100 * own.loc[[names[row] for row in rows], column].to_numpy()
+                    100 * of_arm.loc[[names[row] for row in rows], column].to_numpy()
                     for column in ("mean", "low", "high")
                 )
                 ink: Ink = inks[label]
                 aside = 0.5 * (place + 0.5) / len(labels_of_arms) - 0.25
                 for row in rows:
-                    draw_ticks(axis, own.loc[names[row]], place=row + aside, ink=ink, scale=100, size=4)
+                    draw_ticks(axis, of_arm.loc[names[row]], place=row + aside, ink=ink, scale=100, size=4)
                 axis.errorbar(
                     mean,
                     np.array(rows) + aside,
@@ -82,21 +82,23 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def trial_caption(accuracy: pd.DataFrame) -> str:
-    """Caption of the corruptions."""
-    return f"Accuracy on held-out images as they are and corrupted. {bands(accuracy, marks=DOTS)}"
+    """Return the caption of the corruptions."""
+    return f"Accuracy on clean and corrupted held-out images. {bands(accuracy, marks=DOTS)}"
 
 
 def trial_alt(accuracy: pd.DataFrame) -> str:
-    """Alternative text of the corruptions."""
+    """Return the alternative text of the corruptions."""
     return alt_text("Dots with error bars of accuracy, a row per corruption.", accuracy["label"])
 
 
 def panel_name(head: Any, labels: Any) -> str:
+    """Return head and label set in words."""
     name = {"linear": "Linear probe", "fine-tuned": "Fine-tuned"}[str(head)]
     return name if labels == "class" else f"{name}, {labels}"
 
 
 def trial_name(trial: str, level: float) -> str:
+    """Return a corruption and its level in words."""
     units = {"patch_shuffle": f"{level:g} × {level:g} tiles shuffled",
-             "amplitude_exchange": f"amplitudes exchanged, {100 * level:.0f} %"}  # fmt: skip
+             "amplitude_exchange": f"{100 * level:.0f} % of amplitudes exchanged"}  # fmt: skip
     return units.get(trial, trial.replace("_", " "))

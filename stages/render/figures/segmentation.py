@@ -1,4 +1,4 @@
-"""mIoU of every arm by the way it segments."""
+"""mIoU of every arm by method of segmentation."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ WAYS = {"linear": "Linear head", "knn": "Nearest patches", "fine-tuned": "Fine-t
 
 
 def segmentation_figure(scores: pd.DataFrame, *, inks: Inks) -> Figure:
-    """mIoU as dots with their intervals, a panel per way, a row per arm."""
+    """Draw mIoU as dots with intervals, one panel per method of segmentation, one row per arm."""
     labels = list(dict.fromkeys(scores["label"]))
     ways = ways_of(scores)
     with styled():
@@ -30,23 +30,25 @@ def segmentation_figure(scores: pd.DataFrame, *, inks: Inks) -> Figure:
             axis.set_yticks(range(len(labels)), labels)
             for text, label in zip(axis.get_yticklabels(), labels, strict=True):
                 text.set_color(darker(inks[label].colour))
-        panels[0].set_xlim(left=0)  # of all, once all are drawn
+        panels[0].set_xlim(left=0)  # after drawing, because all panels share the scale
     return figure
 
 
 def segmentation_caption(scores: pd.DataFrame) -> str:
-    """Caption of the segmentation."""
+    """Return the caption of the segmentation."""
     return (
-        "Segmentation of held-out images: intersection over union of each class, no object being one, mean "
-        f"over the classes (mIoU). {bands(scores, marks=DOTS)}"
+        "Segmentation of held-out images from patch tokens: mean intersection over union (mIoU) over "
+        f"classes; the background is a class. {bands(scores, marks=DOTS)}"
     )
 
 
 def segmentation_alt(scores: pd.DataFrame) -> str:
-    """Alternative text of the segmentation."""
-    return alt_text("Dots with error bars of mIoU, a panel per way and a row per arm.", scores["label"])
+    """Return the alternative text of the segmentation."""
+    return alt_text(
+        "Dots with error bars of mIoU, a panel per method of segmentation, a row per arm.", scores["label"]
+    )
 
 
 def ways_of(scores: pd.DataFrame) -> Sequence[str]:
-    """The ways that were measured, in the order of WAYS."""
+    """Return the measured methods of segmentation, in the order of WAYS."""
     return [way for way in WAYS if way in set(scores["way"])]

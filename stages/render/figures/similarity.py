@@ -1,4 +1,4 @@
-"""Similarity of representations: curves against depth, raw beside centred, and blocks against blocks."""
+"""Similarity of representations: raw and centred curves against depth, and matrices of blocks."""
 
 import math
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ VARIANTS = ("raw", "centred")
 
 
 def similarity_curves(results: Results, *, measure: str, variant: str, seed: int = 0) -> pd.DataFrame:
-    """Similarity of the heads, of the positions, or of each block to the one before, per block and arm.
+    """Return the similarity of heads, of positions, or of each block and the preceding one, by block and arm.
 
     measure: heads, positions or blocks; variant: raw or centred
-    returns: as `analysis_curves.block_curves`, without the arms that have no such pairs: encoders of one head
+    Returns: as `analysis_curves.block_curves`, without arms that have no such pairs: encoders with one head
     Raises StudyError if a table cannot be read, or if seeds differ in blocks or images.
     """
     curves = []
@@ -45,16 +45,16 @@ def similarity_curves(results: Results, *, measure: str, variant: str, seed: int
 
 
 def similarity_rows(results: Results, arm: str, *, measure: str, variant: str) -> pd.DataFrame:
-    """The rows of one measure of one arm; none if the encoder has no such pairs."""
+    """Return the rows of one measure of one arm; none if the encoder has no such pairs."""
     rows = results.analysis("similarity", arm)
     return rows[(rows["measure"] == measure) & (rows["variant"] == variant)]
 
 
 def block_matrices(results: Results, *, measure: str, variant: str) -> dict[str, pd.DataFrame]:
-    """Similarity of every block to every other, mean over images and seeds.
+    """Return the similarity of every pair of blocks, averaged over images and seeds.
 
     measure: blocks or cka; variant: raw or centred
-    returns: label -> blocks × blocks, symmetric, 1 on the diagonal
+    Returns: label -> blocks × blocks, symmetric, 1 on the diagonal
     Raises StudyError if a table cannot be read.
     """
     matrices = {}
@@ -72,9 +72,9 @@ def block_matrices(results: Results, *, measure: str, variant: str) -> dict[str,
 def paired_figure(
     curves: Mapping[str, pd.DataFrame], *, inks: Inks, ylabel: str, log: bool = False
 ) -> Figure:
-    """A similarity against relative depth, one panel a variant on one scale, one line per label.
+    """Draw a similarity against relative depth, one panel per variant on one scale, one line per label.
 
-    curves: heading -> as `similarity_curves` gives them; log: logarithmic scale
+    curves: heading -> as `similarity_curves` returns them; log: whether the scale is logarithmic
     """
     tallest = max(variant["label"].nunique() for variant in curves.values())
     with styled():
@@ -91,10 +91,10 @@ def paired_figure(
 
 
 def matrix_figure(matrices: Mapping[str, pd.DataFrame], *, inks: Inks, name: str) -> Figure:
-    """A panel per label: every block against every other on one scale, dark where they are alike.
+    """Draw the similarity of every pair of blocks, one panel per label on one scale; darker is more similar.
 
-    matrices: as `block_matrices` gives them; name: of the similarity, beside the colour bar
-    The map (cividis) is read alike with any colour vision and falls evenly in a grey print.
+    matrices: as `block_matrices` returns them; name: of the similarity, for the colour bar
+    The colour map (cividis) suits any colour vision and grey print.
     """
     lowest = min(0.9, *(float(matrix.to_numpy().min()) for matrix in matrices.values()))
     with styled():
@@ -112,14 +112,14 @@ def matrix_figure(matrices: Mapping[str, pd.DataFrame], *, inks: Inks, name: str
 
 
 def paired_rows(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All curves of a paired figure in one table, with the column variant in front."""
+    """Return all curves of a paired figure in one table whose first column is the variant."""
     parts = [curve.assign(variant=heading.lower()) for heading, curve in curves.items()]
     rows = pd.concat(parts, ignore_index=True)
     return rows[["variant", *rows.columns.drop("variant")]]
 
 
 def matrix_rows(matrices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All cells of a matrix figure in one table: label, block, other_block, value."""
+    """Return all cells of a matrix figure in one table: label, block, other_block, value."""
     parts = [
         matrix.rename_axis(index="block", columns="other_block").stack().rename("value").reset_index()
         for matrix in matrices.values()
@@ -128,24 +128,24 @@ def matrix_rows(matrices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def paired_caption(curves: Mapping[str, pd.DataFrame], *, measure: str, centring: str) -> str:
-    """Caption of a paired figure: what is drawn, what centring is, the uncertainty shown.
+    """Return the caption of a paired figure: the measure, the centring, the uncertainty.
 
-    curves: heading -> as `similarity_curves` gives them
+    curves: heading -> as `similarity_curves` returns them
     """
-    return f"{measure} Left: raw. Right: {centring} {bands(next(iter(curves.values())))}"
+    return f"{measure} Left: raw. Right: centred, {centring} {bands(next(iter(curves.values())))}"
 
 
 def paired_alt(curves: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Alternative text of a paired figure."""
+    """Return the alternative text of a paired figure."""
     labels = next(iter(curves.values()))["label"]
     return alt_text(f"Line charts of {measure} against depth, raw and centred, one line per arm.", labels)
 
 
 def matrix_caption(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Caption of a matrix figure."""
-    return f"{measure} Mean over trainings. Block 0 is the embedding; the darker the more alike."
+    """Return the caption of a matrix figure."""
+    return f"{measure} Mean over trainings. Block 0 is the embedding; darker cells are more similar."
 
 
 def matrix_alt(matrices: Mapping[str, pd.DataFrame], *, measure: str) -> str:
-    """Alternative text of a matrix figure."""
-    return alt_text(f"A matrix of cells per arm: {measure} of every block with every other.", matrices)
+    """Return the alternative text of a matrix figure."""
+    return alt_text(f"One matrix per arm: {measure} of every pair of blocks.", matrices)

@@ -1,4 +1,4 @@
-"""Unison of the tokens' movement, and in how many directions tokens spread."""
+"""Unison of the token movement, and the number of directions in which tokens and images spread."""
 
 from collections.abc import Sequence
 
@@ -18,24 +18,24 @@ from stages.study.errors import StudyError
 from stages.study.paths import analysis_table
 
 ANALYSIS = "singular_values"
-LEVELS = {"token": "tokens of one image", "image": "images, one mean token each"}
+LEVELS = {"token": "tokens of an image", "image": "mean tokens of all images"}
 JACKKNIFE = "95 % intervals over images"
 SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "alpha": "decay α"}
-# Half an interval of 95 % in standard errors: of a mean over images, and of a jackknife of ten groups
+# Half of a 95 % interval in standard errors: for a mean over images, and for a jackknife with ten groups
 # (Student's t with 9 degrees of freedom).
 ERRORS = {"token": 1.96, "image": 2.262}
 
 
 def unison_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
-    """How much tokens move in unison against depth, as `analysis_curves.block_curves` gives it."""
+    """Return the unison of the token movement by block, as `analysis_curves.block_curves` does."""
     rows = {"measure": "unison"}
     return block_curves(results, analysis=ANALYSIS, measure="value", rows=rows, seed=seed)
 
 
 def rank_curves(results: Results, *, level: str, measure: str, seed: int = 0) -> pd.DataFrame:
-    """One of SCALARS after each self-attention, at one of LEVELS.
+    """Return one of SCALARS after each self-attention, at one of LEVELS.
 
-    returns: as `analysis_curves.block_curves`; images: at image level those that make one value
+    Returns: as `analysis_curves.block_curves`; images: at image level the number behind one value
     Raises StudyError if a table cannot be read, as all functions here.
     """
     if level == "token":
@@ -47,11 +47,11 @@ def rank_curves(results: Results, *, level: str, measure: str, seed: int = 0) ->
 
 
 def spectra(results: Results) -> pd.DataFrame:
-    """The spectrum at both levels before and after the last self-attention.
+    """Return the spectra at both levels, before and after the last self-attention.
 
-    returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), trainings, seed_0
+    Returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), trainings, seed_0
              and so on, images
-    Raises StudyError if seeds differ in their number of values.
+    Raises StudyError if seeds differ in their number of singular values.
     """
     parts = []
     for level in LEVELS:
@@ -62,9 +62,9 @@ def spectra(results: Results) -> pd.DataFrame:
 
 
 def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Singular values by rank, tokens of one image on the left and images on the right; dotted before.
+    """Draw singular values by rank, for tokens of an image (left) and images (right); before: dotted.
 
-    spectrum: as `spectra` gives it
+    spectrum: as `spectra` returns it
     """
     with styled():
         figure = new_figure(height=max(4.2, 1.0 + 0.2 * spectrum["label"].nunique()))
@@ -102,7 +102,7 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> Figure:
-    """Each of SCALARS against depth in a row, tokens of one image on the left and images on the right.
+    """Draw each of SCALARS against depth in a row, for tokens of an image (left) and images (right).
 
     curves: (measure, level) -> `rank_curves`
     """
@@ -124,7 +124,7 @@ def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> F
 
 
 def rank_rows(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """All curves of `rank_figure` in one table, with the columns measure and level in front.
+    """Return all curves of `rank_figure` in one table whose first columns are measure and level.
 
     curves: (measure, level) -> `rank_curves`
     """
@@ -134,62 +134,64 @@ def rank_rows(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
 
 
 def unison_caption(curves: pd.DataFrame, *, patches: Sequence[int]) -> str:
-    """Caption of the movement against depth: what unison is, and what it is by chance.
+    """Return the caption of unison against depth: its definition, and its value for independent tokens.
 
     patches: numbers of patches of the encoders
     """
     chance = listed(f"1/{count}" for count in patches)
     return (
-        "1 − unison of the patch tokens of an image through each self-attention. Unison: the squared length "
-        "of their mean displacement over their mean squared displacement; 1: all move the same way, "
-        f"{chance}: independently. {bands(curves)}"
+        "1 − unison of the patch tokens of an image in each self-attention. Unison is the squared length of "
+        "the mean displacement over the mean squared displacement; 1: all tokens move alike; "
+        f"{chance}: they move independently. {bands(curves)}"
     )
 
 
 def spectrum_caption(spectrum: pd.DataFrame) -> str:
-    """Caption of the spectra.
+    """Return the caption of the spectra.
 
-    spectrum: as `spectra` gives it
+    spectrum: as `spectra` returns it
     """
     return (
-        "Singular values relative to the largest (natural logarithm), after the last self-attention and "
-        f"before it (dotted); centred. Right: {_counts(spectrum)} images, each the mean of its patch tokens. "
+        "Singular values of centred tokens relative to the largest (natural logarithm), after the last "
+        f"self-attention and before it (dotted). Right: {_counts(spectrum)} images, each the mean of its "
+        "patch tokens. "
         f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
 
 
 def spectrum_alt(spectrum: pd.DataFrame) -> str:
-    """Alternative text of the spectra."""
+    """Return the alternative text of the spectra."""
     return alt_text(
-        "Line charts of log singular values against rank, of the tokens of an image and of images.",
+        "Line charts of log singular values against rank, for tokens of an image and for images.",
         spectrum["label"],
     )
 
 
 def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
-    """Caption of the ranks against depth.
+    """Return the caption of the ranks against depth.
 
     curves: (measure, level) -> `rank_curves`
     """
     return (
-        "Directions in which tokens and images spread after each self-attention. RankMe: exponential of the "
-        "entropy of the singular values. Decay α: slope of log eigenvalue against log rank, ranks 4 to 50. "
+        "Measures of the number of directions in which tokens and images spread after each self-attention. "
+        "RankMe: exponential of the entropy of the singular values. Decay α: slope of log eigenvalue against "
+        "log rank, ranks 4 to 50. "
         f"{bands(curves['rankme', 'token'], alone=JACKKNIFE)}"
     )
 
 
 def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
-    """Alternative text of the ranks."""
+    """Return the alternative text of the ranks."""
     return alt_text(
-        "Six line charts against depth: three measures of rank, of tokens and of images.",
+        "Six line charts against depth: three measures of rank, for tokens and for images.",
         curves["rankme", "token"]["label"],
     )
 
 
 def _of_all_images(results: Results, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
-    """Values that are of all images, of the last block where they are told apart by index.
+    """Return values over all images; by index, only those of the last block.
 
-    returns: label, `by`, mean, low, high, trainings, seed_0 and so on, images
+    Returns: label, `by`, mean, low, high, trainings, seed_0 and so on, images
     """
     parts = []
     for arm in results.arms:
@@ -222,7 +224,7 @@ def _of_all_images(results: Results, *, by: str, measure: str, level: str, place
 
 
 def _doubling(count: int) -> list[int]:
-    """Places of the ranks 1, 2, 4, 8 and so on, which lie evenly on a logarithmic axis."""
+    """Return the places of the ranks 1, 2, 4, 8 and so on, which are evenly spaced on a logarithmic axis."""
     return [2**power - 1 for power in range(count.bit_length()) if 2**power <= count]
 
 

@@ -1,4 +1,4 @@
-"""Specification curves: one claim under every choice it depends on, the choices below each point."""
+"""Specification curves: one claim under every combination of analysis choices."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from stages.render.figures.captions import NUMBERS
 from stages.render.figures.style import TEXT, new_figure, styled
 from stages.render.words import listed, number
 
-# The words of the claims table, in colours with 3:1 contrast on white, and in signs that need no colour.
+# Verdict -> colour with 3:1 contrast on white, marker, and fill of the marker.
 SIGNS = {
     "supported": ("#00805F", "o", "#00805F"),
     "negligible": ("#3B6EA5", "D", "#3B6EA5"),
@@ -24,21 +24,21 @@ SIGNS = {
     "no difference": ("#3B6EA5", "D", "white"),
     "lower": ("#B3261E", "v", "white"),
 }
-SIZE = 8.5  # points of small type
+SIZE = 8.5  # font size of names, points
 WIDTH = 4.8  # inches
-# Inches: a line of the choice matrix; the other parts of the figure from its top to its foot.
+# Heights in inches: a line of the choice matrix, then the other parts of the figure from top to bottom.
 ROW, ABOVE, EFFECTS, BETWEEN, BELOW = 0.19, 0.55, 2.1, 0.36, 0.08
 GAP, LABEL, MARGIN = (
     0.08,
     0.75,
     0.08,
-)  # inches from the axis to names, to the label of its scale; at the sides
+)  # inches: from the axis to names, from the axis to the label of its scale, at the sides
 
 
 def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure:
-    """The effects from the lowest to the highest with their intervals; below each, the choices behind it.
+    """Draw the effects in rising order with their intervals, and the choices behind each effect below it.
 
-    rows: the specifications of the claim; the first decides it
+    rows: the specifications of the claim; the first one decides the claim
     """
     ranked = ranked_rows(rows)
     options = options_taken(rows, claim=claim)
@@ -51,21 +51,21 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
     matrix = ROW * (len(names) + 0.6 * (len(options) - 1))
     place = int(ranked.index.get_loc(rows.index[0]))
     with styled():
-        # Placed by hand: a report has thirty of these, and to lay them out takes longer than to draw them.
+        # Fixed layout: a report has thirty of these figures, and automatic layout takes longer than drawing.
         figure = new_figure(width=WIDTH, height=ABOVE + EFFECTS + BETWEEN + matrix + BELOW, layout="none")
         width, height = figure.get_size_inches()
         left = max(LABEL + 0.25, max(map(_width, names), default=0.0) + GAP + MARGIN)
         across = (left / width, (width - left - MARGIN) / width)
         upper = figure.add_axes((across[0], (BETWEEN + matrix + BELOW) / height, across[1], EFFECTS / height))
         lower = figure.add_axes((across[0], BELOW / height, across[1], matrix / height))
-        # Of the width of the band, which few specifications would make broad.
+        # Half the width of the band; without the limit, few specifications would make it broad.
         half = min(0.5, len(ranked) / 60)
         for axis in (upper, lower):
             axis.axvspan(place - half, place + half, color="#DDE6EE", linewidth=0)
             axis.set_xticks([])
             axis.set_xlim(-1, len(ranked))
         _draw_effects(upper, ranked, scale=scale)
-        upper.annotate("main choice", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, -3),
+        upper.annotate("main choices", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, -3),
                        textcoords="offset points", ha="center", va="top", fontsize=8.5)  # fmt: skip
         upper.set_ylabel(f"difference ({unit})" if unit else "difference")
         upper.yaxis.set_label_coords(-LABEL / (width - left - MARGIN), 0.5)
@@ -74,20 +74,20 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
 
 
 def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
-    """Caption of a specification curve."""
+    """Return the caption of a specification curve."""
     return (
-        f"{claim['comparison'].capitalize()} under {len(rows)} combinations of analysis choices, from the "
-        "lowest difference to the highest, with 95 % intervals; above 0 agrees with the paper. Below each: "
-        "its choices. Shaded: the main choice, which decides the claim."
+        f"{claim['comparison'].capitalize()} under {len(rows)} combinations of analysis choices, in rising "
+        "order, with 95 % intervals. Differences above 0 have the direction that the paper claims. Dots "
+        "below: the choices behind each difference. Shaded: the main choices, which decide the claim."
     )
 
 
 def specification_findings(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
-    """What comes out under all choices, and on which choice it hangs, in a paragraph."""
+    """Return the verdicts under all choices, and the choice that matters most, as a paragraph."""
     ranked, summary = ranked_rows(rows), claim["specifications"]
-    fixed = f" The same in all: {listed(claim['fixed'])}." if claim.get("fixed") else ""
+    fixed = f" Fixed in all: {listed(claim['fixed'])}." if claim.get("fixed") else ""
     size, test = summary.get("median_d"), claim.get("joint_test")
-    median = "" if size is None else f" Median effect: {number(size, digits=2)} standard deviations (d)."
+    median = "" if size is None else f" Median effect size: d = {number(size, digits=2)}."
     if test:
         median += (
             f" Joint test of all choices over {test['relabellings']} relabellings of trainings: "
@@ -97,7 +97,7 @@ def specification_findings(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
 
 
 def specification_alt(rows: pd.DataFrame) -> str:
-    """Alternative text of a specification curve."""
+    """Return the alternative text of a specification curve."""
     return (
         f"{len(rows)} differences with intervals in rising order, over a matrix of dots that shows the "
         f"choices behind each. {NUMBERS}"
@@ -105,15 +105,15 @@ def specification_alt(rows: pd.DataFrame) -> str:
 
 
 def ranked_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The specifications from the lowest effect to the highest."""
+    """Return the specifications from the lowest effect to the highest."""
     return rows.sort_values(["effect", "specification"], kind="stable")
 
 
 def options_taken(rows: pd.DataFrame, *, claim: dict[str, Any]) -> dict[str, list[str]]:
-    """The choices of a claim that its specifications differ in, each with the options that they took."""
+    """Return the choices that differ between the specifications of a claim, each with its options."""
     names = [choice["name"] for choice in claim["choices"] if choice["name"] in rows]
-    found = {name: list(dict.fromkeys(rows[name])) for name in names}
-    return {name: taken for name, taken in found.items() if len(taken) > 1}
+    options = {name: list(dict.fromkeys(rows[name])) for name in names}
+    return {name: taken for name, taken in options.items() if len(taken) > 1}
 
 
 def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
@@ -123,9 +123,9 @@ def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
         here = (ranked["verdict"] == verdict).to_numpy()
         if not here.any():
             continue
-        own = scale * ranked.loc[here, ["effect", "low", "high"]]
-        axis.vlines(places[here], own["low"], own["high"], color=colour, linewidth=1.3, alpha=0.55)
-        axis.plot(places[here], own["effect"], linestyle="none", marker=marker, color=colour,
+        effects = scale * ranked.loc[here, ["effect", "low", "high"]]
+        axis.vlines(places[here], effects["low"], effects["high"], color=colour, linewidth=1.3, alpha=0.55)
+        axis.plot(places[here], effects["effect"], linestyle="none", marker=marker, color=colour,
                   markerfacecolor=face, label=f"{verdict} ({here.sum()})")  # fmt: skip
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axis.tick_params(bottom=False)
@@ -164,19 +164,19 @@ def _draw_choices(
 
 
 def _width(text: str) -> float:
-    """How wide a name is, in inches."""
+    """Return the width of a name in inches."""
     return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), False)[0] / 72
 
 
 def _outcome(ranked: pd.DataFrame) -> str:
     counts = {verdict: int((ranked["verdict"] == verdict).sum()) for verdict in SIGNS}
     above = int((ranked["effect"] > 0).sum())
-    said = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{said[0].upper()}{said[1:]}; {above} of {len(ranked)} differences are above 0."
+    verdicts = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return f"Verdicts: {verdicts}. {above} of {len(ranked)} differences are above 0."
 
 
 def _weakest(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
-    """Under which option the fewest choices give the verdict of the claim."""
+    """Return the option with the lowest agreement with the verdict of the claim."""
     agree = rows["verdict"] == claim["verdict"]
     if agree.all():
         return "No choice changes the verdict."
@@ -186,4 +186,4 @@ def _weakest(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
         for option in taken
     }
     least = min(shares, key=lambda name: shares[name])
-    return f"Fewest agree with the verdict under “{least}” ({100 * shares[least]:.0f} %)."
+    return f"Agreement with the verdict is lowest for “{least}” ({100 * shares[least]:.0f} %)."

@@ -1,4 +1,4 @@
-"""How every figure looks: one ink per arm, the same on every page, and print-ready type."""
+"""The style of all figures: one colour, line and marker per arm on every page, and type for print."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from stages.study.params import label_of
 from stages.study.study import Study
 
-# Okabe & Ito's blue, vermillion, green and purple, darkened until each has 3:1 contrast on white, then two
-# dark colours of their own; told apart with any colour vision, and by their marker in a grey print.
+# Blue, vermillion, green and purple of Okabe & Ito, darkened to 3:1 contrast on white, and two more dark
+# colours. They are distinguishable with any colour vision; in grey print, markers differ.
 COLOURS = ("#0072B2", "#D55E00", "#00805F", "#A64D86", "#8C6D00", "#3B2F8F")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
@@ -26,7 +26,7 @@ TEXT = "#222222"
 
 @dataclass(frozen=True)
 class Ink:
-    """How one label is drawn everywhere: colour, line and marker."""
+    """Colour, line and marker of one label in all figures."""
 
     colour: str
     line: Any
@@ -34,9 +34,9 @@ class Ink:
 
 
 def palette(study: Study) -> dict[str, Ink]:
-    """One ink per label, in the order of params.yaml; an untrained control is always grey and dashed.
+    """Return one ink per label, in the order of params.yaml; untrained controls are grey and dashed.
 
-    returns: label -> ink; adding an arm at the end changes no other arm's ink
+    Returns: label -> ink; a new arm at the end does not change the inks of the others
     """
     labels = {name: label_of(study, name) for name in study.arms}
     controls = [label for name, label in labels.items() if study.arms[name].objective == "random"]
@@ -45,7 +45,7 @@ def palette(study: Study) -> dict[str, Ink]:
         label: Ink(
             colour=COLOURS[place % len(COLOURS)],
             line=LINES[place // len(COLOURS) % len(LINES)],
-            # The second arm of a colour has another marker, so that two points of it can be told apart.
+            # A second arm of the same colour has another marker.
             marker=MARKERS[(place + place // len(COLOURS)) % len(MARKERS)],
         )
         for place, label in enumerate(trained)
@@ -56,9 +56,9 @@ def palette(study: Study) -> dict[str, Ink]:
 
 
 def darker(colour: str, share: float = 0.25) -> str:
-    """The colour mixed with black, for text that needs more contrast than a line.
+    """Return a colour mixed with black, because text needs more contrast than a line.
 
-    share: 0 leaves it as it is, 1 is black
+    share: of black, from 0 to 1
     """
     parts = [round(int(colour[start : start + 2], 16) * (1 - share)) for start in (1, 3, 5)]
     return "#{:02X}{:02X}{:02X}".format(*parts)
@@ -66,9 +66,9 @@ def darker(colour: str, share: float = 0.25) -> str:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw and save under the settings of the study; the same figure gives the same bytes."""
+    """Apply the settings of the study; the same figure then gives the same bytes."""
     settings: dict[str, Any] = {
-        "font.family": "DejaVu Sans",  # ships with matplotlib, so the same on every machine
+        "font.family": "DejaVu Sans",  # part of matplotlib, hence the same on every machine
         "font.size": 9.5,
         "axes.titlesize": 10,
         "axes.titleweight": "bold",
@@ -96,27 +96,27 @@ def styled() -> Iterator[None]:
         "savefig.facecolor": "white",
         "savefig.dpi": 150,
         "svg.hashsalt": "study",
-        "svg.fonttype": "none",  # text stays text: smaller, and can be searched and copied
+        "svg.fonttype": "none",  # text stays text: small, searchable, can be copied
     }
-    # Names may be in any script. The report's drawings keep text as text, so that a browser shows it in a
-    # font of the reader; a PNG file has a box for a letter that DejaVu lacks.
+    # Labels may be in any script. An SVG keeps text as text, and browsers have fonts for it. A PNG shows a box
+    # for a letter that DejaVu Sans lacks.
     with (
-        style.context(["default", settings]),  # whatever matplotlibrc the user has
+        style.context(["default", settings]),  # independent of the user's matplotlibrc
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from|Matplotlib currently does not")
         yield
 
 
-WIDE, NARROW = 8.4, 4.4  # inches: of panels side by side, and of one panel, which a phone can show
+WIDE, NARROW = 8.4, 4.4  # inches: width of panels side by side, and of one panel, which fits a phone
 
 
 def new_figure(*, width: float = WIDE, height: float = 3.6, layout: Any = "constrained") -> Figure:
-    """An empty figure without pyplot's state; fill it inside `styled()`.
+    """Return an empty figure that does not depend on pyplot; fill it inside `styled()`.
 
     width, height: inches
-    layout:        as matplotlib names it
+    layout:        layout engine of matplotlib
     """
     figure = Figure(figsize=(width, height), layout=layout)
-    FigureCanvasAgg(figure)  # has one renderer for all questions of how large a text is
+    FigureCanvasAgg(figure)  # one renderer measures all text
     return figure

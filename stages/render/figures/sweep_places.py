@@ -1,4 +1,4 @@
-"""Which arms of a study form a sweep, and where each stands on its axis."""
+"""Find the arms of a study that form a sweep, and their positions on its axis."""
 
 import math
 
@@ -9,15 +9,15 @@ from stages.study.settings import Arm
 from stages.study.study import Study
 
 FEWEST = 3
-PARENTS = {"masked": 0.0, "contrastive": 1.0}  # λ of what the hybrid lies between
+PARENTS = {"masked": 0.0, "contrastive": 1.0}  # λ of the parents of the hybrid
 METHODS = {"contrastive": "CL", "masked": "MIM", "random": "untrained"}
-Places = dict[str, tuple[str, str, float]]  # label -> name of its line, label whose ink it has, x
+Places = dict[str, tuple[str, str, float]]  # label -> name of its line, label that sets the ink, x
 
 
 def along_weight(study: Study) -> Places:
-    """The hybrids of one recipe between their parents, by λ; layered ones and the control beside them.
+    """Return the hybrids of one recipe and their parents by λ, with layered arms and the control.
 
-    returns: empty with fewer than three weights
+    Returns: empty with fewer than three weights
     """
     arms = study.arms
     hybrids = [name for name, arm in arms.items() if arm.objective == "hybrid" and not arm.stop_epoch]
@@ -42,9 +42,9 @@ def along_weight(study: Study) -> Places:
 
 
 def along_size(study: Study) -> Places:
-    """The arms of each objective that differ in nothing but their size, by their parameters in millions.
+    """Return the arms of each objective that differ only in size, by millions of parameters.
 
-    returns: empty unless a trained objective has three sizes; objectives with fewer are left out
+    Returns: empty unless a trained objective has three sizes; objectives with fewer sizes are left out
     """
     places: Places = {}
     trained = False
@@ -55,18 +55,18 @@ def along_size(study: Study) -> Places:
     for objective, (ink, first) in firsts.items():
         if objective == "imported":
             continue
-        own: Places = {}
+        sizes: Places = {}
         for name, arm in study.arms.items():
             if same_recipe(arm, first, apart={"width", "heads", "depth"}):
                 millions = parameters(vit_of(study, arm), image_size=study.data.image_size) / 1e6
-                own.setdefault(label_of(study, name), (METHODS.get(objective, objective), ink, millions))
-        if len({x for *_, x in own.values()}) >= FEWEST:
-            places |= own
+                sizes.setdefault(label_of(study, name), (METHODS.get(objective, objective), ink, millions))
+        if len({x for *_, x in sizes.values()}) >= FEWEST:
+            places |= sizes
             trained = trained or objective != "random"
     return places if trained else {}
 
 
 def same_recipe(arm: Arm, other: Arm, *, apart: set[str]) -> bool:
-    """Whether two arms differ in nothing but their seeds and the settings named."""
+    """Return whether two arms differ only in their seeds and in the settings `apart`."""
     apart = apart | {"seeds"}
     return arm.model_dump(exclude=apart) == other.model_dump(exclude=apart)

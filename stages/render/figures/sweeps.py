@@ -1,4 +1,4 @@
-"""Panels of points along the weight λ or the size of the encoder."""
+"""Panels with points along the weight λ or the size of the encoder."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from stages.render.words import listed, number
 
 
 class Line(NamedTuple):
-    """Points that are joined, in the ink of one of our labels or in grey for the paper's."""
+    """A line in the ink of a label, or in grey for the paper (ink None)."""
 
     name: str
     ink: str | None
-    points: dict[float, tuple[float, float, float]]  # x -> mean, low, high; x nan: a level from side to side
+    points: dict[float, tuple[float, float, float]]  # x -> mean, low, high; x NaN: a horizontal line
 
 
 class Panel(NamedTuple):
@@ -33,7 +33,10 @@ class Panel(NamedTuple):
 
 
 def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = False) -> Figure:
-    """Rows of panels, each with a scale of its own. log: sizes across, on a logarithmic axis"""
+    """Draw rows of panels, each with its own scale.
+
+    log: whether the horizontal axis is logarithmic
+    """
     columns = max(len(row) for row in rows)
     with styled():
         figure = new_figure(width=WIDE if columns > 1 else NARROW, height=0.3 + 2.7 * len(rows))
@@ -52,7 +55,7 @@ def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = Fal
 
 
 def sweep_rows(rows: Sequence[Sequence[Panel]]) -> pd.DataFrame:
-    """Every point: panel, measure, line, x (none of a level from side to side), mean, low, high."""
+    """Return every point: panel, measure, line, x (missing for a horizontal line), mean, low, high."""
     return pd.DataFrame(
         [
             (panel.title, panel.ylabel, line.name, x, *point)
@@ -66,7 +69,7 @@ def sweep_rows(rows: Sequence[Sequence[Panel]]) -> pd.DataFrame:
 
 
 def sweep_alt(rows: Sequence[Sequence[Panel]]) -> str:
-    """Alternative text of a sweep."""
+    """Return the alternative text of a sweep."""
     measures = listed(dict.fromkeys(panel.ylabel for row in rows for panel in row))
     lines = [line.name for row in rows for panel in row for line in panel.lines if line.ink]
     return alt_text(f"Line charts of {measures} against {rows[0][0].xlabel}.", lines)

@@ -1,4 +1,4 @@
-"""Whether tokens lie by image or by class: planes of a few images, and silhouettes of all."""
+"""Do tokens cluster by image or by class: t-SNE of a few images, and silhouettes of all images."""
 
 from collections.abc import Mapping
 
@@ -20,9 +20,10 @@ GROUPS = {"image": "by image", "class": "by class"}
 
 
 def silhouettes(results: Results, *, seed: int = 0) -> dict[str, pd.DataFrame]:
-    """Silhouettes of the last block's tokens by image and by class, where the evaluation has two of them.
+    """Return the silhouettes of the tokens of the last block, by image and by class.
 
-    returns: image or class -> as `analysis_curves.block_curves`, one row an arm
+    Returns: image or class, if the data have at least two -> one row per arm, with the columns of
+             `analysis_curves.block_curves`
     Raises StudyError if a table cannot be read, as all functions here.
     """
     measured = set(results.analysis(ANALYSIS, results.arms[0])["measure"])
@@ -36,24 +37,24 @@ def silhouettes(results: Results, *, seed: int = 0) -> dict[str, pd.DataFrame]:
 
 
 def planes(results: Results) -> dict[str, pd.DataFrame]:
-    """The tokens of the images that are drawn, of the first seed.
+    """Return the tokens of the drawn images in a t-SNE plane, for the first seed.
 
-    returns: label -> image, class, index (of the patch), x, y
+    Returns: label -> image, class, index (of the patch), x, y
     """
-    found = {}
+    places_by_label = {}
     for arm in results.arms:
         frame = first_training(results, arm, results.analysis(ANALYSIS, arm))
         places = frame[frame["measure"].isin(["x", "y"])]
         wide = places.pivot(index=["image", "class", "index"], columns="measure", values="value")
-        found[results.label(arm)] = wide.reset_index()
-    return found
+        places_by_label[results.label(arm)] = wide.reset_index()
+    return places_by_label
 
 
 def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
-    """A column per label: its tokens in the plane, above coloured by image, below by class.
+    """Draw a column per label: its tokens in the plane, coloured by image (top) and by class (bottom).
 
-    planes: as `planes` gives them
-    Images have a number where most of their tokens lie; classes have a marker of their own too.
+    planes: as `planes` returns them
+    A number marks the median of the tokens of each image. Every class has its own marker.
     """
     with styled():
         figure = new_figure(width=max(WIDE, 2.1 * len(planes)), height=4.8)
@@ -65,7 +66,7 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
                 title_of(axis, f"{label}\n{GROUPS[words]}", inks[label])
             numbers = {image: i for i, image in enumerate(tokens["image"].unique())}
             colours = colormaps["turbo"](np.linspace(0.03, 0.97, max(2, len(numbers))))
-            shades = [darker(to_hex(colour), 0.35) for colour in colours]  # stand out from white
+            shades = [darker(to_hex(colour), 0.35) for colour in colours]  # for contrast with white
             for image, rows in tokens.groupby("image"):
                 above.plot(rows["x"], rows["y"], "o", color=shades[numbers[image]], markersize=2.2,
                            markeredgewidth=0)  # fmt: skip
@@ -81,14 +82,14 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
     return figure
 
 
-def silhouettes_figure(found: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
-    """Silhouettes of all held-out images as dots with their intervals, a panel per grouping."""
-    labels = list(next(iter(found.values()))["label"])
+def silhouettes_figure(curves: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
+    """Draw the silhouettes of all held-out images as dots with intervals, one panel per grouping."""
+    labels = list(next(iter(curves.values()))["label"])
     with styled():
-        width = WIDE if len(found) > 1 else NARROW
+        width = WIDE if len(curves) > 1 else NARROW
         figure = new_figure(width=width, height=1.0 + 0.34 * len(labels))
-        panels = figure.subplots(1, len(found), squeeze=False, sharex=True)[0]
-        for axis, (group, table) in zip(panels, found.items(), strict=True):
+        panels = figure.subplots(1, len(curves), squeeze=False, sharex=True)[0]
+        for axis, (group, table) in zip(panels, curves.items(), strict=True):
             axis.axvline(0, color="#777777", linewidth=0.8)
             for place, (_, row) in enumerate(table.iterrows()):
                 ink = inks[row["label"]]
@@ -102,34 +103,34 @@ def silhouettes_figure(found: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figu
     return figure
 
 
-def silhouettes_caption(found: Mapping[str, pd.DataFrame]) -> str:
-    """Caption of the silhouettes."""
+def silhouettes_caption(curves: Mapping[str, pd.DataFrame]) -> str:
+    """Return the caption of the silhouettes."""
     return (
-        "Silhouette of the last block's patch tokens by cosine distance. 1: the tokens of an image (or "
-        "class) lie together and far from all others; below 0: nearer to another. "
-        f"{bands(next(iter(found.values())), marks=DOTS)}"
+        "Silhouette of the patch tokens of the last block, with cosine distance. 1: tokens of an image (or "
+        "class) cluster far from all others; below 0: tokens are closer to another image (or class). "
+        f"{bands(next(iter(curves.values())), marks=DOTS)}"
     )
 
 
-def silhouettes_alt(found: Mapping[str, pd.DataFrame]) -> str:
-    """Alternative text of the silhouettes."""
-    labels = next(iter(found.values()))["label"]
+def silhouettes_alt(curves: Mapping[str, pd.DataFrame]) -> str:
+    """Return the alternative text of the silhouettes."""
+    labels = next(iter(curves.values()))["label"]
     return alt_text("Dots with error bars of the silhouette, by image and by class, a row per arm.", labels)
 
 
 def planes_caption(planes: Mapping[str, pd.DataFrame]) -> str:
-    """Caption of the planes."""
+    """Return the caption of the planes."""
     tokens = next(iter(planes.values()))
     images, classes = tokens["image"].nunique(), tokens["class"].nunique()
     return (
-        f"t-SNE of the last block's patch tokens of {images} held-out images of {classes} classes; one "
-        "training of each arm. Above: coloured and numbered by image; below: by class. Distances and sizes "
-        "of clusters in such a plane mean nothing."
+        f"t-SNE of the patch tokens of the last block, for {images} held-out images of {classes} classes; "
+        "one training of each arm. Top: coloured and numbered by image; bottom: by class. Distances between "
+        "clusters and their sizes have no meaning in t-SNE."
     )
 
 
 def planes_alt(planes: Mapping[str, pd.DataFrame]) -> str:
-    """Alternative text of the planes."""
+    """Return the alternative text of the planes."""
     return alt_text("t-SNE planes of patch tokens, coloured by image and by class, a column per arm.", planes)
 
 

@@ -1,4 +1,4 @@
-"""How self-attention moves the tokens of single images: an arrow per token."""
+"""Movement of the tokens of an image in self-attention: one arrow per token."""
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,9 @@ from stages.results.study_results import Results
 
 
 def movements(results: Results) -> dict[int, pd.DataFrame]:
-    """The tokens of each image that is drawn, before and after self-attentions, of the first seed.
+    """Return the tokens of each drawn image before and after self-attentions, for the first seed.
 
-    returns: image -> label, block, blocks (how many there are), index (of the patch), x, y before, x_after,
+    Returns: image -> label, block, blocks (number of blocks), index (of the patch), x, y before, x_after,
              y_after, unison (of the image in that block), seed
     """
     parts = []
@@ -36,15 +36,15 @@ def movements(results: Results) -> dict[int, pd.DataFrame]:
 
 
 def patch_counts(moves: dict[int, pd.DataFrame]) -> list[int]:
-    """Numbers of patches of the encoders, without repetition.
+    """Return the numbers of patches of the encoders, without repetition.
 
-    moves: as `movements` gives them
+    moves: as `movements` returns them
     """
     return sorted({int(count) for rows in moves.values() for count in rows.groupby("label")["index"].max()})
 
 
 def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Where each token of an image goes: a row per label, a column per place in the encoder.
+    """Draw the movement of each token of an image, one row per label, one column per block.
 
     moves: one image of `movements`
     """
@@ -73,10 +73,10 @@ def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def arrows(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return one line that draws all arrows, broken by NaN between the strokes.
+    """Return one line that draws all arrows, with NaN between the strokes.
 
     starts, ends: (arrows, 2)
-    returns:      (strokes, 2): shaft and head of each arrow; a head is no longer than a third of its shaft
+    Returns:      (strokes, 2): shaft and head of each arrow; a head is no longer than a third of its shaft
     """
     steps = ends - starts
     longest = 0.04 * np.ptp(np.concatenate([starts, ends]), axis=0).max()
@@ -89,14 +89,14 @@ def arrows(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def movement_caption(moves: pd.DataFrame, *, image: int) -> str:
-    """Caption of the arrows of one image."""
+    """Return the caption of the arrows of one image."""
     return (
-        f"How single self-attentions move the patch tokens of held-out image {image}; one training of each "
-        "arm. Each arrow goes from a token before (dot) to the same token after. Directions: the first two "
-        "right-singular vectors of both together, centred; every panel has its own scale."
+        f"Movement of the patch tokens of held-out image {image} in single self-attentions; one training of "
+        "each arm. An arrow leads from a token before self-attention (dot) to the same token after it. Axes: "
+        "the first two right-singular vectors of all these tokens, centred; every panel has its own scale."
     )
 
 
 def movement_alt(moves: pd.DataFrame) -> str:
-    """Alternative text of the arrows of one image."""
+    """Return the alternative text of the arrows of one image."""
     return alt_text("Small panels of arrows, one per token, for each arm in three blocks.", moves["label"])

@@ -1,4 +1,4 @@
-"""Probing against fine-tuning, a point per arm, beside the paper's points."""
+"""Probing against fine-tuning: one point per arm, beside the points of the paper."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -16,20 +16,21 @@ from stages.results.seeds import PREFIX, single_trainings
 from stages.results.study_results import AUGMENTED, FINE_TUNED
 
 CIRCLE, TRIANGLE = "o", "^"
-THIN = 0.8  # points
-SMALL = 3.0  # points, of the marker of one training
+THIN = 0.8  # width of thin lines, points
+SMALL = 3.0  # size of the marker of one training, points
 Place = tuple[float, float]
 
 
 def trade_off_figure(
     accuracies: pd.DataFrame, *, inks: Inks, probe: str, paper: Mapping[str, Sequence[PaperPoint]]
 ) -> Figure:
-    """Fine-tuned against probed accuracy, a panel per label set, then one per set of the paper's points.
+    """Draw fine-tuning accuracy against probe accuracy, one panel per label set, then panels of the paper.
 
-    Circles are of features that are probed as they are, triangles of the probe of augmented images; a thin
-    line joins the two of one arm.
-    accuracies: as `accuracies.accuracies` gives them
-    paper:      panel title -> points; consecutive points of a sweep are joined where the title says so
+    Circles: probe of original images; triangles: probe of augmented images. A thin line joins the two points
+    of an arm.
+
+    accuracies: as `accuracies.accuracies` returns them
+    paper:      panel title -> points; the points of a sweep, which has λ in its title, are joined
     """
     sets, augmented = (both_ways(accuracies, probe=name) for name in (probe, AUGMENTED))
     with styled():
@@ -68,12 +69,12 @@ def trade_off_figure(
 
 
 def both_ways(accuracies: pd.DataFrame, *, probe: str) -> dict[str, pd.DataFrame]:
-    """For each label set, the labels that were both probed and fine-tuned on it.
+    """Return for each label set the labels that have a probe and fine-tuning.
 
-    returns: label set -> index label; probed and tuned (fractions), each with _low, _high and _seed_0 and so
+    Returns: label set -> index label; probed and tuned (fractions), each with _low, _high and _seed_0 and so
              on
     """
-    found = {}
+    sets = {}
     for labels, rows in accuracies.groupby("labels", sort=False):
         sides = []
         for evaluation, name in ((probe, "probed"), (FINE_TUNED, "tuned")):
@@ -82,8 +83,8 @@ def both_ways(accuracies: pd.DataFrame, *, probe: str) -> dict[str, pd.DataFrame
             sides.append(side.rename(columns={f"{name}_mean": name}))
         joined = sides[0].join(sides[1], how="inner")
         if len(joined):
-            found[str(labels)] = joined
-    return found
+            sets[str(labels)] = joined
+    return sets
 
 
 def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) -> None:
@@ -104,7 +105,7 @@ def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) ->
 
 
 def _paper_points(axis: Axes, points: Sequence[PaperPoint], *, sweep: bool) -> None:
-    """A sweep is of one recipe, the paper's; other points are of the recipes of their own authors."""
+    """Draw points of the paper; a sweep has one recipe, other points have the recipes of their authors."""
     axis.plot([point.linear for point in points], [point.finetuned for point in points], color=PAPER,
               marker=CIRCLE if sweep else TRIANGLE, markersize=4.5 if sweep else 6,
               linestyle="-" if sweep else "none", linewidth=THIN)  # fmt: skip
@@ -115,7 +116,7 @@ def _paper_points(axis: Axes, points: Sequence[PaperPoint], *, sweep: bool) -> N
 
 
 def _pairs(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, Place, Place]]:
-    """Where each label stands in both of two tables, in per cent."""
+    """Return the places of each label in two tables, in per cent."""
     return [
         (
             str(label),
@@ -128,7 +129,7 @@ def _pairs(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, Place, Pla
 
 
 def _along_bars(points: pd.DataFrame) -> list[Place]:
-    """Places along all error bars, in per cent."""
+    """Return places along all error bars, in per cent."""
     places = []
     for _, row in (100 * points).iterrows():
         places += [(x, row["tuned"]) for x in np.linspace(row["probed_low"], row["probed_high"], 15)]
@@ -137,7 +138,7 @@ def _along_bars(points: pd.DataFrame) -> list[Place]:
 
 
 def _along_line(points: Sequence[PaperPoint], *, sweep: bool) -> list[Place]:
-    """Places along the lines that join the points of a sweep, or the two probes of a point."""
+    """Return places along the lines between the points of a sweep, or between the two probes of a point."""
     if sweep:
         ends = list(pairwise((point.linear, point.finetuned) for point in points))
     else:
@@ -150,5 +151,5 @@ def _along_line(points: Sequence[PaperPoint], *, sweep: bool) -> list[Place]:
 
 
 def _between(one: Place, other: Place) -> list[Place]:
-    """Places along a line."""
+    """Return places along a line."""
     return list(zip(*(np.linspace(*ends, 25) for ends in zip(one, other, strict=True)), strict=True))

@@ -1,4 +1,4 @@
-"""The effect of every claim against the images that its trainings have seen, a panel each."""
+"""The effect of every claim against the number of images seen, one panel per claim."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from stages.render.figures.line_charts import panels
 from stages.render.figures.style import COLOURS, CONTROL, TEXT, styled
 from stages.render.words import listed
 
-BAND = "#DDE6EE"  # of effects too small to be of interest
-ACROSS = 4  # panels of a row
+BAND = "#DDE6EE"  # colour of the margin
+ACROSS = 3  # panels in a row
 WORDS = ("stable", "emerging", "reversing", "unclear")
 
 
 def followed(claims: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the claims that were measured at snapshots."""
+    """Return the claims with effects at snapshots."""
     return [claim for claim in claims if claim.get("trajectory")]
 
 
 def trajectory_figure(claims: Sequence[dict[str, Any]]) -> Figure:
-    """The effect of each claim with its interval, at every share of the training.
+    """Draw the effect of each claim with its interval, at every snapshot.
 
     claims: with a trajectory, see `followed`
     """
@@ -37,7 +37,7 @@ def trajectory_figure(claims: Sequence[dict[str, Any]]) -> Figure:
 
 
 def trajectory_rows(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The numbers behind the figure: claim, word, unit, and the fields of its points, not scaled."""
+    """Return the numbers of the figure: claim, word, unit, and the fields of its points, not scaled."""
     return pd.DataFrame(
         {"claim": claim["name"], "trajectory": claim["trajectory_word"], "unit": claim["unit"]} | point
         for claim in claims
@@ -46,39 +46,38 @@ def trajectory_rows(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def trajectory_caption(claims: Sequence[dict[str, Any]]) -> str:
-    """Caption of `trajectory_figure`."""
+    """Return the caption of `trajectory_figure`."""
     shares = [f"{100 * point['share']:.0f} %" for point in claims[0]["trajectory"]]
     return (
-        f"Difference between the sides of each claim after {listed(shares)} of the training, with its 95 % "
-        "interval over trainings, not corrected. Above 0 is as the paper says. The band holds effects too "
-        "small to be of interest. Images seen are those of the claimed side; fewer held-out images than for "
-        "the verdicts."
+        f"Effect of each claim after {listed(shares)} of the training, with uncorrected 95 % intervals over "
+        "trainings. Effects above 0 have the direction that the paper claims. Shaded: the margin. The axis "
+        "counts images seen by the higher side. Snapshots use fewer held-out images than verdicts."
     )
 
 
 def trajectory_alt(claims: Sequence[dict[str, Any]]) -> str:
-    """Alternative text of `trajectory_figure`: which effects move how."""
-    told = [
+    """Return the alternative text of `trajectory_figure`, with the trajectory of each claim."""
+    groups = [
         f"{word}: {listed(words_of(claim) for claim in claims if claim['trajectory_word'] == word)}"
         for word in WORDS
         if any(claim["trajectory_word"] == word for claim in claims)
     ]
-    return f"Line charts of effects against images seen, a panel each. {'; '.join(told).capitalize()}."
+    return f"Line charts of effects against images seen, a panel per claim. {'; '.join(groups).capitalize()}."
 
 
 def in_words(claims: Sequence[dict[str, Any]]) -> str:
-    """How many claims have which trajectory."""
+    """Return the number of claims by trajectory."""
     words = [claim["trajectory_word"] for claim in claims]
     return listed([f"{words.count(word)} {word}" for word in WORDS if word in words])
 
 
 def words_of(claim: dict[str, Any]) -> str:
-    """The name of a claim, as a title."""
+    """Return the name of a claim in words."""
     return str(claim["name"]).replace("_", " ")
 
 
 def scale_of(claim: dict[str, Any]) -> tuple[float, str]:
-    """What effects are multiplied by, and their unit then: shares are shown in points."""
+    """Return the factor and the unit in which effects are shown: shares are shown in points."""
     return (100.0, "points") if claim["unit"].startswith("share of") else (1.0, claim["unit"])
 
 

@@ -1,4 +1,4 @@
-"""The data of all figures in one ZIP file, which stands in the page once and gives every CSV away."""
+"""Put the data of all figures into one ZIP file in the page, which also serves each CSV file."""
 
 import base64
 import io
@@ -6,14 +6,14 @@ import zipfile
 
 from bs4 import BeautifulSoup
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can say: the same data give the same bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a ZIP entry: the same data give the same bytes
 
 
 def bundle_data(soup: BeautifulSoup) -> str:
-    """Take the CSV of every figure out of its link, and give all as a ZIP.
+    """Move the CSV data of every figure from its link into one ZIP file.
 
-    Every link becomes a button that a script fills from the ZIP. Figures of two pages may have one name, so
-    files are named by the id of their figure.
+    Every link becomes a button that a script serves from the ZIP. Each file is named after the id of its
+    figure, because figures of two pages may have the same name.
 
     Returns: base64 of the ZIP, empty if there is no data
     """
@@ -30,7 +30,7 @@ def bundle_data(soup: BeautifulSoup) -> str:
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
-    """The bytes of a ZIP of some files, which depend on names and content alone."""
+    """Return a ZIP of files as bytes that depend only on names and content."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in files.items():

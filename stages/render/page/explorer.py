@@ -1,4 +1,4 @@
-"""A part of a page to look around in: image, block and query patch, and the maps of two arms beside it."""
+"""An interactive part of a page: choose image, block and query patch, and compare the maps of two arms."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib import colormaps
 
-from stages.render.figures.attention_maps import ANALYSIS, CHANNELS, LOWEST, square
+from stages.render.figures.attention_maps import ANALYSIS, CHANNELS, LOWEST, scale_end, square
 from stages.results.analysis_curves import first_training
 from stages.results.study_results import Results
 
@@ -19,21 +19,21 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def explorer(results: Results, *, words: str) -> str:
-    """HTML in which a reader picks an image, a block, a query patch and two arms; it needs nothing else.
+    """Return self-contained HTML in which a reader chooses an image, a block, a query patch and two arms.
 
-    words: what there is to do, for the head of the part
+    words: instructions at the top
     Raises StudyError if a table cannot be read.
     """
     data = explorer_data(results)
     style, script = ((TEMPLATES / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return Markup(
-        '<div class="explorer" hidden><p>{words}</p>\n'
+        '<div class="explorer" id="explorer" hidden><p>{words}</p>\n'
         '<div class="choices">'
         '<label>Image <select data-pick="image"></select></label> '
         '<label>Block <input type="range" min="1" step="1" data-pick="block"><output></output></label> '
         '<label>Row of the query <input type="number" min="1" step="1" data-pick="row"></label> '
         '<label>Column <input type="number" min="1" step="1" data-pick="column"></label></div>\n'
-        '<div class="views"><div><p>The image</p>'
+        '<div class="views"><div><p>Image</p>'
         '<div class="stage"><canvas role="img" data-view="image"></canvas></div></div>'
         '<div><label>Left <select data-pick="left"></select></label>'
         '<div class="stage"><canvas role="img" data-view="left"></canvas></div></div>'
@@ -41,10 +41,10 @@ def explorer(results: Results, *, words: str) -> str:
         '<div class="stage"><canvas role="img" data-view="right"></canvas></div></div></div>\n'
         '<div class="scale"><span>{lowest}</span><canvas role="img" data-view="scale"></canvas><span></span>'
         "<span>× uniform attention</span></div>\n"
-        '<p class="told" role="status"></p>\n'
+        '<p class="result" role="status"></p>\n'
         '<script type="application/json">{data}</script>\n'
         "<style>\n{style}</style>\n<script>\n{script}</script></div>\n"
-        "<noscript><p>Looking around needs a script; the figures show some of it.</p></noscript>"
+        "<noscript><p>The interactive maps need JavaScript. The figures show some of the maps.</p></noscript>"
     ).format(
         words=words,
         lowest=f"≤ {LOWEST:g}",
@@ -55,13 +55,13 @@ def explorer(results: Results, *, words: str) -> str:
 
 
 def explorer_data(results: Results) -> dict[str, Any]:
-    """What the script draws: images, and every query's map of the first seed of each arm.
+    """Return the data of the script: images, and the maps of all queries, for the first seed of each arm.
 
-    returns: colours (base64 of 256 × RGB, from the lowest to the highest of the scale); lowest and highest
-             (of the scale, as multiples of uniform attention); images: name, height, width, pixels
-             (base64 of RGB, row by row); arms: label, grid, blocks, maps (image -> block -> base64 of
-             grid² × grid² bytes, query by query, 255 for the largest weight of a query) and largest (image
-             -> block -> largest weight of each query)
+    Returns: colours (base64 of 256 × RGB, from low to high); lowest and highest (ends of the colour scale,
+             multiples of uniform attention); images: name, height, width, pixels (base64 of RGB, row by
+             row); arms: label, grid, blocks, maps (image -> block -> base64 of grid² × grid² bytes, query by
+             query, 255 for the largest weight of a query) and largest (image -> block -> largest weight of
+             each query)
     """
     tables = {
         results.label(arm): first_training(results, arm, results.analysis(ANALYSIS, arm))
@@ -70,10 +70,9 @@ def explorer_data(results: Results) -> dict[str, Any]:
     first = next(iter(tables.values()))
     images = [int(image) for image in first.loc[first["measure"] == "map", "image"].unique()]
     arms = [_maps(table, label=label, images=images) for label, table in tables.items()]
-    highest = max(arm["grid"] ** 2 * max(map(max, image)) for arm in arms for image in arm["largest"])
     return {
         "lowest": LOWEST,
-        "highest": float(f"{max(highest, 1 / LOWEST):.3g}"),
+        "highest": scale_end(results),
         "colours": _base64(np.rint(255 * colormaps["cividis"](np.arange(256))[:, :3])),
         "images": [_picture(first, image=image) for image in images],
         "arms": arms,

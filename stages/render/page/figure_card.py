@@ -1,4 +1,4 @@
-"""A figure on the page: image, alternative text, caption and data in one piece, and as files."""
+"""Put a figure on the page with its alternative text, caption and data, and save it as files."""
 
 import base64
 import io
@@ -18,10 +18,11 @@ from stages.render.page.svg_size import compact
 from stages.render.words import unbroken
 from stages.study.errors import StudyError
 
-LARGEST, SMALLEST = 1.25, 0.72  # times the size at which a figure is drawn: on a wide page, on a phone
-PHONE = 320  # CSS pixels across that a phone has for figures
-SAID = ("Date", "Creator", "Format", "Type")  # what matplotlib would write into an SVG about itself
-# What may stand in an address inside an attribute as it is.
+LARGEST, SMALLEST = 1.0, 0.72  # scale of a figure, relative to its drawn size: on a wide page, on a phone
+WHOLE = 1.25  # scale of a figure that takes the full width
+CARD, PHONE = 712, 320  # width of a figure on a wide page and on a phone, CSS pixels
+METADATA = ("Date", "Creator", "Format", "Type")  # fields that matplotlib would write into an SVG
+# Characters that an address in an attribute may contain unescaped.
 PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '"#%&<>')
 
 
@@ -36,8 +37,8 @@ def show(
     narrow: Figure | None = None,
     lead: bool = False,
 ) -> None:
-    """Show a figure in the notebook's page, and keep it as files; the arguments are those of `drawn`."""
-    from IPython.display import HTML, display  # only where there is a kernel
+    """Show a figure in the notebook and save it as files; the arguments are those of `drawn`."""
+    from IPython.display import HTML, display  # exists only in a kernel
 
     html = drawn(fig, name=name, alt=alt, caption=caption, data=data, folder=folder, narrow=narrow, lead=lead)
     display(HTML(html))
@@ -54,15 +55,15 @@ def drawn(
     narrow: Figure | None = None,
     lead: bool = False,
 ) -> str:
-    """The HTML of a figure, which is also kept as PNG (150 dpi), SVG and CSV files.
+    """Return the HTML of a figure, and save the figure as PNG (150 dpi), SVG and CSV files.
 
     name:    id of the figure (`fig-NAME`) and name of its files
-    alt:     what the figure shows, for who cannot see it; the finding first
-    caption: text under the figure
-    data:    the numbers that are drawn; None: as far as they can be read off the lines and images
-    folder:  where NAME.png, NAME.svg and NAME.csv go; empty: no files
-    narrow:  the same for a narrow screen; None: the panels of the figure are stacked there
-    lead:    it stays in sight under the question that it answers; other figures are folded
+    alt:     description of the figure for readers who cannot see it
+    caption: text beside the figure
+    data:    table of the plotted numbers; None: the numbers that can be read from its lines and images
+    folder:  folder for NAME.png, NAME.svg and NAME.csv; empty: no files
+    narrow:  variant for a narrow screen; None: the panels of the figure are stacked there
+    lead:    whether the report keeps the figure in sight; other figures are folded
     Raises StudyError if alt or caption is empty.
     """
     if not alt.strip() or not caption.strip():
@@ -90,20 +91,21 @@ def figure_html(
     narrow: bytes = b"",
     lead: bool = False,
 ) -> str:
-    """The <figure> element with everything inside it that it needs.
+    """Return the complete <figure> element.
 
-    images: rows of panels, as SVG, because it stays sharp when a reader zooms or prints; they get colours for
-            the dark. The first one has the alternative text of all
-    table:  CSV of the numbers that are drawn
-    narrow: SVG that takes the place of the only image on a narrow screen
-    lead:   the report keeps it in sight
-    Buttons for the image are hidden where no script runs: they take it out of the page, where it stands once.
+    images: rows of panels as SVG, which stays sharp when a reader zooms or prints. Panels get colours for a
+            dark page. The first one carries the alternative text of all
+    table:  CSV of the plotted numbers
+    narrow: SVG that replaces the only image on a narrow screen
+    lead:   whether the report keeps the figure in sight
+    The PNG and SVG buttons are hidden without scripts, because a script makes these files from the page.
     """
+    scale = WHOLE if narrow else min(LARGEST, CARD / (96 / 72 * max(map(_width, images))))
     panels: list[list[str]] = []
     count = 0
     for row in images:
         beside = [_beside(image, row) for image in row]
-        panels.append([_panel(image, beside=number, place=count + place)
+        panels.append([_panel(image, beside=number, place=count + place, scale=scale)
                        for place, (image, number) in enumerate(zip(row, beside, strict=True))])  # fmt: skip
         count += len(row)
     panels[0][0] = panels[0][0].replace('alt=""', f'alt="{escape(alt)}"', 1)
@@ -130,7 +132,7 @@ def figure_html(
 
 
 def _laid_out(fig: Figure, *, whole: bool) -> list[list[Box]]:
-    """Settle the layout of a figure, which all its images share, and part it into rows of panels."""
+    """Fix the layout of a figure, which all its images share, and split it into rows of panels."""
     with styled():
         fig.draw_without_rendering()
     fig.set_layout_engine(None)
@@ -141,15 +143,24 @@ def _laid_out(fig: Figure, *, whole: bool) -> list[list[Box]]:
     return rows_of(boxes, width=width, height=height)
 
 
+def _width(row: Sequence[Image]) -> float:
+    return sum(image.width for image in row)
+
+
 def _beside(image: Image, row: Sequence[Image]) -> int:
-    """How many panels of about the width of an image a phone shows beside each other."""
+    """Return how many panels of about the width of an image a phone shows side by side."""
     alike = max(other.width for other in row if other.width < 1.3 * image.width) * 96 / 72
     return min(4, max(1, int(PHONE / (SMALLEST * alike))))
 
 
-def _panel(image: Image, *, beside: int, place: int) -> str:
-    """One panel of a figure, at the largest size that a page gives it. place: among all of the figure"""
-    width, height = (round(LARGEST * 96 / 72 * points) for points in (image.width, image.height))
+def _panel(image: Image, *, beside: int, place: int, scale: float) -> str:
+    """Return one panel of a figure.
+
+    beside: number of such panels side by side on a phone
+    place:  index of the panel in the figure
+    scale:  one for all panels of a figure, so that their text has one size
+    """
+    width, height = (round(scale * 96 / 72 * points) for points in (image.width, image.height))
     svg = with_dark(compact(image.svg, prefix=f"p{place}").encode())
     return (
         f'<img class="across-{beside}" alt="" width="{width}" height="{height}" '
@@ -158,9 +169,9 @@ def _panel(image: Image, *, beside: int, place: int) -> str:
 
 
 def image_bytes(fig: Figure, *, form: str) -> bytes:
-    """The figure as the bytes of a PNG or SVG file, without the time of day in it.
+    """Return a figure as the bytes of a PNG or SVG file, without a time stamp.
 
-    The layout is settled by the first image; those that follow show the same.
+    The first image fixes the layout for all later ones.
     """
     if form == "svg":
         return compact(svg_bytes(fig).decode()).encode()
@@ -172,21 +183,21 @@ def image_bytes(fig: Figure, *, form: str) -> bytes:
 
 
 def svg_bytes(fig: Figure) -> bytes:
-    """The figure as matplotlib writes it."""
+    """Return a figure as the SVG that matplotlib writes."""
     buffer = io.BytesIO()
     with styled():
-        fig.savefig(buffer, format="svg", metadata=dict.fromkeys(SAID))
+        fig.savefig(buffer, format="svg", metadata=dict.fromkeys(METADATA))
         fig.set_layout_engine(None)
     return buffer.getvalue()
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
-    """A table as the bytes of a CSV file."""
+    """Return a table as the bytes of a CSV file."""
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 
 
 def _quoted(svg: bytes) -> str:
-    """An SVG as the end of its address, which takes four fifths of the bytes of base64."""
+    """Return an SVG percent-encoded for a data address, which takes 20 % fewer bytes than base64."""
     text = svg.decode()
     if "'" not in text:
         text = text.replace('"', "'")

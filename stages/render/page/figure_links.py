@@ -1,64 +1,75 @@
-"""Number the figures of a page, say how each is made again, and lead from claims to figures."""
+"""Number the figures of a page, name the command that reproduces each, and link claims to figures."""
 
 from bs4 import BeautifulSoup, Tag
 from markupsafe import Markup
 
+COMMAND = "Reproduce: <code>dvc repro {}</code>, inputs <code>{}</code>"
+
 
 def number_figures(soup: BeautifulSoup) -> None:
-    """Count the figures through; a page that is joined into another is counted anew."""
-    for count, figure in enumerate(soup.find_all("figure"), start=1):
+    """Number the figures: "Figure 1" and so on in sight, "Figure S1" and so on in folds.
+
+    A figure of a joined page gets a new number.
+    """
+    main = supplement = 0
+    for figure in soup.find_all("figure"):
+        if figure.find_parent("details") is None:
+            main += 1
+            number = f"{main}"
+        else:
+            supplement += 1
+            number = f"S{supplement}"
+        figure["data-number"] = number
         caption = figure.find("figcaption")
         if caption is None:
             continue
-        number = caption.find(class_="count")
-        if number is None:
-            number = soup.new_tag("span", attrs={"class": "count"})
-            caption.insert(0, number)
+        count = caption.find(class_="count")
+        if count is None:
+            count = soup.new_tag("span", attrs={"class": "count"})
+            caption.insert(0, count)
             caption.insert(1, " ")
-        number.string = f"Figure {count}."
-        for css, label in (("card", f"Figure {count}"), ("files", f"Figure {count} as a file")):
+        count.string = f"Figure {number}."
+        for css, label in (("card", f"Figure {number}"), ("files", f"Figure {number} as a file")):
             if (part := figure.find(class_=css)) is not None:
                 part["aria-label"] = label
 
 
 def link_figures(soup: BeautifulSoup) -> None:
-    """Fill every link `<a data-figure="id">` with the number of its figure, or take it out if there is none.
+    """Write the number of its figure into every link `<a data-figure="ID">`; remove links without a figure.
 
-    The id may be the beginning of one: the first figure whose id starts so counts.
+    ID is the id of a figure or its beginning; the first match counts. Call this after `number_figures`.
     """
-    ids = [str(figure.get("id")) for figure in soup.find_all("figure")]
+    numbers = {str(figure.get("id")): str(figure["data-number"]) for figure in soup.find_all("figure")}
     for link in soup.select("a[data-figure]"):
         wanted = str(link.attrs.pop("data-figure"))
-        target = next((name for name in ids if name == wanted), None) or next(
-            (name for name in ids if name.startswith(wanted)), None
-        )
+        exact = [name for name in numbers if name == wanted]
+        target = next(iter(exact + [name for name in numbers if name.startswith(wanted)]), None)
         if target is None:
             link.decompose()
             continue
         link["href"] = f"#{target}"
-        link.string = f"Figure {ids.index(target) + 1}"
+        link.string = f"Figure {numbers[target]}"
     for links in soup.select("p.figures"):
         if links.find("a") is None:
             links.decompose()
 
 
 def name_origins(soup: BeautifulSoup, *, stage: str, digest: str) -> dict[str, str]:
-    """Say at every figure how it is made again and of which inputs, unless it says so already.
+    """Name at every figure the command and the inputs that reproduce it; figures of joined pages keep theirs.
 
-    returns: stage -> digest of its inputs, this page's own first
+    Returns: stage -> digest of its inputs, the stage of this page first
     """
     stages = {stage: digest}
     for origin in soup.select(".tools .origin"):
         if not origin.get("data-stage"):
             origin["data-stage"], origin["data-inputs"] = stage, digest
-            words = "Reproduce: <code>dvc repro {}</code>, inputs <code>{}</code>"
-            origin.append(BeautifulSoup(Markup(words).format(stage, digest), "html.parser"))
+            origin.append(BeautifulSoup(Markup(COMMAND).format(stage, digest), "html.parser"))
         stages[str(origin["data-stage"])] = str(origin["data-inputs"])
     return stages
 
 
 def heading_text(head: Tag) -> str:
-    """What a heading says, without the place in the paper that stands behind it."""
+    """Return the text of a heading without the section of the paper after it."""
     return " ".join(
         text.strip()
         for text in head.find_all(string=True)

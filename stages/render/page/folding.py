@@ -1,4 +1,4 @@
-"""What stays in sight of a question: at most three figures; all else is folded."""
+"""Keep at most three figures of a question in sight and fold the rest."""
 
 from collections.abc import Iterable
 
@@ -9,14 +9,15 @@ LEAD = "data-lead"  # marks a figure that `show(lead=True)` shows
 
 
 def fold_question(part: Tag, *, soup: BeautifulSoup) -> None:
-    """Fold the figures and tables of a question, but for those that lead.
+    """Fold the figures and tables of a question, except for its leading figures.
 
-    part: section of a question; its blocks are sections (of analyses) and headings h3 with what follows them
+    Marked figures lead. If a question has fewer than three, the first figure of each block without a marked
+    one leads too. Each block keeps its other figures in one fold. A block with nothing in sight but its
+    heading becomes one fold with the heading in the summary.
 
-    Figures marked as leading stay in sight. If they are fewer than three, the first figure of each block
-    without a marked one stays too. What is folded stays in its block, in one fold.
+    part: section of a question; its blocks are sections of analyses, and headings h3 with what follows them
     """
-    blocks = [_section(tag) for tag in part.find_all("section", recursive=False)]
+    blocks = [list(section.contents) for section in part.find_all("section", recursive=False)]
     blocks += [_followers(head) for head in part.find_all("h3", recursive=False)]
     blocks.sort(key=lambda block: _place(block, part))
     marked = [figure for block in blocks for figure in _figures(block) if figure.has_attr(LEAD)]
@@ -32,30 +33,36 @@ def fold_question(part: Tag, *, soup: BeautifulSoup) -> None:
 
 
 def _fold_block(block: list[PageElement], *, leading: list[Tag], soup: BeautifulSoup) -> None:
-    """Put all of a block but its heading and its leading figures into one fold after them."""
+    """Put everything in a block except its heading, findings and leading figures into one fold at its end."""
     tags = [tag for tag in block if isinstance(tag, Tag)]
-    shown = {id(tag) for tag in tags if any(tag is figure for figure in leading)}
-    hidden = [tag for tag in tags if tag.name != "h3" and id(tag) not in shown]
+    heads = [tag for tag in tags if tag.name == "h3"]
+    shown = [tag for tag in tags if any(tag is figure for figure in leading) or _is_finding(tag)]
+    visible = {id(tag) for tag in (*heads, *shown)}
+    hidden = [tag for tag in tags if id(tag) not in visible]
     if not hidden:
         return
-    figures = sum(len(_figures([tag])) for tag in hidden)
+    count = sum(len(_figures([tag])) for tag in hidden)
+    figures = f"{count} figure" if count == 1 else f"{count} figures"
     fold = soup.new_tag("details", attrs={"class": "more"})
     summary = soup.new_tag("summary")
-    summary.string = (
-        f"Background and {_counted(figures, 'more figure')}" if figures else "Background and numbers"
-    )
     tags[-1].insert_after(fold)
     fold.append(summary)
+    if heads and not shown:
+        summary.append(heads[0].extract())
+        summary.append(f" ({figures})" if count else "")
+    else:
+        more = figures.replace("figure", "more figure") if _figures(shown) else figures
+        summary.string = f"Background and {more}" if count else "Background and numbers"
     for tag in hidden:
         fold.append(tag.extract())
 
 
-def _section(section: Tag) -> list[PageElement]:
-    return list(section.contents)
+def _is_finding(tag: Tag) -> bool:
+    return "finding" in (tag.get("class") or [])
 
 
 def _followers(head: Tag) -> list[PageElement]:
-    """A heading and what follows it, up to the next block."""
+    """Return a heading and what follows it, up to the next block."""
     block: list[PageElement] = [head]
     for tag in head.next_siblings:
         if isinstance(tag, Tag) and tag.name in ("h2", "h3", "section"):
@@ -73,10 +80,7 @@ def _figures(block: Iterable[PageElement]) -> list[Tag]:
 
 
 def _place(block: list[PageElement], part: Tag) -> int:
+    """Return the position of a block in its question."""
     first = block[0]
     inside = first if first.parent is part else first.parent
     return next(place for place, tag in enumerate(part.contents) if tag is inside)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,6 +1,7 @@
-"""Tables that a screen reader can walk and that scroll by themselves on a narrow screen."""
+"""Tables that a screen reader can navigate; on a phone, every row becomes a card."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,16 +10,20 @@ from markupsafe import Markup, escape
 from stages.render.words import unbroken
 
 
-def folded(summary: str, html: str) -> str:
-    """HTML that opens on a click, for tables that few readers need."""
-    return Markup("<details><summary>{}</summary>\n{}</details>").format(summary, Markup(html))
+def folded(summary: str, html: str, *, name: str = "") -> str:
+    """Return HTML in a fold, for content that few readers need.
+
+    name: id of the fold, if other pages may link to it
+    """
+    anchor = Markup(' id="{}"').format(name) if name else ""
+    return Markup("<details{}><summary>{}</summary>\n{}</details>").format(anchor, summary, Markup(html))
 
 
 def table(frame: pd.DataFrame, *, caption: str) -> str:
-    """An HTML table of a data frame: the index heads the rows, the columns may have two levels.
+    """Return a data frame as an HTML table; the index heads the rows, and columns may have two levels.
 
-    Floats are written with three digits, missing values as a dash; Markup cells are taken as they are.
-    The bytes depend on the frame and the caption alone.
+    Floats have three digits, missing values are dashes, and Markup cells stay as they are. The bytes depend
+    only on the frame and the caption.
     Raises ValueError if the caption is empty, or the index has more than one level.
     """
     if not caption.strip():
@@ -26,8 +31,9 @@ def table(frame: pd.DataFrame, *, caption: str) -> str:
     if isinstance(frame.index, pd.MultiIndex):
         raise ValueError("a table has one heading per row; reset the index first")
     caption = unbroken(caption)
+    columns = [_column(name) for name in frame.columns]
     rows = [
-        f'<tr><th scope="row">{_text(head)}</th>' + "".join(_cell(value) for value in values) + "</tr>"
+        f'<tr><th scope="row">{_text(head)}</th>{_cells(values, columns=columns)}</tr>'
         for head, values in zip(frame.index, frame.itertuples(index=False, name=None), strict=True)
     ]
     body = "\n".join(rows)
@@ -39,7 +45,7 @@ def table(frame: pd.DataFrame, *, caption: str) -> str:
 
 
 def _head(frame: pd.DataFrame) -> str:
-    """One header row, or two where the columns have two levels, the upper spanning its columns."""
+    """Return one header row; for columns of two levels two rows, where upper cells span their columns."""
     corner = _text(frame.index.name or "")
     if not isinstance(frame.columns, pd.MultiIndex):
         cells = "".join(f'<th scope="col">{_text(name)}</th>' for name in frame.columns)
@@ -62,9 +68,20 @@ def _corner(text: str, rows: int = 1) -> str:
     return f'<th scope="col"{span}>{text}</th>' if text else f"<td{span}></td>"
 
 
-def _cell(value: Any) -> str:
+def _column(name: Any) -> str:
+    """Return the name of a column on one line, for the cards of a phone."""
+    return ", ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def _cells(values: Sequence[Any], *, columns: Sequence[str]) -> str:
+    return "".join(_cell(value, column=column) for value, column in zip(values, columns, strict=True))
+
+
+def _cell(value: Any, *, column: str) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f'<td class="number">{_text(value)}</td>' if number else f"<td>{_text(value)}</td>"
+    css = ' class="number"' if number else ""
+    # The wrapper keeps a cell of several parts together beside the name of its column.
+    return f'<td{css} data-column="{escape(unbroken(column))}"><span>{_text(value)}</span></td>'
 
 
 def _text(value: Any) -> str:

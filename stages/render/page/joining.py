@@ -1,4 +1,4 @@
-"""The pages of the analyses and the body of the summary in one file, each under the question it answers."""
+"""Join the summary and the pages of all analyses in one file, each analysis under the question it answers."""
 
 from collections.abc import Mapping
 from itertools import takewhile
@@ -13,10 +13,10 @@ from stages.render.page.shell import HEADINGS, assemble, tidy
 
 
 def joined_page(body: str, *, name: str, pages: Mapping[str, str], provenance: Provenance) -> str:
-    """The body of one notebook and the content of finished pages, in one file.
+    """Return the body of one notebook and the content of finished pages in one file.
 
-    pages: name -> HTML of `page`; each becomes a section, its headings two levels lower, under the question
-           of the body that it answers, or under a heading for all that answer none
+    pages: name -> HTML of `page`. Each page becomes a section under the question that it answers, or under
+           "Further analyses". Its headings move two levels down.
     Raises ValueError if a title is missing.
     """
     soup = tidy(body, name=name)
@@ -24,11 +24,11 @@ def joined_page(body: str, *, name: str, pages: Mapping[str, str], provenance: P
     for section_name, html in pages.items():
         section, question = _section(html, name=section_name, soup=soup)
         part = parts.get(question, parts[FURTHER])
-        own = part.find("h3", recursive=False)  # what the body itself shows of the question
-        if own is None:
+        heading = part.find("h3", recursive=False)  # of the first block that the body itself shows
+        if heading is None:
             part.append(section)
         else:
-            own.insert_before(section)
+            heading.insert_before(section)
     if parts[FURTHER].find("section") is None:
         parts[FURTHER].decompose()
     for part in parts.values():
@@ -38,16 +38,14 @@ def joined_page(body: str, *, name: str, pages: Mapping[str, str], provenance: P
 
 
 def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
-    """The content of a finished page as a section under its title, and the question that it answers.
+    """Return the content of a finished page as a section under its title, and the question that it answers.
 
-    What its notebook says before the first heading is folded up: in the report the figures come first.
+    The introduction of the notebook goes into a fold, because figures come first in the report.
     """
     source = BeautifulSoup(html, "html.parser")
     title, main = source.find("h1"), source.find("main")
     if title is None or main is None:
         raise ValueError(f"page {name} has no title or no main part")
-    for contents in main.find_all("nav"):
-        contents.decompose()
     for wrapper in main.select(":scope > .opening, :scope > .rest"):
         wrapper.unwrap()
     marker = main.select_one("[data-question]")
@@ -75,13 +73,14 @@ def _section(html: str, *, name: str, soup: BeautifulSoup) -> tuple[Tag, str]:
 
 
 def _parts(soup: BeautifulSoup) -> dict[str, Tag]:
-    """Each question that the body asks, with all that follows its heading wrapped in a section.
+    """Wrap each question of the body, with everything up to the next one, in a section.
 
-    The last is FURTHER, for analyses that answer none of them, at the end unless the body has a place for it.
+    Returns: question -> its section; FURTHER is for analyses that answer no question, and comes last unless
+             the body has a place for it
     """
     if soup.find("h2", attrs={"data-question": FURTHER}) is None:
         soup.append(BeautifulSoup(question_heading(FURTHER), "html.parser"))
-    found = {}
+    parts = {}
     for head in soup.find_all("h2", attrs={"data-question": True}):
         question = str(head.attrs.pop("data-question"))
         head["id"] = head.get("id") or question
@@ -90,5 +89,5 @@ def _parts(soup: BeautifulSoup) -> dict[str, Tag]:
         head.insert_before(part)
         for tag in (head, *followers):
             part.append(tag.extract())
-        found[question] = part
-    return found
+        parts[question] = part
+    return parts

@@ -1,4 +1,4 @@
-"""Running a notebook and turning what it showed into HTML, the same bytes every time."""
+"""Run a notebook and convert its output into HTML with the same bytes every time."""
 
 import json
 import os
@@ -24,24 +24,24 @@ SHOWN_LINES = 5
 
 
 def notebook_body(source: Path, *, parameters: dict[str, Any]) -> str:
-    """Run a notebook from the root of the project and give what it shows as HTML, without its code.
+    """Run a notebook in the root of the project and return its text and outputs as HTML, without its code.
 
     parameters: values for the cell tagged `parameters`
-    Raises StudyError if there is no such notebook or parameter, or if a cell fails; then the notebook as far
-    as it came is kept in scratch/failed/.
+    Raises StudyError if the notebook or a parameter does not exist, or if a cell fails. After a failure,
+    scratch/failed/ holds the notebook with its outputs up to that cell.
     """
     return to_html(run_notebook(source, parameters=parameters))
 
 
 def run_notebook(source: Path, *, parameters: dict[str, Any]) -> nbformat.NotebookNode:
-    """Run a notebook and give it back with its outputs and nothing of the time, the machine or the run.
+    """Run a notebook and return it with its outputs, without any trace of the time, the machine or the run.
 
     Raises StudyError as `notebook_body` does.
     """
     known = parameters_of(source)
     for name in set(parameters) - set(known):  # papermill would only warn
-        there = ", ".join(known) or "none"
-        raise StudyError(f"{source}: unknown parameter {name!r}; its cell tagged `parameters` has: {there}")
+        names = ", ".join(known) or "none"
+        raise StudyError(f"{source}: unknown parameter {name!r}; its cell tagged `parameters` has: {names}")
     failed = scratch() / "failed" / source.name
     with tempfile.TemporaryDirectory() as folder, this_python_as_kernel(Path(folder)):
         executed = Path(folder) / source.name
@@ -50,26 +50,28 @@ def run_notebook(source: Path, *, parameters: dict[str, Any]) -> nbformat.Notebo
                 source,
                 executed,
                 parameters=parameters,
-                kernel_name="python3",  # whatever the notebook was last opened with
+                kernel_name="python3",  # not the kernel that the notebook was last opened with
                 cwd=".",
                 record_timing=False,
                 progress_bar=False,
-                extra_arguments=["--log-level=CRITICAL"],  # of the kernel's own log, not of the notebook
+                extra_arguments=["--log-level=CRITICAL"],  # silences the kernel, not the notebook
             )
         except (PapermillException, DeadKernelError) as error:
             failed.parent.mkdir(parents=True, exist_ok=True)
             if executed.exists():
                 shutil.move(executed, failed)
-            raise StudyError(f"{_what_failed(source, error)}\n  as far as it came: {failed}") from None
+            raise StudyError(
+                f"{_what_failed(source, error)}\n  the notebook up to this cell: {failed}"
+            ) from None
     failed.unlink(missing_ok=True)
     return scrubbed(notebook)
 
 
 @contextmanager
 def this_python_as_kernel(folder: Path) -> Iterator[None]:
-    """Let the kernel `python3` be the Python that runs, whatever others are installed under this name.
+    """Make the running Python the kernel `python3`, whatever other kernel is installed under this name.
 
-    folder: for the description of the kernel; places in JUPYTER_PATH come before those of user and system
+    folder: for the description of the kernel; JUPYTER_PATH takes precedence over user and system folders
     """
     words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {"argv": words, "display_name": "Python 3", "language": "python"}
@@ -88,21 +90,21 @@ def this_python_as_kernel(folder: Path) -> Iterator[None]:
 
 
 def parameters_of(source: Path) -> list[str]:
-    """Names of the parameters of a notebook.
+    """Return the names of the parameters of a notebook.
 
-    Raises StudyError if there is no such notebook or it cannot be read.
+    Raises StudyError if the notebook does not exist or cannot be read.
     """
     if not source.is_file():
-        there = ", ".join(sorted(path.stem for path in source.parent.glob("*.ipynb"))) or "none"
-        raise StudyError(f"{source}: not found; notebooks there: {there}")
+        names = ", ".join(sorted(path.stem for path in source.parent.glob("*.ipynb"))) or "none"
+        raise StudyError(f"{source}: not found; notebooks in this folder: {names}")
     try:
         return list(papermill.inspect_notebook(source))
     except (nbformat.ValidationError, ValueError, KeyError) as error:
-        raise StudyError(f"{source}: not a notebook that can be run: {error}") from None
+        raise StudyError(f"{source}: not a valid notebook: {error}") from None
 
 
 def scrubbed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without run times, random cell ids and warnings; warnings go to our stderr instead."""
+    """Return a notebook without run times, random cell ids and warnings; warnings go to stderr."""
     notebook.metadata.pop("papermill", None)
     for place, cell in enumerate(notebook.cells):
         cell.metadata.pop("papermill", None)
@@ -118,7 +120,7 @@ def scrubbed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def to_html(notebook: nbformat.NotebookNode) -> str:
-    """Text and outputs of a notebook as HTML; `basic` is the one template of nbconvert that loads nothing."""
+    """Return a notebook as HTML; `basic` is the only template of nbconvert that fetches nothing."""
     exporter = HTMLExporter(
         template_name="basic",
         exclude_input=True,
@@ -131,10 +133,10 @@ def to_html(notebook: nbformat.NotebookNode) -> str:
 
 
 def _what_failed(source: Path, error: Exception) -> str:
-    """One line with the cell and the error, then the last lines of the traceback."""
+    """Return one line with the cell and the error, then the last lines of the traceback."""
     if not isinstance(error, PapermillExecutionError):
         return f"{source}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
     traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).splitlines()
-    told = [line for line in traceback if line.strip(" -") and not line.endswith("(most recent call last)")]
+    lines = [line for line in traceback if line.strip(" -") and not line.endswith("(most recent call last)")]
     head = f"{source}: cell {error.cell_index} failed: {error.ename}: {error.evalue}"
-    return "\n".join([head, *(f"    {line}" for line in told[-SHOWN_LINES:])])
+    return "\n".join([head, *(f"    {line}" for line in lines[-SHOWN_LINES:])])

@@ -1,4 +1,4 @@
-"""The numbers of a figure as it was drawn, for figures that do not bring them."""
+"""Read the numbers of a figure from its lines and images, for figures without a table of their own."""
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,10 @@ COLUMNS = ("panel", "series", "x", "y", "value")
 
 
 def plotted(fig: Figure) -> pd.DataFrame:
-    """Every point of the lines and every cell of the images of a figure.
+    """Return every point of the lines and every cell of the images of a figure.
 
-    returns: panel (its title, else its y axis, else its place), series (label of the line, else its colour),
-             x, y, value (of a cell of an image, at column x and row y)
+    Returns: panel (its title, y label or number), series (label or colour of the line), x, y, value (of the
+             cell of an image at column x and row y)
     """
     parts = []
     for place, axis in enumerate(fig.axes, start=1):
@@ -24,20 +24,20 @@ def plotted(fig: Figure) -> pd.DataFrame:
 
 
 def _lines(axis: Axes) -> list[pd.DataFrame]:
-    found = []
+    tables = []
     for line in axis.get_lines():
         label = str(line.get_label())
         points = np.column_stack(line.get_data()).astype(float)
         series = to_hex(line.get_color()) if label.startswith("_") else label
-        found.append(pd.DataFrame(points, columns=["x", "y"]).assign(series=series))
-    return found
+        tables.append(pd.DataFrame(points, columns=["x", "y"]).assign(series=series))
+    return tables
 
 
 def _cells(axis: Axes) -> list[pd.DataFrame]:
-    found = []
+    tables = []
     for image in axis.get_images():
         values = np.asarray(image.get_array(), dtype=float)
         rows, columns = np.indices(values.shape[:2])
         flat = {"x": columns.ravel(), "y": rows.ravel(), "value": values.reshape(rows.size, -1).mean(axis=1)}
-        found.append(pd.DataFrame(flat))
-    return found
+        tables.append(pd.DataFrame(flat))
+    return tables

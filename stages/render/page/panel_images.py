@@ -1,4 +1,4 @@
-"""The SVG of a figure as one image per panel, so that a narrow page stacks what a wide one sets in a row."""
+"""Split the SVG of a figure into one image per panel, so that a narrow page can stack the panels of a row."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -13,13 +13,13 @@ from stages.render.page.svg_dots import joined_dots
 
 SVG = "http://www.w3.org/2000/svg"
 HREF = "{http://www.w3.org/1999/xlink}href"
-OVERLAP = 2.0  # points by which neighbours may reach into each other and still be two panels
-MARGIN = 4.0  # points around what is cut out
-SHORT = 0.8  # a row that ends before this share of the width is cut there
+OVERLAP = 2.0  # points by which two neighbouring panels may overlap
+MARGIN = 4.0  # points around a panel
+SHORT = 0.8  # a row that ends before this share of the width is cropped
 
 
 class Box(NamedTuple):
-    """A rectangle in points from the upper left corner, and the ids of what stands in it."""
+    """A rectangle in points from the upper left corner, and the ids of the panels in it."""
 
     left: float
     top: float
@@ -37,9 +37,9 @@ class Image(NamedTuple):
 
 
 def mark_panels(fig: Figure) -> list[Box]:
-    """Give every panel and legend of a laid-out figure an id, and return where each stands.
+    """Give every panel and legend an id, and return their rectangles.
 
-    fig: its layout is settled
+    fig: with a fixed layout
     """
     across, up = (72 * inches for inches in fig.get_size_inches())
     scale = 72 / fig.dpi
@@ -57,11 +57,11 @@ def mark_panels(fig: Figure) -> list[Box]:
 
 
 def rows_of(boxes: Sequence[Box], *, width: float, height: float) -> list[list[Box]]:
-    """Part a figure into rows of cells, which hold its panels and touch each other.
+    """Split a figure into rows of cells, which contain its panels and touch each other.
 
-    A row of one cell ends where its content ends. Rows of one cell that follow each other are one.
+    A row of one cell ends where its content ends. Consecutive rows of one cell are merged.
 
-    boxes:         of `mark_panels`
+    boxes:         as `mark_panels` returns them
     width, height: of the figure, points
     """
     rows = [sorted(_groups(row, "left", "right"), key=lambda cell: cell.left)
@@ -75,7 +75,7 @@ def rows_of(boxes: Sequence[Box], *, width: float, height: float) -> list[list[B
     tops = [min(cell.top for cell in row) for row in merged]
     bottoms = [max(cell.bottom for cell in row) for row in merged]
     edges = [0.0, *((low + high) / 2 for low, high in zip(bottoms, tops[1:], strict=False)), height]
-    parted = []
+    cells = []
     for row, (top, bottom) in zip(merged, pairwise(edges), strict=True):
         sides = [(one.right + other.left) / 2 for one, other in pairwise(row)]
         if len(row) == 1 and len(merged) > 1:
@@ -83,16 +83,16 @@ def rows_of(boxes: Sequence[Box], *, width: float, height: float) -> list[list[B
         else:
             end = row[-1].right + MARGIN if row[-1].right < SHORT * width else width
             ends = [0.0, *sides, end]
-        parted.append([Box(left, top, right, bottom, cell.ids)
+        cells.append([Box(left, top, right, bottom, cell.ids)
                        for cell, (left, right) in zip(row, pairwise(ends), strict=True)])  # fmt: skip
-    return parted
+    return cells
 
 
 def images_of(svg: bytes, rows: Sequence[Sequence[Box]]) -> list[list[Image]]:
-    """Cut the SVG of a figure into one SVG per cell, each with the definitions it needs and no more.
+    """Split the SVG of a figure into one SVG per cell, each with only the definitions that it needs.
 
     svg:  as matplotlib writes it, with the ids of `mark_panels`
-    rows: of `rows_of`
+    rows: as `rows_of` returns them
     """
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", HREF[1:].partition("}")[0])
@@ -123,7 +123,7 @@ def _image(
             if name in definitions and name not in needed:
                 needed[name] = definitions[name]
                 waiting.append(definitions[name])
-    if style is not None:  # alone, for `with_dark` puts its sheet behind it
+    if style is not None:  # separate, because `with_dark` adds its style sheet after it
         ET.SubElement(root, f"{{{SVG}}}defs").append(style)
     if needed:
         ET.SubElement(root, f"{{{SVG}}}defs").extend(needed.values())
@@ -136,14 +136,14 @@ def _image(
 
 
 def _references(element: ET.Element) -> Iterator[str]:
-    """The ids that an element and what stands in it refer to."""
+    """Yield the ids that an element and its descendants refer to."""
     for tag in element.iter():
         yield tag.get(HREF, "").lstrip("#")
         yield from re.findall(r"url\(#([^)]+)\)", " ".join(tag.attrib.values()))
 
 
 def _unwrap(root: ET.Element) -> None:
-    """Put what stands in groups without attributes in their place."""
+    """Replace groups without attributes by their content."""
     for tag in root.iter():
         while any(child.tag == f"{{{SVG}}}g" and not child.attrib for child in tag):
             flat: list[ET.Element] = []
@@ -153,7 +153,7 @@ def _unwrap(root: ET.Element) -> None:
 
 
 def _groups(boxes: Sequence[Box], low: str, high: str) -> list[Box]:
-    """Boxes that overlap along one direction as one box, in order."""
+    """Merge boxes that overlap along one direction, and return them in order."""
     groups: list[list[Box]] = []
     end = -float("inf")
     for box in sorted(boxes, key=lambda box: float(getattr(box, low))):

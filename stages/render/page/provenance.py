@@ -1,4 +1,4 @@
-"""Where a page comes from: its inputs by content, its parameters and libraries, never the time or machine."""
+"""Describe the inputs of a page by their content, with parameters and libraries, but no time or machine."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ LIBRARIES = ("torch", "timm", "numpy", "pandas", "matplotlib", "papermill", "nbc
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the footer of a page says."""
+    """The provenance in the footer of a page."""
 
     params_digest: str
     params: str
@@ -28,15 +28,15 @@ class Provenance:
 
     @property
     def digest(self) -> str:
-        """One digest of all inputs and parameters together."""
+        """Return one digest of all inputs and parameters."""
         return short(json.dumps([self.params_digest, self.inputs]).encode())
 
 
 def provenance(study: Study, *, inputs: Iterable[Path]) -> Provenance:
-    """Digests of what a page was made of.
+    """Return the digests of the inputs and parameters of a page.
 
-    study:  the parameters that the stage declares; `runtime` does not count, it changes no result
-    inputs: files, named by their path in the project
+    study:  the parameters that the stage declares; `runtime` is left out, because it changes no result
+    inputs: paths in the project
     """
     declared = {name: _plain(value) for name, value in study.__dict__.items() if name != "runtime"}
     canonical = json.dumps(declared, sort_keys=True).encode()
@@ -49,12 +49,12 @@ def provenance(study: Study, *, inputs: Iterable[Path]) -> Provenance:
 
 
 def short(content: bytes) -> str:
-    """The first 12 hex digits of the SHA-256 of some bytes."""
+    """Return the first 12 hexadecimal digits of the SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()[:12]
 
 
 def portable(value: Any) -> Any:
-    """The same value without the folders of this machine: absolute paths are cut to their last part."""
+    """Return a value without folders of this machine: absolute paths become their last part."""
     if isinstance(value, dict):
         return {key: portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,43 +1,43 @@
-"""The questions of the paper, which the report is ordered by; a notebook says itself which one it answers."""
+"""The questions of the paper, which order the report; notebooks declare the question that they answer."""
 
 from markupsafe import Markup
 
 from stages.render.page.notebook_output import put
 from stages.render.words import unbroken
 
-# The paper's sections 2 to 5 ask them in this order.
+# The paper asks them in this order, in its sections 2 to 5.
 QUESTIONS = {
     "attention": ("How do self-attentions behave?", "§2"),
     "representations": ("How are representations transformed?", "§3"),
     "components": ("Which components matter?", "§4"),
-    "combination": ("Do the two combine?", "§5"),
+    "combination": ("Are CL and MIM complementary?", "§5"),
 }
-FURTHER = "further"  # where analyses stand that answer none of them
+FURTHER = "further"  # the section of analyses that answer none of the questions
 
 
 def ask(question: str, *answers: str) -> None:
-    """Show the heading of a question and its answer in sentences, above the figures that bear it out.
+    """Show the heading of a question and its answer, above the figures that support the answer.
 
     question: a key of QUESTIONS, or FURTHER
     """
     put(question_heading(question))
-    if told := " ".join(answer for answer in answers if answer):
-        put(Markup('<p class="answer">{}</p>').format(unbroken(told)))
+    if text := " ".join(answer for answer in answers if answer):
+        put(Markup('<p class="answer">{}</p>').format(unbroken(text)))
 
 
 def answers(question: str) -> None:
-    """Say in the notebook of an analysis which question it answers; the report puts its figures there.
+    """Declare in the notebook of an analysis which question it answers; the report puts its figures there.
 
     question: a key of QUESTIONS
     Raises KeyError if there is no such question.
     """
     text, section = QUESTIONS[question]
-    said = Markup('<p data-question="{}">Part of the question: {} (paper {})</p>')
-    put(said.format(question, text, unbroken(section)))
+    marker = Markup('<p data-question="{}">This analysis belongs to the question: {} (paper {})</p>')
+    put(marker.format(question, text, unbroken(section)))
 
 
 def question_heading(question: str) -> str:
-    """The heading of a question, marked so that the analyses which answer it can be put below."""
+    """Return the heading of a question, marked so that `joining` can put analyses under it."""
     text, section = QUESTIONS.get(question, ("Further analyses", ""))
-    told = Markup(' <span class="section">paper {}</span>').format(section) if section else ""
-    return Markup('<h2 data-question="{}">{}{}</h2>').format(question, text, told)
+    place = Markup(' <span class="section">paper {}</span>').format(section) if section else ""
+    return Markup('<h2 data-question="{}">{}{}</h2>').format(question, text, place)

@@ -1,4 +1,4 @@
-"""One self-contained HTML file out of the body of a notebook: our own shell, and no request to anywhere."""
+"""Build one self-contained HTML page from the output of a notebook."""
 
 import base64
 import hashlib
@@ -14,22 +14,24 @@ from stages.render.page.provenance import Provenance
 
 TEMPLATES = Path(__file__).parent / "templates"
 WRAPPERS = ".cell, .inner_cell, .text_cell_render, .output_wrapper, .output, .output_area, .output_subarea"
-PERMANENT = "claim-"  # how ids begin that stay as they are
+PERMANENT = re.compile(
+    r"claim-.*|glossary|citation"
+)  # ids that never change, because others may link to them
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
 def page(body: str, *, name: str, provenance: Provenance) -> str:
-    """A whole page made of what one notebook showed.
+    """Return a complete page with the output of one notebook.
 
-    body: HTML of `notebook_body`; its one h1 becomes the title
-    name: put before every id, so that pages can be joined
-    Raises ValueError if there is not exactly one h1.
+    body: HTML of `notebook_body`; its only h1 becomes the title
+    name: prefix of every id, so that pages can be joined
+    Raises ValueError if the body does not have exactly one h1.
     """
     return assemble(tidy(body, name=name), stage=f"report@{name}", provenance=provenance)
 
 
 def tidy(body: str, *, name: str) -> BeautifulSoup:
-    """The content of a notebook without nbconvert's wrappers, its ids readable and its own."""
+    """Return the content of a notebook without the wrappers of nbconvert, with ids that start with `name`."""
     soup = BeautifulSoup(body, "html.parser")
     for anchor in soup.select("a.anchor-link"):
         anchor.decompose()
@@ -41,9 +43,7 @@ def tidy(body: str, *, name: str) -> BeautifulSoup:
         old = str(tag.get("id") or "")
         if tag.name in HEADINGS or old:
             wanted = f"{name}-{_slug(tag.get_text() if tag.name in HEADINGS else old)}"
-            if old.startswith(PERMANENT):
-                wanted = old  # may stand in a link of somebody else
-            tag["id"] = renamed[old] = _unused(wanted, taken)
+            tag["id"] = renamed[old] = _unused(old if PERMANENT.fullmatch(old) else wanted, taken)
     for link in soup.select('a[href^="#"]'):
         target = str(link["href"])[1:]
         link["href"] = "#" + renamed.get(target, target)
@@ -51,10 +51,10 @@ def tidy(body: str, *, name: str) -> BeautifulSoup:
 
 
 def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance, data: str = "") -> str:
-    """The whole page around its content.
+    """Return the complete page around its content.
 
-    data: base64 of a ZIP of the data of all figures; empty: each figure has its own
-    Raises ValueError if there is not exactly one h1.
+    data: base64 of a ZIP with the data of all figures; empty: each figure has its own data
+    Raises ValueError if the content does not have exactly one h1.
     """
     titles = soup.find_all("h1")
     if len(titles) != 1:
@@ -65,6 +65,7 @@ def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance, data: s
     number_figures(soup)
     stages = name_origins(soup, stage=stage, digest=provenance.digest)
     link_figures(soup)
+    _name_folds(soup)
     contents = _contents(soup)
     intro, first = _beginning(soup)
     environment = Environment(
@@ -77,9 +78,10 @@ def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance, data: s
         css=Markup(css),
         script=Markup(script),
         facts=rows,
-        # A title block has room for the introduction; below it the first part opens the page.
-        abstract=_taken_out(intro, soup=soup) if rows else "",
-        opening=_taken_out(first if rows else intro, soup=soup),
+        citation=soup.find(id="citation") is not None,
+        # The header of the report has room for the introduction; its first section then opens the page.
+        abstract=_extracted(intro, soup=soup) if rows else "",
+        opening=_extracted(first if rows else intro, soup=soup),
         contents=contents,
         data=data,
         main=Markup(str(soup).strip()),
@@ -89,27 +91,10 @@ def assemble(soup: BeautifulSoup, *, stage: str, provenance: Provenance, data: s
     return html.replace("POLICY", policy(html), 1)
 
 
-def _beginning(soup: BeautifulSoup) -> tuple[list[PageElement], list[PageElement]]:
-    """What stands before the first heading or section, and the part under that heading."""
-    pieces: list[list[PageElement]] = [[]]
-    for tag in soup.contents:
-        if isinstance(tag, Tag) and tag.name in ("h2", "section"):
-            pieces.append([])
-        pieces[-1].append(tag)
-    return pieces[0], pieces[1] if len(pieces) > 1 else []
-
-
-def _taken_out(tags: list[PageElement], *, soup: BeautifulSoup) -> Markup:
-    part = soup.new_tag("div")
-    for tag in tags:
-        part.append(tag.extract())
-    return Markup(part.decode_contents().strip())
-
-
 def policy(html: str) -> str:
-    """A content security policy that lets a page run its own scripts and styles, and fetch nothing.
+    """Return a content security policy that lets a page run its own scripts and styles, and fetch nothing.
 
-    Every inline script and style of the page is allowed by its hash; images come from the page itself.
+    The policy allows every inline script and style by its hash. Images come from the page itself.
     """
     allowed = {}
     for tag in ("script", "style"):
@@ -122,9 +107,40 @@ def policy(html: str) -> str:
     )
 
 
+def _beginning(soup: BeautifulSoup) -> tuple[list[PageElement], list[PageElement]]:
+    """Return what precedes the first heading or section, and the first section."""
+    pieces: list[list[PageElement]] = [[]]
+    for tag in soup.contents:
+        if isinstance(tag, Tag) and tag.name in ("h2", "section"):
+            pieces.append([])
+        pieces[-1].append(tag)
+    return pieces[0], pieces[1] if len(pieces) > 1 else []
+
+
+def _extracted(tags: list[PageElement], *, soup: BeautifulSoup) -> Markup:
+    """Remove tags from the page and return them as HTML."""
+    part = soup.new_tag("div")
+    for tag in tags:
+        part.append(tag.extract())
+    return Markup(part.decode_contents().strip())
+
+
 def _contents(soup: BeautifulSoup) -> list[dict[str, str]]:
-    """Contents list: the sections (h2)."""
+    """Return the entries of the contents: all sections (h2)."""
     return [{"id": str(tag["id"]), "text": heading_text(tag)} for tag in soup.find_all("h2")]
+
+
+def _name_folds(soup: BeautifulSoup) -> None:
+    """Give every fold an id, after its section and its summary, so that an address can open the fold."""
+    taken = {str(tag["id"]) for tag in soup.find_all(id=True)}
+    for fold in soup.find_all("details", id=False):
+        section = fold.find_parent("section", id=True)
+        heading = fold.find_previous("h2")
+        place = section or heading
+        summary = fold.find("summary")
+        text = "claims" if "claims" in fold.get("class", []) else summary.get_text() if summary else "fold"
+        prefix = f"{place['id']}-" if place is not None and place.get("id") else ""
+        fold["id"] = _unused(f"{prefix}{_slug(text)}", taken)
 
 
 def _slug(text: str) -> str:

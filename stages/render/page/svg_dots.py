@@ -1,4 +1,4 @@
-"""Rows of markers in an SVG as one path each, where matplotlib writes one element a marker."""
+"""Join rows of markers in an SVG into one path each; matplotlib writes one element per marker."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 USE = "{http://www.w3.org/2000/svg}use"
 PATH = "{http://www.w3.org/2000/svg}path"
 HREF = "{http://www.w3.org/1999/xlink}href"
-FEWEST = 2  # markers that are worth a path
+FEWEST = 2  # markers of a row
 
 
 def joined_dots(root: ET.Element, definitions: Mapping[str, ET.Element]) -> None:
-    """Replace neighbouring markers of one kind by one path, in place.
+    """Replace consecutive markers of one kind by one path, in place.
 
-    definitions: id -> the path of a marker
+    definitions: id -> path of a marker
     """
     for parent in list(root.iter()):
         runs: list[list[ET.Element]] = []
@@ -26,7 +26,7 @@ def joined_dots(root: ET.Element, definitions: Mapping[str, ET.Element]) -> None
 
 
 def _kind(use: ET.Element) -> tuple[str | None, ...]:
-    """What markers that are drawn alike have in common."""
+    """Return the properties that markers of one path share."""
     return use.tag, use.get(HREF), use.get("style"), use.get("clip-path")
 
 
@@ -35,9 +35,8 @@ def _joined(run: list[ET.Element], definitions: Mapping[str, ET.Element]) -> ET.
     right, down, steps = _relative(marker.get("d", ""))
     style = "; ".join(filter(None, (marker.get("style"), run[0].get("style"))))
     fill = re.search(r"fill: (#\w+)", style)
-    if (
-        steps.startswith("a") and fill and "stroke" not in style
-    ):  # a disc: the round end of a line of no length
+    # A disc is the round cap of a line of length zero.
+    if steps.startswith("a") and fill and "stroke" not in style:
         places = "".join(f"M{float(use.get('x', 0)):.1f} {float(use.get('y', 0)):.1f}h0" for use in run)
         pen = f"fill: none; stroke: {fill[1]}; stroke-width: {-2 * right:.2f}; stroke-linecap: round"
         return ET.Element(PATH, {"d": places, "style": f"{style.replace(fill[0], pen)}"})
@@ -48,9 +47,9 @@ def _joined(run: list[ET.Element], definitions: Mapping[str, ET.Element]) -> ET.
 
 
 def _relative(path: str) -> tuple[float, float, str]:
-    """Where the path of a marker starts, and the rest of it in steps from there; a circle as two arcs."""
+    """Return the start of a marker's path and its steps from there; a circle becomes two arcs."""
     tokens = re.findall(r"[A-Za-z]|-?[\d.]+(?:e-?\d+)?", path)
-    if "C" in tokens:  # matplotlib's only round marker: eight curves from the lowest point
+    if "C" in tokens:  # the only round marker of matplotlib is eight curves from the lowest point
         radius = float(tokens[2])
         arc = f"a{radius:.2f} {radius:.2f} 0 1 0"
         return -radius, 0.0, f"{arc} {2 * radius:.2f} 0{arc} {-2 * radius:.2f} 0z"

@@ -1,19 +1,19 @@
-"""The same SVG in fewer bytes: text with fallback fonts, classes for styles, short names, no empty groups."""
+"""Make an SVG smaller: text with fallback fonts, classes for styles, short ids, no empty groups."""
 
 import re
 
-# As wide as DejaVu Sans, in which figures are laid out, and on most machines that lack it.
+# Figures are laid out in DejaVu Sans; Verdana is as wide and exists on most machines without DejaVu Sans.
 FONTS = "DejaVu Sans,Verdana,sans-serif"
 _GROUP = re.compile(r"<g\b[^>]*>|</g>")
 
 
 def compact(svg: str, *, prefix: str = "") -> str:
-    """Return the same drawing of matplotlib in fewer bytes; it looks alike in light and in the dark.
+    """Return the same drawing of matplotlib in fewer bytes, with the same look on light and dark pages.
 
-    Coordinates are cut to a tenth of a point, styles become classes, which repeated marks share, and ids are
-    short.
+    Coordinates are rounded to a tenth of a point, styles become classes, which repeated marks share, and ids
+    become short.
 
-    prefix: of classes and ids, where several drawings are put into one
+    prefix: of classes and ids, for drawings that are combined
     """
     text = re.sub(r"<!DOCTYPE[^>]*>|<!--.*?-->", "", svg, flags=re.DOTALL)
     text = re.sub(r">\s+<", "><", text)
@@ -36,7 +36,7 @@ def _path(data: str) -> str:
 
 
 def _rounded(text: str) -> str:
-    """Numbers with at most one decimal; small ones, of markers, with two."""
+    """Round the numbers in a text to one decimal; below 10, as in markers, to two."""
 
     def cut(number: re.Match[str]) -> str:
         value = float(number[0])
@@ -46,25 +46,25 @@ def _rounded(text: str) -> str:
 
 
 def _without_idle_groups(text: str) -> str:
-    """Drop <g> that have at most an id nobody refers to."""
+    """Remove groups without attributes, or with only an id that nothing refers to."""
     referred = set(re.findall(r'(?:href="|url\()#([\w-]+)', text))
-    kept: list[bool] = []
+    open_groups: list[bool] = []  # whether each open group stays
 
     def group(tag: re.Match[str]) -> str:
         if tag[0] == "</g>":
-            return "</g>" if kept.pop() else ""
+            return "</g>" if open_groups.pop() else ""
         if tag[0].endswith("/>"):
             return ""
         name = re.search(r'id="([^"]*)"', tag[0])
         idle = bool(re.fullmatch(r'<g( id="[^"]*")?>', tag[0])) and not (name and name[1] in referred)
-        kept.append(not idle)
+        open_groups.append(not idle)
         return "" if idle else tag[0]
 
     return _GROUP.sub(group, text)
 
 
 def _with_classes(text: str, prefix: str) -> str:
-    """Put every style into the sheet once, and its class in its place."""
+    """Move every style into the style sheet once, and refer to it by a class."""
     styles = list(dict.fromkeys(re.findall(r' style="([^"]*)"', text)))
     names = {style: prefix + _name(place) for place, style in enumerate(styles)}
     text = re.sub(r' style="([^"]*)"', lambda style: f' class="{names[style[1]]}"', text)
@@ -75,7 +75,7 @@ def _with_classes(text: str, prefix: str) -> str:
 
 
 def _with_shared_classes(text: str) -> str:
-    """Say the class of a row of marks once, at their group."""
+    """Move the class of a row of marks to a group around them."""
 
     def row(marks: re.Match[str]) -> str:
         if len(set(re.findall(r' class="(\w+)"', marks[0]))) != 1:
@@ -95,7 +95,7 @@ def _with_short_ids(text: str, prefix: str) -> str:
 
 
 def _name(place: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
+    """Return the name of a place: a, b, ..., z, aa, ab, ..."""
     letters = ""
     while place >= 0:
         letters = chr(97 + place % 26) + letters

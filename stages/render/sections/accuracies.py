@@ -1,4 +1,4 @@
-"""What the encoders can do: the table of accuracies, and how each was measured."""
+"""Tables of the accuracies and of their protocols."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from stages.study.study import Study
 
 
 def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
-    """Label × (evaluation, label set): accuracy in per cent with its interval; chance is the last row."""
+    """Return label × (evaluation, label set): accuracy (%) with its interval; the last row is chance."""
     cells: dict[tuple[str, str], dict[str, str]] = {}
     chance: dict[tuple[str, str], str] = {}
     for _, row in accuracies.iterrows():
@@ -18,7 +18,7 @@ def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
         cells.setdefault(place, {})[row["label"]] = nowrap(interval(*percent, decimals=1))
         if row["chance"] is not None and not pd.isna(row["chance"]):
             chance[place] = fixed(100 * row["chance"], decimals=1)
-    # Fine-tuning comes last, whatever the first arm was not probed by.
+    # Fine-tuning comes last, even if the first arm lacks a probe.
     evaluations = sorted(
         dict.fromkeys(evaluation for evaluation, _ in cells), key=lambda name: name == f"{FINE_TUNED} (%)"
     )
@@ -30,10 +30,10 @@ def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_caption(study: Study) -> str:
-    """Caption of `accuracy_rows`."""
+    """Return the caption of `accuracy_rows`."""
     return f"Held-out accuracy (%): {trainings_of(study)}."
 
 
 def protocol_rows(protocols: dict[str, str]) -> pd.DataFrame:
-    """Evaluation × its protocol, to stand beside the accuracies."""
+    """Return the protocol of every evaluation."""
     return pd.DataFrame({"protocol": protocols}, dtype=object).rename_axis("evaluation")

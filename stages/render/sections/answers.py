@@ -1,4 +1,4 @@
-"""What came out on each question of the paper, in two sentences made of the numbers."""
+"""Answer each question of the paper in two sentences with the numbers of this study."""
 
 from collections.abc import Container
 
@@ -7,8 +7,9 @@ import pandas as pd
 from stages.render.figures.captions import extremes
 from stages.render.figures.gradients import gradient_rows
 from stages.render.figures.layerwise import declines
+from stages.render.figures.line_charts import below_one
 from stages.render.figures.singular_values import unison_curves
-from stages.render.words import fixed, interval, listed, on_set
+from stages.render.words import fixed, interval, listed, on_set, signed
 from stages.results.analysis_curves import block_curves, last_block, uniform_distance
 from stages.results.gradients import whole_cosine
 from stages.results.study_results import FINE_TUNED, Results
@@ -18,7 +19,7 @@ PARENTS = ("contrastive", "masked")
 
 
 def on_attention(results: Results) -> tuple[str, str]:
-    """How far the attention of the last block reaches, and how much of the query it tells.
+    """Answer how far attention reaches in the last block, and how much it depends on the query.
 
     Raises StudyError if a table cannot be read, as all functions here.
     """
@@ -27,64 +28,69 @@ def on_attention(results: Results) -> tuple[str, str]:
         return "This study does not measure attention.", ""
     distance = last_block(block_curves(results, analysis="attention", measure="distance"))
     nmi = last_block(block_curves(results, analysis="attention", measure="nmi"))
-    level = uniform_distance(
+    uniform = uniform_distance(
         grid=study.data.image_size // study.vit.patch_size, patch_size=study.vit.patch_size
     )
     return (
-        "In the last block, attention reaches farthest in "
-        f"{extremes(distance, unit='px', least='least far')}; "
-        f"spread evenly it would reach {fixed(level, decimals=1)} px.",
-        f"What a query attends to tells most of where it stands in {extremes(nmi, least='least')} "
-        "(normalised mutual information; 0 is collapse).",
+        "In the last block, attention distance is longest for "
+        f"{extremes(distance, unit='px', least='shortest')}; uniform attention has "
+        f"{fixed(uniform, decimals=1)} px.",
+        f"The normalised mutual information of query and key is highest for {extremes(nmi)}; at 0, all "
+        "queries attend to the same places.",
     )
 
 
 def on_representations(results: Results) -> tuple[str, str]:
-    """What the last block keeps of the highest frequency, and whether its tokens move in unison."""
-    said = []
+    """Answer how much of the highest frequency the last block carries, and how alike its tokens move."""
+    sentences = []
     if "fourier" in results.study.analyses:
         curves = block_curves(results, analysis="fourier", measure="log_amplitude", highest_frequency=True)
-        said.append(
-            f"Of the highest frequency the last block keeps most in "
-            f"{extremes(last_block(curves), least='least')} (relative log amplitude)."
+        sentences.append(
+            "In the last block, the relative log amplitude at the highest frequency is highest for "
+            f"{extremes(last_block(curves))}."
         )
     if "singular_values" in results.study.analyses:
-        moved = extremes(last_block(unison_curves(results)), least="least")
-        said.append(f"Its self-attention moves the tokens of an image most in unison in {moved}.")
-    first, second = [*(said or ["This study does not measure representations."]), "", ""][:2]
+        spread = below_one(last_block(unison_curves(results)))
+        sentences.append(
+            f"1 − unison of the token movement is highest for {extremes(spread)}; at 0, all tokens of an "
+            "image move alike."
+        )
+    first, second = [*(sentences or ["This study does not measure representations."]), "", ""][:2]
     return first, second
 
 
 def on_components(results: Results, *, probes: Container[str], label_sets: list[str]) -> tuple[str, str]:
-    """Which block is the best to probe, and what the last one has lost of it.
+    """Answer which block is best for a linear probe, and how much accuracy the last block has lost.
 
     label_sets: those of the data, in their order
     """
     if "layerwise" not in probes:
         return "This study does not probe single blocks.", ""
     lost = pd.concat(declines(results, labels=labels).assign(labels=labels) for labels in label_sets)
+    depths = sorted(set(lost["last"]))
     places = []
     for labels, rows in lost.groupby("labels", sort=False):
-        told = listed(
-            f"{listed(str(block) for block in dict.fromkeys(row['best']))} of {row['last']} for {label}"
+        blocks = listed(
+            _range(row["best"]) + (f" of {row['last']}" if len(depths) > 1 else "") + f" for {label}"
             for label, row in rows.iterrows()
         )
-        places.append(f"{on_set(str(labels)).strip()} {told}".strip())
+        place = on_set(str(labels)).strip()
+        places.append(f"{place}, {blocks}" if place else blocks)
+    of = f" of {depths[0]}" if len(depths) == 1 else ""
+    note = " (range over seeds)" if any(len(set(best)) > 1 for best in lost["best"]) else ""
+    first = f"Best block{of} for a linear probe{note}: {'; '.join(places)}."
     worst = lost.iloc[int(lost["mean"].to_numpy().argmin())]
     if worst["mean"] >= 0:
-        second = "No encoder has lost accuracy from that block to its last."
-    else:
-        points = interval(worst["mean"], worst["low"], worst["high"], unit="points", decimals=1)
-        second = (
-            f"From that block to the last, {worst.name} loses most{on_set(str(worst['labels']))}: {points}."
-        )
-    return f"A linear probe does best on block {'; '.join(places)}.", second
+        return first, "No arm loses accuracy from its best to its last block."
+    points = interval(worst["mean"], worst["low"], worst["high"], unit="points", decimals=1)
+    where = on_set(str(worst["labels"]))
+    return first, f"From the best to the last block, {worst.name} loses the most accuracy{where}: {points}."
 
 
 def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "linear") -> tuple[str, str]:
-    """What the first hybrid gains over the better of its parents, and whether their gradients agree.
+    """Answer what the first hybrid gains over the better of its parents, and whether their gradients agree.
 
-    accuracies: as `accuracies.accuracies` gives them
+    accuracies: as `accuracies.accuracies` returns them
     """
     by_objective: dict[str, str] = {}
     for name, arm in results.study.arms.items():
@@ -93,38 +99,46 @@ def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "
     mixed = next((by_objective[objective] for objective in by_objective if objective in MIXED), None)
     parents = [by_objective[objective] for objective in PARENTS if objective in by_objective]
     if mixed is None or len(parents) < len(PARENTS):
-        return "This study has no hybrid beside both of its parents.", ""
+        return "This study does not have a hybrid and both of its parents.", ""
     gains = []
-    for evaluation, words in ((probe, f"in the {probe} probe"), (FINE_TUNED, FINE_TUNED)):
+    for evaluation, words in ((probe, f"{probe} probe"), (FINE_TUNED, FINE_TUNED)):
         chosen = accuracies[accuracies["evaluation"] == evaluation]
         for labels, rows in chosen.groupby("labels", sort=False):
             mean = 100 * rows.set_index("label")["mean"]
-            gain = fixed(mean[mixed] - mean[parents].max(), decimals=1)
-            gains.append(f"{gain if gain.startswith('−') else '+' + gain} {words}{on_set(str(labels))}")
+            gains.append(f"{signed(mean[mixed] - mean[parents].max())} ({words}{on_set(str(labels))})")
     return (
-        f"Over the better of {listed(parents)}, {mixed} gains {listed(gains)} (points of accuracy).",
+        f"Compared with the better of {listed(parents)}, the accuracy of {mixed} differs by {listed(gains)} "
+        "points.",
         _agreement(results),
     )
 
 
 def _agreement(results: Results) -> str:
-    """Whether the losses of the first arm that has two pull its weights apart, over its trainings."""
+    """Return whether the losses of the first arm with two losses conflict, over its trainings."""
     rows = gradient_rows(results)
     if rows.empty:
         return ""
     label = str(rows["label"].iloc[0])
     cosine = whole_cosine(rows[rows["label"] == label])
     if cosine is None:
-        return f"The gradients of the two losses of {label} are lost in the noise of their batches."
+        return (
+            f"The cosine between the gradients of the two losses of {label} cannot be measured, because "
+            "noise between batches dominates the gradients."
+        )
     mean, low, high = (float(values[0]) for values in cosine[:3])
     numbers = interval(mean, low, high, decimals=2)
     if len(cosine.by_seed) == 1:
-        numbers, verdict = fixed(mean, decimals=2), "one training does not tell whether they pull apart"
+        numbers, verdict = fixed(mean, decimals=2), "one training cannot show whether the losses conflict"
     elif high < 0:
-        verdict = "they pull apart"
+        verdict = "the losses conflict"
     else:
-        verdict = "they pull the same way" if low > 0 else "they do not clearly pull apart"
+        verdict = "the losses agree" if low > 0 else "neither agreement nor conflict is clear"
     return (
-        f"Late in the training of {label}, the gradients of its two losses have a cosine of {numbers}: "
-        f"{verdict}."
+        f"Late in training, the gradients of the two losses of {label} have a cosine of {numbers}: {verdict}."
     )
+
+
+def _range(blocks: list[int]) -> str:
+    """Return the range of some blocks: 2 or 1–3."""
+    low, high = min(blocks), max(blocks)
+    return f"{low}" if low == high else f"{low}–{high}"

@@ -1,6 +1,6 @@
-"""The end of the report: what its words mean, what it ran on, and how to cite it."""
+"""The appendix of the report: glossary, hardware and wall time, citation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,23 +8,33 @@ from markupsafe import Markup
 
 from stages.render.words import listed, unbroken
 from stages.results.study_results import Results
+from stages.study.timings import Run, spoken
 
 GLOSSARY: Mapping[str, str] = {
     "Arm": "an encoder under study: an objective with its recipe, trained from several seeds",
-    "Training": "one run of an arm from one seed; the unit that intervals and verdicts count",
+    "Training": "one run of an arm from one seed; intervals and verdicts are over trainings",
     "Claim": "a statement of the paper about which of two methods has more of a measure",
-    "Margin": "the smallest effect of interest of a claim, in its unit, fixed before the study ran",
-    "Supported, contradicted": "the corrected interval lies beyond the margin, on the side of the paper or "
-    "on the other",
-    "Negligible": "the corrected interval lies within the margin on both sides",
-    "Undecided": "neither: these trainings cannot tell",
-    "Not testable at this budget": "a condition for testing fails, such as a probe no better than untrained",
+    "Margin": "the smallest effect of interest of a claim, fixed before the study ran",
+    "Supported": "the corrected interval lies above the margin, in the direction that the paper claims",
+    "Contradicted": "the corrected interval lies beyond the margin in the opposite direction",
+    "Negligible": "the corrected interval lies between minus the margin and the margin",
+    "Undecided": "none of these three; more seeds may decide",
+    "Not testable at this budget": "a condition for testing fails; for example, a probe of a trained arm is "
+    "no better than a probe of the untrained arm",
+    "Agreement": "the share of analysis choices that give the same verdict",
     "Fragile": "fewer than two thirds of the analysis choices give the verdict",
-    "Agreement": "the share of reasonable analysis choices that give the same verdict",
-    "CL, MIM": "contrastive learning (MoCo v3) and masked image modelling (SimMIM)",
+    "CL": "contrastive learning (MoCo v3 unless a label names another method)",
+    "MIM": "masked image modelling (SimMIM unless a label names another method)",
     "Block": "one layer of a vision transformer: self-attention and MLP",
+    "Attention distance": "the distance between a query patch and the patches it attends to, weighted by "
+    "attention",
+    "Normalised mutual information": "how much the attended patch depends on the query patch, from 0 to 1",
+    "Relative log amplitude": "log amplitude of the token map at one frequency, minus that at frequency zero",
+    "Unison": "how alike self-attention moves the tokens of an image; 1: all in the same way",
+    "Silhouette": "how well tokens cluster by image or class, from −1 to 1",
     "Head diversity": "Jensen–Shannon divergence between the attention of two heads",
-    "CKA": "centred kernel alignment: how alike two representations arrange the images",
+    "CKA": "centred kernel alignment: the similarity of two representations, from 0 to 1",
+    "mIoU": "mean intersection over union, the accuracy of a segmentation",
 }
 BIBTEX = """@inproceedings{park2023what,
   title     = {What Do Self-Supervised Vision Transformers Learn?},
@@ -42,13 +52,13 @@ REFERENCES: Mapping[str, str] = {
 
 
 def glossary() -> str:
-    """HTML of the words that the report uses in a sense of its own."""
+    """Return the terms of the report and their meaning as HTML."""
     rows = Markup("").join(Markup("<dt>{}</dt><dd>{}.</dd>").format(*row) for row in GLOSSARY.items())
     return Markup('<div class="glossary"><dl>{}</dl></div>').format(rows)
 
 
 def citation() -> str:
-    """HTML of the paper as BibTeX, and of the works that the study follows."""
+    """Return the BibTeX entry of the paper, and links to the papers of the methods, as HTML."""
     links = Markup(" ").join(
         Markup('<a href="{}">{}</a>').format(address, name) for name, address in REFERENCES.items()
     )
@@ -57,22 +67,52 @@ def citation() -> str:
     ).format(BIBTEX, links)
 
 
-def machine_rows(records: Mapping[str, list[dict[str, Any]]]) -> pd.DataFrame:
-    """What the trainings of each arm ran on: device, precision, libraries.
+def machine_rows(
+    records: Mapping[str, list[dict[str, Any]]], *, wall_times: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return device, precision, libraries and wall time of the trainings of each arm.
 
-    records: label -> what each training says of itself, see `machine_records`
+    records:    label -> one record per training, as `machine_records` returns them
+    wall_times: label -> time per training, in words
     """
+    keys = ("device", "precision", "torch", "timm")
     rows = {}
     for label, trainings in records.items():
-        keys = ("device", "precision", "torch", "timm")
         rows[label] = {
             key: unbroken(listed(dict.fromkeys(str(one[key]) for one in trainings if one.get(key))))
             for key in keys
-        }
+        } | {"wall time per training": wall_times.get(label, "not recorded here")}
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
 
 
 def machine_records(results: Results) -> dict[str, list[dict[str, Any]]]:
-    """What every training says of the machine it ran on; arms without a record are left out."""
+    """Return the records of all trainings by label; arms without a record are left out."""
     records = {results.label(arm): results.trainings(arm) for arm in results.arms}
-    return {label: found for label, found in records.items() if found}
+    return {label: trainings for label, trainings in records.items() if trainings}
+
+
+def wall_times(records: Mapping[str, list[dict[str, Any]]], runs: Sequence[Run]) -> dict[str, str]:
+    """Return the wall time per training by label: one duration, or the shortest and the longest.
+
+    The fingerprint of a training identifies its run. Arms whose trainings ran elsewhere are left out.
+
+    records: as `machine_records` returns them
+    runs:    as `timings.read_runs` returns them
+    """
+    times = {}
+    for label, trainings in records.items():
+        seconds = [
+            max(durations)  # a run that finds the stored training is short
+            for training in trainings
+            if (durations := [run.seconds for run in runs if _is_run_of(training, run)])
+        ]
+        if seconds:
+            ends = dict.fromkeys(spoken(duration) for duration in (min(seconds), max(seconds)))
+            times[label] = " to ".join(ends)
+    return times
+
+
+def _is_run_of(training: Mapping[str, Any], run: Run) -> bool:
+    """Return whether a finished run trained an encoder; its result names the fingerprint of the training."""
+    fingerprint = training.get("fingerprint")
+    return run.outcome == "done" and bool(fingerprint) and f"{fingerprint}" in run.said

@@ -1,4 +1,4 @@
-"""The banner at the top of the report: what was studied, what held, and the most important limit."""
+"""The banner at the top of the report: what was studied, the outcome, and the most important limit."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from markupsafe import Markup
 from stages.encoders.size import parameters
 from stages.render.encoder_size import vit_of
 from stages.render.page.provenance import portable
-from stages.render.words import listed, number, unbroken
+from stages.render.words import counted, listed, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import recipe_of
 from stages.study.settings import Arm
@@ -15,16 +15,16 @@ from stages.study.study import Study
 
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 DRAWN = "shapes_textures"  # the built-in data set
-SMALL = 20e6  # parameters; the paper's smallest encoder that counts as one, ViT-S, has 22 million
+SMALL = 20e6  # parameters; ViT-S, a small encoder in the paper, has 22 million
 NOT_TESTABLE = "not testable at this budget"
 VERDICTS = ("supported", "contradicted", "negligible", "undecided", NOT_TESTABLE, "not tested")
 
 
 def banner(study: Study, manifest: dict[str, Any], decided: dict[str, Any]) -> str:
-    """HTML of the banner: three sentences and where to read on.
+    """Return the banner as HTML with three sentences.
 
-    manifest: data/prepared/manifest.json
-    decided:  as `results.claims` gives it
+    manifest: content of data/prepared/manifest.json
+    decided:  as `results.claims` returns it
     """
     sentences = [
         studied(study, manifest),
@@ -41,9 +41,9 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
     arms = study.arms
     trained = [arm for arm in arms.values() if arm.objective not in UNTRAINED]
     imported = sum(arm.objective == "imported" for arm in arms.values())
-    taken = f" ({imported} imported)" if imported else ""
+    origin = f" ({imported} imported)" if imported else ""
     kind = "demonstration" if manifest["source"] == DRAWN else "study"
-    parts = [f"This {kind} compares {_counted(len(arms), 'encoder')}{taken}{_seeds(study)}"]
+    parts = [f"This {kind} compares {counted(len(arms), 'encoder')}{origin}{_seeds(study)}"]
     here = [arm for arm in arms.values() if arm.objective != "imported"]
     if here:
         sizes = sorted({parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in here})
@@ -55,7 +55,7 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
         parts.append(
             f"pre-trained for {listed(map(str, epochs))} epochs on {images:,} images of {_data(manifest)}"
         )
-        parts.append(f"at precision {listed(precisions(study))}")
+        parts.append(f"in precision {listed(precisions(study))}")
     else:
         parts.append(
             f"measured on {manifest['splits']['test']['images']:,} held-out images of {_data(manifest)}"
@@ -64,63 +64,64 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
 
 
 def outcome(claims: list[dict[str, Any]]) -> str:
-    """How many of the paper's headline claims have which verdict, in one sentence."""
+    """Return the verdicts on the paper's headline claims in one sentence."""
     headline = [claim for claim in claims if claim.get("family") == "headline"]
     testable = [claim for claim in headline if claim.get("effect") is not None]
     decided = [claim for claim in testable if claim.get("scope", "methods") == "methods"]
     if not decided:
         ahead = sum(claim["effect"] > 0 for claim in testable)
         return (
-            f"No headline claim of the paper gets a verdict; {ahead} of {len(testable)} differences between "
-            "these encoders point the way the paper says."
+            "This study gives no verdict on the headline claims of the paper; "
+            f"{ahead} of {len(testable)} differences between these encoders have the direction that the "
+            "paper claims."
         )
     verdicts = [claim["verdict"] for claim in headline]
     counts = [f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts]
     one_sided = sum(claim not in decided for claim in testable)
-    verb = "compares" if one_sided == 1 else "compare"
-    rest = f"; {one_sided} more {verb} these encoders only" if one_sided else ""
-    return f"Of {_counted(len(headline), 'headline claim')} of the paper: {listed(counts)}{rest}."
+    rest = f"; {one_sided} of them only about these encoders, not the methods" if one_sided else ""
+    return f"Verdicts on {counted(len(headline), 'headline claim')} of the paper: {listed(counts)}{rest}."
 
 
 def limit(
     study: Study, manifest: dict[str, Any], gates: list[dict[str, Any]], claims: list[dict[str, Any]]
 ) -> str:
-    """The most important limit of the study, in one sentence.
+    """Return the most important limit of the study in one sentence.
 
-    In this order: a condition that fails, encoders that were trained once, mixed precision, drawn images,
-    small encoders; a study without any of these has one model family and one recipe.
+    The order is: a failed condition for testing, one seed, mixed precision, drawn images, small encoders. The
+    limit of every other study is one family of encoders and one recipe.
     """
     failed = [gate for gate in gates if gate["status"] == "failed"]
     blocked = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
     if failed:
         verb = "fails" if len(failed) == 1 else "fail"
         return (
-            f"Limit: {_counted(len(failed), 'condition')} for testing {verb} ({failed[0]['words']}), which "
-            f"leaves {_counted(blocked, 'claim')} untested."
+            f"Limit: {counted(blocked, 'claim')} cannot be tested, because "
+            f"{counted(len(failed), 'condition')} {verb} ({failed[0]['words']})."
         )
     once = [label_of(study, name) for name in study.arms if len(seeds_of(study, name)) == 1]
     if len(once) == len(study.arms):
-        return "Limit: every encoder was trained once, so nothing here says what another seed would change."
+        return "Limit: every encoder was trained once, so differences may be due to the seed."
     if len(precisions(study)) > 1:
         return f"Limit: the arms differ in precision ({listed(precisions(study))}), which changes results."
     if once:
-        return f"Limit: trained once, so compared without the variation between seeds: {listed(once)}."
+        verb = "was" if len(once) == 1 else "were"
+        return f"Limit: {listed(once)} {verb} trained once, so their differences may be due to the seed."
     if manifest["source"] == DRAWN:
         return (
             "Limit: this is a demonstration on drawn images with a small encoder; it does not test the paper "
-            "at its own scale (ViT-B/16, ImageNet-1K)."
+            "at the paper's scale (ViT-B/16, ImageNet-1K)."
         )
     here = [arm for arm in study.arms.values() if arm.objective != "imported"]
     if here and max(_size(study, arm) for arm in here) < SMALL:
         return (
-            "Limit: the encoders are small and trained briefly; the paper's are ViT-B/16 with 86 million "
-            "parameters on ImageNet-1K."
+            "Limit: the encoders are smaller and trained more briefly than those of the paper (ViT-B/16 with "
+            "86 million parameters on ImageNet-1K)."
         )
-    return "Limit: one family of encoders and one recipe; other recipes may rank the methods otherwise."
+    return "Limit: one family of encoders and one recipe; other recipes may rank the methods differently."
 
 
 def precisions(study: Study) -> list[str]:
-    """The precisions that the arms of a study are trained in, each once."""
+    """Return the precisions of the trained arms without repetition."""
     used = (
         recipe_of(study, name)[1].precision
         for name, arm in study.arms.items()
@@ -139,15 +140,11 @@ def _data(manifest: dict[str, Any]) -> str:
 def _seeds(study: Study) -> str:
     counts = sorted({len(seeds_of(study, name)) for name in study.arms})
     if counts == [1]:
-        return ", one training each"
+        return ", each trained from one seed"
     if len(counts) == 1:
-        return f", {counts[0]} seeds each"
-    return f", {counts[0]} to {counts[-1]} seeds each"
+        return f", each trained from {counts[0]} seeds"
+    return f", each trained from {counts[0]} to {counts[-1]} seeds"
 
 
 def _size(study: Study, arm: Arm) -> int:
     return parameters(vit_of(study, arm), image_size=study.data.image_size)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

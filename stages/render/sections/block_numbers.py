@@ -1,4 +1,4 @@
-"""The numbers of a curve by block, as a table."""
+"""Tables of curves by block."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from stages.render.words import decimals_for, interval, nowrap
 
 
 def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
-    """Label × block: the mean with its interval.
+    """Return label × block: the mean with its interval.
 
-    curves: as `analysis_curves.block_curves` gives them
+    curves: as `analysis_curves.block_curves` returns them
     """
     texts = interval_texts(curves)
     frame = curves[["label", "block"]].assign(text=pd.Series(texts, dtype=object))
@@ -22,7 +22,7 @@ def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval_texts(values: pd.DataFrame) -> dict[Any, Markup]:
-    """Each row's mean with its interval as text, all to the same number of decimals."""
+    """Return the mean and interval of each row as text, all with the same number of decimals."""
     decimals = decimals_for(values["high"] - values["low"])
     return {
         place: nowrap(interval(row["mean"], row["low"], row["high"], decimals=decimals))

@@ -1,4 +1,4 @@
-"""Every claim in a fold of its own: how it was decided, and the figures that show it."""
+"""Show each claim in a fold with its statistics, its figures and its specification curve."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,9 +24,9 @@ from stages.render.sections.verdicts import (
     verdict_mark,
     verdict_of,
 )
-from stages.render.words import listed, number, unbroken
+from stages.render.words import counted, listed, number, unbroken
 
-# Claim -> ids of the figures that show it, or beginnings of ids; those that a study lacks are left out.
+# Claim -> ids of its figures, or beginnings of ids; links to figures that a study lacks are removed.
 FIGURES: Mapping[str, tuple[str, ...]] = {
     "linear_probing": ("summary-fig-trade-off",),
     "finetuning": ("summary-fig-trade-off",),
@@ -39,7 +39,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "collapse_with_depth": ("attention-fig-nmi",),
     "same_map": ("attention_maps-fig-map-similarity",),
     "heads_alike": ("attention-fig-diversity", "similarity-fig-heads"),
-    "blocks_alike": ("similarity-fig-cka",),
+    "blocks_alike": ("similarity-fig-blocks",),
     "positions_alike": ("similarity-fig-positions",),
     "tokens_in_unison": ("singular_values-fig-unison",),
     "token_spread": ("singular_values-fig-spectrum",),
@@ -58,19 +58,19 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "late_blocks": ("summary-fig-layerwise",),
     "implicit_decoder": ("summary-fig-lost-blocks",),
     "explicit_decoder": ("summary-fig-lost-blocks",),
-    "hybrid_linear": ("summary-fig-linear-by-weight", "summary-fig-trade-off"),
-    "hybrid_finetuned": ("summary-fig-fine-tuned-by-weight", "summary-fig-trade-off"),
+    "hybrid_linear": ("summary-fig-accuracy-by-weight", "summary-fig-trade-off"),
+    "hybrid_finetuned": ("summary-fig-accuracy-by-weight", "summary-fig-trade-off"),
     "hybrid_attention": ("attention-fig-nmi",),
     "hybrid_frequency": ("fourier-fig-highest-frequency",),
 }
-KINDS = {"exploratory": "exploratory", "ours": "ours, not the paper's", "hybrid": "headline, on the hybrid"}
+KINDS = {"exploratory": "exploratory", "ours": "claim of this project", "hybrid": "headline, on the hybrid"}
 
 
 def claims_fold(claims: Sequence[dict[str, Any]], specifications: pd.DataFrame, *, folder: str = "") -> None:
-    """Show claims in one fold, each in a fold inside with the id `claim-NAME`.
+    """Show claims in one fold that contains a fold per claim, with the id `claim-NAME`.
 
-    claims, specifications: as `results.claims` and `results.specifications` give them
-    folder:                 of the files of the figures
+    claims, specifications: as `results.claims` and `results.specifications` return them
+    folder:                 for the files of the figures
     """
     if claims:
         drawings = {claim["name"]: rows for claim, rows in curves(claims, specifications)}
@@ -86,7 +86,7 @@ def claims_fold(claims: Sequence[dict[str, Any]], specifications: pd.DataFrame, 
 
 
 def claims_of(claims: Sequence[dict[str, Any]], *sections: str) -> list[dict[str, Any]]:
-    """The claims of some sections of the paper, such as "§2"; "" is what none of §1 to §5 says."""
+    """Return the claims of some sections of the paper, such as "§2"; "" stands for all others."""
     known = {f"§{number}" for number in range(1, 6)}
 
     def section(claim: dict[str, Any]) -> str:
@@ -97,26 +97,29 @@ def claims_of(claims: Sequence[dict[str, Any]], *sections: str) -> list[dict[str
 
 
 def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
-    """One claim as a fold: its words and verdict in sight, and how it was decided inside.
+    """Return one claim as a fold with its statement, verdict and effect in the summary.
 
-    curve: HTML of its specification curve
+    curve: HTML of the specification curve
     """
     rows = {name: value for name, value in _rows(claim).items() if value}
     listing = Markup("\n").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows.items())
     links = Markup(" ").join(
         Markup('<a data-figure="{}"></a>').format(name) for name in FIGURES.get(claim["name"], ())
     )
-    shown = Markup('<p class="figures">Shown in {}</p>').format(links) if links else ""
+    name = claim["name"].replace("_", "-")
+    shown = Markup('<p class="figures">Shown in {}</p>\n').format(links) if links else ""
+    permalink = Markup('<p><a href="#claim-{}">Link to this claim</a></p>').format(name)
     return Markup(
         '<details class="claim" id="claim-{name}"><summary>{statement} {verdict} {effect}</summary>\n'
-        "<dl>{listing}</dl>\n{shown}\n{curve}</details>"
+        "<dl>{listing}</dl>\n{shown}{permalink}\n{curve}</details>"
     ).format(
-        name=claim["name"].replace("_", "-"),
+        name=name,
         statement=unbroken(claim["statement"]),
         verdict=verdict_of(claim),
         effect=effect(claim),
         listing=listing,
         shown=shown,
+        permalink=permalink,
         curve=Markup(curve),
     )
 
@@ -124,9 +127,9 @@ def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
 def curves(
     claims: Sequence[dict[str, Any]], specifications: pd.DataFrame
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Every claim that was decided in more than one way, with its specifications.
+    """Yield every claim with more than one specification, and its specifications.
 
-    specifications: as `results.specifications` gives them
+    specifications: as `results.specifications` returns them
     """
     for claim in claims:
         rows = specifications[specifications["claim"] == claim["name"]]
@@ -151,15 +154,15 @@ def _curve(claim: dict[str, Any], rows: pd.DataFrame | None, *, folder: str) -> 
 def _summary(claims: Sequence[dict[str, Any]]) -> str:
     verdicts = [claim["verdict"] for claim in claims]
     counts = listed(f"{verdicts.count(name)} {name}" for name in MARKS if name in verdicts)
-    return f"{len(claims)} {'claim' if len(claims) == 1 else 'claims'} of the study: {counts}"
+    return f"{counted(len(claims), 'claim')}: {counts}"
 
 
 def _rows(claim: dict[str, Any]) -> dict[str, str]:
-    """What stands in the fold of a claim, by its heading; empty where it has none."""
+    """Return the entries in the fold of a claim; an entry without a value is empty."""
     source = [claim.get("section"), KINDS.get(claim.get("family", ""))]
     rows = {
         "Source": "; ".join(part for part in source if part),
-        "Not decided": claim.get("why") or "",
+        "Why not tested": claim.get("why") or "",
         "Measure": claim.get("statistic") or "",
         "Comparison": claim.get("comparison") or "",
         "Effect": effect(claim),
@@ -178,7 +181,7 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
     rows |= {
         "Agreement": robust(claim).replace("–", ""),
         "Means": means(claim).replace("–", ""),
-        "Against untrained": against_untrained(claim).replace("–", ""),
+        "Compared with untrained": against_untrained(claim).replace("–", ""),
         "Other methods": _replications(claim),
     }
     return {name: unbroken(value) if type(value) is str else value for name, value in rows.items()}

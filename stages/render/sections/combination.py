@@ -1,4 +1,4 @@
-"""Do the two combine: the gradients of both losses."""
+"""Are CL and MIM complementary: the gradients of both losses."""
 
 from stages.render.figures.gradients import (
     gradient_alt,
@@ -9,18 +9,19 @@ from stages.render.figures.gradients import (
 )
 from stages.render.figures.line_charts import Inks
 from stages.render.page.figure_card import show
-from stages.render.page.notebook_output import put, say
+from stages.render.page.notebook_output import conclude, put
 from stages.results.study_results import Results
 
 
 def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
-    """Show the figure of the gradients, where an arm of the study has two losses.
+    """Show the cosine between the gradients of both losses, if the study has an arm with two losses.
 
     Raises StudyError as `gradient_rows` does.
     """
     rows = gradient_rows(results)
     if len(rows):
-        put("<h3>Whether both losses pull the same way</h3>")
+        put("<h3>Do the gradients of both losses agree?</h3>")
+        conclude(gradient_findings(rows))
         show(
             gradient_figure(rows, inks=inks),
             name="gradients",
@@ -30,4 +31,3 @@ def gradient_section(results: Results, *, inks: Inks, folder: str = "") -> None:
             data=rows,
             folder=folder,
         )
-        say(gradient_findings(rows))

@@ -1,4 +1,4 @@
-"""Which components matter: probes of every block, blocks that are lost, blocks that are alike."""
+"""Which components matter: probes of every block, reset blocks, similarity of blocks."""
 
 from collections.abc import Iterable
 
@@ -13,22 +13,28 @@ from stages.render.figures.comparison import (
 from stages.render.figures.depth import depth_alt, depth_figure
 from stages.render.figures.layerwise import layerwise_caption, layerwise_curves
 from stages.render.figures.line_charts import Inks
-from stages.render.figures.lost_blocks import block_losses, losses_alt, losses_caption, losses_figure
+from stages.render.figures.lost_blocks import (
+    block_losses,
+    losses_alt,
+    losses_caption,
+    losses_figure,
+    losses_findings,
+)
 from stages.render.page.figure_card import show
 from stages.render.page.html_table import folded, table
-from stages.render.page.notebook_output import put
+from stages.render.page.notebook_output import conclude, put
 from stages.render.sections.block_numbers import curve_rows
 from stages.render.words import on_set
 from stages.results.study_results import Results
 
 
 def comparison_section(results: Results, *, inks: Inks, folder: str = "") -> None:
-    """Show the section: which blocks of which arms represent the images alike.
+    """Show how similar the representations of all blocks of all arms are.
 
     Raises StudyError if the table is missing.
     """
     alike = blocks_alike(results)
-    put("<h3>Which blocks see the images alike</h3>")
+    put("<h3>Similarity of blocks between arms</h3>")
     show(
         comparison_figure(alike, inks=inks),
         name="comparison",
@@ -40,11 +46,11 @@ def comparison_section(results: Results, *, inks: Inks, folder: str = "") -> Non
 
 
 def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks, folder: str = "") -> None:
-    """Show the linear probe of every block, a figure and a folded table per label set.
+    """Show the linear probe of every block: a figure and a folded table per label set.
 
     Raises StudyError if a table cannot be read, as all functions here.
     """
-    put("<h3>Which block can do it</h3>")
+    put("<h3>Linear-probe accuracy by block</h3>")
     published = paper.layerwise()
     for labels in label_sets:
         curves = layerwise_curves(results, labels=labels)
@@ -60,17 +66,18 @@ def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks
             data=curves,
             folder=folder,
         )
-        numbers = table(curve_rows(curves), caption=f"{what.capitalize()} per block (%)")
-        put(folded(f"{what.capitalize()} of every block in numbers", numbers))
+        numbers = table(curve_rows(curves), caption=f"{what.capitalize()} by block (%)")
+        put(folded(f"Table: {what} by block", numbers))
 
 
 def lost_blocks_section(results: Results, *, inks: Inks, folder: str = "") -> None:
-    """Show the figure, if it was measured.
+    """Show how much accuracy depends on each block, if this was measured.
 
     Raises StudyError if a table is missing.
     """
     losses = block_losses(results)
     if len(losses):
+        conclude(losses_findings(losses))
         show(
             losses_figure(losses, inks=inks),
             name="lost-blocks",

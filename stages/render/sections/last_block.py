@@ -1,4 +1,4 @@
-"""Measures of the last block, one row an arm."""
+"""Table of the measures of the last block."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from stages.results.analysis_curves import block_curves, last_block, uniform_dis
 from stages.results.study_results import Results
 from stages.study.study import Study
 
-# measure of an analysis -> heading, unit; one row of a table per arm is made of these
+# (analysis, measure) -> heading and unit of a column
 MEASURES = {
     ("attention", "distance"): ("attention distance", "px"),
     ("attention", "nmi"): ("normalised mutual information", ""),
@@ -21,7 +21,7 @@ MEASURES = {
 
 
 def measure_rows(results: Results, *, seed: int = 0) -> pd.DataFrame:
-    """Label × measure: the value of the last block with its interval; only analyses of the study.
+    """Return label × measure: the value of the last block with its interval, for the analyses of the study.
 
     Raises StudyError if a table of such an analysis cannot be read.
     """
@@ -41,10 +41,10 @@ def measure_rows(results: Results, *, seed: int = 0) -> pd.DataFrame:
 
 
 def measures_caption(study: Study) -> str:
-    """Caption of `measure_rows`, with the level of evenly spread attention where attention was measured."""
-    said = f"Measures of the last block: {trainings_of(study)}."
+    """Return the caption of `measure_rows`; it gives the distance of uniform attention for comparison."""
+    caption = f"Measures of the last block: {trainings_of(study)}."
     if "attention" in study.analyses:
         grid, patch = study.data.image_size // study.vit.patch_size, study.vit.patch_size
         level = uniform_distance(grid=grid, patch_size=patch)
-        said += f" Attention spread evenly over {grid} × {grid} patches of {patch} px reaches {level:.2f} px."
-    return said
+        caption += f" Uniform attention over {grid} × {grid} patches of {patch} px has {level:.2f} px."
+    return caption

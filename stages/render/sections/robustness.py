@@ -1,4 +1,4 @@
-"""Accuracy on other images: frequency noise, corruptions, shape against texture."""
+"""Robustness: frequency noise, corruptions, shape against texture."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ from stages.render.figures.robustness import (
 )
 from stages.render.page.figure_card import show
 from stages.render.page.html_table import folded, table
-from stages.render.page.notebook_output import put
+from stages.render.page.notebook_output import conclude, put
+from stages.render.sections.robustness_findings import noise_findings, trial_findings
 from stages.render.words import interval
 from stages.results.corrupted import (
     CONFLICT,
@@ -31,14 +32,15 @@ from stages.results.study_results import Results
 
 
 def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> None:
-    """Show the whole section: frequency noise (Fig. 9 right), corruptions, and shape against texture.
+    """Show the accuracy under frequency noise (Fig. 9 right) and corruptions, and the shape bias.
 
     Raises StudyError if a table is missing.
     """
     accuracy = accuracy_by_trial(results)
-    put("<h3>What they can do with other images</h3>")
+    put("<h3>Robustness to noise and corruptions</h3>")
     noise = noise_curves(results)
     if len(noise):
+        conclude(noise_findings(noise))
         show(
             noise_figure(noise, inks=inks),
             name="frequency-noise",
@@ -48,6 +50,7 @@ def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> Non
             folder=folder,
         )
     others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT, LOST_BLOCK])]
+    conclude(trial_findings(others))
     show(
         trial_figure(others, inks=inks),
         name="corruptions",
@@ -56,37 +59,41 @@ def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> Non
         data=others,
         folder=folder,
     )
-    put(folded("These accuracies in numbers", table(trial_rows(others), caption="Accuracy (%) by trial")))
+    put(
+        folded(
+            "Table: accuracy by corruption", table(trial_rows(others), caption="Accuracy (%) by corruption")
+        )
+    )
     bias = shape_bias(results)
     if len(bias):
         put(table(bias_rows(bias), caption=bias_caption()))
 
 
 def trial_rows(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """One row per head, label set and trial; one column per arm."""
+    """Return one row per head, label set and corruption, and one column per arm."""
     rows: dict[str, dict[str, str]] = {}
     for row in accuracy.to_dict("records"):
         name = f"{panel_name(row['head'], row['labels'])}, {trial_name(row['trial'], row['level'])}"
         numbers = (100 * row[column] for column in ("mean", "low", "high"))
         rows.setdefault(name, {})[row["label"]] = interval(*numbers, decimals=1)
-    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("trial")
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("corruption")
 
 
 def bias_rows(bias: pd.DataFrame) -> pd.DataFrame:
-    """One row per arm; the shape bias of each trial and head, and on how many decisions it rests."""
+    """Return one row per arm: the shape bias of each test and head, with its number of decisions."""
     rows: dict[str, dict[Any, str]] = {}
     for row in bias.to_dict("records"):
         numbers = (100 * row[column] for column in ("mean", "low", "high"))
         name = f"{str(row['trial']).replace('_', ' ')}, {row['head']}"
-        said = f"{interval(*numbers, unit='%', decimals=1)} of {row['decisions']:,} decisions"
-        rows.setdefault(row["label"], {})[name] = said
+        text = f"{interval(*numbers, unit='%', decimals=1)} of {row['decisions']:,} decisions"
+        rows.setdefault(row["label"], {})[name] = text
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
 
 
 def bias_caption() -> str:
-    """What shape bias is here."""
+    """Return the caption of `bias_rows`."""
     return (
-        "Shape bias: the share of decisions for the shape among those for shape or texture, where the two "
-        "differ (paper §3, Fig. 9 left; Geirhos et al. 2019). In a cue conflict of this data, a linear probe "
-        "was trained on images whose shape and texture agree, and is shown images in which they do not."
+        "Shape bias: the share of decisions for the shape among all decisions for shape or texture, on "
+        "images where the two conflict (paper §3, Fig. 9 left; Geirhos et al. 2019). For drawn images, the "
+        "linear probe is trained on images whose shape and texture agree."
     )

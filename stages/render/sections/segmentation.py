@@ -11,21 +11,21 @@ from stages.render.figures.segmentation import (
 )
 from stages.render.page.figure_card import show
 from stages.render.page.html_table import folded, table
-from stages.render.page.notebook_output import heading, put, say
+from stages.render.page.notebook_output import put, say
 from stages.render.words import interval
 from stages.results.accuracies import segmentation_scores
 from stages.results.study_results import Results
 
 
 def segmentation_section(results: Results, *, inks: Inks, folder: str = "") -> None:
-    """Show the whole section (Fig. 1 right), or why there is none.
+    """Show the segmentation results (Fig. 1 right), or the reason why there are none.
 
     Raises StudyError if a file is missing.
     """
-    scores, told = segmentation_scores(results)
-    heading("What single patches tell")
+    scores, reason = segmentation_scores(results)
+    put("<h3>Segmentation from patch tokens</h3>")
     if scores.empty:
-        say(f"Dense prediction was not measured: {told}.")
+        say(f"Segmentation was not measured: {reason}.")
         return
     show(
         segmentation_figure(scores, inks=inks),
@@ -35,11 +35,11 @@ def segmentation_section(results: Results, *, inks: Inks, folder: str = "") -> N
         data=scores,
         folder=folder,
     )
-    put(folded("These scores in numbers", table(segmentation_rows(scores), caption="mIoU (%)")))
+    put(folded("Table: mIoU", table(segmentation_rows(scores), caption="mIoU (%)")))
 
 
 def segmentation_rows(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per arm, one column per way."""
+    """Return one row per arm and one column per method of segmentation."""
     rows = {
         label: {
             WAYS[row["way"]]: interval(row["mean"], row["low"], row["high"], decimals=1)

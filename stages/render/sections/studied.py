@@ -1,4 +1,4 @@
-"""What was studied: the data, the common recipe, and what each arm changes of it."""
+"""Tables of the data, the common recipe, and the settings of each arm."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from stages.training.settings import Pretrain
 
 
 def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
-    """The data and the common recipe, one row per fact.
+    """Return the data and the common recipe, one row per part.
 
-    manifest: data/prepared/manifest.json
+    manifest: content of data/prepared/manifest.json
     """
     vit, pretrain, finetune = study.vit, study.pretrain, study.finetune
     size = manifest["image_size"]
@@ -36,11 +36,11 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     if used & {"hybrid", "layered"}:
         used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():
-        told = ", ".join(
+        words = ", ".join(
             f"{key.replace('_', ' ')} {_in_words(value)}" for key, value in dict(settings).items()
         )
         if name in used:
-            rows[f"{name.capitalize()} objective"] = told
+            rows[f"{name.capitalize()} objective"] = words
     rows |= {
         "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
         f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",
@@ -49,12 +49,12 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     }
     unreadable = len(manifest.get("unreadable", []))
     if unreadable:
-        rows["Left out"] = f"{unreadable:,} image files that could not be read"
-    return pd.DataFrame({"as run": rows}, dtype=object).rename_axis("part")
+        rows["Skipped"] = f"{unreadable:,} unreadable image files"
+    return pd.DataFrame({"value": rows}, dtype=object).rename_axis("part")
 
 
 def arm_rows(study: Study) -> pd.DataFrame:
-    """Every arm: its label, its objective, its seeds and what it changes of the common recipe."""
+    """Return label, objective, seeds and own settings of every arm."""
     rows = {}
     for name, arm in study.arms.items():
         rows[name] = {
@@ -67,7 +67,7 @@ def arm_rows(study: Study) -> pd.DataFrame:
 
 
 def _own(arm: Arm) -> str:
-    """What an arm sets besides its objective and seeds."""
+    """Return the settings of an arm besides its objective and seeds."""
     fields = arm.model_dump(exclude={"objective", "seeds"}, exclude_none=True)
     fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}
     return ", ".join(f"{name} {portable(value)}" for name, value in fields.items()) or "–"

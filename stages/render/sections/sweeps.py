@@ -1,10 +1,10 @@
-"""What a sweep shows: accuracies and measures against the weight λ of CL, and against size.
+"""Sweeps: accuracies and measures against the weight λ of CL, and against the size of the encoder.
 
 Paper: Fig. 12, Fig. 1 middle.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ from stages.render.figures.line_charts import Inks
 from stages.render.figures.paper import hybrid_sweep, size_sweep
 from stages.render.figures.sweep_places import Places, along_size, along_weight
 from stages.render.figures.sweeps import Line, Panel, sweep_alt, sweep_figure, sweep_rows
+from stages.render.sections.sweep_findings import best_weights, size_gains
 from stages.results.analysis_curves import block_curves, last_block
 from stages.results.study_results import FINE_TUNED, Results
 
@@ -27,7 +28,7 @@ MEASURES = {
 
 
 class Drawing(TypedDict):
-    """What `figures.show` takes, but for the folder."""
+    """The arguments of `figure_card.show`, without the folder."""
 
     fig: Figure
     name: str
@@ -36,26 +37,37 @@ class Drawing(TypedDict):
     data: pd.DataFrame
 
 
-def sweeps(results: Results, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "linear") -> list[Drawing]:
-    """The figures that the arms of a study are enough for.
+class Sweep(NamedTuple):
+    """The figure of one sweep, and its result in sentences; empty for measures."""
 
-    accuracies: as `accuracies.accuracies` gives them
+    drawing: Drawing
+    findings: str
+
+
+def sweeps(
+    results: Results, accuracies: pd.DataFrame, *, inks: Inks, probe: str = "linear"
+) -> dict[str, Sweep]:
+    """Return all sweeps for which a study has enough arms, by the name of their figure.
+
+    accuracies: as `accuracies.accuracies` returns them
     Raises StudyError if a table of an analysis cannot be read.
     """
-    study, drawings = results.study, list[Drawing]()
+    study, drawings = results.study, dict[str, Sweep]()
 
-    def add(name: str, caption: str, rows: Sequence[Sequence[Panel]], *, log: bool = False) -> None:
+    def add(
+        name: str, caption: str, rows: Sequence[Sequence[Panel]], *, findings: str = "", log: bool = False
+    ) -> None:
         figure = sweep_figure(rows, inks=inks, log=log)
-        drawings.append({"fig": figure, "name": name, "alt": sweep_alt(rows), "caption": caption,
-                         "data": sweep_rows(rows)})  # fmt: skip
+        drawing = Drawing(fig=figure, name=name, alt=sweep_alt(rows), caption=caption, data=sweep_rows(rows))
+        drawings[name] = Sweep(drawing, findings)
 
     if places := along_weight(study):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=WEIGHT, paper=_paper_weights())
         caption = (
             "Accuracy against the weight λ of CL in the loss of the hybrid, with MIM at 0 and CL at 1; "
-            f"{trainings_of(study)} (bars). Grey: the paper (Fig. 12 left, read off pixels)."
+            f"{trainings_of(study)} (bars). Grey: the paper (Fig. 12 left, read from pixels)."
         )
-        add("accuracy-by-weight", caption, rows)
+        add("accuracy-by-weight", caption, rows, findings=best_weights(rows))
         if panels := measure_panels(places, results):
             caption = (
                 "Measures of the last block against the weight λ of CL: normalised mutual information of "
@@ -65,10 +77,10 @@ def sweeps(results: Results, accuracies: pd.DataFrame, *, inks: Inks, probe: str
     if places := along_size(study):
         rows = accuracy_panels(places, accuracies, probe=probe, xlabel=SIZE, paper=_paper_sizes())
         caption = (
-            "Accuracy against the size of the encoder, all trained by one recipe; "
-            f"{trainings_of(study)} (bars). Grey: the paper's own ViT-Ti, S and B (Fig. 1 middle)."
+            "Accuracy against the size of the encoder; all arms have one recipe; "
+            f"{trainings_of(study)} (bars). Grey: ViT-Ti, S and B of the paper (Fig. 1 middle)."
         )
-        add("accuracy-by-size", caption, rows, log=True)
+        add("accuracy-by-size", caption, rows, findings=size_gains(rows), log=True)
     return drawings
 
 
@@ -80,17 +92,17 @@ def accuracy_panels(
     xlabel: str,
     paper: Mapping[str, list[Line]],
 ) -> list[list[Panel]]:
-    """A row of panels for the probe and one for fine-tuning: one per label set, then the paper's.
+    """Return a row of panels for the probe and a row for fine-tuning: one per label set, then the paper.
 
-    paper: evaluation -> its lines
+    paper: evaluation -> lines of the paper
     """
     rows = []
     for evaluation in (probe, FINE_TUNED):
         ylabel = f"{evaluation} probe (%)" if evaluation == probe else f"{evaluation} (%)"
         chosen = accuracies[accuracies["evaluation"] == evaluation]
         row = []
-        for labels, found in chosen.groupby("labels", sort=False):
-            values = 100 * found.set_index("label")[["mean", "low", "high"]]
+        for labels, of_set in chosen.groupby("labels", sort=False):
+            values = 100 * of_set.set_index("label")[["mean", "low", "high"]]
             title = "This study" if labels == "class" else f"This study: {labels}"
             row.append(Panel(title, ylabel, xlabel, lines_of(places, values)))
         if lines := paper.get(evaluation):
@@ -100,7 +112,7 @@ def accuracy_panels(
 
 
 def measure_panels(places: Places, results: Results) -> list[Panel]:
-    """A panel per measure of the last block, of the analyses that the study has."""
+    """Return a panel per measure of the last block, for the analyses of the study."""
     panels = []
     for (analysis, measure), ylabel in MEASURES.items():
         if analysis in results.study.analyses:
@@ -113,7 +125,10 @@ def measure_panels(places: Places, results: Results) -> list[Panel]:
 
 
 def lines_of(places: Places, values: pd.DataFrame) -> list[Line]:
-    """The values by line, each line from left to right. values: index label; mean, low, high"""
+    """Return the lines of a panel, each from left to right.
+
+    values: index label; mean, low, high
+    """
     lines: dict[str, Line] = {}
     for label, (name, ink, x) in sorted(places.items(), key=lambda item: item[1][2]):
         if label in values.index:

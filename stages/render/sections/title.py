@@ -1,4 +1,4 @@
-"""The block under the title of the report: which study, which data, which arms, and how much computing."""
+"""The block under the title of the report: study, data, arms and compute."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from stages.encoders.size import parameters
 from stages.render.encoder_size import forward_flops, vit_of
 from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
-from stages.render.words import listed, number, unbroken
+from stages.render.words import counted, listed, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
-# A marker of matplotlib in a square from -4 to 4; others are drawn as a disc.
+# Markers of matplotlib in a square from -4 to 4; other markers become a disc.
 SHAPES = {
     "o": "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0Z",
     "s": "M-3-3H3V3H-3Z",
@@ -26,9 +26,9 @@ SHAPES = {
 
 
 def title_block(study: Study, manifest: dict[str, Any], *, inks: dict[str, Ink]) -> str:
-    """The facts of a study as a list, for the head of the page.
+    """Return study, data, arms and compute as an HTML list, for the header of the page.
 
-    manifest: data/prepared/manifest.json
+    manifest: content of data/prepared/manifest.json
     """
     rows = {
         "Study": unbroken(_study(study)),
@@ -58,25 +58,25 @@ def _data(manifest: dict[str, Any]) -> str:
 
 
 def _arms(study: Study, *, inks: dict[str, Ink]) -> str:
-    """One line per arm, with its mark in the figures, its objective and how often it was trained."""
+    """Return one line per arm, with its mark in the figures, its objective and its number of seeds."""
     items = []
     for name, arm in study.arms.items():
         label, seeds = label_of(study, name), seeds_of(study, name)
-        told = arm.objective + (f", λ = {arm.cl_weight:g}" if arm.cl_weight is not None else "")
-        told += f", gradients {arm.gradient_ratio:g} : 1" if arm.gradient_ratio is not None else ""
-        told += f", {len(seeds)} seeds" if len(seeds) > 1 else ", one training"
-        items.append(Markup("<li>{}{} ({})</li>").format(_swatch(inks[label]), label, unbroken(told)))
+        words = arm.objective + (f", λ = {arm.cl_weight:g}" if arm.cl_weight is not None else "")
+        words += f", gradient ratio {arm.gradient_ratio:g} : 1" if arm.gradient_ratio is not None else ""
+        words += f", {len(seeds)} seeds" if len(seeds) > 1 else ", one training"
+        items.append(Markup("<li>{}{} ({})</li>").format(_swatch(inks[label]), label, unbroken(words)))
     return Markup("<ul>{}</ul>").format(Markup("\n").join(items))
 
 
 def _compute(study: Study, *, images: int) -> str:
-    """Size of the encoders, images that each saw, and the operations of one pass over those."""
+    """Return the size of the encoders, the images that each saw, and the operations of a forward pass."""
     size = study.data.image_size
     vits = [vit_of(study, arm) for arm in study.arms.values() if arm.objective != "imported"]
-    told = []
+    parts = []
     if vits:
         millions = sorted({parameters(vit, image_size=size) / 1e6 for vit in vits})
-        told.append(f"{listed(number(value, digits=2) for value in millions)} million parameters")
+        parts.append(f"{listed(number(value, digits=2) for value in millions)} million parameters")
     trained = [
         arm
         for name, arm in study.arms.items()
@@ -90,15 +90,16 @@ def _compute(study: Study, *, images: int) -> str:
             for count, arm in zip(seen, trained, strict=True)
         )
         shown = listed(f"{count:,}" for count in sorted(set(seen)))
-        told.append(
-            f"each of {len(trained)} encoders pre-trained on {shown} images, repetitions counted; one "
-            f"forward pass over all of them is {number(flops / 1e12, digits=2)} TFLOP; training takes several"
+        parts.append(
+            f"{counted(len(trained), 'training')} on {shown} images each (repetitions counted); one forward "
+            f"pass over all of them takes {number(flops / 1e12, digits=2)} TFLOP, and training several times "
+            "as much"
         )
-    return "; ".join(told) + ". Wall times are in MLflow."
+    return "; ".join(parts) + ". The appendix lists hardware, precision and wall time."
 
 
 def _swatch(ink: Ink) -> str:
-    """The line and marker of a label, as its figures have them, on a light ground."""
+    """Return the line and marker of a label as in the figures, on a light background."""
     dashes = Markup(' stroke-dasharray="5 3"') if ink.line != "-" else ""
     return Markup(
         '<svg class="swatch" width="30" height="14" viewBox="-15 -7 30 14" aria-hidden="true">'

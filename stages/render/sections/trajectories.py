@@ -1,6 +1,8 @@
-"""Whether verdicts would have been others with a smaller budget."""
+"""Show how the effect of each claim depends on the budget of training."""
 
 from typing import Any
+
+from markupsafe import Markup
 
 from stages.render.figures.trajectories import (
     followed,
@@ -14,43 +16,45 @@ from stages.render.figures.trajectories import (
 from stages.render.page.figure_card import drawn, show
 from stages.render.page.html_table import folded
 from stages.render.page.notebook_output import heading, put, say
-from stages.render.words import listed
+from stages.render.words import listed, unbroken
 
 HEADLINE = ("headline", "hybrid")
 
 
 def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> None:
-    """Show the effect of every claim against images seen: headline claims, and the others folded up.
+    """Show the effect of every claim against images seen: headline claims first, all others in a fold.
 
-    claims: as `results.claims` gives them
+    claims: as `results.claims` returns them
     """
     measured = followed(claims)
     if not measured:
         return
     heading("Effect against images seen")
-    say(
-        "Each claim is measured again at snapshots of its trainings. Stable: on one side of 0 at every "
-        "point, or always within the margin. Emerging: open first, then on one side. Reversing: above 0 at "
-        "one point and below it at another. Unclear: anything else."
-    )
     headline = [claim for claim in measured if claim["family"] in HEADLINE]
     others = [claim for claim in measured if claim["family"] not in HEADLINE]
     if headline:
-        say(f"Headline claims: {in_words(headline)}.")
+        say(f"Headline claims at snapshots of their trainings: {in_words(headline)}.")
         show(trajectory_figure(headline), name="trajectories", lead=True, folder=folder, **about(headline))
     if others:
         figure = drawn(trajectory_figure(others), name="trajectories-others", folder=folder, **about(others))
-        put(folded(f"The other claims: {in_words(others)}", figure))
+        put(folded(f"Other claims: {in_words(others)}", figure))
     missing = [words_of(claim) for claim in claims if not claim.get("trajectory")]
+    notes = [
+        "Stable: all intervals lie on one side of 0, or all lie within the margin. Emerging: the first "
+        "intervals contain 0 and later ones lie on one side. Reversing: one interval lies above 0 and "
+        "another below. Unclear: anything else."
+    ]
     if missing:
-        say(
-            "Not measured at snapshots, because they need fine-tuning, segmentation, corrupted images, "
-            f"another analysis or probe, or an arm that this study lacks: {listed(missing)}."
+        notes.append(
+            f"Claims without snapshots: {listed(missing)}. They need fine-tuning, segmentation, corrupted "
+            "images, another analysis or probe, or an arm that this study lacks."
         )
+    paragraphs = Markup("\n").join(Markup("<p>{}</p>").format(unbroken(note)) for note in notes)
+    put(folded("Terms, and claims without snapshots", paragraphs))
 
 
 def about(claims: list[dict[str, Any]]) -> dict[str, Any]:
-    """What stands beside the figure of some claims."""
+    """Return alternative text, caption and data of the figure of some claims."""
     return {
         "alt": trajectory_alt(claims),
         "caption": trajectory_caption(claims),

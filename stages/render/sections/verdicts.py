@@ -1,11 +1,11 @@
-"""The verdicts: each claim with the difference that decided it, and how often they agree."""
+"""Put verdicts into words: effects, agreement between analysis choices, and conditions for testing."""
 
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.words import interval, listed, nowrap, number, unbroken
+from stages.render.words import counted, interval, listed, nowrap, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 
@@ -22,12 +22,12 @@ MARKS = {
     "not tested": "–",
 }
 METHODS = "methods"
-# How a family of claims is called, and what its claims are marked with.
-FAMILIES = {"headline": "headline", "hybrid": "hybrid", "exploratory": "exploratory", "ours": "further"}
+# Family of claims -> its name in a sentence.
+FAMILIES = {"headline": "headline", "hybrid": "hybrid", "exploratory": "exploratory", "ours": "additional"}
 
 
 def claims_caption(rules: dict[str, str]) -> str:
-    """What stands below the tables of `claim_rows`: how the claims were decided."""
+    """Return the rules by which the claims were decided."""
     keys = (
         "interval",
         "scope",
@@ -41,7 +41,7 @@ def claims_caption(rules: dict[str, str]) -> str:
 
 
 def gate_rows(gates: list[dict[str, Any]]) -> pd.DataFrame:
-    """Each gate of a study: what must hold before claims are decided, and whether it does."""
+    """Return the conditions for testing claims, one row per condition with its status."""
     rows = [
         {
             "gate": f"{gate['arm']}: {gate['name']}",
@@ -54,22 +54,26 @@ def gate_rows(gates: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def gates_in_words(gates: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
-    """Which conditions fail and how many claims that leaves open, and how many were not measured."""
+    """Return the failed conditions with the number of claims that they block, and the unmeasured ones."""
     failed = [gate["words"] for gate in gates if gate["status"] == "failed"]
     unknown = sum(gate["status"] == "not measured" for gate in gates)
-    told = []
+    sentences = []
     if failed:
         count = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
-        told.append(f"{_counted(count, 'claim')} cannot be tested at this budget: {'; '.join(failed)}.")
+        sentences.append(
+            f"{counted(count, 'claim')} cannot be tested at this budget, because these conditions fail: "
+            f"{'; '.join(failed)}."
+        )
     if unknown:
-        told.append(f"{_counted(unknown, 'condition')} for testing claims not measured.")
-    if gates and not told:
-        told.append("All conditions for testing claims hold.")
-    return " ".join(told)
+        verb = "was" if unknown == 1 else "were"
+        sentences.append(f"{counted(unknown, 'condition')} for testing claims {verb} not measured.")
+    if gates and not sentences:
+        sentences.append("All conditions for testing claims hold.")
+    return " ".join(sentences)
 
 
 def verdict_of(claim: dict[str, Any]) -> Markup:
-    """The verdict of a claim: about methods, or about these encoders, with a mark where it is fragile."""
+    """Return the verdict of a claim; it names a claim about these encoders only, and a fragile verdict."""
     verdict = claim["verdict"]
     of_encoders = claim.get("scope", METHODS) != METHODS and verdict not in ("not tested", NOT_TESTABLE)
     marked = verdict_mark(verdict) + (" in these encoders" if of_encoders else "")
@@ -77,7 +81,7 @@ def verdict_of(claim: dict[str, Any]) -> Markup:
 
 
 def verdict_mark(verdict: str) -> Markup:
-    """A verdict as a word with a sign, so that colour is not needed to read it."""
+    """Return a verdict as a word with a sign, readable without colour."""
     css = verdict.replace(" ", "-")
     return Markup('<span class="verdict {}"><span aria-hidden="true">{}</span> {}</span>').format(
         css, MARKS.get(verdict, "·"), verdict
@@ -85,7 +89,7 @@ def verdict_mark(verdict: str) -> Markup:
 
 
 def effect(claim: dict[str, Any]) -> str:
-    """The effect of a claim with its interval and unit; a dash where it was not tested."""
+    """Return the effect of a claim with its interval and unit; a dash if the claim was not tested."""
     if claim.get("effect") is None:
         return "–"
     numbers = [float(claim[key]) for key in ("effect", "low", "high")]
@@ -96,70 +100,69 @@ def effect(claim: dict[str, Any]) -> str:
 
 
 def is_share(unit: str | None) -> bool:
-    """Return whether a unit is a share, which is shown as points or per cent."""
+    """Return whether a unit is a share, which the report shows in points or per cent."""
     return str(unit or "").startswith("share of")
 
 
 def robust(claim: dict[str, Any]) -> str:
-    """How many of the choices that a claim depends on give its verdict, and what the others give."""
-    found = claim.get("specifications")
-    if not found:
+    """Return how many analysis choices give the verdict of a claim, and the verdicts of the others."""
+    shares = claim.get("specifications")
+    if not shares:
         return "–"
-    counts = {verdict: round(found[verdict] * found["count"]) for verdict in MARKS if found.get(verdict)}
+    counts = {verdict: round(shares[verdict] * shares["count"]) for verdict in MARKS if shares.get(verdict)}
     agree = counts.pop(claim["verdict"], 0)
     others = [f"{count} {verdict}" for verdict, count in counts.items() if count]
-    return f"{agree} of {found['count']} choices agree" + (f"; {listed(others)}" if others else "")
+    return f"{agree} of {shares['count']} choices agree" + (f"; {listed(others)}" if others else "")
 
 
 def against_untrained(claim: dict[str, Any]) -> str:
-    """Whether each side of a claim is above the untrained control, below it, or neither.
+    """Return whether each side of a claim is above or below the untrained control, or not distinguishable.
 
-    A difference between two trainings says little of either if one of them undid what chance had put there.
+    A difference between two arms may come from an arm that falls below the untrained control.
     """
     sides = [f"{role} {over['verdict']}" for role, over in (claim.get("over_random") or {}).items()]
     return ", ".join(sides) or "–"
 
 
 def tally(claims: list[dict[str, Any]]) -> str:
-    """How many claims about methods have which verdict, family by family; and how many are about encoders."""
-    told = []
+    """Return the number of claims by family and verdict, and the number of claims about encoders only."""
+    sentences = []
     for family, name in FAMILIES.items():
-        own = [claim for claim in claims if claim.get("family") == family]
-        decided = [claim["verdict"] for claim in own if claim.get("scope", METHODS) == METHODS]
+        members = [claim for claim in claims if claim.get("family") == family]
+        decided = [claim["verdict"] for claim in members if claim.get("scope", METHODS) == METHODS]
         counts = {verdict: decided.count(verdict) for verdict in MARKS}
         if decided:
             words = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
-            told.append(f"{_counted(len(decided), f'{name} claim')}: {words}.")
+            sentences.append(f"{counted(len(decided), f'{name} claim')}: {words}.")
     others = sum(claim.get("scope", METHODS) != METHODS for claim in claims)
     if others:
-        told.append(f"About these encoders only: {_counted(others, 'comparison')}.")
-    return " ".join(told)
+        sentences.append(f"{counted(others, 'further claim')}: about these encoders only, not the methods.")
+    return " ".join(sentences)
 
 
 def steadiness(claims: list[dict[str, Any]]) -> str:
-    """How many verdicts hang on no choice, in one sentence; nothing if there were no choices."""
+    """Return how many verdicts are the same under every analysis choice; empty without choices."""
     shares = [claim["specifications"]["agree"] for claim in claims if claim.get("specifications")]
     if not shares:
         return ""
-    return f"{sum(share == 1 for share in shares)} of {len(shares)} verdicts are the same under every choice."
+    same = sum(share == 1 for share in shares)
+    return f"{same} of {len(shares)} verdicts are the same under every analysis choice."
 
 
 def runs(study: Study) -> str:
-    """What the intervals do not cover, as long as an encoder was trained once."""
+    """Return a warning about arms with one training; empty if every arm has several."""
     counts = {label_of(study, name): len(seeds_of(study, name)) for name in study.arms}
     once = [label for label, count in counts.items() if count == 1]
     if not once:
         return ""
-    who = "Every encoder was" if len(once) == len(counts) else f"{listed(once)}:"
-    return f"{who} trained once. Nothing here says how much another seed would change."
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    if len(once) == len(counts):
+        return "Every encoder was trained once, so differences may be due to the seed."
+    verb = "was" if len(once) == 1 else "were"
+    return f"{listed(once)} {verb} trained once, so their differences may be due to the seed."
 
 
 def means(claim: dict[str, Any]) -> str:
-    """What each side of a claim, and the untrained control, have of the measure."""
+    """Return the mean of the measure for each side of a claim and the untrained control."""
     scale, unit = (100, "\u00a0%") if is_share(claim.get("unit")) else (1, "")
     arms, means = claim.get("arms") or {}, (claim.get("values") or {}).items()
     return (

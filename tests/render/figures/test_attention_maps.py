@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from stages.render.figures.attention_maps import (
+    LOWEST,
     maps_alt,
     maps_caption,
     maps_figure,
+    scale_end,
     shown_maps,
     similarity_caption,
     similarity_curves,
@@ -47,17 +49,20 @@ def test_pictures_and_maps_are_those_of_the_tables(results: Results) -> None:
 
 def test_maps_are_multiples_of_uniform_attention_on_one_scale(results: Results) -> None:
     maps = shown_maps(results)[0]
-    figure = maps_figure(maps, inks=palette(STUDY))
+    highest = scale_end(results)
+    figure = maps_figure(maps, inks=palette(STUDY), highest=highest)
     drawn = [axis for axis in figure.axes if axis.images and axis.images[0].get_array().ndim == 2]
     assert len(drawn) == 2 * 6 and len({axis.images[0].get_clim() for axis in drawn}) == 1
     weights = [weight for of_arm in maps.weights.values() for weight in of_arm.values()]
     for axis, weight in zip(drawn, weights, strict=True):
         np.testing.assert_allclose(axis.images[0].get_array(), 9 * weight)
         assert np.mean(9 * weight) == pytest.approx(1)
-    assert drawn[0].images[0].get_clim()[1] >= 9 * max(weight.max() for weight in weights)
+    assert highest >= 0.99 * 9 * max(weight.max() for weight in weights)
+    assert drawn[0].images[0].get_clim() == (LOWEST, highest) == (LOWEST, explorer_data(results)["highest"])
     assert drawn[1].texts[0].get_text() == "block 1, corner"
     assert [axis.get_title(loc="left") for axis in drawn[::6]] == ["Random init", "CL"]
-    first, again = (image_bytes(maps_figure(maps, inks=palette(STUDY)), form="svg") for _ in range(2))
+    figures = [maps_figure(maps, inks=palette(STUDY), highest=highest) for _ in range(2)]
+    first, again = (image_bytes(figure, form="svg") for figure in figures)
     assert first == again
     assert "image 12" in maps_caption(image=12) and "Random init and CL" in maps_alt(maps)
 
@@ -74,7 +79,7 @@ def test_arms_that_show_other_images_are_one_line(results: Results) -> None:
     table = pd.read_csv(TABLE / "cl.csv")
     table["image"] = table["image"].replace({12: 13})
     table.to_csv(TABLE / "cl.csv", index=False)
-    with pytest.raises(StudyError, match=r"cl\.csv: shows image 13, which other arms do not"):
+    with pytest.raises(StudyError, match=r"cl\.csv: shows image 13, but other arms do not"):
         shown_maps(results)
 
 

@@ -7,18 +7,18 @@ from stages.render.figures.depth import depth_alt, depth_caption
 from stages.render.figures.paper import distance
 
 
-def test_captions_say_what_the_uncertainty_is_and_n() -> None:
+def test_captions_give_uncertainty_and_n() -> None:
     curves = pd.DataFrame(
         {"label": ["A", "A", "B", "B"], "block": [1, 2, 1, 2], "trainings": [1, 1, 3, 3], "images": 500}
     )
     assert depth_caption(curves, measure="M.", paper="theirs.") == (
-        "M. Lines: mean of 3 trainings, 500 images (thin lines: each); bands: 95 % t-intervals over "
-        "trainings (A: one training, 95 % bootstrap intervals over images). Right: theirs."
+        "M. Lines: mean over 3 trainings, 500 images; thin lines: single trainings; bands: 95 % t-intervals "
+        "over trainings (A: one training, 95 % bootstrap intervals over images). Right: theirs."
     )
     alone = bands(curves[curves["label"] == "A"])
-    assert alone == "One training an arm, 500 images; bands: 95 % bootstrap intervals over images."
+    assert alone == "One training per arm, 500 images; bands: 95 % bootstrap intervals over images."
     dots = bands(curves[curves["label"] == "B"], marks=DOTS)
-    assert dots.startswith("Dots: mean of 3") and dots.endswith("bars: 95 % t-intervals over trainings.")
+    assert dots.startswith("Dots: mean over 3") and dots.endswith("bars: 95 % t-intervals over trainings.")
     more = pd.concat([curves, curves[:1].assign(label="C")])
     assert "(2 arms: one training" in bands(more)
 

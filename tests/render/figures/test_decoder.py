@@ -33,7 +33,7 @@ def test_only_arms_with_a_decoder_are_drawn_and_go_on_where_their_encoder_ends(r
     figure = decoder_figure(curves, inks=palette(STUDY), paper=paper.with_decoder())
     assert len(figure.axes) == 2 and len(figure.axes[1].lines) == 2
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
-    assert decoder_caption(curves, paper=paper.with_decoder()).endswith("(Fig. 11; read off pixels, ±0.03).")
+    assert decoder_caption(curves, paper=paper.with_decoder()).endswith("(Fig. 11; read from pixels, ±0.03).")
     assert "Arms: MAE." in decoder_alt(curves)
     assert decoder_curves(Results(study_of({"cl": "contrastive"}), results.root)).empty
 

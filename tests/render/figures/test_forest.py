@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.render.figures.captions import NUMBERS
 from stages.render.figures.forest import EDGE, forest_alt, forest_caption, forest_figure
 from stages.render.figures.forest_rows import (
     by_seed,
@@ -117,7 +118,9 @@ def test_no_words_leave_the_figure_and_a_narrow_screen_has_its_own() -> None:
         boxes = [text.get_window_extent() for text in [*figure.texts, *figure.axes[0].texts]]
         assert all(box.x0 >= 0 and box.x1 <= width for box in boxes)
     alt, caption = forest_alt(rows), forest_caption(rows)
-    assert alt == "Forest plot of 2 claims in units of their margins: 1 supported and 1 contradicted."
+    assert alt == (
+        f"Forest plot of 2 claims in units of their margins: 1 supported and 1 contradicted. {NUMBERS}"
+    )
     assert len(caption.split()) <= 60 and len(alt) <= 250
     html = drawn(
         forest_figure(rows), narrow=forest_figure(rows, narrow=True), name="claims", alt=alt, caption=caption

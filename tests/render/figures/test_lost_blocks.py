@@ -39,7 +39,7 @@ def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
     assert own["low"] <= own["mean"] <= own["high"]
     figure = losses_figure(losses, inks=palette(STUDY))
     assert len(figure.axes) == 2
-    assert "mean of 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)
+    assert "mean over 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)
 
 
 def test_what_was_not_measured_is_not_there(results: Results) -> None:

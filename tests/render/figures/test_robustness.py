@@ -32,8 +32,8 @@ def test_figures_and_their_words_show_every_arm(results):
     assert all(len(axis.lines) == 4 + 6 + 1 for axis in figure.axes)
     for label in inks:
         assert label in robustness.noise_alt(noise) and label in robustness.trial_alt(accuracy)
-    assert "mean of 2 trainings" in robustness.noise_caption(noise)
-    assert "Dots: mean of 2 trainings" in robustness.trial_caption(accuracy)
+    assert "mean over 2 trainings" in robustness.noise_caption(noise)
+    assert "Dots: mean over 2 trainings" in robustness.trial_caption(accuracy)
     assert len(robustness.trial_figure(accuracy, inks=inks).axes) == 4
     bias = bias_rows(shape_bias(results))
     assert list(bias.index) == list(inks) and "decisions" in bias.iloc[0, 0]

@@ -38,19 +38,19 @@ def test_scores_are_those_of_the_files_in_per_cent(results: Results) -> None:
     assert drawn == pytest.approx([12.6, 33.0])
     assert len({axis.get_xlim() for axis in figure.axes}) == 1
     assert figure.axes[0].get_xlim()[1] > 55.0  # of CL, fine-tuned
-    assert "Dots: mean of 2 trainings" in segmentation_caption(scores)
+    assert "Dots: mean over 2 trainings" in segmentation_caption(scores)
     assert "Arms: Random init and CL." in segmentation_alt(scores)
     assert segmentation_rows(scores).loc["CL", "Fine-tuned"] == "55.0 [42.3, 67.7]"
 
 
-def test_data_without_masks_say_so(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    for name in ("heading", "say"):
-        monkeypatch.setattr(f"stages.render.sections.segmentation.{name}", said.append)
+def test_the_reason_replaces_missing_scores(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    for name in ("put", "say"):
+        monkeypatch.setattr(f"stages.render.sections.segmentation.{name}", shown.append)
     for name in STUDY.arms:
         Path(f"results/segmentation/{name}.json").write_text(json.dumps({"why": "the data have no masks"}))
     segmentation_section(results, inks=palette(STUDY))
-    assert said[1] == "Dense prediction was not measured: the data have no masks."
+    assert shown[1] == "Segmentation was not measured: the data have no masks."
 
 
 def test_a_missing_file_is_one_line(results: Results) -> None:

@@ -93,16 +93,16 @@ def test_captions_and_alternative_texts_name_measure_and_arms(results: Results) 
         for variant in ("raw", "centred")
     }
     assert "of the cosine against depth, raw and centred" in paired_alt(curves, measure="the cosine")
-    caption = paired_caption(curves, measure="A cosine.", centring="the mean goes.")
+    caption = paired_caption(curves, measure="A cosine.", centring="by subtracting the mean.")
     assert caption.startswith(
-        "A cosine. Left: raw. Right: the mean goes. Lines: mean of 2 trainings, 24 images"
+        "A cosine. Left: raw. Right: centred, by subtracting the mean. Lines: mean over 2 trainings, 24"
     )
     matrices = {
         "A": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.25], [0.5, 0.25, 1.0]]),
         "B": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.75], [0.5, 0.75, 1.0]]),
     }
     assert matrix_caption(matrices, measure="A cosine.").startswith("A cosine. Mean over trainings.")
-    assert "the cosine of every block" in matrix_alt(matrices, measure="the cosine")
+    assert "the cosine of every pair of blocks" in matrix_alt(matrices, measure="the cosine")
     cells = matrix_rows(matrices).set_index(["label", "block", "other_block"])["value"]
     assert len(cells) == 18 and cells["B", 2, 1] == 0.75
     assert list(paired_rows(curves)["variant"].unique()) == ["raw", "centred"]

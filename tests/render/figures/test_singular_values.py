@@ -67,7 +67,7 @@ def test_unison_is_the_mean_over_images_and_seeds(results: Results) -> None:
     np.testing.assert_allclose(ours["mean"], expected)
     assert (ours["low"] < ours["mean"]).all() and (ours["mean"] < ours["high"]).all()
     caption = unison_caption(curves, patches=[9])
-    assert "1/9: independently" in caption and "MIM: one training" in caption
+    assert "1/9: they move independently" in caption and "MIM: one training" in caption
 
 
 def test_ranks_are_those_after_the_self_attention(results: Results) -> None:

@@ -71,11 +71,11 @@ def test_the_words_are_those_of_the_numbers(found):
     assert "under 4 combinations" in specification_caption(rows, claim=claim)
     assert specification_alt(rows).startswith("4 differences with intervals")
     findings = specification_findings(rows, claim=claim)
-    assert "The same in all: the last epoch." in findings
-    assert "Median effect: 1.9 standard deviations" in findings
+    assert "Fixed in all: the last epoch." in findings
+    assert "Median effect size: d = 1.9." in findings
     assert "over 70 relabellings of trainings: p = 0.029." in findings
-    assert findings.startswith("3 supported and 1 undecided; 3 of 4 differences are above 0.")
-    assert "Fewest agree with the verdict under “blocks: last block” (50 %)." in findings
+    assert findings.startswith("Verdicts: 3 supported and 1 undecided. 3 of 4 differences are above 0.")
+    assert "Agreement with the verdict is lowest for “blocks: last block” (50 %)." in findings
     same = rows.assign(verdict="supported")
     assert "No choice changes the verdict." in specification_findings(same, claim=claim)
 
@@ -89,9 +89,9 @@ def test_choices_that_all_share_are_not_drawn(found):
 def test_the_same_bytes_and_a_sign_for_every_verdict(found, tmp_path):
     claim, rows = found
     assert {"supported", "contradicted", "negligible", "undecided", "higher", "lower"} < set(SIGNS)
-    told = {"name": "choices", "alt": "what it shows", "caption": "what it is"}
+    arguments = {"name": "choices", "alt": "what it shows", "caption": "what it is"}
     pages = [
-        drawn(specification_figure(rows, claim=claim), folder=tmp_path / str(number), **told)
+        drawn(specification_figure(rows, claim=claim), folder=tmp_path / str(number), **arguments)
         for number in range(2)
     ]
     assert pages[0] == pages[1] and 'alt="what it shows"' in pages[0]

@@ -104,35 +104,45 @@ def test_three_sizes_of_one_recipe_are_a_sweep() -> None:
     )
 
 
-def test_a_sweep_of_the_weight_is_drawn_and_told(
+def test_a_sweep_of_the_weight_is_drawn_with_its_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, found = made("lambda", tmp_path, monkeypatch)
     top = (found["label"] == "Hybrid, λ = 0.6") & (found["evaluation"] == "linear")
     found.loc[top, ["mean", "low", "high"]] = (0.9, 0.89, 0.91)
     drawings = sweeps(params, found, inks=palette(params.study))
-    assert [drawing["name"] for drawing in drawings] == ["accuracy-by-weight", "measures-by-weight"]
-    accuracy, measures = drawings
+    assert list(drawings) == ["accuracy-by-weight", "measures-by-weight"]
+    accuracy, measures = (sweep.drawing for sweep in drawings.values())
+    assert "Linear probe on shape: hybrid is highest at λ = 0.6 (90.0 %), with " in (
+        drawings["accuracy-by-weight"].findings
+    )
+    assert drawings["measures-by-weight"].findings == ""
     assert "linear probe (%) and fine-tuned (%) against" in accuracy["alt"]
     rows = accuracy["data"].set_index(["panel", "measure", "line", "x"])["mean"]
     assert rows["This study: shape", "linear probe (%)", "hybrid", 0.6] == pytest.approx(90.0)
     assert rows["Paper", "fine-tuned (%)", "hybrid", 0.2] == 82.29
     assert len(accuracy["fig"].axes) == 6 and len(measures["fig"].axes) == 2
     first = image_bytes(accuracy["fig"], form="svg")
-    assert first == image_bytes(sweeps(params, found, inks=palette(params.study))[0]["fig"], form="svg")
+    again = sweeps(params, found, inks=palette(params.study))["accuracy-by-weight"].drawing
+    assert first == image_bytes(again["fig"], form="svg")
     show(**measures, folder=tmp_path / "shown")
     assert (tmp_path / "shown/measures-by-weight.png").exists()
     capsys.readouterr()
 
 
-def test_a_sweep_of_the_size_is_drawn_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_of_the_size_is_drawn_with_its_findings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params, found = made("sizes", tmp_path, monkeypatch)
     chosen = (found["evaluation"] == "fine-tuned") & (found["labels"] == "shape")
     for label, value in (("CL, width 32", 0.7), ("CL, width 64", 0.8), ("CL, width 128", 0.85)):
         found.loc[chosen & (found["label"] == label), "mean"] = value
     for label, value in (("MIM, width 32", 0.6), ("MIM, width 64", 0.79), ("MIM, width 128", 0.9)):
         found.loc[chosen & (found["label"] == label), "mean"] = value
-    (drawing,) = sweeps(params, found, inks=palette(params.study))
+    ((drawing, findings),) = sweeps(params, found, inks=palette(params.study)).values()
+    assert findings.startswith("Change of accuracy in points from ")
+    assert "Fine-tuned on shape: " in findings
+    assert "CL +15.0" in findings and "MIM +30.0" in findings
     assert drawing["name"] == "accuracy-by-size"
     assert len(drawing["fig"].axes) == 5  # the paper has no linear probe of them
     rows = drawing["data"].set_index(["panel", "line", "x"])["mean"]
@@ -141,7 +151,7 @@ def test_a_sweep_of_the_size_is_drawn_and_told(tmp_path: Path, monkeypatch: pyte
 
 def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params, found = made("", tmp_path, monkeypatch)
-    assert sweeps(params, found, inks=palette(params.study)) == []
+    assert sweeps(params, found, inks=palette(params.study)) == {}
 
 
 def write_gradients(arm: str, seed: int, cosines: list[list[float]]) -> None:
@@ -178,8 +188,10 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     assert late["seed_0"].tolist()[:2] == pytest.approx([0.5, -0.2])
     assert late["high"].tolist() == pytest.approx([0.5, -0.2, 0.1])  # both trainings have the same mean
     findings = gradient_findings(rows)
-    assert "Both: 0.50 in block 1, −0.20 in block 2; weighted, CL's is 0.50 times" in findings
-    assert "k: 0.10 in block 1; weighted" in findings
+    assert (
+        "Both: cosine 0.50 in block 1, −0.20 in block 2; the weighted CL gradient is 0.50 times" in findings
+    )
+    assert "k: cosine 0.10 in block 1; the weighted" in findings
     assert "(k: one training, " in gradient_caption(rows) and "Arms: Both and k." in gradient_alt(rows)
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}

@@ -67,20 +67,22 @@ def test_the_papers_methods_stand_under_their_own_probe_and_under_its_own() -> N
     assert len(points(figure, 2, marker=CIRCLE, colour=PAPER)) == 5  # the hybrids
 
 
-def test_the_words_state_what_the_numbers_show() -> None:
+def test_the_words_follow_the_numbers() -> None:
     findings = trade_off_findings(table(), probe="linear")
-    assert "Best: three (60.0 %) in the linear probe, one (90.0 %) fine-tuned." in findings
+    assert (
+        "Most accurate arm: three (60.0 %) in the linear probe, one (90.0 %) after fine-tuning." in findings
+    )
     # one < two < three probed, two < three < one fine-tuned
-    assert "Probing and fine-tuning put 1 of 3 pairs of arms in the same order." in findings
-    assert "change the probe by, in points: one +12.0 and two −1.0." in findings
-    assert "In the paper's Fig. 1 left it is 1 of 8 pairs of methods." in findings
+    assert "Probing and fine-tuning rank 1 of 3 pairs of arms alike." in findings
+    assert "the probe changes by these points: one +12.0 and two −1.0." in findings
+    assert "In Fig. 1 left of the paper, they rank 1 of 8 pairs of methods alike." in findings
     assert "triangles: probe of augmented images" in trade_off_caption(table(), probe="linear")
     assert "Arms: " in trade_off_alt(table(), probe="linear")
 
 
-def test_without_the_second_protocol_nothing_is_said_of_it() -> None:
+def test_without_augmented_probes_no_words_mention_them() -> None:
     plain = table("shape").query("evaluation != @AUGMENTED")
-    assert "pairs of arms in the same order on shape." in trade_off_findings(plain, probe="linear")
+    assert "pairs of arms alike on shape." in trade_off_findings(plain, probe="linear")
     assert "ugmented" not in trade_off_caption(plain, probe="linear")
     assert "ugmented" not in trade_off_alt(plain, probe="linear")
     assert both_ways(plain, probe=AUGMENTED) == {}

@@ -56,9 +56,11 @@ def test_headline_claims_are_in_sight_and_the_others_folded(measured, monkeypatc
     unmeasured = first | {"name": "third", "trajectory": []}
     trajectory_section([first, second | {"family": "exploratory"}, unmeasured], folder=str(tmp_path))
     page = "".join(shown)
-    assert page.index("Headline claims: 1 emerging") < page.index('id="fig-trajectories"')
-    assert page.index("The other claims: 1 stable") < page.index('id="fig-trajectories-others"')
-    assert "an arm that this study lacks: third." in page
+    assert page.index("Headline claims at snapshots of their trainings: 1 emerging") < page.index(
+        'id="fig-trajectories"'
+    )
+    assert page.index("Other claims: 1 stable") < page.index('id="fig-trajectories-others"')
+    assert "Claims without snapshots: third." in page
     assert (tmp_path / "trajectories-others.csv").read_text().startswith("claim,trajectory,unit,share")
     shown.clear()
     trajectory_section([unmeasured])

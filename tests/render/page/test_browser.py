@@ -1,4 +1,4 @@
-"""The report in a real browser: accessible, self-contained, fitting any screen, its figures to be had."""
+"""The report in a real browser: accessible, self-contained, readable on any screen, with files to save."""
 
 import base64
 import contextlib
@@ -45,7 +45,7 @@ RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then
 
 @cache
 def report() -> str:
-    """A report with everything on it that pages have: facts, questions, sections, figures, tables, a fold."""
+    """Return a report with all parts of a page: facts, questions, sections, figures, tables, folds."""
     study = load_params(ROOT / "params.yaml")
     inks = palette(study)
     blocks = [1, 2, 3, 4]
@@ -140,22 +140,35 @@ def test_no_screen_is_too_narrow(opened: Browser, width: int) -> None:
     assert opened.run("document.scrollingElement.scrollWidth") <= width
 
 
-def test_looking_around_shows_what_was_picked(opened: Browser) -> None:
+def test_on_a_phone_every_row_of_a_table_is_a_card_and_nothing_scrolls_sideways(opened: Browser) -> None:
+    opened.show(width=360)
+    opened.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    wide = """[...document.querySelectorAll('.table, pre')]
+        .filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.outerHTML.slice(0, 100))"""
+    assert opened.run(wide) == []
+    cell = "document.querySelector('.opening td')"
+    assert opened.run(f"getComputedStyle({cell}, '::before').content") == '"a long heading 0"'
+    assert opened.run(f"getComputedStyle({cell}.closest('table').tHead).clipPath") != "none"
+
+
+def test_the_interactive_maps_show_the_choices_and_the_address_holds_them(opened: Browser) -> None:
     data = json.loads(opened.run(f"{EXPLORER}.querySelector('script').textContent"))
     picks = {"image": 1, "block": 2, "left": 1, "right": 2, "row": 2, "column": 3}
     for name, value in picks.items():
         field = f"{EXPLORER}.querySelector('[data-pick={name}]')"
         opened.run(f"{field}.value = {value}; {field}.dispatchEvent(new Event('input'))")
-    said = opened.run(f"{EXPLORER}.querySelector('.told').textContent")
-    assert said.startswith("Query at row 2, column 3. ")
+    text = opened.run(f"{EXPLORER}.querySelector('.result').textContent")
+    assert text.startswith("Query at row 2, column 3. ")
+    address = opened.run("location.hash")
+    assert address.endswith("?image=1&block=2&left=1&right=2&row=2&column=3")
     maps = []
     for arm in (data["arms"][1], data["arms"][2]):
         largest = 9 * arm["largest"][1][1][5]
-        assert f"{arm['label']}, block 2 of 3: most to row " in said
-        assert f"{largest:.1f} times uniform attention" in said
+        assert f"{arm['label']}, block 2 of 3: most attention to row " in text
+        assert f"{largest:.1f} × uniform" in text
         maps.append(np.frombuffer(base64.b64decode(arm["maps"][1][1]), np.uint8)[45:54].astype(float))
     cosine = maps[0] @ maps[1] / np.sqrt((maps[0] @ maps[0]) * (maps[1] @ maps[1]))
-    assert f"Cosine between both maps {cosine:.2f}" in said
+    assert f"Cosine between the two maps {cosine:.2f}" in text
     drawn_pixels = opened.run(
         f"[...{EXPLORER}.querySelector('[data-view=left]').getContext('2d').getImageData(0, 0, 3, 3).data]"
     )
@@ -171,7 +184,7 @@ def test_looking_around_shows_what_was_picked(opened: Browser) -> None:
         "new MouseEvent('click', {clientX: left + 0.9 * width, clientY: top + 0.1 * width})); })"
         f"({EXPLORER}.querySelector('[data-view=image]'))"
     )
-    assert opened.run(f"{EXPLORER}.querySelector('.told').textContent").startswith(
+    assert opened.run(f"{EXPLORER}.querySelector('.result').textContent").startswith(
         "Query at row 1, column 3."
     )
 
@@ -197,14 +210,14 @@ def test_figures_follow_the_colour_scheme_and_print_light(opened: Browser) -> No
     assert opened.run("getComputedStyle(document.querySelector('.files')).display") == "none"
 
 
-def test_figures_are_given_away_in_three_forms(opened: Browser) -> None:
+def test_figures_can_be_saved_in_three_formats(opened: Browser) -> None:
     opened.show(width=1200, scheme="dark")
-    kept = opened.run(
+    encoded = opened.run(
         """Promise.all([...document.querySelectorAll('figure')[1].querySelectorAll('[data-save]')].map(
         async (button) => btoa([...new Uint8Array(await (await fileOf(button)).arrayBuffer())].map(
           (byte) => String.fromCharCode(byte)).join(""))))"""
     )
-    png, svg = map(base64.b64decode, kept)
+    png, svg = map(base64.b64decode, encoded)
     image = Image.open(io.BytesIO(png)).convert("RGB")
     assert image.width == round(NARROW * 300) and image.getpixel((2, 2)) == (255, 255, 255)
     assert image.getcolors(maxcolors=100_000) is not None and len(image.getcolors(100_000) or []) > 20
@@ -240,11 +253,13 @@ def test_a_claim_has_an_address_that_opens_its_folds_and_follows_the_reader(open
     opened.run("location.hash = '#claim-one-claim'")
     opened.wait("[...document.querySelectorAll('details')].filter((details) => details.open).length === 2")
     opened.run("history.replaceState(null, '', '#'); document.getElementById('claim-one-claim').open = false")
-    opened.run("document.getElementById('claim-one-claim').open = true")
+    opened.run("document.querySelector('#claim-one-claim > summary').click()")
     opened.wait("location.hash === '#claim-one-claim'")
+    opened.run("document.querySelector('#claim-one-claim > summary').click()")
+    opened.wait("location.hash !== '#claim-one-claim'")
 
 
-def test_few_stops_of_the_keyboard_lie_before_the_first_question(opened: Browser) -> None:
+def test_few_tab_stops_precede_the_first_section(opened: Browser) -> None:
     opened.show(width=1200)
     opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
     stops = opened.run(
@@ -256,7 +271,7 @@ def test_few_stops_of_the_keyboard_lie_before_the_first_question(opened: Browser
     assert 5 < stops <= 20
 
 
-def test_every_figure_says_how_it_is_made_again() -> None:
+def test_every_figure_names_the_command_that_reproduces_it() -> None:
     html = report()
     assert re.findall(r"Reproduce: <code>dvc repro (.*?)</code>", html) == [
         "summary",

@@ -1,4 +1,4 @@
-"""A figure brings its files, its words and its data."""
+"""A figure comes with its files, words and data."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from stages.render.page.svg_size import compact
 from stages.study.errors import StudyError
 
 
-def test_show_writes_files_and_refuses_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_writes_files_and_needs_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = Figure(figsize=(2, 1))
     figure.add_subplot().plot([1, 2])
     show(figure, name="line", alt="a line", caption="A line.", folder=tmp_path / "new")
@@ -35,12 +35,19 @@ def test_figure_html_escapes_and_embeds() -> None:
     html = figure_html([[image, image]], name="x", alt='a "b" <c>', caption="d & e, Fig. 3")
     assert "d &amp; e, Fig.\u00a03" in html
     first, second = BeautifulSoup(html, "html.parser").select(".card .panels img")
-    assert first["alt"] == 'a "b" <c>' and second["alt"] == "" and first["width"] == "120"
+    assert first["alt"] == 'a "b" <c>' and second["alt"] == "" and first["width"] == "96"
     kind, _, data = str(first["src"]).partition(",")
     assert kind == "data:image/svg+xml" and not set('"#<>&') & set(data)
     assert unquote(data) == compact(drawing, prefix="p0").replace('"', "'")
     spoken = figure_html([[Image(drawing.replace("50", "'"), 10, 5)]], name="x", alt="a", caption="c")
     assert "%221%22" in spoken and "&#39;" not in spoken
+
+
+def test_all_panels_of_a_figure_have_one_scale_that_fits_the_widest_row() -> None:
+    rows = [[Image("<svg></svg>", 400, 72), Image("<svg></svg>", 400, 72)], [Image("<svg></svg>", 200, 72)]]
+    soup = BeautifulSoup(figure_html(rows, name="x", alt="a", caption="c"), "html.parser")
+    widths = [int(str(image["width"])) for image in soup.select("img")]
+    assert widths == [356, 356, 178]  # 712 pixels for 800 points
 
 
 def test_panels_of_one_figure_share_no_class() -> None:

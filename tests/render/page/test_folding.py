@@ -1,4 +1,4 @@
-"""Three figures of a question stay in sight; everything else is in one fold of its block."""
+"""Three figures of a question stay in sight; each block keeps the rest in one fold."""
 
 from bs4 import BeautifulSoup
 
@@ -43,10 +43,19 @@ def test_no_question_shows_more_than_three() -> None:
     blocks = [f"<section><h3>{n}</h3>{figure(f'f{n}', lead=True)}</section>" for n in range(5)]
     soup = folded(*blocks)
     assert in_sight(soup) == ["f0", "f1", "f2"] and IN_SIGHT == 3
-    assert soup.find(id="f4").find_parent("details").find_previous_sibling("h3").get_text() == "4"
+    fold = soup.find(id="f4").find_parent("details")
+    assert fold.summary.h3.get_text() == "4" and fold.summary.get_text() == "4 (1 figure)"
 
 
-def test_a_block_of_words_alone_and_one_that_has_nothing_to_fold() -> None:
+def test_blocks_without_figures_and_blocks_without_a_fold() -> None:
     soup = folded("<section><h3>A</h3><p>words</p></section>", f"<section><h3>B</h3>{figure('a')}</section>")
-    assert [tag.get_text() for tag in soup.find_all("summary")] == ["Background and numbers"]
+    assert [tag.get_text() for tag in soup.find_all("summary")] == ["A"]
     assert in_sight(soup) == ["a"]
+
+
+def test_findings_stay_in_sight() -> None:
+    block = f'<section><h3>A</h3><p class="finding">Better.</p>{figure("a")}<p>why</p></section>'
+    soup = folded(*[f"<section><h3>{n}</h3>{figure(f'f{n}', lead=True)}</section>" for n in range(3)], block)
+    finding = soup.select_one("p.finding")
+    assert finding.find_parent("details") is None and finding.find_previous_sibling("h3").get_text() == "A"
+    assert soup.find("details").summary.get_text() == "Background and 1 figure"

@@ -1,4 +1,4 @@
-"""Tables have heads, a caption and stable bytes."""
+"""Tables have headings, a caption and stable bytes."""
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ def test_table_has_heads_caption_and_stable_bytes() -> None:
     assert [head["scope"] for head in soup.find_all("th")] == ["col"] * 3 + ["row"] * 2
     assert [cell.get_text() for cell in soup.find_all("td")] == ["0.123", "<b>", "–", "it"]
     assert soup.find("i") is not None and soup.find("b") is None
+    assert [cell["data-column"] for cell in soup.find_all("td")] == ["value", "text"] * 2  # of the cards
 
 
 def test_table_with_two_header_rows() -> None:
@@ -28,7 +29,9 @@ def test_table_with_two_header_rows() -> None:
     soup = BeautifulSoup(html, "html.parser")
     upper = [(head["scope"], head.get("colspan")) for head in soup.find_all("tr")[0].find_all("th")]
     assert upper == [("colgroup", "2"), ("colgroup", "1")]
-    assert [cell.get_text() for cell in soup.select("tbody td")] == ["1", "−2.5", "3"]
+    cells = soup.select("tbody td")
+    assert [cell.get_text() for cell in cells] == ["1", "−2.5", "3"]
+    assert [cell["data-column"] for cell in cells] == ["knn, shape", "knn, texture", "linear, shape"]
 
 
 def test_table_needs_a_caption() -> None:

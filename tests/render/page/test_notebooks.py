@@ -115,7 +115,7 @@ def test_every_analysis_has_a_notebook() -> None:
     assert names >= {*load_params(ROOT / "params.yaml").analyses, "summary"}
 
 
-def test_failure_is_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_notebook_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     source = write_notebook(Path("notebooks/broken.ipynb"), "shown = 1", "def f():\n    return 1 / 0\nf()")
@@ -126,8 +126,8 @@ def test_failure_is_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first.startswith("notebooks/broken.ipynb: cell 3 failed: ZeroDivisionError: division by zero")
     assert "return 1 / 0" in str(caught.value) and "\x1b" not in str(caught.value)
     assert len(rest) <= 6 and rest[-1].endswith("scratch/failed/broken.ipynb")
-    kept = nbformat.read("scratch/failed/broken.ipynb", as_version=4)
-    assert any(out.output_type == "error" for cell in kept.cells for out in cell.get("outputs", []))
+    saved = nbformat.read("scratch/failed/broken.ipynb", as_version=4)
+    assert any(out.output_type == "error" for cell in saved.cells for out in cell.get("outputs", []))
     assert source.read_bytes() == before
 
 
@@ -154,13 +154,13 @@ def test_unknown_parameter_is_refused(tmp_path: Path) -> None:
 
 def test_missing_notebook_names_the_others(tmp_path: Path) -> None:
     write_notebook(tmp_path / "some.ipynb")
-    with pytest.raises(StudyError, match=r"other\.ipynb: not found; notebooks there: some"):
+    with pytest.raises(StudyError, match=r"other\.ipynb: not found; notebooks in this folder: some"):
         run_notebook(tmp_path / "other.ipynb", parameters={})
 
 
 def test_not_a_notebook(tmp_path: Path) -> None:
     (tmp_path / "text.ipynb").write_text("hello")
-    with pytest.raises(StudyError, match="not a notebook that can be run"):
+    with pytest.raises(StudyError, match="not a valid notebook"):
         run_notebook(tmp_path / "text.ipynb", parameters={})
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 
 import pytest
+from bs4 import BeautifulSoup
 
 from stages.render.page.joining import joined_page
 from stages.render.page.provenance import Provenance
@@ -64,11 +65,22 @@ def test_a_page_stands_under_the_question_that_it_answers() -> None:
 
 def test_every_script_and_style_is_allowed_by_its_hash_and_nothing_else() -> None:
     html = "<style>a{}</style><script>let b</script><script>let c</script>"
-    said = policy(html)
-    assert said.startswith("default-src 'none';") and "unsafe" not in said
+    content = policy(html)
+    assert content.startswith("default-src 'none';") and "unsafe" not in content
     for text in (b"a{}", b"let b", b"let c"):
-        assert base64.b64encode(hashlib.sha256(text).digest()).decode() in said
-    assert said.count("sha256-") == 3 and "script-src 'none'" in policy("<p></p>")
+        assert base64.b64encode(hashlib.sha256(text).digest()).decode() in content
+    assert content.count("sha256-") == 3 and "script-src 'none'" in policy("<p></p>")
+
+
+def test_every_fold_has_an_address() -> None:
+    fold = "<details><summary>More</summary>x</details>"
+    body = f'<h1>Title</h1><h2>Part</h2>{fold}{fold}<details id="glossary"><summary>G</summary></details>'
+    soup = BeautifulSoup(page(body, name="p", provenance=ORIGIN), "html.parser")
+    assert [tag["id"] for tag in soup.main.find_all("details")] == [
+        "p-part-more",
+        "p-part-more-2",
+        "glossary",
+    ]
 
 
 def test_a_page_needs_one_title() -> None:

@@ -1,4 +1,4 @@
-"""Each claim has a fold that says how it was decided."""
+"""Each claim has a fold with its statistics."""
 
 from typing import Any
 
@@ -10,25 +10,26 @@ from tests.render.synthetic_claims import claims, specifications
 
 
 def entries() -> list[dict[str, Any]]:
-    told = claims()
-    return [words | told["claims"][words["name"]] for words in told["entries"]]
+    content = claims()
+    return [words | content["claims"][words["name"]] for words in content["entries"]]
 
 
 def rows_of(claim: dict[str, Any]) -> dict[str, str]:
-    """What the fold of a claim says, by its heading."""
+    """Return the entries in the fold of a claim."""
     soup = BeautifulSoup(claim_details(claim), "html.parser")
     terms = [term.get_text() for term in soup.find_all("dt")]
     return dict(zip(terms, [text.get_text() for text in soup.find_all("dd")], strict=True))
 
 
-def test_the_fold_has_a_permanent_name_and_its_words_are_in_sight() -> None:
+def test_the_fold_has_a_permanent_address_and_its_statement_is_in_sight() -> None:
     fold = BeautifulSoup(claim_details(entries()[0], curve="<b>curve</b>"), "html.parser").details
     assert fold["id"] == "claim-claim-0" and fold.b.get_text() == "curve"
+    assert fold.find("a", string="Link to this claim")["href"] == "#claim-claim-0"
     assert fold.summary.get_text() == "Claim <0> & more. ✓ supported 4.31 [4.27, 4.35] px"
     assert fold.select_one("summary .verdict")["class"] == ["verdict", "supported"]
 
 
-def test_it_says_how_it_was_decided() -> None:
+def test_the_fold_lists_the_statistics() -> None:
     rows = {name: text.replace("\u00a0", " ") for name, text in rows_of(entries()[0]).items()}
     assert rows == {
         "Source": "§2, Fig. 3",
@@ -40,13 +41,13 @@ def test_it_says_how_it_was_decided() -> None:
         "Cohen's d": "2.1",
         "Agreement": "3 of 4 choices agree; 1 undecided",
         "Means": "cl 16.2, mim 11.9, random 16.5",
-        "Against untrained": "contrastive no different, masked below",
+        "Compared with untrained": "contrastive no different, masked below",
         "Other methods": "dino over masked: ? undecided 0.2 [−0.1, 0.5] px",
     }
     corrected = entries()[1] | {"corrected_low": -0.09, "corrected_high": -0.03, "level": 0.0167}
     assert rows_of(corrected)["Corrected interval"] == "−9.0\u00a0points to −3.0\u00a0points, level 0.017"
     untested = rows_of(entries()[3])
-    assert untested["Not decided"] == "no arm has the objective hybrid" and "Margin" not in untested
+    assert untested["Why not tested"] == "no arm has the objective hybrid" and "Margin" not in untested
     assert "exploratory" in rows_of(entries()[2])["Source"]
     html = claim_details(entries()[2])
     assert "fragile" in html and "in these encoders" in claim_details(entries()[4])
@@ -63,18 +64,18 @@ def test_a_claim_of_several_choices_has_a_curve() -> None:
     assert claim["name"] == "claim_0" and len(rows) == 4
 
 
-def test_figures_are_named_for_claims_that_there_are() -> None:
+def test_figures_belong_to_existing_claims() -> None:
     names = {claim.name for claim in CLAIMS}
     assert set(FIGURES) <= names
-    shown = names - set(FIGURES)
-    assert shown == {
+    without = names - set(FIGURES)
+    assert without == {
         "nearest_neighbours",
         "few_labels",
         "attentive_probing",
         "learnt_pooling",
-    }  # tables alone
+    }  # only tables show these claims
     soup = BeautifulSoup(claim_details(entries()[0] | {"name": "heads_alike"}), "html.parser")
-    assert [link["data-figure"] for link in soup.find_all("a")] == [
+    assert [link["data-figure"] for link in soup.select("a[data-figure]")] == [
         "attention-fig-diversity",
         "similarity-fig-heads",
     ]

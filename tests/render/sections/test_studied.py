@@ -1,4 +1,4 @@
-"""The recipe and the arms say what was set."""
+"""The tables of recipe and arms show the settings."""
 
 from stages.render.sections.studied import arm_rows, recipe
 from stages.study.params import load_params
@@ -6,7 +6,7 @@ from stages.study.settings import Arm
 from tests.render.synthetic import ROOT
 
 
-def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
+def test_the_recipe_lists_the_objectives_in_use() -> None:
     manifest = {
         "image_size": 32,
         "source": "shapes_textures",
@@ -14,7 +14,7 @@ def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
         "labels": {"shape": ["a", "b"]},
     }
     study = load_params(ROOT / "params.yaml")
-    for objective, told in (
+    for objective, names in (
         ("hybrid", {"Contrastive objective", "Masked objective"}),
         ("layered", {"Contrastive objective", "Masked objective"}),
         ("autoencoder", {"Autoencoder objective"}),
@@ -22,11 +22,11 @@ def test_the_recipe_tells_of_the_objectives_that_an_arm_uses() -> None:
     ):
         arms = {"x": Arm(objective=objective, cl_weight=0.2, mim_block=2 if objective == "layered" else None)}
         rows = recipe(study.model_copy(update={"arms": arms}), manifest)
-        assert {name for name in rows.index if name.endswith("objective")} == told
+        assert {name for name in rows.index if name.endswith("objective")} == names
 
 
-def test_an_arm_tells_what_it_sets_even_if_that_is_nothing() -> None:
+def test_own_settings_include_none() -> None:
     arms = {"cl": Arm(objective="contrastive", epochs=300, clip_grad=None), "mim": Arm(objective="masked")}
     study = load_params(ROOT / "params.yaml").model_copy(update={"arms": arms, "labels": {}})
-    told = arm_rows(study)["own settings"]
-    assert told["cl"] == "epochs 300, clip_grad none" and told["mim"] == "–"
+    settings = arm_rows(study)["own settings"]
+    assert settings["cl"] == "epochs 300, clip_grad none" and settings["mim"] == "–"

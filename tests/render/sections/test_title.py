@@ -1,4 +1,4 @@
-"""The title block: the computing that it tells is what PyTorch counts, the marks are those of the figures."""
+"""The title block counts operations as PyTorch does and shows the marks of the figures."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_the_largest_published_encoder_has_its_published_operations(study: Study
     assert forward_flops(base, image_size=224) / 2e9 == pytest.approx(17.5, abs=0.1)  # GMACs of ViT-B/16
 
 
-def test_arms_have_the_marks_of_the_figures_and_say_how_often_they_were_trained(study: Study) -> None:
+def test_arms_have_the_marks_of_the_figures_and_their_number_of_seeds(study: Study) -> None:
     arms = {f"a{n}": Arm(objective="masked", seeds=[0]) for n in range(7)} | {"r": Arm(objective="random")}
     arms |= {"s": Arm(objective="hybrid", cl_weight=0.2, seeds=[0, 1, 2])}
     study = study.model_copy(update={"arms": arms, "labels": {"s": "Both <1>"}})
@@ -50,15 +50,15 @@ def test_arms_have_the_marks_of_the_figures_and_say_how_often_they_were_trained(
     assert "Both &lt;1&gt; (hybrid, λ =\u00a00.2, 3 seeds)" in html and "a0 (masked, one training)" in html
 
 
-def test_computing_is_told_for_what_was_trained_alone(study: Study) -> None:
-    def told(**arms: Arm) -> str:
+def test_compute_covers_only_trained_arms(study: Study) -> None:
+    def block(**arms: Arm) -> str:
         one = study.model_copy(update={"arms": arms, "seeds": [0]})
         return title_block(one, manifest(), inks=palette(one))
 
     masked, random = Arm(objective="masked"), Arm(objective="random")
-    assert "each of 1 encoders pre-trained on 32,000 images" in told(a=masked, r=random)
-    assert "on 8,000 and 32,000 images" in told(a=masked, b=Arm(objective="masked", epochs=1))
-    assert "each of 3 encoders" in told(a=Arm(objective="masked", seeds=[3, 4, 5]))
-    assert "pre-trained" not in told(r=random) and "million parameters" in told(r=random)
+    assert "1 training on 32,000 images each" in block(a=masked, r=random)
+    assert "on 8,000 and 32,000 images" in block(a=masked, b=Arm(objective="masked", epochs=1))
+    assert "3 trainings on" in block(a=Arm(objective="masked", seeds=[3, 4, 5]))
+    assert "forward pass" not in block(r=random) and "million parameters" in block(r=random)
     foreign = Arm(objective="imported", weights="x.pth", format="mae")
-    assert "parameters" not in told(a=foreign).partition("Compute")[2]
+    assert "parameters" not in block(a=foreign).partition("Compute")[2]

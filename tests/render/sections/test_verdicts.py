@@ -1,4 +1,4 @@
-"""Verdicts are told as they were decided."""
+"""Sentences about verdicts match the decisions."""
 
 from stages.render.figures.captions import trainings_of
 from stages.render.sections.verdicts import (
@@ -14,41 +14,43 @@ from tests.render.synthetic_claims import claims
 
 
 def test_claims_keep_their_verdicts() -> None:
-    told = claims()
-    entries = [words | told["claims"][words["name"]] for words in told["entries"]]
+    content = claims()
+    entries = [words | content["claims"][words["name"]] for words in content["entries"]]
     assert tally(entries) == (
         "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget. "
         "1 hybrid claim: 1 not tested. 1 exploratory claim: 1 undecided. "
-        "About these encoders only: 1 comparison."
+        "1 further claim: about these encoders only, not the methods."
     )
-    assert steadiness(entries) == "0 of 1 verdicts are the same under every choice."
+    assert steadiness(entries) == "0 of 1 verdicts are the same under every analysis choice."
     assert steadiness(entries[1:]) == ""
-    assert claims_caption(told["rules"]) == (
+    assert claims_caption(content["rules"]) == (
         "How the claims were decided: 95 % interval over trainings. Holm over 3 tested claims."
     )
 
 
-def test_gates_stand_at_the_top() -> None:
-    told = claims()
-    entries = [words | told["claims"][words["name"]] for words in told["entries"]]
-    rows = gate_rows(told["gates"])
+def test_conditions_are_summarised() -> None:
+    content = claims()
+    entries = [words | content["claims"][words["name"]] for words in content["entries"]]
+    rows = gate_rows(content["gates"])
     assert rows.index.tolist() == ["cl: learnt", "mim: learnt"]
     assert rows["status"].tolist() == ["passed", "failed"]
-    assert gates_in_words(told["gates"], entries) == (
-        "1 claim cannot be tested at this budget: linear probe of mim: +0.3 points over the untrained "
-        "encoder."
+    assert gates_in_words(content["gates"], entries) == (
+        "1 claim cannot be tested at this budget, because these conditions fail: linear probe of mim: +0.3 "
+        "points over the untrained encoder."
     )
-    assert gates_in_words(told["gates"][:1], entries) == "All conditions for testing claims hold."
-    unknown = [gate | {"status": "not measured"} for gate in told["gates"]]
-    assert gates_in_words(unknown, entries) == "2 conditions for testing claims not measured."
+    assert gates_in_words(content["gates"][:1], entries) == "All conditions for testing claims hold."
+    unknown = [gate | {"status": "not measured"} for gate in content["gates"]]
+    assert gates_in_words(unknown, entries) == "2 conditions for testing claims were not measured."
     assert gates_in_words([], entries) == ""
 
 
-def test_how_often_encoders_were_trained() -> None:
+def test_arms_with_one_training_are_named() -> None:
     some = study_of({"a": "masked", "b": {"objective": "random", "seeds": [0]}}, labels={"b": "B"})
     assert runs(study_of({"a": "masked"})) == ""
-    assert runs(some).startswith("B: trained once.")
-    assert runs(study_of({"a": "random"}, seeds=[5])).startswith("Every encoder was trained once.")
-    assert trainings_of(study_of({"a": "masked"})) == "mean over 2 trainings with 95 % t-intervals over seeds"
+    assert runs(some).startswith("B was trained once, so")
+    assert runs(study_of({"a": "random"}, seeds=[5])).startswith("Every encoder was trained once, so")
+    assert trainings_of(study_of({"a": "masked"})) == (
+        "mean over 2 trainings with 95 % t-intervals over trainings"
+    )
     assert trainings_of(some).endswith("; B: one training, interval over images")
-    assert trainings_of(study_of({"a": "masked"}, seeds=[5])).startswith("one training an arm")
+    assert trainings_of(study_of({"a": "masked"}, seeds=[5])).startswith("one training per arm")

@@ -1,5 +1,5 @@
 "use strict";
-// Draws what is picked; all data stand in the page. Works by mouse and by keyboard: every choice is a form field.
+// Draws the chosen maps from data in the page. Every choice is a form field, so mouse and keyboard both work.
 for (const root of document.querySelectorAll(".explorer")) {
   const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -15,7 +15,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   pick.left.value = Math.min(1, data.arms.length - 1);
   pick.right.value = Math.min(2, data.arms.length - 1);
   const armOf = (side) => data.arms[Number(pick[side].value)];
-  const query = { row: 0, column: 0 }; // where it lies, as shares of the image, so that grids of any size have it
+  const query = { row: 0, column: 0 }; // position in the image as a fraction, so that it fits grids of any size
   const cellOf = (arm) => ({ row: Math.floor(query.row * arm.grid), column: Math.floor(query.column * arm.grid) });
   const mapOf = (arm) => {
     const image = Number(pick.image.value), count = arm.grid ** 2, cell = cellOf(arm);
@@ -44,10 +44,10 @@ for (const root of document.querySelectorAll(".explorer")) {
     Object.assign(frame.style, { left: `${cell.column * side}%`, top: `${cell.row * side}%`, width: `${side}%`, height: `${side}%` });
     canvas.parentElement.append(frame);
   };
-  const told = (arm, map) => {
+  const describe = (arm, map) => {
     const place = map.levels.indexOf(255), count = arm.grid ** 2;
     const where = `row ${1 + Math.floor(place / arm.grid)}, column ${1 + (place % arm.grid)}`;
-    return `${arm.label}, block ${map.block} of ${arm.blocks}: most to ${where}, ${(map.largest * count).toFixed(1)} times uniform attention`;
+    return `${arm.label}, block ${map.block} of ${arm.blocks}: most attention to ${where}, ${(map.largest * count).toFixed(1)} × uniform`;
   };
   const cosine = (a, b) => {
     let product = 0, first = 0, second = 0;
@@ -62,19 +62,25 @@ for (const root of document.querySelectorAll(".explorer")) {
     const image = data.images[Number(pick.image.value)], pixels = bytesOf(image.pixels), [left, right] = ["left", "right"].map(armOf);
     paint(view.image, image.width, image.height, (place) => pixels.subarray(3 * place, 3 * place + 3));
     mark(view.image, left);
-    const cell = cellOf(left), said = [];
-    view.image.setAttribute("aria-label", `${image.name}, the query at row ${cell.row + 1}, column ${cell.column + 1}`);
+    const cell = cellOf(left), results = [];
+    view.image.setAttribute("aria-label", `${image.name}, query at row ${cell.row + 1}, column ${cell.column + 1}`);
     const maps = [["left", left], ["right", right]].map(([side, arm]) => {
       const map = mapOf(arm);
       paint(view[side], arm.grid, arm.grid, (place) => shade(map.levels[place] / 255 * map.largest * arm.grid ** 2));
       mark(view[side], arm);
-      said.push(told(arm, map));
-      view[side].setAttribute("aria-label", `Attention map. ${said.at(-1)}`);
+      results.push(describe(arm, map));
+      view[side].setAttribute("aria-label", `Attention map. ${results.at(-1)}`);
       return map;
     });
     pick.block.nextElementSibling.textContent = ` ${pick.block.value}`;
-    if (left.grid === right.grid) said.push(`Cosine between both maps ${cosine(maps[0].levels, maps[1].levels).toFixed(2)}`);
-    root.querySelector(".told").textContent = `Query at row ${cell.row + 1}, column ${cell.column + 1}. ${said.join(". ")}.`;
+    if (left.grid === right.grid) results.push(`Cosine between the two maps ${cosine(maps[0].levels, maps[1].levels).toFixed(2)}`);
+    root.querySelector(".result").textContent = `Query at row ${cell.row + 1}, column ${cell.column + 1}. ${results.join(". ")}.`;
+  };
+  // The address holds the choices of a reader, so that a link shows the same maps.
+  const NAMES = ["image", "block", "left", "right", "row", "column"];
+  const remember = () => {
+    const choices = NAMES.map((name) => `${name}=${pick[name].value}`).join("&");
+    history.replaceState(null, "", `#${root.id}?${choices}`);
   };
   const fields = () => {
     const arm = armOf("left"), cell = cellOf(arm);
@@ -94,13 +100,15 @@ for (const root of document.querySelectorAll(".explorer")) {
       if (typed < 1 || typed > grid || typed % 1) return; // while it is being typed
       query[name] = (typed - 0.5) / grid;
       draw();
+      remember();
     });
   }
-  for (const name of ["image", "block", "left", "right"]) pick[name].addEventListener("input", () => { fields(); draw(); });
+  for (const name of ["image", "block", "left", "right"]) pick[name].addEventListener("input", () => { fields(); draw(); remember(); });
   for (const canvas of [view.image, view.left, view.right]) {
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
       move((event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width);
+      remember();
     });
   }
   root.hidden = false;
@@ -109,5 +117,14 @@ for (const root of document.querySelectorAll(".explorer")) {
   view.scale.nextElementSibling.textContent = data.highest;
   fields();
   pick.block.value = pick.block.max;
-  move(0.5, 0.5);
+  const [name, choices] = decodeURIComponent(location.hash.slice(1)).split("?");
+  const remembered = new URLSearchParams(name === root.id ? choices : "");
+  for (const choice of ["image", "left", "right", "block"]) {
+    const value = remembered.get(choice);
+    const last = choice === "block" ? Number(pick.block.max) : pick[choice].options.length - 1;
+    if (value && Number(value) >= 0 && Number(value) <= last) pick[choice].value = value;
+  }
+  const [row, column] = ["row", "column"].map((choice) => (Number(remembered.get(choice)) - 0.5) / armOf("left").grid);
+  if (row > 0 && column > 0) move(row, column);
+  else move(0.5, 0.5);
 }

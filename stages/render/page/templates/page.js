@@ -1,11 +1,11 @@
 "use strict";
-// Files out of what the page holds already: nothing is fetched, and the page reads the same without this.
+// Saves figures and data as files. Everything is in the page: nothing is fetched, and the text needs no script.
 const source = (button) => {
   const images = [...button.closest("figure").querySelectorAll(".card img")];
-  // On paper and on slides the figure has its light colours, whatever the page has.
+  // Saved figures have light colours, for paper and slides.
   const parts = images.map((image) => decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1))
     .replace(/<style data-scheme=["']dark["']>[^]*?<\/style>/, ""));
-  // Every panel knows where it stands in the whole figure.
+  // The view box of each panel is its place in the whole figure.
   const frames = parts.map((part) => /viewBox=["']([^"']*)["']/.exec(part)[1].split(" ").map(Number));
   const across = Math.max(...frames.map(([x, , width]) => x + width));
   const up = Math.max(...frames.map(([, y, , height]) => y + height));
@@ -43,11 +43,11 @@ for (const button of document.querySelectorAll("button[data-save]")) {
     save(await fileOf(button), `${button.dataset.name}.${button.dataset.save}`);
   });
 }
-// The data of all figures lie in one ZIP in the page: each CSV is taken out of it.
+// One ZIP in the page holds the data of all figures; each CSV file is read from the ZIP.
 const bytesOf = (address) => Uint8Array.from(atob(address.slice(address.indexOf(",") + 1)), (part) => part.charCodeAt(0));
 const csvOf = async (name) => {
   const zip = bytesOf(document.getElementById("all-data").href), view = new DataView(zip.buffer);
-  for (let place = 0; view.getUint32(place, true) === 67324752; ) { // the mark of a file, one after the other
+  for (let place = 0; view.getUint32(place, true) === 67324752; ) { // signature of a file header
     const size = view.getUint32(place + 18, true), length = view.getUint16(place + 26, true);
     const start = place + 30 + length + view.getUint16(place + 28, true);
     if (new TextDecoder().decode(zip.subarray(place + 30, place + 30 + length)) === name) {
@@ -61,23 +61,27 @@ for (const button of document.querySelectorAll("button[data-csv]")) {
   button.hidden = false;
   button.addEventListener("click", async () => save(await csvOf(button.dataset.csv), button.dataset.csv));
 }
-// A link to what is folded up unfolds it, and the address says which claim or fold a reader opened last.
+// The address holds the state of the page: a link to a fold opens it, and opening a fold changes the address.
 const unfold = () => {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1).split("?")[0]));
   if (!target) return;
-  let folded = false;
-  for (let part = target.closest("details"); part; part = part.parentElement.closest("details")) {
-    folded ||= !part.open;
-    part.open = true;
+  let changed = false;
+  for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+    changed ||= !fold.open;
+    fold.open = true;
   }
-  if (folded) target.scrollIntoView();
+  if (changed) target.scrollIntoView();
 };
 addEventListener("hashchange", unfold);
 unfold();
-for (const fold of document.querySelectorAll("details[id]")) {
-  fold.addEventListener("toggle", () => { if (fold.open && location.hash !== `#${fold.id}`) history.replaceState(null, "", `#${fold.id}`); });
+for (const summary of document.querySelectorAll("details[id] > summary")) {
+  summary.addEventListener("click", () => { // before the fold opens or closes
+    const fold = summary.parentElement, outer = fold.parentElement.closest("details[id]");
+    const state = fold.open ? outer && outer.id : fold.id;
+    history.replaceState(null, "", state ? `#${state}` : location.pathname + location.search);
+  });
 }
-// The contents list says where the reader is.
+// Mark the current section in the contents.
 const links = new Map();
 for (const link of document.querySelectorAll("nav a")) links.set(link.hash.slice(1), link);
 const seen = new IntersectionObserver((entries) => {
