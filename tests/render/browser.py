@@ -1,4 +1,4 @@
-"""A headless Chromium at the end of a pipe, spoken to by the DevTools protocol: no driver, no network."""
+"""Control a headless Chromium through a pipe with the DevTools protocol, without driver or network."""
 
 import base64
 import json
@@ -28,12 +28,12 @@ FLAGS = (
 
 
 def chromium() -> str | None:
-    """The Chromium of this machine: $CHROMIUM, else the first of NAMES on the path."""
+    """Return the Chromium of this machine: $CHROMIUM, or the first of NAMES on the path."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page of one browser, with all that it asked the network for and all that its console said."""
+    """One page of a browser, with its network requests and console messages."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = reader, writer
@@ -54,7 +54,7 @@ class Browser:
         self.run("Promise.all([...document.images].map((image) => image.decode()))")
 
     def run(self, script: str) -> Any:
-        """The value of a script, or of the promise that it gives, in the page."""
+        """Run a script in the page and return its value; promises are awaited."""
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
             raise AssertionError(answer["exceptionDetails"]["exception"].get("description", answer))
@@ -89,16 +89,16 @@ class Browser:
             )
 
     def picture(self, path: Path, *, clip: dict[str, float] | None = None) -> None:
-        """Keep what is in sight, or a part of the page (x, y, width, height), as a PNG file."""
+        """Save the visible part, or a clip of the page (x, y, width, height), as a PNG file."""
         more = {"clip": clip | {"scale": 1}, "captureBeyondViewport": True} if clip else {}
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png", **more)["data"]))
 
     def pdf(self, path: Path) -> None:
-        """Keep the page as it is printed."""
+        """Save the printed page as PDF."""
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True)["data"]))
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol and give its result."""
+        """Call a method of the protocol and return its result."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
         if self._session:
@@ -136,7 +136,7 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own; it is ended with the block."""
+    """Open a browser with its own profile, and close it after the block."""
     program = chromium()
     assert program, "no Chromium on this machine"
     to_browser, from_browser = os.pipe(), os.pipe()

@@ -1,4 +1,4 @@
-"""What every page of the report must be, checked on its HTML."""
+"""Requirements for every page of the report, checked on its HTML."""
 
 import re
 from itertools import pairwise
@@ -11,7 +11,7 @@ HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
 
 def assert_good_page(html: str) -> BeautifulSoup:
-    """Self-contained, accessible and free of the machine it was made on."""
+    """Assert that a page is self-contained, accessible and free of traces of the machine."""
     soup = BeautifulSoup(html, "html.parser")
     assert_self_contained(soup)
     assert_accessible(soup)
@@ -29,7 +29,7 @@ def assert_good_page(html: str) -> BeautifulSoup:
 
 
 def assert_self_contained(soup: BeautifulSoup) -> None:
-    """Nothing on the page is fetched from anywhere else."""
+    """Assert that a page fetches nothing."""
     ids = [str(tag["id"]) for tag in soup.find_all(id=True)]
     for tag in soup.find_all(True):
         for attribute in ("src", "href", "srcset", "poster", "data", "action"):
@@ -47,7 +47,7 @@ def assert_self_contained(soup: BeautifulSoup) -> None:
 
 
 def assert_accessible(soup: BeautifulSoup) -> None:
-    """Language, landmarks, headings in order, unique ids, alt texts, captions, scoped table heads."""
+    """Assert language, landmarks, order of headings, unique ids, alt texts, captions, table headings."""
     html = soup.find("html")
     assert html is not None and html.get("lang") == "en"
     for landmark in ("header", "nav", "main", "footer"):
@@ -85,5 +85,5 @@ def assert_accessible(soup: BeautifulSoup) -> None:
 
 
 def assert_no_result_by_hand(text: str) -> None:
-    """A text cell of a notebook states no number of ours: measured numbers come from code."""
+    """Assert that a text cell contains no measured number; those come from code."""
     assert not re.search(r"\d+\.\d+", text), text

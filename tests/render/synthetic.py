@@ -1,4 +1,4 @@
-"""A project with the results of a made-up study."""
+"""Build a project with the results of a synthetic study."""
 
 import json
 import shutil
@@ -49,14 +49,14 @@ def study_of(
     labels: Mapping[str, str] = MappingProxyType({}),
     **changes: Any,
 ) -> Study:
-    """The study of params.yaml with these arms: an objective each, or what params.yaml may say of an arm."""
+    """Return the study of params.yaml with these arms: an objective or a section of params.yaml each."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     whole = {name: {"objective": arm} if isinstance(arm, str) else arm for name, arm in arms.items()}
     return validate(params | {"arms": whole, "seeds": list(seeds), "labels": dict(labels)} | changes)
 
 
 def write_study(folder: Path, study: Study, **sizes: int) -> Results:
-    """All result files of every arm of a study."""
+    """Write all result files of every arm of a study."""
     for number, (name, arm) in enumerate(study.arms.items()):
         write_arm(folder, name, arm.objective, seeds=seeds_of(study, name), number=number, **sizes)
     seeds = {name: seeds_of(study, name) for name in study.arms}
@@ -67,7 +67,7 @@ def write_study(folder: Path, study: Study, **sizes: int) -> Results:
 def write_arm(
     folder: Path, name: str, objective: str, *, seeds: Sequence[int] = (0, 1), number: int = 0, **sizes: int
 ) -> None:
-    """All result files of one arm: what each of its trainings would write, put together as the stages do."""
+    """Write all result files of one arm, as the stages combine those of its trainings."""
     tables: dict[str, list[pd.DataFrame]] = {}
     metrics: dict[str, dict[str, Any]] = {}
     for seed in seeds:
@@ -93,7 +93,7 @@ def write_arm(
 
 
 def together(values: Sequence[Any]) -> Any:
-    """Metrics of several trainings as one: means of numbers, everything else as the first has it."""
+    """Return the mean metrics of several trainings; other values are those of the first."""
     first = values[0]
     if isinstance(first, dict):
         return {key: together([value[key] for value in values]) for key in first}
@@ -102,7 +102,7 @@ def together(values: Sequence[Any]) -> Any:
 
 
 def moved(metrics: Any, scatter: float) -> Any:
-    """The same metrics with accuracies and mIoU a little higher or lower, and their intervals with them."""
+    """Return metrics whose accuracies and mIoU are shifted, with their intervals."""
     if not isinstance(metrics, dict):
         return metrics
     scores = {"accuracy", "miou", "low", "high"}

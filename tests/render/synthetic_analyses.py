@@ -1,4 +1,4 @@
-"""Made-up tables of the analyses whose tables are long."""
+"""Synthetic tables of the analyses with long tables."""
 
 import base64
 from typing import Any
@@ -28,7 +28,7 @@ COSINE = {  # of positions in the last block; raw and centred
 def singular_values(
     objective: str, generator: np.random.Generator, *, images: int, blocks: int, patches: int = 9
 ) -> pd.DataFrame:
-    """The long table of the analysis of that name: 6 singular values, the tokens of 2 images."""
+    """Return a table with 6 singular values and the tokens of 2 images."""
 
     def rows(measure: str, level: str, place: str, **axes: range | list[int]) -> pd.DataFrame:
         axes = {"block": range(1, blocks + 1), "image": [-1], "index": [0]} | axes
@@ -56,7 +56,7 @@ def singular_values(
 
 
 def similarity_table(objective: str, *, images: int, blocks: int, heads: int, seed: int) -> pd.DataFrame:
-    """Tokens grow alike with depth, most with CL; blocks are the less alike the farther apart."""
+    """Return similarities that rise with depth, most for CL, and fall with the distance between blocks."""
     generator = np.random.default_rng(seed)
     parts = []
 
@@ -82,7 +82,7 @@ def similarity_table(objective: str, *, images: int, blocks: int, heads: int, se
 
 
 def attention_maps(objective: str, *, images: int, blocks: int, seed: int, grid: int = 3) -> pd.DataFrame:
-    """Maps that depend on their query the less the deeper, least of all with CL; two images are shown."""
+    """Return maps of two images that depend less on their query with depth, and least for CL."""
     generator = np.random.default_rng(seed)
     patches = grid**2
     rows: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ def attention_maps(objective: str, *, images: int, blocks: int, seed: int, grid:
 
 
 def token_embedding(objective: str, *, images: int, blocks: int, seed: int) -> pd.DataFrame:
-    """Tokens that lie by image the more the more alike positions are."""
+    """Return tokens that cluster by image more if positions are more similar."""
     generator = np.random.default_rng(seed)
     frames = []
 
@@ -130,5 +130,5 @@ def token_embedding(objective: str, *, images: int, blocks: int, seed: int) -> p
 
 
 def between(ends: tuple[float, float], depth: pd.Series) -> pd.Series:
-    """A straight course from the first to the last block."""
+    """Return a linear course from the first to the last block."""
     return ends[0] + (ends[1] - ends[0]) * depth

@@ -1,4 +1,4 @@
-"""Made-up claims, specifications and data manifest."""
+"""Synthetic claims, specifications and data manifest."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def manifest() -> dict[str, Any]:
-    """A data manifest of two label sets with two unreadable files."""
+    """Return a data manifest with two label sets and two unreadable files."""
     names = {"shape": ["circle", "square", "star"], "texture": ["dots", "lines"]}
     return {
         "source": "shapes_textures",
@@ -21,7 +21,7 @@ def manifest() -> dict[str, Any]:
 
 
 def claims() -> dict[str, Any]:
-    """Claims with every verdict there is."""
+    """Return claims with all verdicts."""
     common = {
         "section": "§2, Fig. 3",
         "comparison": "contrastive over masked",
@@ -138,7 +138,7 @@ def claims() -> dict[str, Any]:
 
 
 def specifications() -> pd.DataFrame:
-    """The first claim under four combinations of two choices; the median of the last block is undecided."""
+    """Return the first claim under four combinations of two choices."""
     rows = [
         ("last third", "mean", 4.31, "supported"),
         ("last third", "median", 3.2, "supported"),

@@ -1,4 +1,4 @@
-"""Made-up tables of one training; the courses of their curves are realistic."""
+"""Synthetic tables of one training, with realistic curves."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -50,7 +50,7 @@ ACCURACY = {
 
 
 class Training(NamedTuple):
-    """What one training writes."""
+    """The tables and metrics of one training."""
 
     tables: dict[str, pd.DataFrame]
     metrics: dict[str, dict[str, Any]]
@@ -131,8 +131,8 @@ def write_training(
         | {"low": share * ACCURACY[objective] - 0.02, "high": share * ACCURACY[objective] + 0.03}
         for way, share in ways.items()
     }
-    told = {"ways": scores, "protocol": "all the ways", "classes": ["none", "circle"]}
-    training.metrics["segmentation"] = told
+    segmentation = {"ways": scores, "protocol": "all the ways", "classes": ["none", "circle"]}
+    training.metrics["segmentation"] = segmentation
 
     training.tables["robustness"] = trials(ACCURACY[objective], generator, images=images)
 
@@ -166,7 +166,7 @@ def write_training(
 
 
 def comparison(seeds: Mapping[str, Sequence[int]], *, blocks: int) -> pd.DataFrame:
-    """Blocks that are the less alike the further apart they are, in depth and in the list of arms.
+    """Return similarities that fall with the distance in depth and in the list of arms.
 
     seeds: of each arm; arms are compared in the seeds that they share
     """
@@ -185,7 +185,7 @@ def comparison(seeds: Mapping[str, Sequence[int]], *, blocks: int) -> pd.DataFra
 
 
 def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:
-    """Decisions on clean and corrupted images, right with about the accuracy of the arm."""
+    """Return decisions on clean and corrupted images, with about the accuracy of the arm."""
     kinds = [("clean", 0.0), *(("frequency_noise", level) for level in (0.25, 0.5, 0.75, 1.0))]
     kinds += [("patch_shuffle", 4.0), ("edges", 1.0)]
     tables = []
@@ -207,7 +207,7 @@ def trials(accuracy: float, generator: np.random.Generator, *, images: int) -> p
 
 
 def decided(chance: float, generator: np.random.Generator, *, images: int) -> pd.DataFrame:
-    """One decision an image, right with this chance, else for the next class."""
+    """Return one decision per image, correct with this probability, otherwise for the next class."""
     truth = generator.integers(10, size=images)
     right = generator.random(images) < chance
     predicted = np.where(right, truth, (truth + 1) % 10)
@@ -215,7 +215,7 @@ def decided(chance: float, generator: np.random.Generator, *, images: int) -> pd
 
 
 def layerwise_table(objective: str, *, images: int, blocks: int, seed: int) -> pd.DataFrame:
-    """Predictions from every block: CL rises to its last block, MIM turns before it, the best is chosen."""
+    """Return predictions of every block: the best block is the last for CL and an earlier one for MIM."""
     generator = np.random.default_rng(seed)
     place = pd.MultiIndex.from_product(
         [["shape", "texture"], range(images), range(blocks + 1)], names=["labels", "image", "block"]
@@ -230,7 +230,7 @@ def layerwise_table(objective: str, *, images: int, blocks: int, seed: int) -> p
 
 
 def score(accuracy: float) -> dict[str, Any]:
-    """One accuracy as the probes write it."""
+    """Return one accuracy as the probes write it."""
     return {
         "accuracy": accuracy,
         "low": accuracy - 0.022,

@@ -1,4 +1,4 @@
-"""What the report imports."""
+"""The report imports little."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from tests.render.synthetic import ROOT
 
 
 def test_rendering_needs_no_torch() -> None:
-    """Every notebook starts a process that imports this room: torch would be most of its time."""
+    """Every notebook starts a process that imports this room; torch would dominate its time."""
     paths = sorted((ROOT / "stages/render").rglob("[a-z]*.py"))
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
     code = (

@@ -1,4 +1,4 @@
-"""Made-up studies and curves to draw."""
+"""Synthetic studies and curves."""
 
 import numpy as np
 import pandas as pd

@@ -17,7 +17,7 @@ STUDY = study_of({"a": "contrastive", "c": "masked"}, labels={"a": "CL"})
 
 @pytest.fixture
 def results(tmp_path):
-    """Blocks 0 and 1 of two arms in two seeds, and of one that is no longer in the study."""
+    """Return results for blocks 0 and 1 of two arms in two seeds, and of an arm outside the study."""
     rows = []
     arms = ("a", "c", "d")
     for seed, (place, arm), (number, other), block, other_block in product(

@@ -1,4 +1,4 @@
-"""Figures keep their hues and their contrast in the dark."""
+"""Figures keep their hues and their contrast on dark pages."""
 
 import re
 
@@ -17,16 +17,16 @@ def test_contrast_is_that_of_wcag() -> None:
 
 
 @pytest.mark.parametrize("colour", [*COLOURS, CONTROL, PAPER])
-def test_lines_and_names_stand_out_in_the_dark(colour: str) -> None:
+def test_lines_and_names_have_contrast_on_dark_pages(colour: str) -> None:
     assert contrast(on_dark(colour), GROUND) >= 3
     assert contrast(on_dark(darker(colour)), GROUND) >= 4.5
 
 
-def test_arms_stay_apart_in_the_dark() -> None:
+def test_arms_are_distinguishable_on_dark_pages() -> None:
     assert len({on_dark(colour) for colour in COLOURS}) == len(COLOURS)
 
 
-def test_the_ends_change_places() -> None:
+def test_black_and_white_are_swapped() -> None:
     assert on_dark("#FFFFFF") == GROUND and contrast(on_dark(TEXT), GROUND) > 10
 
 
@@ -37,7 +37,7 @@ def test_contrast_is_kept(number: int) -> None:
     assert contrast(on_dark(colour), GROUND) == pytest.approx(wanted, rel=0.12)
 
 
-def test_cells_and_images_without_ink_are_left_alone() -> None:
+def test_cells_and_images_do_not_change() -> None:
     svg = f'<svg><defs/><g style="fill: {LIGHT_INK.lower()}; stroke: {DARK_INK.lower()}"/></svg>'.encode()
     assert with_dark(svg) == svg
     inked = b'<svg><defs></defs><g style="fill: #0072b2; stroke: none"/></svg>'

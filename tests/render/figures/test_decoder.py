@@ -1,4 +1,4 @@
-"""Frequencies through a decoder: the line goes on where the encoder ends."""
+"""The curve of a decoder continues that of its encoder."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
     return write_study(tmp_path, STUDY)
 
 
-def test_only_arms_with_a_decoder_are_drawn_and_go_on_where_their_encoder_ends(results: Results) -> None:
+def test_only_arms_with_a_decoder_are_drawn(results: Results) -> None:
     curves = decoder_curves(results)
     assert set(curves["label"]) == {"MAE"} and set(curves["trainings"]) == {2}
     assert curves[curves["part"] == "encoder"]["place"].tolist() == [0, 1, 2, 3]
@@ -38,14 +38,14 @@ def test_only_arms_with_a_decoder_are_drawn_and_go_on_where_their_encoder_ends(r
     assert decoder_curves(Results(study_of({"cl": "contrastive"}), results.root)).empty
 
 
-def test_the_encoder_is_all_that_other_figures_read(results: Results) -> None:
+def test_other_figures_read_only_the_encoder(results: Results) -> None:
     curves = block_curves(results, analysis="fourier", measure="log_amplitude", highest_frequency=True)
     raw = pd.read_csv("results/analysis/fourier/cl.csv").query("frequency == 0.75 and block == 3")
     assert curves[curves["label"] == "CL"]["mean"].iloc[-1] == pytest.approx(raw["log_amplitude"].mean())
     assert curves[curves["label"] == "MAE"]["block"].tolist() == [0, 1, 2, 3]
 
 
-def test_seeds_of_which_one_has_no_decoder_are_one_line(results: Results) -> None:
+def test_seeds_that_differ_in_having_a_decoder_are_one_line(results: Results) -> None:
     path = Path("results/analysis/fourier/mae.csv")
     table = pd.read_csv(path)
     table[(table["part"] == "encoder") | (table["seed"] == 1)].to_csv(path, index=False)

@@ -24,7 +24,7 @@ BY_SEED = {
 
 
 def claim(name: str = "frequency", **changes: Any) -> dict[str, Any]:
-    """A claim about methods that was decided."""
+    """Return a decided claim about methods."""
     whole = {
         "name": name, "family": "headline", "statement": f"CL has more {name}.", "unit": "log",
         "comparison": "contrastive over masked", "verdict": "supported",
@@ -61,7 +61,7 @@ def test_the_lower_side_that_decides_is_the_closest(words: str, values: list[flo
     assert by_seed({"by_seed": lower, "comparison": words}) == values
 
 
-def test_rows_go_family_by_family_with_other_studies_and_the_paper() -> None:
+def test_rows_are_ordered_by_family_with_other_studies_and_the_paper() -> None:
     claims = [
         claim("a", family="ours"),
         claim("b", family="exploratory"),
@@ -90,7 +90,7 @@ def test_the_papers_effects_follow_from_its_published_numbers() -> None:
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-def test_words_are_text_and_what_lies_far_outside_is_at_the_edge_with_its_number(narrow: bool) -> None:
+def test_large_effects_are_arrows_at_the_edge_with_their_number(narrow: bool) -> None:
     far = claim("far", effect=9.4, low=9.2, high=9.6, corrected_low=9.1, corrected_high=9.7)
     wrong = claim("b", verdict="contradicted", effect=-0.6, low=-0.7, high=-0.5, fragile=True)
     figure = forest_figure(forest_rows([claim(), far, wrong], others={"Ours": [claim()]}), narrow=narrow)
@@ -107,7 +107,7 @@ def test_words_are_text_and_what_lies_far_outside_is_at_the_edge_with_its_number
     assert figure.get_figwidth() == (3.2 if narrow else 11)
 
 
-def test_no_words_leave_the_figure_and_a_narrow_screen_has_its_own() -> None:
+def test_text_fits_the_figure_and_narrow_screens_have_a_variant() -> None:
     rows = forest_rows(
         [claim(statement="A word " * 30), claim("b", verdict="contradicted", fragile=True)], others={}
     )

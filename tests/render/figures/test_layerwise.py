@@ -1,4 +1,4 @@
-"""The curves of the linear probe of every block, and what their last block has lost."""
+"""Curves of the linear probe by block, and the loss in the last block."""
 
 from pathlib import Path
 from typing import Any

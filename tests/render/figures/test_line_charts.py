@@ -1,4 +1,4 @@
-"""Lines, bands and thin lines; the same bytes every time."""
+"""Line charts: lines, bands, single trainings, and stable bytes."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def test_each_training_is_a_thin_line_where_there_are_several() -> None:
         assert len([line for line in axis.lines if line.get_linewidth() < 1]) == thin
 
 
-def test_bands_are_cut_where_they_would_flatten_the_lines() -> None:
+def test_bands_have_limits_that_keep_the_lines_readable() -> None:
     curves = curves_of(["arm_0"]).assign(low=-1000.0, high=1000.0)
     low, high = depth_figure(curves, inks=palette(arms("masked")), ylabel="y").axes[0].get_ylim()
     assert -0.5 < low < 0.1 and 2.9 < high < 3.5  # the line goes from 1 to 2
@@ -62,7 +62,7 @@ def test_small_studies_can_be_drawn() -> None:
     image_bytes(trade_off_figure(nothing, inks=one, probe="linear", paper=trade_offs()), form="svg")
 
 
-def test_one_less_a_value_keeps_its_interval_around_it() -> None:
+def test_one_minus_a_value_stays_inside_its_interval() -> None:
     curves = curves_of(["arm_0"]).assign(mean=0.9, low=0.8, high=0.97, seed_0=0.95, seed_1=0.85)
     turned = below_one(curves)
     assert turned[["mean", "low", "high", "seed_0"]].iloc[0].tolist() == pytest.approx([0.1, 0.03, 0.2, 0.05])
@@ -71,7 +71,7 @@ def test_one_less_a_value_keeps_its_interval_around_it() -> None:
     assert [line.get_ydata()[0] for line in axis.lines[:2]] == pytest.approx([0.05, 0.15])
 
 
-def test_bands_of_a_logarithmic_axis_are_cut_above_0() -> None:
+def test_bands_on_a_logarithmic_axis_stay_above_0() -> None:
     curves = curves_of(["arm_0"]).assign(mean=[0.1, 0.2, 0.3, 0.4], low=-1.0, high=5.0)
     assert frame_of(curves, log=True) == pytest.approx((0.1 / 4, 0.4 * 4))
     axis = depth_figure(curves, inks=palette(arms("masked")), ylabel="y", log=True).axes[0]
@@ -85,7 +85,7 @@ def test_ticks_of_a_logarithmic_axis(value: float, text: str) -> None:
     assert power_of_ten(value) == text
 
 
-def test_distances_go_from_0_to_uniform_attention_in_px_and_patches() -> None:
+def test_distances_run_from_0_to_uniform_attention_in_px_and_patches() -> None:
     ours, theirs = uniform(image_size=32, patch_size=4), uniform(image_size=224, patch_size=16)
     assert theirs.distance == pytest.approx(UNIFORM_DISTANCE, abs=0.005)
     assert ours.distance == pytest.approx(16.55, abs=0.005)

@@ -1,4 +1,4 @@
-"""Blocks that were lost: the change is paired, image by image."""
+"""The change of accuracy after the reset of a block is paired by image."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
     assert "mean over 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)
 
 
-def test_what_was_not_measured_is_not_there(results: Results) -> None:
+def test_studies_without_resets_have_no_rows(results: Results) -> None:
     for name in STUDY.arms:
         path = Path(f"results/robustness/{name}.csv")
         table = pd.read_csv(path)

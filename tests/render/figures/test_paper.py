@@ -1,4 +1,4 @@
-"""The paper's numbers are those it prints."""
+"""The numbers of the paper are those that it prints."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Dense prediction on the page: the dots are those of the files, and data without masks say so."""
+"""Segmentation in the report matches the result files."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 
 
 def test_scores_are_those_of_the_files_in_per_cent(results: Results) -> None:
-    scores, told = segmentation_scores(results)
-    assert told == "all the ways" and len(scores) == 6
+    scores, reason = segmentation_scores(results)
+    assert reason == "all the ways" and len(scores) == 6
     own = scores[(scores["label"] == "CL") & (scores["way"] == "linear")].iloc[0]
     assert (own["seed_0"], own["seed_1"], own["mean"]) == pytest.approx((34.0, 32.0, 33.0))
     assert own["mean"] - own["low"] == pytest.approx(12.706, abs=1e-3)  # t of one degree of freedom

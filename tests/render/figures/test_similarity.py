@@ -1,4 +1,4 @@
-"""Similarity on the page: what is read of the long table, drawn, and said of it."""
+"""Similarity in the report matches the tables."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_curves_are_means_over_images_and_seeds(results: Results, measure: str, 
     assert (ours["low"] < ours["mean"]).all() and (ours["mean"] < ours["high"]).all()
 
 
-def test_curves_of_blocks_are_each_against_the_one_before(results: Results) -> None:
+def test_curves_compare_each_block_with_the_preceding_one(results: Results) -> None:
     curves = similarity_curves(results, measure="blocks", variant="raw").query("label == 'Random init'")
     rows = stored("random").query("measure == 'blocks' and variant == 'raw' and other_block == block - 1")
     np.testing.assert_allclose(curves["mean"], rows.groupby("block")["value"].mean())
@@ -59,7 +59,7 @@ def test_curves_of_blocks_are_each_against_the_one_before(results: Results) -> N
 
 
 @pytest.mark.parametrize(("measure", "variant"), [("blocks", "raw"), ("cka", "centred")])
-def test_matrices_hold_every_pair_twice_and_ones(results: Results, measure: str, variant: str) -> None:
+def test_matrices_are_symmetric_with_a_unit_diagonal(results: Results, measure: str, variant: str) -> None:
     matrices = block_matrices(results, measure=measure, variant=variant)
     square = matrices["CL"].to_numpy()
     assert square.shape == (4, 4) and (square.diagonal() == 1).all()
@@ -79,7 +79,7 @@ def test_an_encoder_of_one_head_is_left_out_of_the_curves_of_heads(results: Resu
     assert "single" in set(similarity_curves(three, measure="positions", variant="raw")["label"])
 
 
-def test_the_last_block_stands_in_the_summary(results: Results) -> None:
+def test_the_table_of_the_last_block_has_similarity(results: Results) -> None:
     analyses = {"similarity": STUDY.analyses["similarity"]}
     table = measure_rows(Results(STUDY.model_copy(update={"analyses": analyses})))
     assert list(table.columns) == ["cosine between positions"] and list(table.index) == ["Random init", "CL"]

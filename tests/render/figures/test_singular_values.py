@@ -1,4 +1,4 @@
-"""Movement and spread of tokens: the curves are those of the tables, the words those of the curves."""
+"""Movement and spread of tokens match the tables."""
 
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def test_spectra_are_of_the_last_self_attention(results: Results) -> None:
     assert "Right: 24 images" in spectrum_caption(found) and "CL and MIM" in spectrum_alt(found)
 
 
-def test_movements_hold_where_each_token_starts_and_ends(results: Results) -> None:
+def test_movements_hold_start_and_end_of_each_token(results: Results) -> None:
     found = movements(results)
     assert list(found) == [0, 12] and patch_counts(found) == [9]
     rows = found[12]
@@ -156,12 +156,12 @@ def test_tables_that_do_not_fit_are_one_line(tmp_path: Path, monkeypatch: pytest
     write_study(tmp_path, study)
     whole = table("a")
     fewer = whole[(whole["seed"] == 0) | (whole["block"] < 3)]
-    for frame, told in (
+    for frame, message in (
         (fewer, "seeds differ in blocks or width"),
         (whole.drop(columns="place"), "no column place"),
         (whole[whole["level"] != "image"], "no log_sigma of image level before"),
     ):
         frame.to_csv(TABLE / "a.csv", index=False)
-        with pytest.raises(StudyError, match=rf"a\.csv: {told}"):
+        with pytest.raises(StudyError, match=rf"a\.csv: {message}"):
             spectra(Results(study))
             rank_curves(Results(study), measure="rankme", level="image")

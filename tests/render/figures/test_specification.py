@@ -27,16 +27,16 @@ LARGEST = 8_000_000  # bytes of a report
 
 @pytest.fixture
 def found():
-    """The one claim of the made-up study with more than one specification, and those."""
-    told = claims()
-    entries = [words | told["claims"][words["name"]] for words in told["entries"]]
+    """Return the only synthetic claim with several specifications, and the specifications."""
+    content = claims()
+    entries = [words | content["claims"][words["name"]] for words in content["entries"]]
     pairs = list(curves(entries, specifications()))
     assert [claim["name"] for claim, _ in pairs] == ["claim_0"]
     return pairs[0]
 
 
 def points(figure: Figure) -> list[tuple[float, float]]:
-    """What is drawn as effects in the upper panel, from left to right."""
+    """Return the drawn effects in the upper panel, from left to right."""
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     return sorted((x, y) for line in lines for x, y in line.get_xydata().tolist())
 
@@ -66,7 +66,7 @@ def test_shares_are_drawn_as_points(found):
     assert figure.axes[0].get_ylabel() == "difference (points)"
 
 
-def test_the_words_are_those_of_the_numbers(found):
+def test_the_findings_follow_the_numbers(found):
     claim, rows = found
     assert "under 4 combinations" in specification_caption(rows, claim=claim)
     assert specification_alt(rows).startswith("4 differences with intervals")
@@ -101,7 +101,7 @@ def test_the_same_bytes_and_a_sign_for_every_verdict(found, tmp_path):
         drawn(specification_figure(rows, claim=claim), name="choices", alt=" ", caption="x")
 
 
-def test_thirty_claims_of_many_choices_take_less_than_half_of_a_report(found):
+def test_thirty_claims_with_many_choices_take_less_than_half_of_a_report(found):
     claim, _ = found
     options = {"blocks": 4, "heads": 2, "images": 4, "probe": 2}
     names = {name: [f"option {n} of {name}" for n in range(count)] for name, count in options.items()}

@@ -1,4 +1,4 @@
-"""One ink per arm, legible and steady."""
+"""Every arm has one legible ink."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tests.render.synthetic import study_of
 
 
 def contrast(colour: str) -> float:
-    """WCAG contrast of a colour on white."""
+    """Return the WCAG contrast of a colour on white."""
     parts = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
     linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return 1.05 / (float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)

@@ -1,4 +1,4 @@
-"""Sweeps are found, placed, drawn and told from the tables of the arms, and gradients likewise."""
+"""Sweeps and gradients follow from the tables of the arms."""
 
 import math
 from pathlib import Path
@@ -33,14 +33,14 @@ from tests.render.synthetic import ROOT, make_project, study_of, write_csv
 
 
 def study(preset: str, **more: dict[str, object]) -> Study:
-    """params.yaml under a preset of arms, with more arms, of one seed."""
+    """Return the study of a preset with additional arms, from one seed."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     merge(values, yaml.safe_load((ROOT / f"stages/presets/{preset}.yaml").read_text()) if preset else {})
     return validate(values | {"arms": values["arms"] | more, "seeds": [0]})
 
 
 def made(preset: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Results, pd.DataFrame]:
-    """The results of a preset with made-up tables, and its accuracies."""
+    """Return the results of a preset with synthetic tables, and its accuracies."""
     params = study(preset)
     arms = {name: arm.model_dump(exclude_none=True) for name, arm in params.arms.items()}
     make_project(folder, images=6, arms=arms, labels=params.labels, seeds=[0])
@@ -80,7 +80,7 @@ def test_the_weights_of_one_recipe_are_a_sweep() -> None:
     assert math.isnan(places["Random init"][2]) and "small" not in places
 
 
-def test_a_checkpoint_listed_first_is_no_beginning_of_a_sweep() -> None:
+def test_a_checkpoint_does_not_start_a_sweep() -> None:
     for preset, objective, along in (
         ("lambda", "hybrid", along_weight),
         ("sizes", "contrastive", along_size),

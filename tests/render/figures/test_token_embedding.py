@@ -1,4 +1,4 @@
-"""Planes and silhouettes: what is drawn is what the tables hold."""
+"""t-SNE planes and silhouettes match the tables."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_silhouettes_are_means_over_images_and_seeds(results: Results) -> None:
     assert "bars: 95 %" in silhouettes_caption(found) and "CL" in silhouettes_alt(found)
 
 
-def test_without_classes_to_tell_apart_one_silhouette_is_left(results: Results) -> None:
+def test_a_single_class_has_no_silhouette_by_class(results: Results) -> None:
     for name in STUDY.arms:
         table = pd.read_csv(TABLE / f"{name}.csv")
         table[~table["measure"].str.endswith("_class")].to_csv(TABLE / f"{name}.csv", index=False)

@@ -1,4 +1,4 @@
-"""Probing against fine-tuning: what is drawn where both protocols exist, and what is said of it."""
+"""Probing against fine-tuning: points, lines and findings."""
 
 import pandas as pd
 import pytest
@@ -33,7 +33,7 @@ def table(labels: str = "class") -> pd.DataFrame:
 
 
 def points(figure: Figure, panel: int, *, marker: str, colour: str) -> list[tuple[float, float]]:
-    """The places of one kind of marker and one colour."""
+    """Return the places of one kind of marker in one colour."""
     lines = [line for line in figure.axes[panel].lines if line.get_marker() == marker]
     return [
         (round(float(x), 3), round(float(y), 3))
@@ -56,7 +56,7 @@ def test_both_protocols_of_an_arm_are_drawn_and_joined() -> None:
         assert joins == ([] if augmented is None else [pytest.approx([100 * plain, 100 * augmented])])
 
 
-def test_the_papers_methods_stand_under_their_own_probe_and_under_its_own() -> None:
+def test_methods_of_the_paper_have_two_probes() -> None:
     figure = trade_off_figure(table(), inks=palette(STUDY), probe="linear", paper=trade_offs())
     own = points(figure, 1, marker=TRIANGLE, colour=PAPER)
     assert own == [(point.linear, point.finetuned) for point in methods()]
@@ -88,7 +88,7 @@ def test_without_augmented_probes_no_words_mention_them() -> None:
     assert both_ways(plain, probe=AUGMENTED) == {}
 
 
-def test_only_the_arms_that_have_it_are_read(tmp_path) -> None:
+def test_only_arms_with_augmented_probes_are_read(tmp_path) -> None:
     results = write_study(tmp_path, study_of({"a": "masked", "b": "masked"}))
     each = {seed: {"labels": {"shape": score(value)}} for seed, value in (("0", 0.7), ("1", 0.8))}
     sets = {"labels": {"shape": score(0.75)}, "protocol": "anew", "seeds": each}

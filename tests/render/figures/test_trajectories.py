@@ -1,4 +1,4 @@
-"""Effects against images seen: what is drawn is what was measured."""
+"""Effects against images seen match the measurements."""
 
 import pytest
 
@@ -17,8 +17,8 @@ from tests.render.synthetic_claims import claims
 
 @pytest.fixture
 def measured():
-    told = claims()
-    first, second, *rest = [words | told["claims"][words["name"]] for words in told["entries"]]
+    content = claims()
+    first, second, *rest = [words | content["claims"][words["name"]] for words in content["entries"]]
     # The same effects, of a claim in shares, which are shown in points.
     again = first | {"name": "second", "unit": second["unit"], "trajectory_word": "stable"}
     return followed([first, second, *rest, again])
@@ -38,7 +38,7 @@ def test_a_panel_shows_effect_interval_zero_and_margin(measured):
     assert figure.axes[1].get_ylabel() == "points" and "stable" in figure.axes[1].get_title(loc="left")
 
 
-def test_words_and_table_are_those_of_the_claims(measured):
+def test_words_and_table_match_the_claims(measured):
     assert in_words(measured) == "1 stable and 1 emerging"
     assert "stable: second; emerging: claim 0" in trajectory_alt(measured).lower()
     assert "10 %, 33 % and 100 %" in trajectory_caption(measured)

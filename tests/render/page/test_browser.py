@@ -95,7 +95,7 @@ def report() -> str:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """The report in a browser."""
+    """Open the report in a browser."""
     folder = tmp_path_factory.mktemp("browser")
     html = report()
     assert len(html.encode()) < LARGEST / 10  # three figures of a report of forty
@@ -106,18 +106,18 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield tab
 
 
-def test_nothing_is_fetched_and_nothing_is_refused(opened: Browser) -> None:
+def test_nothing_is_fetched_and_the_console_is_empty(opened: Browser) -> None:
     asked = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
     assert len(asked) == 1 and asked[0].startswith("file:") and asked[0].endswith("/index.html")
     assert opened.complaints == []
 
 
-def test_the_policy_forbids_what_is_not_of_the_page(opened: Browser) -> None:
+def test_the_policy_blocks_foreign_content(opened: Browser) -> None:
     opened.run(
         "document.body.append(Object.assign(document.createElement('img'), {src: 'http://a.example/b'}))"
     )
     opened.run("document.querySelector('body > img').remove()")
-    assert any("Content Security Policy" in said for said in opened.complaints)
+    assert any("Content Security Policy" in message for message in opened.complaints)
     opened.complaints.clear()
 
 
@@ -134,7 +134,7 @@ def test_axe_finds_no_violation(opened: Browser, width: int, scheme: str) -> Non
 
 
 @pytest.mark.parametrize("width", [320, 360, 800, 1600])
-def test_no_screen_is_too_narrow(opened: Browser, width: int) -> None:
+def test_the_page_fits_every_screen(opened: Browser, width: int) -> None:
     opened.show(width=width)
     opened.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     assert opened.run("document.scrollingElement.scrollWidth") <= width
@@ -242,13 +242,13 @@ def test_the_keyboard_reaches_the_text_first(opened: Browser) -> None:
     assert opened.run("document.activeElement.closest('.opening .table') !== null")
 
 
-def test_a_link_to_what_is_folded_unfolds_it(opened: Browser) -> None:
+def test_a_link_into_a_fold_opens_it(opened: Browser) -> None:
     opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
     opened.run("location.hash = '#summary-fig-folded'")
     opened.wait("document.getElementById('summary-fig-folded').closest('details').open")
 
 
-def test_a_claim_has_an_address_that_opens_its_folds_and_follows_the_reader(opened: Browser) -> None:
+def test_the_address_opens_a_claim_and_follows_the_reader(opened: Browser) -> None:
     opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
     opened.run("location.hash = '#claim-one-claim'")
     opened.wait("[...document.querySelectorAll('details')].filter((details) => details.open).length === 2")

@@ -1,4 +1,4 @@
-"""All data of a page stand in one ZIP, and each figure still gives its own."""
+"""One ZIP holds the data of all figures of a page."""
 
 import base64
 import io
@@ -31,6 +31,6 @@ def test_every_csv_is_in_the_zip_under_the_name_of_its_figure() -> None:
     assert "href" not in str(soup) and len(packed) < 400
 
 
-def test_the_same_data_give_the_same_bytes_and_no_data_none() -> None:
+def test_the_same_data_give_the_same_bytes() -> None:
     assert zipped({"a": b"1"}) == zipped({"a": b"1"}) != zipped({"a": b"2"})
     assert bundle_data(BeautifulSoup("<p></p>", "html.parser")) == ""

@@ -6,7 +6,7 @@ from stages.render.page.folding import IN_SIGHT, fold_question
 
 
 def folded(*blocks: str) -> BeautifulSoup:
-    """A question of some blocks, folded."""
+    """Return a folded question with some blocks."""
     soup = BeautifulSoup(
         f'<section id="q"><h2>Why?</h2><p>Thus.</p>{"".join(blocks)}</section>', "html.parser"
     )
@@ -22,7 +22,7 @@ def in_sight(soup: BeautifulSoup) -> list[str]:
     return [tag["id"] for tag in soup.find_all("figure") if tag.find_parent("details") is None]
 
 
-def test_marked_figures_come_first_and_first_figures_fill_up() -> None:
+def test_marked_figures_lead_and_first_figures_follow() -> None:
     marked = f"<section><h3>A</h3>{figure('a')}<h4>x</h4>{figure('b', lead=True)}<p>c</p></section>"
     plain = f"<section><h3>B</h3>{figure('c')}{figure('d')}</section>"
     body = f"<h3>C</h3>{figure('e')}<table></table>"

@@ -1,4 +1,4 @@
-"""The kernel of a notebook is the Python of the study, whatever else is installed."""
+"""Notebooks run in the Python of the study, even if another kernel is installed."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from stages.render.page.notebook_run import this_python_as_kernel
 
 
-def test_a_kernel_python3_of_another_python_is_not_taken(tmp_path, monkeypatch):
+def test_a_kernel_python3_of_another_python_is_ignored(tmp_path, monkeypatch):
     other = tmp_path / "other/kernels/python3"
     other.mkdir(parents=True)
     (other / "kernel.json").write_text(json.dumps({"argv": ["/nowhere/python"], "display_name": "x"}))

@@ -1,4 +1,4 @@
-"""The notebooks are clean, run by themselves, and fail without leaving half a report."""
+"""Notebooks are clean, run without the report, and fail without leaving half a report."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ PAGES = [path for path in NOTEBOOKS if path.stem != "explore"]
 
 
 def write_notebook(path: Path, *cells: str) -> Path:
-    """A notebook with a parameters cell and these code cells."""
+    """Write a notebook with a parameters cell and these code cells."""
     made = [nbformat.v4.new_code_cell("figures = ''", metadata={"tags": ["parameters"]})]
     notebook = nbformat.v4.new_notebook(cells=made + [nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata.kernelspec = {"name": "my_laptop_env", "display_name": "mine", "language": "python"}
@@ -46,7 +46,7 @@ def test_sources_are_clean(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_finds_the_project_when_opened_by_itself(path: Path) -> None:
+def test_finds_the_project_when_opened_in_jupyter(path: Path) -> None:
     start = nbformat.read(path, as_version=4).cells[2].source
     code = f"{start}\nimport stages.render.words\nassert Path('params.yaml').is_file()"
     assert subprocess.run([sys.executable, "-I", "-c", code], cwd=path.parent).returncode == 0
@@ -54,7 +54,7 @@ def test_finds_the_project_when_opened_by_itself(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat.NotebookNode]]:
-    """What the cells of each notebook show as Jupyter runs them: unchanged, from notebooks/ or from the root.
+    """Return the outputs of each notebook as Jupyter runs it, from notebooks/ or from the root.
 
     All run in one kernel, which takes seconds to start; a cell before each makes it as if it were new.
     """
@@ -106,7 +106,7 @@ def test_explore_shows_a_table_and_plots_it_twice(shown: dict[str, list[nbformat
 
 
 def as_html(output: nbformat.NotebookNode) -> str:
-    """The HTML of an output, or nothing."""
+    """Return the HTML of an output; empty if it has none."""
     return output.get("data", {}).get("text/html", "")
 
 

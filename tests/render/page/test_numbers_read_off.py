@@ -1,4 +1,4 @@
-"""What a figure shows can be read off it."""
+"""The plotted numbers can be read from a figure."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from stages.render.page.numbers_read_off import plotted
 
 
-def test_lines_and_cells_are_read_off_a_figure() -> None:
+def test_lines_and_cells_are_read_from_a_figure() -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
     left.set_title("Left", loc="left")

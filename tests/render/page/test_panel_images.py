@@ -1,4 +1,4 @@
-"""The images of a figure are its panels: each whole, none twice, with all that it refers to."""
+"""Every panel of a figure becomes one complete image."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 8.0, 4.0
 
 
 def grid(rows: int, columns: int) -> Figure:
-    """A figure of panels, each with a title of its own, a row of dots and a line that is clipped."""
+    """Return a figure whose panels have a title, a row of dots and a clipped line."""
     with styled():
         figure = new_figure(width=WIDTH, height=HEIGHT)
         for place, axis in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
@@ -26,7 +26,7 @@ def grid(rows: int, columns: int) -> Figure:
 
 
 def cut(figure: Figure) -> list[list[Image]]:
-    """The images of a figure."""
+    """Return the images of a figure."""
     with styled():
         figure.draw_without_rendering()
     figure.set_layout_engine(None)
@@ -60,7 +60,7 @@ def test_images_make_up_the_whole_figure() -> None:
     assert frames[0][0][3] + frames[1][0][3] == pytest.approx(72 * HEIGHT, abs=0.02)
 
 
-def test_a_legend_above_panels_is_a_row_of_its_own_size() -> None:
+def test_a_legend_above_panels_is_its_own_row() -> None:
     legend = Box(100, 0, 200, 20, ("panel2",))
     left, right = Box(0, 30, 190, 100, ("panel0",)), Box(210, 30, 400, 100, ("panel1",))
     rows = rows_of([left, right, legend], width=400, height=100)
@@ -70,12 +70,12 @@ def test_a_legend_above_panels_is_a_row_of_its_own_size() -> None:
     ]
 
 
-def test_panels_one_below_the_other_stay_one_image() -> None:
+def test_stacked_panels_stay_one_image() -> None:
     upper, lower = Box(50, 0, 400, 50, ("panel0",)), Box(0, 60, 400, 100, ("panel1",))
     assert rows_of([upper, lower], width=400, height=100) == [[Box(0, 0, 400, 100, ("panel0", "panel1"))]]
 
 
-def test_dots_are_one_path_at_the_places_of_their_markers() -> None:
+def test_a_row_of_dots_is_one_path() -> None:
     with styled():
         figure = new_figure(width=2, height=2)
         axis = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""The footer follows the content of the inputs and nothing of the machine."""
+"""The footer depends on the content of the inputs, not on the machine."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from stages.study.params import load_params
 from tests.render.synthetic import ROOT
 
 
-def test_paths_of_this_machine_are_cut() -> None:
+def test_paths_of_this_machine_are_shortened() -> None:
     assert portable({"a": "/home/me/x.pth", "b": ["~/data", "torch/cifar10"]}) == {
         "a": "x.pth",
         "b": ["data", "torch/cifar10"],

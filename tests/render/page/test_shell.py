@@ -1,4 +1,4 @@
-"""Pages are whole, fetch nothing, and join into one."""
+"""Pages are complete, fetch nothing, and can be joined."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ def test_pages_join_into_one() -> None:
     assert links[0] == "#summary-same" and links[-1] == "#further"
 
 
-def test_a_page_stands_under_the_question_that_it_answers() -> None:
+def test_a_page_is_placed_under_the_question_that_it_answers() -> None:
     ask = "".join(question_heading(name) for name in (*QUESTIONS, FURTHER))
     mine = f'<h1>Mine</h1><p>Why a &lt; b.</p><p data-question="components">x</p><h2>Part</h2>{FIGURE}'
     pages = {"mine": page(mine, name="mine", provenance=ORIGIN)}

@@ -1,4 +1,4 @@
-"""A smaller SVG is the same drawing."""
+"""A smaller SVG shows the same drawing."""
 
 import re
 from xml.etree import ElementTree
@@ -24,7 +24,7 @@ z
  <clipPath id="clip-1"/></svg>"""
 
 
-def test_names_are_short_styles_stand_once_and_words_stay() -> None:
+def test_ids_are_short_styles_are_shared_and_text_stays() -> None:
     small = compact(DRAWING)
     assert (
         re.search(r'd="M0?.12 -7.65L12.3 0z"', small)
@@ -42,7 +42,7 @@ def test_names_are_short_styles_stand_once_and_words_stay() -> None:
 
 
 @pytest.mark.parametrize("points", [5, 500])
-def test_a_figure_of_many_points_keeps_every_one_of_them(points: int) -> None:
+def test_a_figure_keeps_all_of_many_points(points: int) -> None:
     figure = new_figure(width=4, height=3)
     with styled():
         axis = figure.add_subplot()

@@ -15,12 +15,12 @@ LABELS = {"cl": "CL", "mim": "MIM", "both": "Both"}
 
 
 def results(*names: str, seeds: tuple[int, ...] = (0,)) -> Results:
-    """Results of some of the arms."""
+    """Return the results of some arms."""
     return Results(study_of({name: ARMS[name] for name in names}, seeds=[*seeds], labels=LABELS))
 
 
 def accuracies(**by_label: tuple[float, float]) -> pd.DataFrame:
-    """label -> linear and fine-tuned accuracy."""
+    """Return accuracies from label -> linear and fine-tuned accuracy."""
     rows = [
         {"label": label, "evaluation": evaluation, "labels": "class", "mean": value}
         for label, values in by_label.items()
@@ -48,7 +48,7 @@ def test_the_hybrid_is_compared_with_the_better_of_its_parents(
         "Compared with the better of CL and MIM, the accuracy of Both differs by +5.0 (linear probe) and "
         "−2.0 (fine-tuned) points."
     )
-    assert second == ""  # no gradients were kept
+    assert second == ""  # no gradients are stored
 
     def write_gradients(seed: int, dots: tuple[float, float]) -> None:
         frame = pd.DataFrame({"seed": seed, "epoch": 2, "block": [1, 2], "dot": dots, "cl_weight": 0.2})

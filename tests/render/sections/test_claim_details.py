@@ -53,13 +53,13 @@ def test_the_fold_lists_the_statistics() -> None:
     assert "fragile" in html and "in these encoders" in claim_details(entries()[4])
 
 
-def test_claims_stand_under_the_section_of_the_paper_that_makes_them() -> None:
+def test_claims_are_grouped_by_section_of_the_paper() -> None:
     mixed = [*entries(), entries()[0] | {"section": "beyond (us)"}, entries()[0] | {"section": "§1, Fig. 1"}]
     assert len(claims_of(mixed, "§2")) == 6 and len(claims_of(mixed, "§1", "")) == 2
     assert claims_of(mixed, "§5") == []
 
 
-def test_a_claim_of_several_choices_has_a_curve() -> None:
+def test_a_claim_with_several_choices_has_a_curve() -> None:
     ((claim, rows),) = curves(entries(), specifications())
     assert claim["name"] == "claim_0" and len(rows) == 4
 
