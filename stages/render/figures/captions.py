@@ -38,7 +38,9 @@ def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> 
     ranked = values.sort_values("mean", ascending=False, kind="stable")
     for label, row in ranked.iloc[[0, -1] if len(ranked) > 1 else [0]].iterrows():
         numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
-        if row["low"] >= 0 and row["high"] < 0.5 * 10**-decimals:  # the interval would print as zeros
+        if (
+            row["mean"] >= 0 and max(-row["low"], row["high"]) < 0.5 * 10**-decimals
+        ):  # the interval would print as zeros
             numbers = f"below {fixed(10**-decimals, decimals=decimals)}" + (f" {unit}" if unit else "")
         parts.append(f"{label}, {numbers}")
     return f", and {least} for ".join(parts)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from stages.render.figures.robustness import panel_name, trial_name
-from stages.render.words import fixed, listed, signed
+from stages.render.words import fixed, signed
 from stages.results.corrupted import CLEAN
 
 
@@ -18,18 +18,19 @@ def noise_findings(curves: pd.DataFrame) -> str:
         by_frequency = part.groupby("frequency")["mean"].mean()
         name = panel_name(head, labels)
         if len(by_arm) == 1:
-            sentences.append(f"{name}: {_mean(by_arm, by_arm.index[0])} of the clean accuracy.")
+            sentences.append(f"{name}: {by_arm.index[0]} keeps {_mean(by_arm, by_arm.index[0])}.")
             continue
+        best, worst = by_arm.idxmax(), by_arm.idxmin()
         sentences.append(
-            f"{name}: noise affects {by_arm.idxmax()} least ({_mean(by_arm, by_arm.idxmax())} of the clean "
-            f"accuracy) and {by_arm.idxmin()} most ({_mean(by_arm, by_arm.idxmin())}); over all arms, the "
-            f"most harmful band is at {by_frequency.idxmin():.2g} π."
+            f"{name}: {best} keeps the most ({_mean(by_arm, best)}), {worst} the least "
+            f"({_mean(by_arm, worst)}); the most harmful band is at {by_frequency.idxmin():.2g} π."
         )
-    return f"Mean over frequency bands. {' '.join(sentences)}" if sentences else ""
+    start = "Share of the clean accuracy under noise, mean over frequency bands."
+    return f"{start} {' '.join(sentences)}" if sentences else ""
 
 
 def trial_findings(accuracy: pd.DataFrame) -> str:
-    """Return for each head and label set which corruption costs the most accuracy, by arm.
+    """Return for each head and label set which corruption costs the most accuracy, averaged over arms.
 
     accuracy: as `corrupted.accuracy_by_trial` returns it
     """
@@ -38,15 +39,13 @@ def trial_findings(accuracy: pd.DataFrame) -> str:
         table = 100 * part.pivot(index=["trial", "level"], columns="label", values="mean")
         if (CLEAN, 0.0) not in table.index or len(table) == 1:
             continue
-        changes = table.drop((CLEAN, 0.0)) - table.loc[(CLEAN, 0.0)]
-        worst = changes.mean(axis=1).idxmin()
-        arms = listed(
-            f"{label} {signed(changes.loc[worst, label])}" for label in dict.fromkeys(part["label"])
-        )
+        changes = (table.drop((CLEAN, 0.0)) - table.loc[(CLEAN, 0.0)]).mean(axis=1)
+        worst = changes.idxmin()
         sentences.append(
-            f"{panel_name(head, labels)}: “{trial_name(*worst)}” costs the most ({arms} points)."
+            f"{panel_name(head, labels)}: {trial_name(*worst)} ({signed(changes[worst])} points)."
         )
-    return " ".join(sentences)
+    start = "Most harmful corruption, mean over arms."
+    return f"{start} {' '.join(sentences)}" if sentences else ""
 
 
 def _mean(values: pd.Series, label: str) -> str:

@@ -5,8 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.render.figures.lost_blocks import block_losses, losses_alt, losses_caption, losses_figure
+from stages.render.figures.lost_blocks import (
+    block_losses,
+    losses_alt,
+    losses_caption,
+    losses_figure,
+    losses_findings,
+)
 from stages.render.figures.style import palette
+from stages.render.words import signed
 from stages.results.study_results import Results
 from tests.render.synthetic import study_of, write_study
 
@@ -40,6 +47,9 @@ def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
     figure = losses_figure(losses, inks=palette(STUDY))
     assert len(figure.axes) == 2
     assert "mean over 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)
+    worst = losses[(losses["label"] == "CL") & (losses["labels"] == "texture")].sort_values("mean").iloc[0]
+    words = f"CL block {worst['block']} ({signed(worst['mean'])})"
+    assert words in losses_findings(losses).partition(" on texture, in points: ")[2]
 
 
 def test_studies_without_resets_have_no_rows(results: Results) -> None:
