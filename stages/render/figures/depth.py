@@ -59,23 +59,25 @@ def depth_figure(
             label_line_ends(axis, curves, inks=inks, x="depth")
             return figure
         figure = new_figure(height=height)
-        ours, theirs = figure.subplots(1, 2, sharey=share_y)
-        draw_curves(ours, curves, inks=inks, x="depth", log=log)
-        ours.set_title("This study")
+        study_panel, paper_panel = figure.subplots(1, 2, sharey=share_y)
+        draw_curves(study_panel, curves, inks=inks, x="depth", log=log)
+        study_panel.set_title("This study")
         for curve, style in zip(paper, ("-", (0, (4, 1.5)), (0, (1, 1))), strict=False):
-            theirs.plot(curve.depth, curve.values, color=PAPER, linestyle=style, marker="o", markersize=3.5)
-        theirs.set_title(f"Paper ({SETTING})", color=darker(PAPER, 0.3))
+            paper_panel.plot(
+                curve.depth, curve.values, color=PAPER, linestyle=style, marker="o", markersize=3.5
+            )
+        paper_panel.set_title(f"Paper ({SETTING})", color=darker(PAPER, 0.3))
         if log:
-            log_axis(theirs)
-        for axis, uniform in zip((ours, theirs), reach or (), strict=False):
+            log_axis(paper_panel)
+        for axis, uniform in zip((study_panel, paper_panel), reach or (), strict=False):
             _from_zero_to(axis, uniform)
-        for axis in (ours, theirs):
+        for axis in (study_panel, paper_panel):
             axis.set(xlabel=DEPTH, xlim=(-0.02, 1.03), ylabel=ylabel)
             axis.tick_params(labelleft=True)
             axis.set_ylim(limits)
         settle(figure)
-        label_line_ends(ours, curves, inks=inks, x="depth")
-        label_ends(theirs, [(curve.method, curve.depth[-1], curve.values[-1], PAPER) for curve in paper])
+        label_line_ends(study_panel, curves, inks=inks, x="depth")
+        label_ends(paper_panel, [(curve.method, curve.depth[-1], curve.values[-1], PAPER) for curve in paper])
     return figure
 
 

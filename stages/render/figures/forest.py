@@ -94,10 +94,10 @@ def _row(axis: Axes, row: ForestRow, *, y: float) -> None:
         _interval(axis, drawn.low, drawn.high, y=at, colour=colour, width=0.9)
         _marker(axis, drawn.effect, y=at, colour=colour, marker=marker, size=3.5, label=None)
     if row.main is not None:
-        _ours(axis, row.main, y=y)
+        _study(axis, row.main, y=y)
 
 
-def _ours(axis: Axes, drawn: Comparison, *, y: float) -> None:
+def _study(axis: Axes, drawn: Comparison, *, y: float) -> None:
     _, colour, marker = VERDICTS.get(drawn.verdict, NOT_TESTED)
     _interval(axis, *drawn.outer, y=y, colour=colour, width=0.9)
     _interval(axis, drawn.low, drawn.high, y=y, colour=colour, width=3.2)

@@ -64,7 +64,7 @@ def forest_rows(
     others: name of another study -> its claims; claims with another unit are left out
     """
     published = paper_effects()
-    theirs = {study: {claim["name"]: claim for claim in of_study} for study, of_study in others.items()}
+    by_study = {study: {claim["name"]: claim for claim in of_study} for study, of_study in others.items()}
     rows = []
     for family in FAMILIES:
         for claim in claims:
@@ -72,7 +72,7 @@ def forest_rows(
                 continue
             margin = claim.get("margin")
             beside = {}
-            for study, by_name in theirs.items():
+            for study, by_name in by_study.items():
                 other = by_name.get(claim["name"], {})
                 if other.get("unit") == claim.get("unit") and (drawn := comparison(other, margin=margin)):
                     beside[study] = drawn

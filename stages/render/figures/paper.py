@@ -46,7 +46,7 @@ class PaperPoint:
 def distance() -> PaperCurve:
     """Return the attention distance of MoCo v3 in px; the SimMIM curve is not published in numbers.
 
-    Paper: Fig. 3; the authors' notebook on Imagenette, read off pixels, ±0.3 px.
+    Paper: Fig. 3; the authors' notebook on Imagenette, read from pixels, ±0.3 px.
     """
     values = (110.5, 89.3, 73.2, 69.6, 72.9, 81.5, 88.3, 79.7, 95.8, 101.2, 109.8, 113.6)
     return PaperCurve("MoCo v3", "Fig. 3", _blocks(), values, f"{PIXELS}, ±0.3 px")
@@ -55,7 +55,7 @@ def distance() -> PaperCurve:
 def mutual_information() -> PaperCurve:
     """Return the normalised mutual information of MoCo v3; the SimMIM curve is not published in numbers.
 
-    Paper: Fig. 4; the authors' notebook on Imagenette, read off pixels, ±0.003.
+    Paper: Fig. 4; the authors' notebook on Imagenette, read from pixels, ±0.003.
     """
     values = (0.063, 0.123, 0.322, 0.296, 0.239, 0.181, 0.146, 0.172, 0.094, 0.079, 0.030, 0.010)
     return PaperCurve("MoCo v3", "Fig. 4", _blocks(), values, f"{PIXELS}, ±0.003")
@@ -79,7 +79,7 @@ def with_decoder() -> tuple[PaperCurve, PaperCurve]:
     """Return the relative log amplitude of MAE at 6/7 π, in its encoder and its decoder.
 
     Depth is in blocks; the blocks of the decoder follow those of the encoder.
-    Paper: Fig. 11; read off pixels, ±0.03.
+    Paper: Fig. 11; read from pixels, ±0.03.
     """
     encoder = (-3.07, -2.10, -2.28, -2.38, -2.34, -2.35, -2.31, -2.32, -2.27, -2.24, -2.18, -2.15, -2.52)
     decoder = (-3.45, -3.20, -3.07, -3.01, -3.02, -3.16, -3.23, -3.30, -3.19)
@@ -128,7 +128,7 @@ def hybrid_sweep() -> dict[float, PaperPoint]:
     """Return the hybrid for each CL weight λ of (1 − λ) MIM + λ CL, trained by the authors.
 
     Not comparable with `methods()`: shorter pre-training (100 epochs, inferred) and another probe recipe.
-    Paper: Fig. 12 left; read off pixels, ±0.1 points in linear probing, ±0.01 in fine-tuning.
+    Paper: Fig. 12 left; read from pixels, ±0.1 points in linear probing, ±0.01 in fine-tuning.
     """
     return {
         0.0: PaperPoint("λ = 0 (SimMIM)", 18.2, 81.90),

@@ -120,13 +120,13 @@ def _draw_effects(axis: Axes, ranked: pd.DataFrame, *, scale: float) -> None:
     axis.axhline(0, color=TEXT, linewidth=0.9)
     places = np.arange(len(ranked))
     for verdict, (colour, marker, face) in SIGNS.items():
-        here = (ranked["verdict"] == verdict).to_numpy()
-        if not here.any():
+        chosen = (ranked["verdict"] == verdict).to_numpy()
+        if not chosen.any():
             continue
-        effects = scale * ranked.loc[here, ["effect", "low", "high"]]
-        axis.vlines(places[here], effects["low"], effects["high"], color=colour, linewidth=1.3, alpha=0.55)
-        axis.plot(places[here], effects["effect"], linestyle="none", marker=marker, color=colour,
-                  markerfacecolor=face, label=f"{verdict} ({here.sum()})")  # fmt: skip
+        effects = scale * ranked.loc[chosen, ["effect", "low", "high"]]
+        axis.vlines(places[chosen], effects["low"], effects["high"], color=colour, linewidth=1.3, alpha=0.55)
+        axis.plot(places[chosen], effects["effect"], linestyle="none", marker=marker, color=colour,
+                  markerfacecolor=face, label=f"{verdict} ({chosen.sum()})")  # fmt: skip
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axis.tick_params(bottom=False)
     axis.margins(y=0.12)
@@ -147,11 +147,11 @@ def _draw_choices(
     axis.hlines(list(lines.values()), 0, 1, transform=axis.get_yaxis_transform(), color="#E6E6E6",
                 linewidth=0.7, zorder=0.9)  # fmt: skip
     for verdict, (colour, *_) in SIGNS.items():
-        here = ranked["verdict"].eq(verdict)
+        chosen = ranked["verdict"].eq(verdict)
         dots = [
             (place, height)
             for (choice, option), height in lines.items()
-            for place in np.flatnonzero(here & ranked[choice].eq(option))
+            for place in np.flatnonzero(chosen & ranked[choice].eq(option))
         ]
         axis.plot([x for x, _ in dots], [y for _, y in dots], linestyle="none", marker="o", markersize=3.4,
                   markeredgewidth=0, color=colour)  # fmt: skip

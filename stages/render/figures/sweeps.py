@@ -98,8 +98,8 @@ def _draw(axis: Axes, panel: Panel, *, inks: Inks, log: bool) -> None:
     axis.margins(x=0.08, y=0.12)
     axis.set_xticks(places, [number(x, digits=2) if log else f"{x:g}" for x in places])
     axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
-    ours = any(line.ink for line in panel.lines)
-    axis.set_title(panel.title, color=TEXT if ours else darker(PAPER, 0.3))
+    of_study = any(line.ink for line in panel.lines)
+    axis.set_title(panel.title, color=TEXT if of_study else darker(PAPER, 0.3))
 
 
 def _end(axis: Axes, line: Line, *, inks: Inks) -> tuple[str, float, float, str]:

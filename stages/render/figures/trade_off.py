@@ -37,14 +37,14 @@ def trade_off_figure(
         count = len(sets) + len(paper)
         figure, axes = panels(count, height=3.2, columns=3 if count in (3, 5, 6) else 2)
         for axis, (labels, points) in zip(axes, sets.items(), strict=False):
-            _our_points(axis, points, inks=inks, marker=CIRCLE)
+            _study_points(axis, points, inks=inks, marker=CIRCLE)
             if labels in augmented:
-                _our_points(axis, augmented[labels], inks=inks, marker=TRIANGLE)
+                _study_points(axis, augmented[labels], inks=inks, marker=TRIANGLE)
                 for label, there, here in _pairs(points, augmented[labels]):
                     axis.plot(*zip(there, here, strict=True), color=inks[label].colour, linewidth=THIN)
             axis.set_title("This study" if labels == "class" else f"This study: {labels}")
-        for axis, (title, theirs) in zip(axes[len(sets) :], paper.items(), strict=True):
-            _paper_points(axis, theirs, sweep="λ" in title)
+        for axis, (title, points_of_paper) in zip(axes[len(sets) :], paper.items(), strict=True):
+            _paper_points(axis, points_of_paper, sweep="λ" in title)
             axis.set_title(title, color=darker(PAPER, 0.3))
         for place, axis in enumerate(axes):
             axis.margins(x=0.28, y=0.16)
@@ -62,9 +62,9 @@ def trade_off_figure(
                 for _, there, here in _pairs(points, augmented[labels]):
                     avoid += _between(there, here)
             label_points(axis, names, avoid=avoid)
-        for axis, (title, theirs) in zip(axes[len(sets) :], paper.items(), strict=True):
-            names = [(point.method, point.linear, point.finetuned, PAPER) for point in theirs]
-            label_points(axis, names, avoid=_along_line(theirs, sweep="λ" in title))
+        for axis, (title, points_of_paper) in zip(axes[len(sets) :], paper.items(), strict=True):
+            names = [(point.method, point.linear, point.finetuned, PAPER) for point in points_of_paper]
+            label_points(axis, names, avoid=_along_line(points_of_paper, sweep="λ" in title))
     return figure
 
 
@@ -87,7 +87,7 @@ def both_ways(accuracies: pd.DataFrame, *, probe: str) -> dict[str, pd.DataFrame
     return sets
 
 
-def _our_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) -> None:
+def _study_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) -> None:
     for label, row in points.iterrows():
         ink = inks[str(label)]
         spread = {

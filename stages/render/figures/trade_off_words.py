@@ -50,8 +50,8 @@ def trade_off_findings(accuracies: pd.DataFrame, *, probe: str) -> str:
             gains = 100 * (augmented[labels]["probed"] - points["probed"]).dropna()
             changes = listed(f"{label} {signed(gain)}" for label, gain in gains.items())
             sentences.append(f"With augmented images, the probe{where} changes by these points: {changes}.")
-    theirs = methods()
-    alike = _agreement([point.linear for point in theirs], [point.finetuned for point in theirs])
+    published = methods()
+    alike = _agreement([point.linear for point in published], [point.finetuned for point in published])
     return f"{' '.join(sentences)} In Fig. 1 left of the paper, they rank {alike} of methods alike."
 
 

@@ -149,7 +149,7 @@ def _width(row: Sequence[Image]) -> float:
 
 def _beside(image: Image, row: Sequence[Image]) -> int:
     """Return how many panels of about the width of an image a phone shows side by side."""
-    alike = max(other.width for other in row if other.width < 1.3 * image.width) * 96 / 72
+    alike = max(panel.width for panel in row if panel.width < 1.3 * image.width) * 96 / 72
     return min(4, max(1, int(PHONE / (SMALLEST * alike))))
 
 

@@ -138,7 +138,9 @@ def _name_folds(soup: BeautifulSoup) -> None:
         heading = fold.find_previous("h2")
         place = section or heading
         summary = fold.find("summary")
-        text = "claims" if "claims" in fold.get("class", []) else summary.get_text() if summary else "fold"
+        text = (
+            "claims" if "claims" in (fold.get("class") or []) else summary.get_text() if summary else "fold"
+        )
         prefix = f"{place['id']}-" if place is not None and place.get("id") else ""
         fold["id"] = _unused(f"{prefix}{_slug(text)}", taken)
 

@@ -47,23 +47,23 @@ def _joined(run: list[ET.Element], definitions: Mapping[str, ET.Element]) -> ET.
 
 
 def _relative(path: str) -> tuple[float, float, str]:
-    """Return the start of a marker's path and its steps from there; a circle becomes two arcs."""
+    """Return the start of a marker's path and the steps from there; a circle becomes two arcs."""
     tokens = re.findall(r"[A-Za-z]|-?[\d.]+(?:e-?\d+)?", path)
     if "C" in tokens:  # the only round marker of matplotlib is eight curves from the lowest point
         radius = float(tokens[2])
         arc = f"a{radius:.2f} {radius:.2f} 0 1 0"
         return -radius, 0.0, f"{arc} {2 * radius:.2f} 0{arc} {-2 * radius:.2f} 0z"
     start: tuple[float, float] | None = None
-    here, steps, place = (0.0, 0.0), "", 0
+    position, steps, place = (0.0, 0.0), "", 0
     while place < len(tokens):
         command = tokens[place]
         if command in "zZ":
             steps, place = f"{steps}z", place + 1
             continue
-        there = (float(tokens[place + 1]), float(tokens[place + 2]))
+        end = (float(tokens[place + 1]), float(tokens[place + 2]))
         if start is None:
-            start = there
+            start = end
         else:
-            steps += f"{command.lower()}{there[0] - here[0]:.2f} {there[1] - here[1]:.2f}"
-        here, place = there, place + 3
+            steps += f"{command.lower()}{end[0] - position[0]:.2f} {end[1] - position[1]:.2f}"
+        position, place = end, place + 3
     return *(start or (0.0, 0.0)), steps

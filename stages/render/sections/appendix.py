@@ -79,7 +79,7 @@ def machine_rows(
     rows = {}
     for label, trainings in records.items():
         rows[label] = {
-            key: unbroken(listed(dict.fromkeys(str(one[key]) for one in trainings if one.get(key))))
+            key: unbroken(listed(dict.fromkeys(str(record[key]) for record in trainings if record.get(key))))
             for key in keys
         } | {"wall time per training": wall_times.get(label, "not recorded here")}
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")

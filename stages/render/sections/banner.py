@@ -44,9 +44,9 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
     origin = f" ({imported} imported)" if imported else ""
     kind = "demonstration" if manifest["source"] == DRAWN else "study"
     parts = [f"This {kind} compares {counted(len(arms), 'encoder')}{origin}{_seeds(study)}"]
-    here = [arm for arm in arms.values() if arm.objective != "imported"]
-    if here:
-        sizes = sorted({parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in here})
+    built = [arm for arm in arms.values() if arm.objective != "imported"]
+    if built:
+        sizes = sorted({parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in built})
         millions = listed(number(size / 1e6, digits=2) for size in sizes)
         parts.append(f"with {millions} million parameters")
     if trained:
@@ -111,8 +111,8 @@ def limit(
             "Limit: this is a demonstration on drawn images with a small encoder; it does not test the paper "
             "at the paper's scale (ViT-B/16, ImageNet-1K)."
         )
-    here = [arm for arm in study.arms.values() if arm.objective != "imported"]
-    if here and max(_size(study, arm) for arm in here) < SMALL:
+    built = [arm for arm in study.arms.values() if arm.objective != "imported"]
+    if built and max(_size(study, arm) for arm in built) < SMALL:
         return (
             "Limit: the encoders are smaller and trained more briefly than those of the paper (ViT-B/16 with "
             "86 million parameters on ImageNet-1K)."

@@ -54,20 +54,20 @@ def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks
     published = paper.layerwise()
     for labels in label_sets:
         curves = layerwise_curves(results, labels=labels)
-        what = f"linear probe{on_set(labels)}"
+        probe_name = f"linear probe{on_set(labels)}"
         show(
             depth_figure(
-                curves, inks=inks, ylabel=f"{what} (%)", paper=published, share_y=True, limits=(0, 100)
+                curves, inks=inks, ylabel=f"{probe_name} (%)", paper=published, share_y=True, limits=(0, 100)
             ),
             name=f"layerwise-{labels}",
             lead=True,
-            alt=depth_alt(curves, measure=what, paper=published),
+            alt=depth_alt(curves, measure=probe_name, paper=published),
             caption=layerwise_caption(curves, labels=labels, paper=paper.LAYERWISE),
             data=curves,
             folder=folder,
         )
-        numbers = table(curve_rows(curves), caption=f"{what.capitalize()} by block (%)")
-        put(folded(f"Table: {what} by block", numbers))
+        numbers = table(curve_rows(curves), caption=f"{probe_name.capitalize()} by block (%)")
+        put(folded(f"Table: {probe_name} by block", numbers))
 
 
 def lost_blocks_section(results: Results, *, inks: Inks, folder: str = "") -> None:
