@@ -36,7 +36,7 @@ def claims() -> dict[str, Any]:
     values = {"contrastive": 16.2, "masked": 11.9, "random": 16.5}
     share = {"unit": "share of images", "why": ""}
     about_methods = {"family": "headline", "scope": "methods"}
-    found: list[dict[str, Any]] = [
+    claims_in_order: list[dict[str, Any]] = [
         about_methods
         | {
             "verdict": "supported",
@@ -118,7 +118,7 @@ def claims() -> dict[str, Any]:
         "fixed",
     )
     entries, numbers = [], {}
-    for number, claim in enumerate(found):
+    for number, claim in enumerate(claims_in_order):
         name = f"claim_{number}"
         whole = common | {"name": name, "statement": f"Claim <{number}> & more.", "why": ""} | claim
         entries.append({key: whole.pop(key) for key in words if key in whole})

@@ -152,4 +152,5 @@ def whole_ticks(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     low, high = axis.get_xlim()
     if high - low < 1:  # a single block or epoch
-        axis.set_xlim((low + high - 1) / 2, (low + high + 1) / 2)
+        middle = round((low + high) / 2)
+        axis.set(xlim=(middle - 0.5, middle + 0.5), xticks=[middle])

@@ -35,9 +35,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 
 
 def test_pictures_and_maps_are_those_of_the_tables(results: Results) -> None:
-    found = shown_maps(results)
-    assert list(found) == [0, 12]
-    maps = found[12]
+    shown = shown_maps(results)
+    assert list(shown) == [0, 12]
+    maps = shown[12]
     table = pd.read_csv(TABLE / "cl.csv").query("seed == 0")  # the first training is drawn
     pixels = pd.read_csv(TABLE / "random.csv").query("seed == 0")  # real arms all have the same
     green = pixels.query("measure == 'green' and image == 12 and row == 2 and column == 5")["value"].item()

@@ -28,22 +28,22 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 
 def accuracy(seed: int, trial: str, level: float, labels: str) -> float:
     table = pd.read_csv("results/robustness/cl.csv").query("seed == @seed")
-    own = table[(table["trial"] == trial) & (table["level"] == level) & (table["head"] == "fine-tuned")]
-    own = own[own["labels"] == labels]
-    return float((own["truth"] == own["predicted"]).mean())
+    rows = table[(table["trial"] == trial) & (table["level"] == level) & (table["head"] == "fine-tuned")]
+    rows = rows[rows["labels"] == labels]
+    return float((rows["truth"] == rows["predicted"]).mean())
 
 
 def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
     losses = block_losses(results)
     assert len(losses) == 2 * 2 * 3 and sorted(losses["block"].unique()) == [1, 2, 3]
-    own = losses[(losses["label"] == "CL") & (losses["labels"] == "texture") & (losses["block"] == 2)].iloc[0]
+    row = losses[(losses["label"] == "CL") & (losses["labels"] == "texture") & (losses["block"] == 2)].iloc[0]
     changes = [
         100 * (accuracy(seed, "reinitialised", 2.0, "texture") - accuracy(seed, "clean", 0.0, "texture"))
         for seed in (0, 1)
     ]
-    assert own[["seed_0", "seed_1"]].tolist() == pytest.approx(changes)
-    assert own["mean"] == pytest.approx(sum(changes) / 2)
-    assert own["low"] <= own["mean"] <= own["high"]
+    assert row[["seed_0", "seed_1"]].tolist() == pytest.approx(changes)
+    assert row["mean"] == pytest.approx(sum(changes) / 2)
+    assert row["low"] <= row["mean"] <= row["high"]
     figure = losses_figure(losses, inks=palette(STUDY))
     assert len(figure.axes) == 2
     assert "mean over 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)

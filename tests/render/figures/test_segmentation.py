@@ -25,9 +25,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 def test_scores_are_those_of_the_files_in_per_cent(results: Results) -> None:
     scores, reason = segmentation_scores(results)
     assert reason == "all the ways" and len(scores) == 6
-    own = scores[(scores["label"] == "CL") & (scores["way"] == "linear")].iloc[0]
-    assert (own["seed_0"], own["seed_1"], own["mean"]) == pytest.approx((34.0, 32.0, 33.0))
-    assert own["mean"] - own["low"] == pytest.approx(12.706, abs=1e-3)  # t of one degree of freedom
+    row = scores[(scores["label"] == "CL") & (scores["way"] == "linear")].iloc[0]
+    assert (row["seed_0"], row["seed_1"], row["mean"]) == pytest.approx((34.0, 32.0, 33.0))
+    assert row["mean"] - row["low"] == pytest.approx(12.706, abs=1e-3)  # t of one degree of freedom
     figure = segmentation_figure(scores, inks=palette(STUDY))
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "Linear head",

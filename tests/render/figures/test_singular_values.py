@@ -94,18 +94,20 @@ def test_seeds_give_the_interval_where_there_are_several(results: Results) -> No
 
 
 def test_spectra_are_of_the_last_self_attention(results: Results) -> None:
-    found = spectra(results)
-    assert len(found) == 3 * 2 * 2 * 6 and set(found["level"]) == set(LEVELS)
-    line = found[(found["label"] == "MIM") & (found["level"] == "token") & (found["place"] == "before")]
+    spectrum = spectra(results)
+    assert len(spectrum) == 3 * 2 * 2 * 6 and set(spectrum["level"]) == set(LEVELS)
+    line = spectrum[
+        (spectrum["label"] == "MIM") & (spectrum["level"] == "token") & (spectrum["place"] == "before")
+    ]
     np.testing.assert_allclose(line["mean"], -0.8 * np.arange(6))
     np.testing.assert_allclose(line["high"] - line["mean"], 1.96 * 0.05)
-    assert "Right: 24 images" in spectrum_caption(found) and "CL and MIM" in spectrum_alt(found)
+    assert "Right: 24 images" in spectrum_caption(spectrum) and "CL and MIM" in spectrum_alt(spectrum)
 
 
 def test_movements_hold_start_and_end_of_each_token(results: Results) -> None:
-    found = movements(results)
-    assert list(found) == [0, 12] and patch_counts(found) == [9]
-    rows = found[12]
+    moves = movements(results)
+    assert list(moves) == [0, 12] and patch_counts(moves) == [9]
+    rows = moves[12]
     assert len(rows) == 3 * 3 * 9 and list(dict.fromkeys(rows["label"])) == ["Random init", "CL", "MIM"]
     raw = table("cl").query("seed == 0 and image == 12 and block == 2")  # the first training is drawn
     raw = raw.set_index(["measure", "place", "index"])["value"]

@@ -26,7 +26,7 @@ LARGEST = 8_000_000  # bytes of a report
 
 
 @pytest.fixture
-def found():
+def claim_and_rows():
     """Return the only synthetic claim with several specifications, and the specifications."""
     content = claims()
     entries = [words | content["claims"][words["name"]] for words in content["entries"]]
@@ -41,8 +41,8 @@ def points(figure: Figure) -> list[tuple[float, float]]:
     return sorted((x, y) for line in lines for x, y in line.get_xydata().tolist())
 
 
-def test_the_effects_rise_and_the_dots_are_their_choices(found):
-    claim, rows = found
+def test_the_effects_rise_and_the_dots_are_their_choices(claim_and_rows):
+    claim, rows = claim_and_rows
     figure = specification_figure(rows, claim=claim)
     assert points(figure) == [(0, -0.1), (1, 0.9), (2, 3.2), (3, 4.31)]
     lower = figure.axes[1]
@@ -53,21 +53,21 @@ def test_the_effects_rise_and_the_dots_are_their_choices(found):
     assert sorted(x for x, y in dots if y == places["last block"]) == [0, 1]
     assert sorted(x for x, y in dots if y == places["heads: mean"]) == [1, 3]
     assert len(dots) == 2 * len(rows)
-    (note,) = (text for text in figure.axes[0].texts if text.get_text() == "main choice")
+    (note,) = (text for text in figure.axes[0].texts if text.get_text() == "main choices")
     assert note.xy[0] == 3
     shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert shown == ["supported (3)", "undecided (1)"]
 
 
-def test_shares_are_drawn_as_points(found):
-    claim, rows = found
+def test_shares_are_drawn_as_points(claim_and_rows):
+    claim, rows = claim_and_rows
     figure = specification_figure(rows, claim=claim | {"unit": "share of images"})
     np.testing.assert_allclose([y for _, y in points(figure)], [-10, 90, 320, 431])
     assert figure.axes[0].get_ylabel() == "difference (points)"
 
 
-def test_the_findings_follow_the_numbers(found):
-    claim, rows = found
+def test_the_findings_follow_the_numbers(claim_and_rows):
+    claim, rows = claim_and_rows
     assert "under 4 combinations" in specification_caption(rows, claim=claim)
     assert specification_alt(rows).startswith("4 differences with intervals")
     findings = specification_findings(rows, claim=claim)
@@ -80,14 +80,14 @@ def test_the_findings_follow_the_numbers(found):
     assert "No choice changes the verdict." in specification_findings(same, claim=claim)
 
 
-def test_choices_that_all_share_are_not_drawn(found):
-    claim, rows = found
+def test_choices_that_all_share_are_not_drawn(claim_and_rows):
+    claim, rows = claim_and_rows
     assert options_taken(rows.assign(heads="mean"), claim=claim) == {"blocks": ["last third", "last block"]}
     assert ranked_rows(rows)["specification"].tolist() == [4, 3, 2, 1]
 
 
-def test_the_same_bytes_and_a_sign_for_every_verdict(found, tmp_path):
-    claim, rows = found
+def test_the_same_bytes_and_a_sign_for_every_verdict(claim_and_rows, tmp_path):
+    claim, rows = claim_and_rows
     assert {"supported", "contradicted", "negligible", "undecided", "higher", "lower"} < set(SIGNS)
     arguments = {"name": "choices", "alt": "what it shows", "caption": "what it is"}
     pages = [
@@ -101,8 +101,8 @@ def test_the_same_bytes_and_a_sign_for_every_verdict(found, tmp_path):
         drawn(specification_figure(rows, claim=claim), name="choices", alt=" ", caption="x")
 
 
-def test_thirty_claims_with_many_choices_take_less_than_half_of_a_report(found):
-    claim, _ = found
+def test_thirty_claims_with_many_choices_take_less_than_half_of_a_report(claim_and_rows):
+    claim, _ = claim_and_rows
     options = {"blocks": 4, "heads": 2, "images": 4, "probe": 2}
     names = {name: [f"option {n} of {name}" for n in range(count)] for name, count in options.items()}
     rows = pd.DataFrame(itertools.product(*names.values()), columns=list(names))

@@ -107,10 +107,10 @@ def test_three_sizes_of_one_recipe_are_a_sweep() -> None:
 def test_a_sweep_of_the_weight_is_drawn_with_its_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params, found = made("lambda", tmp_path, monkeypatch)
-    top = (found["label"] == "Hybrid, λ = 0.6") & (found["evaluation"] == "linear")
-    found.loc[top, ["mean", "low", "high"]] = (0.9, 0.89, 0.91)
-    drawings = sweeps(params, found, inks=palette(params.study))
+    params, scores = made("lambda", tmp_path, monkeypatch)
+    top = (scores["label"] == "Hybrid, λ = 0.6") & (scores["evaluation"] == "linear")
+    scores.loc[top, ["mean", "low", "high"]] = (0.9, 0.89, 0.91)
+    drawings = sweeps(params, scores, inks=palette(params.study))
     assert list(drawings) == ["accuracy-by-weight", "measures-by-weight"]
     accuracy, measures = (sweep.drawing for sweep in drawings.values())
     assert "Linear probe on shape: hybrid is highest at λ = 0.6 (90.0 %), with " in (
@@ -123,7 +123,7 @@ def test_a_sweep_of_the_weight_is_drawn_with_its_findings(
     assert rows["Paper", "fine-tuned (%)", "hybrid", 0.2] == 82.29
     assert len(accuracy["fig"].axes) == 6 and len(measures["fig"].axes) == 2
     first = image_bytes(accuracy["fig"], form="svg")
-    again = sweeps(params, found, inks=palette(params.study))["accuracy-by-weight"].drawing
+    again = sweeps(params, scores, inks=palette(params.study))["accuracy-by-weight"].drawing
     assert first == image_bytes(again["fig"], form="svg")
     show(**measures, folder=tmp_path / "shown")
     assert (tmp_path / "shown/measures-by-weight.png").exists()
@@ -133,13 +133,13 @@ def test_a_sweep_of_the_weight_is_drawn_with_its_findings(
 def test_a_sweep_of_the_size_is_drawn_with_its_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params, found = made("sizes", tmp_path, monkeypatch)
-    chosen = (found["evaluation"] == "fine-tuned") & (found["labels"] == "shape")
+    params, scores = made("sizes", tmp_path, monkeypatch)
+    chosen = (scores["evaluation"] == "fine-tuned") & (scores["labels"] == "shape")
     for label, value in (("CL, width 32", 0.7), ("CL, width 64", 0.8), ("CL, width 128", 0.85)):
-        found.loc[chosen & (found["label"] == label), "mean"] = value
+        scores.loc[chosen & (scores["label"] == label), "mean"] = value
     for label, value in (("MIM, width 32", 0.6), ("MIM, width 64", 0.79), ("MIM, width 128", 0.9)):
-        found.loc[chosen & (found["label"] == label), "mean"] = value
-    ((drawing, findings),) = sweeps(params, found, inks=palette(params.study)).values()
+        scores.loc[chosen & (scores["label"] == label), "mean"] = value
+    ((drawing, findings),) = sweeps(params, scores, inks=palette(params.study)).values()
     assert findings.startswith("Change of accuracy in points from ")
     assert "Fine-tuned on shape: " in findings
     assert "CL +15.0" in findings and "MIM +30.0" in findings
@@ -150,8 +150,8 @@ def test_a_sweep_of_the_size_is_drawn_with_its_findings(
 
 
 def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params, found = made("", tmp_path, monkeypatch)
-    assert sweeps(params, found, inks=palette(params.study)) == {}
+    params, scores = made("", tmp_path, monkeypatch)
+    assert sweeps(params, scores, inks=palette(params.study)) == {}
 
 
 def write_gradients(arm: str, seed: int, cosines: list[list[float]]) -> None:

@@ -32,12 +32,12 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 
 
 def test_silhouettes_are_means_over_images_and_seeds(results: Results) -> None:
-    found = silhouettes(results)
+    clusters = silhouettes(results)
     pooled = pd.read_csv(TABLE / "cl.csv")
-    for group, table in found.items():
+    for group, table in clusters.items():
         expected = pooled[pooled["measure"] == f"silhouette_{group}"]["value"].mean()
         assert table.set_index("label").loc["CL", "mean"] == pytest.approx(expected)
-    assert "bars: 95 %" in silhouettes_caption(found) and "CL" in silhouettes_alt(found)
+    assert "bars: 95 %" in silhouettes_caption(clusters) and "CL" in silhouettes_alt(clusters)
 
 
 def test_a_single_class_has_no_silhouette_by_class(results: Results) -> None:
@@ -49,22 +49,30 @@ def test_a_single_class_has_no_silhouette_by_class(results: Results) -> None:
 
 
 def test_planes_hold_every_token_at_its_place(results: Results) -> None:
-    found = planes(results)
-    assert list(found) == ["Random init", "CL"] and len(found["CL"]) == 54
+    tokens_by_label = planes(results)
+    assert list(tokens_by_label) == ["Random init", "CL"] and len(tokens_by_label["CL"]) == 54
     raw = (
         pd.read_csv(TABLE / "cl.csv")
         .query("seed == 0 and image == 4 and index == 7")
         .set_index("measure")["value"]
     )
-    token = found["CL"].query("image == 4 and index == 7").iloc[0]
+    token = tokens_by_label["CL"].query("image == 4 and index == 7").iloc[0]
     assert (token["x"], token["y"]) == (raw["x"], raw["y"]) and token["class"] == 1
-    figure = planes_figure(found, inks=palette(STUDY))
+    figure = planes_figure(tokens_by_label, inks=palette(STUDY))
     assert len(figure.axes) == 4
     drawn = np.concatenate([line.get_xydata() for line in figure.axes[1].lines])
-    assert len(drawn) == 54 and sorted(drawn[:, 0]) == pytest.approx(sorted(found["CL"]["x"]))
-    first, again = (image_bytes(planes_figure(found, inks=palette(STUDY)), form="svg") for _ in range(2))
+    assert len(drawn) == 54 and sorted(drawn[:, 0]) == pytest.approx(sorted(tokens_by_label["CL"]["x"]))
+    first, again = (
+        image_bytes(planes_figure(tokens_by_label, inks=palette(STUDY)), form="svg") for _ in range(2)
+    )
     assert first == again
-    assert "6 held-out images of 3 classes" in planes_caption(found)
-    words = " ".join([*(text.get_text() for axis in figure.axes for text in axis.texts), planes_alt(found),
+    assert "6 held-out images of 3 classes" in planes_caption(tokens_by_label)
+    words = " ".join([*(text.get_text() for axis in figure.axes for text in axis.texts), planes_alt(tokens_by_label),
                       *(axis.get_xlabel() for axis in figure.axes)])  # fmt: skip
-    assert "silhouette" not in words and set(found["CL"].columns) == {"image", "class", "index", "x", "y"}
+    assert "silhouette" not in words and set(tokens_by_label["CL"].columns) == {
+        "image",
+        "class",
+        "index",
+        "x",
+        "y",
+    }

@@ -58,8 +58,8 @@ def test_both_protocols_of_an_arm_are_drawn_and_joined() -> None:
 
 def test_methods_of_the_paper_have_two_probes() -> None:
     figure = trade_off_figure(table(), inks=palette(STUDY), probe="linear", paper=trade_offs())
-    own = points(figure, 1, marker=TRIANGLE, colour=PAPER)
-    assert own == [(point.linear, point.finetuned) for point in methods()]
+    published = points(figure, 1, marker=TRIANGLE, colour=PAPER)
+    assert published == [(point.linear, point.finetuned) for point in methods()]
     last = {curve.method: curve.values[-1] for curve in layerwise()}
     tuned = {point.method: point.finetuned for point in methods()}
     expected = {(last[name], tuned[name]) for name in ("SimMIM", "MAE", "MoCo v3")}
@@ -93,14 +93,14 @@ def test_only_arms_with_augmented_probes_are_read(tmp_path) -> None:
     each = {seed: {"labels": {"shape": score(value)}} for seed, value in (("0", 0.7), ("1", 0.8))}
     sets = {"labels": {"shape": score(0.75)}, "protocol": "anew", "seeds": each}
     write_json(tmp_path / "results/probe/linear_augmented/b.json", sets)
-    found = accuracies(results, probes=["linear"], augmented=["b"])
-    of_probe = found[found["evaluation"] == AUGMENTED]
+    scores = accuracies(results, probes=["linear"], augmented=["b"])
+    of_probe = scores[scores["evaluation"] == AUGMENTED]
     assert of_probe[["label", "mean", "trainings", "seed_0", "seed_1"]].values.tolist() == [
         ["b", pytest.approx(0.75), 2, 0.7, 0.8]
     ]
     assert protocols(results, probes=["linear"], augmented=["b"])[AUGMENTED] == "anew"
     assert AUGMENTED not in set(accuracies(results, probes=["linear"])["evaluation"])
-    rows = accuracy_rows(found)
+    rows = accuracy_rows(scores)
     upper = [name for name, _ in rows.columns]
     assert upper == sorted(upper, key=["linear (%)", "linear, augmented (%)", "fine-tuned (%)"].index)
     assert upper.count("linear, augmented (%)") == 1

@@ -39,8 +39,8 @@ pytestmark = pytest.mark.skipif(
 )
 AXE = importlib.util.find_spec("axe_core_python")
 EXPLORER = "document.querySelector('.explorer')"
-RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then((found) =>
-  found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"""
+RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then((result) =>
+  result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"""
 
 
 @cache
@@ -85,7 +85,7 @@ def report() -> str:
              "low": 0.1, "high": 0.3, "unit": "px", "scope": "methods"}  # fmt: skip
     inner = claim_details(claim)
     body = (
-        f"<h1>What was found?</h1>{title_block(study, manifest(), inks=inks)}<p>About.</p>"
+        f"<h1>Results</h1>{title_block(study, manifest(), inks=inks)}<p>About.</p>"
         f"<h2>Verdicts</h2>{wide}{folded('Choices', figure('folded'))}"
         f"{folded('Claims', inner)}{asked}"
     )
@@ -130,7 +130,7 @@ def test_axe_finds_no_violation(opened: Browser, width: int, scheme: str) -> Non
     if not opened.run("'axe' in window"):
         opened.run((Path(AXE.origin).parent / "axe.min.js").read_text(encoding="utf-8") + ";0")
     assert opened.run(RUN_AXE) == []
-    assert opened.run("axe.run(document).then((found) => found.passes.length)") > 20
+    assert opened.run("axe.run(document).then((result) => result.passes.length)") > 20
 
 
 @pytest.mark.parametrize("width", [320, 360, 800, 1600])

@@ -76,12 +76,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat.N
     for place, cell in enumerate(cells):
         cell["id"] = f"c{place:03d}"
     NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(project)}}).execute()
-    found: dict[str, list[nbformat.NotebookNode]] = {path.stem: [] for path in paths}
+    cells_of: dict[str, list[nbformat.NotebookNode]] = {path.stem: [] for path in paths}
     for owner, cell in zip(owners, notebook.cells, strict=True):
         if owner:
-            found[owner].append(cell)
+            cells_of[owner].append(cell)
     assert not (project / "notebooks" / "reports").exists()
-    return found
+    return cells_of
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
