@@ -90,7 +90,7 @@ def maps_figure(maps: Maps, *, inks: Inks, highest: float) -> Figure:
     columns = max(len(weights) for weights in maps.weights.values())
     norm = LogNorm(LOWEST, highest, clip=True)
     with styled():
-        figure = new_figure(width=1.4 * columns, height=1.6 + 1.72 * len(labels))
+        figure = new_figure(width=1.4 * columns, height=1.6 + 1.78 * len(labels))
         grid = figure.subplots(1 + len(labels), columns, squeeze=False)
         cells = next(iter(maps.weights[labels[0]].values())).shape[0]
         grid[0, 0].imshow(maps.image, interpolation="nearest", extent=(0, cells, cells, 0))

@@ -52,7 +52,8 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
             axis.spines[spine].set_visible(False)
         axis.set_xticks([-8, -4, 0, 4, 8] if narrow else [-8, -6, -4, -2, 0, 2, 4, 6, 8])
         axis.tick_params(labelsize=8)
-        axis.set_xlabel("effect in margins; right of 0: the direction that the paper claims", fontsize=8.5)
+        line_break = "\n" if narrow else " "
+        axis.set_xlabel(f"effect in margins;{line_break}right of 0: as the paper claims", fontsize=8.5)
         place, family = 0.0, ""
         for row, lines_of, height in zip(rows, wrapped, heights, strict=True):
             if row.family != family:
@@ -166,7 +167,7 @@ def _legend(figure: Figure, rows: Sequence[ForestRow], *, narrow: bool) -> None:
     if any(row.paper is not None for row in rows):
         marks.append("| value of the paper")
     marks += [f"{'▼✚'[place % 2]} {name}" for place, name in enumerate(studies)]
-    text = "   ".join(marks)
+    text = ";  ".join(marks)
     if narrow:
         text = "\n".join(textwrap.wrap(text, 54))
     figure.text(

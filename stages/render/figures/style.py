@@ -80,7 +80,7 @@ def styled() -> Iterator[None]:
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "figure.constrained_layout.w_pad": 0.06,  # inches
+        "figure.constrained_layout.w_pad": 0.09,  # inches
         "figure.constrained_layout.h_pad": 0.07,
         "grid.color": "#E6E6E6",
         "grid.linewidth": 0.7,

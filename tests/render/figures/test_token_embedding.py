@@ -69,10 +69,5 @@ def test_planes_hold_every_token_at_its_place(results: Results) -> None:
     assert "6 held-out images of 3 classes" in planes_caption(tokens_by_label)
     words = " ".join([*(text.get_text() for axis in figure.axes for text in axis.texts), planes_alt(tokens_by_label),
                       *(axis.get_xlabel() for axis in figure.axes)])  # fmt: skip
-    assert "silhouette" not in words and set(tokens_by_label["CL"].columns) == {
-        "image",
-        "class",
-        "index",
-        "x",
-        "y",
-    }
+    columns = set(tokens_by_label["CL"].columns)
+    assert "silhouette" not in words and columns == {"image", "class", "index", "x", "y"}
