@@ -67,7 +67,7 @@ def test_planes_hold_every_token_at_its_place(results: Results) -> None:
     )
     assert first == again
     assert "6 held-out images of 3 classes" in planes_caption(tokens_by_label)
-    words = " ".join([*(text.get_text() for axis in figure.axes for text in axis.texts), planes_alt(tokens_by_label),
-                      *(axis.get_xlabel() for axis in figure.axes)])  # fmt: skip
+    texts = [text.get_text() for axis in figure.axes for text in axis.texts]
+    words = " ".join([*texts, planes_alt(tokens_by_label), *(axis.get_xlabel() for axis in figure.axes)])
     columns = set(tokens_by_label["CL"].columns)
     assert "silhouette" not in words and columns == {"image", "class", "index", "x", "y"}
