@@ -85,12 +85,12 @@ def test_singular_values_page_is_good(drawn: Path) -> None:
     done = report(drawn, "singular_values")
     assert done.returncode == 0, done.stderr
     soup = assert_good_page((drawn / "reports/pages/singular_values.html").read_text())
-    assert len(soup.find_all("figure")) == 4 and "1/9: independently" in soup.get_text()
+    assert len(soup.find_all("figure")) == 4 and "1/9: they move independently" in soup.get_text()
 
 
 @pytest.mark.parametrize(
     ("analysis", "figures", "words"),
-    [("attention_maps", 3, "a cross marks the query"), ("token_embedding", 2, "silhouette")],
+    [("attention_maps", 3, "A cross marks the query"), ("token_embedding", 2, "silhouette")],
 )
 def test_pages_of_maps_and_of_tokens_are_good(drawn: Path, analysis: str, figures: int, words: str) -> None:
     done = report(drawn, analysis)
@@ -125,9 +125,9 @@ def test_missing_table_is_one_line(
     with pytest.raises(SystemExit) as stopped:
         main()
     Path("away.csv").rename("results/analysis/attention/cl.csv")
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and len(said.splitlines()) == 1
-    assert said.startswith("report@attention: results/analysis/attention/cl.csv: not found")
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and len(error.splitlines()) == 1
+    assert error.startswith("report@attention: results/analysis/attention/cl.csv: not found")
     assert outs(drawn) == before
 
 
@@ -138,6 +138,6 @@ def test_unknown_analysis_is_refused(
     monkeypatch.setattr(sys, "argv", ["report", "--analysis", "colour"])
     with pytest.raises(SystemExit) as stopped:
         main()
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and len(said.splitlines()) == 1
-    assert "colour" in said and "attention" in said
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and len(error.splitlines()) == 1
+    assert "colour" in error and "attention" in error
