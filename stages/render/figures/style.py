@@ -98,8 +98,8 @@ def styled() -> Iterator[None]:
         "svg.hashsalt": "study",
         "svg.fonttype": "none",  # text stays text: small, searchable, can be copied
     }
-    # Labels may be in any script. An SVG keeps text as text, and browsers have fonts for it. A PNG shows a box
-    # for a letter that DejaVu Sans lacks.
+    # Labels may be in any script. An SVG keeps text as text, and browsers have fonts for it. A PNG shows a
+    # box for a letter that DejaVu Sans lacks.
     with (
         style.context(["default", settings]),  # independent of the user's matplotlibrc
         warnings.catch_warnings(),
