@@ -53,7 +53,7 @@ def decimals_for(widths: Iterable[float]) -> int:
 def unbroken(text: str) -> str:
     """Return a text whose lines do not break between a number and its unit, figure or section."""
     text = re.sub(r"(?<=\d) (?=(?:%|px|π|points|blocks|heads)\b|%)", "\u00a0", text)
-    return re.sub(r"(Fig\.|§|λ =) (?=\d)", "\\1\u00a0", text)
+    return re.sub(r"(Fig\.|§|\b[dp] =|λ =) (?=[−\d])", "\\1\u00a0", text)
 
 
 def listed(words: Iterable[str]) -> str:

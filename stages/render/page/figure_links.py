@@ -49,7 +49,7 @@ def link_figures(soup: BeautifulSoup) -> None:
             continue
         link["href"] = f"#{target}"
         link.string = f"Figure {numbers[target]}"
-    for links in soup.select("p.figures"):
+    for links in soup.select(".figures"):
         if links.find("a") is None:
             links.decompose()
 

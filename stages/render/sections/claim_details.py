@@ -107,11 +107,11 @@ def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
         Markup('<a data-figure="{}"></a>').format(name) for name in FIGURES.get(claim["name"], ())
     )
     name = claim["name"].replace("_", "-")
-    shown = Markup('<p class="figures">Shown in {}</p>\n').format(links) if links else ""
-    permalink = Markup('<p><a href="#claim-{}">Link to this claim</a></p>').format(name)
+    shown = Markup('<span class="figures">Shown in {}</span> ').format(links) if links else ""
     return Markup(
         '<details class="claim" id="claim-{name}"><summary>{statement} {verdict} {effect}</summary>\n'
-        "<dl>{listing}</dl>\n{shown}{permalink}\n{curve}</details>"
+        '<dl>{listing}</dl>\n<p class="links">{shown}<a href="#claim-{name}">Link to this claim</a></p>\n'
+        "{curve}</details>"
     ).format(
         name=name,
         statement=unbroken(claim["statement"]),
@@ -119,7 +119,6 @@ def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
         effect=effect(claim),
         listing=listing,
         shown=shown,
-        permalink=permalink,
         curve=Markup(curve),
     )
 
