@@ -137,6 +137,8 @@ def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], *, name: 
     """Add one horizontal colour bar above panels that share a scale; it is at most as wide as a phone."""
     length = min(1.0, 3.2 / figure.get_size_inches()[0])
     bar = figure.colorbar(image, ax=list(axes), location="top", shrink=length, aspect=24, pad=0.08)
+    bar.locator = MaxNLocator(nbins=5)
+    bar.update_ticks()
     bar.set_label(name)
     bar.outline.set_visible(False)  # type: ignore[operator]
     return bar

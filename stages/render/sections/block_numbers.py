@@ -14,11 +14,13 @@ def curve_rows(curves: pd.DataFrame) -> pd.DataFrame:
     curves: as `analysis_curves.block_curves` returns them
     """
     texts = interval_texts(curves)
-    frame = curves[["label", "block"]].assign(text=pd.Series(texts, dtype=object))
-    frame = frame.pivot(index="label", columns="block", values="text")
-    frame = frame.reindex(list(dict.fromkeys(curves["label"]))).rename_axis("arm")
-    frame.columns = pd.Index([f"block {block}" for block in frame.columns])
-    return frame
+    blocks = sorted(set(curves["block"]))
+    cells: dict[str, dict[str, Markup]] = {f"block {block}": {} for block in blocks}
+    for place, label, block in zip(curves.index, curves["label"], curves["block"], strict=True):
+        cells[f"block {block}"][label] = texts[place]
+    # Not `pivot`, which turns Markup into plain text.
+    frame = pd.DataFrame(cells, dtype=object).reindex(list(dict.fromkeys(curves["label"])))
+    return frame.rename_axis("arm")
 
 
 def interval_texts(values: pd.DataFrame) -> dict[Any, Markup]:
