@@ -39,9 +39,8 @@ def spectrum_caption(spectra: pd.DataFrame) -> str:
     spectra: as `analysis_curves.spectra` returns them
     """
     return (
-        "Log amplitude along the diagonal of the Fourier spectrum of the token map, relative to frequency "
-        f"zero, after the first and the last block; the highest frequency is {bins(spectra)}. "
-        f"{bands(spectra)}"
+        "Log amplitude along the diagonal of the spectrum of the token map, relative to frequency zero, up "
+        f"to {bins(spectra)}, after the first and the last block. {bands(spectra)}"
     )
 
 

@@ -83,8 +83,8 @@ def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCur
 def decoder_caption(curves: pd.DataFrame, *, paper: Sequence[PaperCurve]) -> str:
     """Return the caption of `decoder_figure`."""
     return (
-        "Log amplitude at the highest frequency, relative to frequency zero, in the encoder (solid) and the "
-        f"decoder (dashed), for unmasked images. {bands(curves)} Right: {paper[0].described}."
+        "Relative log amplitude at the highest frequency, for unmasked images, in the encoder (solid) and "
+        f"the decoder (dashed). {bands(curves)} Right: {paper[0].described}."
     )
 
 

@@ -88,8 +88,8 @@ def gradient_caption(rows: pd.DataFrame) -> str:
     drawn = late_curves if len(late_curves) else by_epoch
     return (
         "Cosine between the gradients of the CL and MIM losses, corrected for noise by the split-half cosine "
-        "of each loss; near 0 the gradients are nearly orthogonal. Blocks and epochs whose gradients are "
-        f"dominated by noise are left out. {bands(drawn, alone=NOTHING) if len(drawn) else ''}"
+        "of each loss; near 0 the gradients are nearly orthogonal. Noise-dominated blocks and epochs are "
+        f"left out. {bands(drawn, alone=NOTHING) if len(drawn) else ''}"
     )
 
 

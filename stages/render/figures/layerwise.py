@@ -58,10 +58,7 @@ def declines(results: Results, *, labels: str, seed: int = 0) -> pd.DataFrame:
 
 def layerwise_caption(curves: pd.DataFrame, *, labels: str, paper: str) -> str:
     """Return the caption of the curves of one label set."""
-    measure = (
-        f"Accuracy of a linear probe{on_set(labels)} on the mean patch token after every block; depth 0 is "
-        "the embedding."
-    )
+    measure = f"Linear-probe accuracy{on_set(labels)} after every block; depth 0 is the embedding."
     return depth_caption(curves, measure=measure, paper=paper)
 
 

@@ -31,8 +31,8 @@ def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
 def noise_caption(curves: pd.DataFrame) -> str:
     """Return the caption of the noise figure."""
     return (
-        "Accuracy under noise in one frequency band, relative to clean images, mean over noise amplitudes. "
-        "All bands have the same energy; frequencies above 1 π lie in the corners of the spectrum. "
+        "Accuracy under noise in one frequency band relative to clean images, mean over amplitudes. Bands "
+        "have equal energy; above 1 π they are corners of the spectrum. "
         f"{bands(curves)}"
     )
 

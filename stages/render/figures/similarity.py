@@ -132,7 +132,7 @@ def paired_caption(curves: Mapping[str, pd.DataFrame], *, measure: str, centring
 
     curves: heading -> as `similarity_curves` returns them
     """
-    return f"{measure} Left: raw. Right: centred, {centring} {bands(next(iter(curves.values())))}"
+    return f"{measure} Left: raw. Right: {centring} {bands(next(iter(curves.values())))}"
 
 
 def paired_alt(curves: Mapping[str, pd.DataFrame], *, measure: str) -> str:

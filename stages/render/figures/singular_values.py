@@ -140,9 +140,8 @@ def unison_caption(curves: pd.DataFrame, *, patches: Sequence[int]) -> str:
     """
     chance = listed(f"1/{count}" for count in patches)
     return (
-        "1 − unison of the patch tokens of an image in each self-attention. Unison is the squared length of "
-        "the mean displacement over the mean squared displacement; 1: all tokens move alike; "
-        f"{chance}: they move independently. {bands(curves)}"
+        "1 − unison of the patch tokens in each self-attention. Unison: squared mean displacement over mean "
+        f"squared displacement; 1: all tokens move alike; {chance}: they move independently. {bands(curves)}"
     )
 
 
@@ -173,9 +172,8 @@ def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
     curves: (measure, level) -> `rank_curves`
     """
     return (
-        "Measures of the number of directions in which tokens and images spread after each self-attention. "
-        "RankMe: exponential of the entropy of the singular values. Decay α: slope of log eigenvalue against "
-        "log rank, ranks 4 to 50. "
+        "Directions in which tokens and images spread after each self-attention. RankMe: exponential entropy "
+        "of the singular values. Decay α: slope of log eigenvalue against log rank, ranks 4 to 50. "
         f"{bands(curves['rankme', 'token'], alone=JACKKNIFE)}"
     )
 

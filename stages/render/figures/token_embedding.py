@@ -106,8 +106,8 @@ def silhouettes_figure(curves: Mapping[str, pd.DataFrame], *, inks: Inks) -> Fig
 def silhouettes_caption(curves: Mapping[str, pd.DataFrame]) -> str:
     """Return the caption of the silhouettes."""
     return (
-        "Silhouette of the patch tokens of the last block, with cosine distance. 1: tokens of an image (or "
-        "class) cluster far from all others; below 0: tokens are closer to another image (or class). "
+        "Silhouette of the patch tokens of the last block (cosine distance). 1: tokens cluster by image or "
+        "class; below 0: they are closer to another cluster. "
         f"{bands(next(iter(curves.values())), marks=DOTS)}"
     )
 

@@ -22,8 +22,8 @@ def trade_off_caption(accuracies: pd.DataFrame, *, probe: str) -> str:
     shapes = "; triangles: probe of augmented images" if AUGMENTED in set(accuracies["evaluation"]) else ""
     return (
         f"Fine-tuning accuracy against {probe}-probe accuracy{shapes}. {bands(accuracies, marks=POINTS)} "
-        "Grey: the paper; published ViT-B with their own recipes (triangles) and their last blocks with one "
-        "recipe (circles); the hybrid."
+        "Grey: the paper: ViT-B with published recipes (triangles), last blocks with one recipe (circles), "
+        "and the hybrid."
     )
 
 

@@ -66,9 +66,9 @@ def test_the_last_block_is_paired_by_image_with_the_chosen_one(results: Results)
 def test_the_caption_names_the_label_set(results: Results) -> None:
     curves = layerwise_curves(results, labels="shape")
     caption = layerwise_caption(curves, labels="shape", paper=paper.LAYERWISE)
-    assert caption.startswith("Accuracy of a linear probe on shape on the mean patch token after every block")
+    assert caption.startswith("Linear-probe accuracy on shape after every block")
     alone = layerwise_caption(curves, labels="class", paper=paper.LAYERWISE)
-    assert alone.startswith("Accuracy of a linear probe on the mean patch token")
+    assert alone.startswith("Linear-probe accuracy after every block")
     alt = depth_alt(curves, measure="linear probe on shape", paper=paper.layerwise())
     assert "beside the paper's MoCo v3, SimMIM and MAE" in alt
 

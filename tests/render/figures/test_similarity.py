@@ -93,10 +93,8 @@ def test_captions_and_alternative_texts_name_measure_and_arms(results: Results) 
         for variant in ("raw", "centred")
     }
     assert "of the cosine against depth, raw and centred" in paired_alt(curves, measure="the cosine")
-    caption = paired_caption(curves, measure="A cosine.", centring="by subtracting the mean.")
-    assert caption.startswith(
-        "A cosine. Left: raw. Right: centred, by subtracting the mean. Lines: mean over 2 trainings, 24"
-    )
+    caption = paired_caption(curves, measure="A cosine.", centring="centred.")
+    assert caption.startswith("A cosine. Left: raw. Right: centred. Lines: mean over 2 trainings, 24")
     matrices = {
         "A": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.25], [0.5, 0.25, 1.0]]),
         "B": pd.DataFrame([[1, 0.9, 0.5], [0.9, 1, 0.75], [0.5, 0.75, 1.0]]),
