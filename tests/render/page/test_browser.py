@@ -146,7 +146,7 @@ def test_on_a_phone_every_row_of_a_table_is_a_card_and_nothing_scrolls_sideways(
     wide = """[...document.querySelectorAll('.table, pre')]
         .filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.outerHTML.slice(0, 100))"""
     assert opened.run(wide) == []
-    cell = "document.querySelector('.opening td')"
+    cell = "document.querySelector('.opening tbody td')"
     assert opened.run(f"getComputedStyle({cell}, '::before').content") == '"a long heading 0"'
     assert opened.run(f"getComputedStyle({cell}.closest('table').tHead).clipPath") != "none"
 
