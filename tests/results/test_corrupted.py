@@ -27,7 +27,8 @@ def made(tmp_path: Path):
     def made(*tables: pd.DataFrame) -> Results:
         whole = pd.concat(tables)
         write_csv(tmp_path / "results/robustness/cl.csv", whole)
-        return Results(study_of({"cl": "contrastive"}, seeds=sorted(whole["seed"].unique())), tmp_path)
+        seeds = sorted(whole["seed"].unique().tolist())
+        return Results(study_of({"cl": "contrastive"}, seeds=seeds), tmp_path)
 
     return made
 

@@ -41,7 +41,7 @@ def test_a_failure_is_kept_with_its_words_and_that_of_describing_it_is_one_line_
     for work, about in ((fail, tuple), (lambda: "", fail)):
         with pytest.raises(SystemExit) as stopped:
             run("decide", work, about=about)
-        assert stopped.value.code == 2 and capsys.readouterr().err == "decide: no such thing\nsecond line\n"
+        assert stopped.value.code == 2 and capsys.readouterr().err == "decide: no such thing\\nsecond line\n"
     (past,) = read_runs()  # the other did not begin
     assert (past.outcome, past.said) == ("failed", "no such thing") and past.ended
 

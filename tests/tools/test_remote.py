@@ -1,8 +1,8 @@
 """A clone without results is told to pull them, from a folder, from S3 and over SSH."""
 
 import contextlib
-import getpass
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -89,7 +89,7 @@ def ssh(tmp_path):
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{tmp_path / 'remote'}"
+        url = f"ssh://{pwd.getpwuid(os.getuid()).pw_name}@127.0.0.1:{port}{tmp_path / 'remote'}"
         yield {"url": url, "keyfile": f"{tmp_path / 'user'}"}
     finally:
         process.kill()
