@@ -149,10 +149,11 @@ def runs(studies: Mapping[str, Study]) -> str:
         ]
         tested = [pair for pair in pairs if not all(verdict.startswith(UNTESTED) for verdict in pair)]
         same = sum(one == other for one, other in tested)
+        share = f"{same / len(tested):.0%}" if tested else "–"
         reversals = sum(pair in REVERSED for pair in tested)
         lines.append(
             f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims have the same "
-            f"verdict ({same / len(tested):.0%}). Reversed: {reversals}. "
+            f"verdict ({share}). Reversed: {reversals}. "
             f"Tested in neither: {len(pairs) - len(tested)}."
         )
     return "\n".join(lines)

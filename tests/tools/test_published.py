@@ -64,6 +64,11 @@ def test_runs_are_compared_with_the_first():
     assert "| `c`: c holds | headline | contradicted (−33.3) | supported (+2.0) |" in text
 
 
+def test_runs_without_a_tested_claim_are_compared_too():
+    one = study(a={"verdict": "not tested", "family": "headline"})
+    assert "0 of 0 tested claims have the same verdict (–). Reversed: 0." in runs({"one": one, "other": one})
+
+
 def test_accuracies_are_those_of_a_finished_study(tmp_path):
     (tmp_path / "study").mkdir()
     make_study(tmp_path / "study", arms=("cl", "mim"), knn=0.2)
