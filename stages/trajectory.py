@@ -98,7 +98,7 @@ def measured(params: Study, source: Path, *, seed: int) -> Iterator[tuple[tuple[
 
 
 def features(params: Study, source: Path, *, split: str, images: int) -> dict[str, Features]:
-    """Return the features of some images by kind, but tokens; `image` in each kind holds their indices.
+    """Return pooled and block features of some images; `image` in each kind holds the images' indices.
 
     images: maximum number of images, selected like the evaluation images
     """

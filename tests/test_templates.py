@@ -13,10 +13,9 @@ from tests.project import copy_project, edit
 ROOT = Path(__file__).parents[1]
 CLASSES = {  # what the second step of a README asks for: the class, and the field
     "objectives": (
-        "class Rotation(WeakView):\n    crop_scale_min: Positive = 0.67\n    jitter_strength: Positive = 1\n"
-        "    jitter_probability: Fraction = 0\n    grey_probability: Fraction = 0\n",
+        "class Rotation(WeakView):\n    pass\n",
         "class Objectives(Section):\n",
-        "    rotation: Rotation = Rotation()\n",
+        "    rotation: Rotation\n",
     ),
     "probes": (
         "class Nearest(Section):\n    images: Count\n",
@@ -58,7 +57,14 @@ def run(project, *words):
 def project(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("templates") / "study", leave_out=("cl", "mim", "hybrid"))
     names = {room: follow(project, room) for room in ("objectives", "probes", "analyses", "corruptions")}
+    weak_view = {
+        "crop_scale_min": 0.67,
+        "jitter_probability": 0.0,
+        "jitter_strength": 1.0,
+        "grey_probability": 0.0,
+    }
     changes = {
+        "objectives": {names["objectives"]: weak_view},
         "arms": {names["objectives"]: {"objective": names["objectives"]}},
         "probes": {names["probes"]: {"images": 40}},
         "analyses": {names["analyses"]: {"images": 12, "scale": 0.5}},

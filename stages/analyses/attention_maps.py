@@ -39,7 +39,7 @@ def measure(
         map      for whole maps: the weights of all keys, see `encode_map`; else empty
     The first `shown_images` images are shown, in the blocks at `depths` (0: first, 1: last). Their pixels are
     averaged over squares, so that no side exceeds `shown_pixels`.
-    Raises StudyError if a setting is missing or out of range; ValueError if the patches are no square grid.
+    Raises StudyError if a setting is missing or out of range; ValueError if the patches form no square grid.
     Paper: Fig. 2, which shows two queries of one image.
     """
     to_show, pixels = (

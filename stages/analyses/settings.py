@@ -51,7 +51,7 @@ class TokenEmbedding(NoOther):
     perplexity: Count
 
 
-# What `check` knows of the settings of analyses; those of other analyses are free until they run.
+# Settings that the stage `check` validates. An analysis that is not listed validates its own when it runs.
 DECLARED: dict[str, type[AnalysisSettings]] = {
     "attention": NoOther,
     "attention_maps": AttentionMaps,

@@ -54,7 +54,7 @@ def measure(
     their spectra are averaged. `shown_images` have coordinates in the first, middle and last block. All
     images together have the image level, with jackknife errors, and the shares after the attention.
     Paper: Fig. 7 plots log_covariance at token and image level, as the authors say in issue 2 of their code.
-    Raises StudyError if a setting is missing or no whole number of at least 1.
+    Raises StudyError if a setting is missing or is not a whole number of at least 1.
     Memory grows only by one mean token per image, block and place.
     """
     wanted = {

@@ -1,4 +1,4 @@
-"""Singular values of a cloud of vectors, what they say of its dimensions, and how sure that is."""
+"""Singular values of a cloud of vectors, measures of its dimensionality, and their standard errors."""
 
 import math
 from collections.abc import Callable

@@ -34,8 +34,8 @@ def measure(
         value
     The first `images_per_class` images of each of the first `classes` classes are shown, in the order of
     `traces`. Silhouettes of a single image or class are not defined and have no rows.
-    Raises StudyError if a setting is missing or no whole number of at least 1, or if there are too few tokens
-    for `perplexity`.
+    Raises StudyError if a setting is missing or is not a whole number of at least 1, or if there are too few
+    tokens for `perplexity`.
     The last block's tokens of all images are in memory at once.
     Paper: Fig. E.2.
     """

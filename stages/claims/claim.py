@@ -61,20 +61,20 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One directional statement: one role has a higher value of a measure than each of some others.
+    """One directional statement: one role has a higher value of a measure than each of the lower roles.
 
     family:  the claims of a family are corrected together
     measure: the function whose values are compared, from a measures file
-    given:   arguments of the measure that are no analysis choice
+    given:   arguments of the measure that are not analysis choices
     higher:  the role with the higher value
     lower:   the roles with lower values; "0" is the number. A claim about change with depth names "0" and
              `random`: the change must differ from zero and exceed that of an untrained encoder
-    margin:  smaller effects count as none
+    margin:  the smallest effect of interest
     fixed:   analysis decisions to which the tables of a study offer no alternative
     general: whether the paper states the claim for every method of its kind, so that others can replicate it
     tuned:   whether the measure needs fine-tuning, which must have converged
     beside:  secondary measures, shown for each side
-    frozen:  the main specification is fixed since this date
+    frozen:  date since which the main specification is fixed
     """
 
     name: str

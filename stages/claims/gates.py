@@ -1,7 +1,7 @@
 """Gates: conditions that must hold before a study decides a claim. They are declared before the run.
 
 If a gate fails, the claims that depend on it are "not testable at this budget". If the study did not measure
-a gate, the report says so and the claims are decided all the same.
+a gate, the report says so, and the claims are still decided.
 """
 
 from collections.abc import Callable, Iterable, Sequence

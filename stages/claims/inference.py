@@ -74,7 +74,7 @@ def contrast(sides: Sequence[Side]) -> Estimate:
     means, and s_img² the variance, between images, of the contrast averaged over trainings. Degrees of
     freedom follow Welch–Satterthwaite. If only some sides have several trainings, their pooled variance
     serves for all sides, because one training does not show its variance. Training-by-image interaction
-    enters both components, so the interval is rather too wide than too narrow.
+    enters both components, so the interval is, if anything, too wide.
     Source: Welch 1947; Satterthwaite 1946.
     """
     means = [side.values.mean(axis=1) for side in sides]

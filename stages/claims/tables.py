@@ -87,7 +87,7 @@ class Tables:
             places = ["block"] if axis is None else ["block", axis]
             whole = self.results.analysis(analysis, arm, measures=[column])
             table = self._of_seed(whole, "analysis", analysis, arm)
-            # Blocks of a decoder are no blocks of the encoder.
+            # Blocks of a decoder are not blocks of the encoder.
             chosen = table["part"] == "encoder" if "part" in table else pd.Series(True, index=table.index)
             for name, value in where.items():
                 chosen &= (table["block"] - table["other_block"] if name == "apart" else table[name]) == value

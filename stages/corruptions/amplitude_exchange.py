@@ -25,7 +25,7 @@ def corrupt(
     spectrum = torch.fft.fft2(images)
     original = spectrum.abs()
     amplitude = torch.lerp(original, original.roll(-1, dims=0), level)
-    # Keep the mean colour, which is no texture.
+    # Keep the mean colour, which is not texture.
     amplitude[..., 0, 0] = original[..., 0, 0]
     return torch.fft.ifft2(torch.polar(amplitude, spectrum.angle())).real.clamp(0, 1)
 

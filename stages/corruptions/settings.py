@@ -72,7 +72,7 @@ class Stylised(UpToOne):
     cycles: Positive
 
 
-# What `check` knows of the settings of corruptions; those of other corruptions are free until they run.
+# Settings that the stage `check` validates. A corruption that is not listed validates its own when it runs.
 DECLARED: dict[str, type[CorruptionSettings]] = {
     "amplitude_exchange": UpToOne,
     "edges": UpToOne,

@@ -104,7 +104,7 @@ def read_images(
 
     image_size: side in px
     threads:    number of decoding threads
-    ranges:     value ranges for images of more than 8 bits; without its kind, an image gives its extremes
+    ranges:     value ranges for images of more than 8 bits, by kind; other images give their extremes
     """
 
     def attempt(content: Content) -> Decoded | Extremes | Unreadable:

@@ -88,7 +88,7 @@ class SplitWriter:
 
 
 def reserve(path: Path) -> None:
-    """Reserve the disk space of a file of which only the end is written.
+    """Reserve the disk space of a file whose last byte alone has been written.
 
     Otherwise, writing to a memory-mapped file would kill the process without a message as soon as another
     process fills the disk, or at a quota. File systems that cannot reserve space are left as they are;

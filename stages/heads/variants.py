@@ -1,4 +1,4 @@
-"""The fine-tunings of one arm: which there are, which is the best, and how they were made in words."""
+"""The fine-tunings of one arm: their names, the choice of the pooling, and the protocol in words."""
 
 from typing import Any, NamedTuple
 

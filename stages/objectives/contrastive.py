@@ -40,7 +40,7 @@ def build(
 
 
 class MomentumContrast(Task):
-    """An encoder that learns to match each view to the key that its momentum copy gives the other view."""
+    """An encoder that learns to match each view to its momentum copy's key of the other view."""
 
     separable = False  # the loss compares each query with every key of the batch
 

@@ -42,7 +42,7 @@ def build(
 
 
 class SelfDistillation(Task):
-    """A student that learns to say of any crop what its slow copy, the teacher, says of another large one."""
+    """A student that learns to match, from any crop, the output of its slow copy for another large crop."""
 
     separable = False  # the centre moves once a batch
     center: Tensor

@@ -60,7 +60,7 @@ def fit_predict(
 
     train, test: patches -> (n, N, D); labels: (n,) of the training images
     returns:     "attention" -> predicted (n,), "attention" -> validation accuracy, the chosen learning rate
-    Raises StudyError if the width of the encoder is no multiple of the number of heads.
+    Raises StudyError if the width of the encoder is not a multiple of the number of heads.
     """
     tokens = train["patches"]
     if tokens.shape[2] % settings.heads:

@@ -27,7 +27,7 @@ def read_table(path: Path, schema: Schema, *, stage: str, root: Path = Path()) -
         stage: address of the stage in dvc.yaml that writes the file.
 
     Returns: the table in file order, with text unchanged; it may have no rows.
-    Raises: MissingResult if the file or a column is missing; StudyError if the file is no table, or if a
+    Raises: MissingResult if the file or a column is missing; StudyError if the file is not a table, or if a
         column does not match its schema.
     """
     text = [name for name, kind in schema.items() if kind == "text"]
@@ -58,7 +58,7 @@ def read_table(path: Path, schema: Schema, *, stage: str, root: Path = Path()) -
 
 
 def read_header(path: Path, *, root: Path = Path()) -> list[str]:
-    """Return the column names of a CSV file; an empty list if the file is no table."""
+    """Return the column names of a CSV file; an empty list if the file is not a table."""
     try:
         return [str(name) for name in pd.read_csv(root / path, nrows=0)]
     except (OSError, ValueError):
@@ -82,7 +82,7 @@ def require(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, stage: s
 def require_numbers(frame: pd.DataFrame, columns: Sequence[str], *, path: Path, stage: str) -> None:
     """Check that a table has the given columns and that they hold finite numbers.
 
-    Raises: MissingResult if a column is missing; StudyError if a value is no finite number.
+    Raises: MissingResult if a column is missing; StudyError if a value is not a finite number.
     """
     require(frame, columns, path=path, stage=stage)
     for name in columns:

@@ -43,7 +43,7 @@ def other_claims(name: str, place: str) -> list[dict[str, Any]]:
 
     name:  key under report.compare_with, for error messages
     place: path or web address of its claims.json
-    Raises StudyError with the key if the file cannot be read or is no claims.json.
+    Raises StudyError with the key if the file cannot be read or is not a claims.json.
     """
     key = f"params.yaml: report.compare_with.{name} is {place!r}"
     try:

@@ -24,7 +24,7 @@ OF_THE_MACHINE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and run it again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit, as with `ulimit -n`"),
     errno.ENAMETOOLONG: "use a shorter name",
-    errno.ELOOP: "mend the link that leads to itself",
+    errno.ELOOP: "fix the link that points to itself",
 }
 
 

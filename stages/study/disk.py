@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-NO_ROOM = (  # what the system and SQLite say of a full disk, a quota and `ulimit -f`
+NO_ROOM = (  # messages of the system and of SQLite about a full disk, a quota and `ulimit -f`
     *(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
     "database or disk is full",
 )
@@ -62,7 +62,7 @@ def remove(path: Path) -> None:
 
 
 def remove_abandoned(target: Path) -> None:
-    """Delete what killed processes left beside a target, see `paths.writing`."""
+    """Delete the temporary files that killed processes left beside a target, see `paths.writing`."""
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         writer = part.name.removeprefix(f".{target.name}.").removesuffix(".part").removesuffix(".earlier")
         # In a restarted container, the process id of a dead writer may equal ours.

@@ -9,8 +9,8 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u
 def printable(text: str) -> str:
     """Return a text with escapes for all characters that could change a line or a terminal.
 
-    Names of files, classes and tensors may hold any character. Lines that continue a text stay, if two spaces
-    begin them.
+    Names of files, classes and tensors may hold any character. Continuation lines stay if they start with two
+    spaces.
     """
     lines = text.split("\n  ")
     return "\n  ".join(

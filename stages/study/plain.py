@@ -37,11 +37,11 @@ def refuse_odd_content(values: Any, *, where: str = "params.yaml") -> None:
         key = f"{where}: {at}" if at else where
         if depth > DEEPEST or count > MOST_VALUES:
             problem = "is nested too deeply" if depth > DEEPEST else "holds too many values"
-            raise ParamsError(f"{key[:200]} {problem}; see whether an alias (*name) repeats itself")
+            raise ParamsError(f"{key[:200]} {problem}; look for an alias (*name) that contains itself")
         if isinstance(value, dict):
             for name in value:
                 if not isinstance(name, str) or not name or len(name) > LONGEST or UNSEEN.search(name):
-                    raise ParamsError(f"{key}: {shown(name)} is no name; write a word, or put it in quotes")
+                    raise ParamsError(f"{key}: {shown(name)} is not a name; write a word or a quoted text")
             waiting += [(f"{at}.{name}" if at else name, inner, depth + 1) for name, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{at}.{index}", inner, depth + 1) for index, inner in enumerate(value)]
@@ -63,7 +63,7 @@ def refuse_extreme_numbers(settings: Any, raw: Any = None, *, at: str, where: st
     """Refuse numbers that overflow, round to zero or mean true or false.
 
     settings: checked settings, or a part of them
-    raw:      the values in the file that they were made of, where true and false are not yet numbers
+    raw:      the same values as read from the file, where true and false are not yet numbers
     at:       dotted name of that part
     Raises ParamsError with the key and its value.
     """

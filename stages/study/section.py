@@ -8,8 +8,8 @@ from stages.study.errors import ParamsError
 
 MOST = 2**31 - 1
 Count = Annotated[int, Field(ge=1, le=MOST)]
-Batch = Annotated[int, Field(ge=2, le=MOST)]  # of images; of a single one, nothing can be compared
-Width = Annotated[int, Field(ge=1, le=65536)]  # of a layer; a matrix of two such widths has 17 GB
+Batch = Annotated[int, Field(ge=2, le=MOST)]  # of images; a single image cannot be compared with others
+Width = Annotated[int, Field(ge=1, le=65536)]  # of a layer; a matrix of two such widths takes 17 GB
 Depth = Annotated[int, Field(ge=1, le=1000)]  # in blocks
 Processes = Annotated[int, Field(ge=1, le=4096)]  # processes or threads
 Fraction = Annotated[float, Field(ge=0, le=1)]

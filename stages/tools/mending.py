@@ -37,7 +37,7 @@ def mend() -> None:
 
 
 def mend_lock(path: Path = LOCK) -> str | None:
-    """Cut dvc.lock before the entry where writing stopped; return in words what was done.
+    """Cut dvc.lock before the entry where writing stopped; return one line about the repair.
 
     Returns None if the file is valid or absent, or damaged in another way, such as by a merge conflict.
     """

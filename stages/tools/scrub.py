@@ -1,6 +1,6 @@
 """Find damaged objects in DVC's cache before DVC takes results from them.
 
-DVC trusts every object that nobody may write to, so it would check out a damaged one without a word.
+DVC trusts every read-only object, so it would check out a damaged one without a message.
 """
 
 import hashlib

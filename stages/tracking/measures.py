@@ -35,7 +35,7 @@ def accuracies(results: Results, arm: str, *, seed: int | None = None) -> dict[s
 def courses(arm: str, seed: int) -> list[Measure]:
     """Return the logged values of both trainings of one encoder by epoch: pretrain.loss, finetune.lr, …
 
-    Raises MissingResult or StudyError if a history is missing or is no table.
+    Raises MissingResult or StudyError if a history is missing or is not a table.
     """
     points = []
     for name, folder in (("pretrain", model_dir(arm, seed)), ("finetune", finetune_dir(arm, seed))):

@@ -78,9 +78,9 @@ SEED = "seed: 0"
         ('"\\ud800"', "invalid Unicode"),
         ("true", "write a number"),
         ('"a\\eb"', "control character"),
-        ("{? [a, b] : 1}", "is no name"),
-        ('{"a\\nb": 1}', "is no name"),
-        ('{"a\\u202eb": 1}', "is no name"),
+        ("{? [a, b] : 1}", "is not a name"),
+        ('{"a\\nb": 1}', "is not a name"),
+        ('{"a\\u202eb": 1}', "is not a name"),
     ],
 )
 def test_hostile_yaml_is_one_line(tmp_path, monkeypatch, seed, words):
