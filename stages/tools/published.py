@@ -100,7 +100,7 @@ def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
 
     Raises StudyError naming the page if a comment names an unknown table or study.
     """
-    tables = {"verdicts": verdicts, "runs": runs, "accuracies": accuracy_table}
+    tables = {"verdicts": verdicts, "runs": runs, "agreement": agreement, "accuracies": accuracy_table}
 
     def table(match: re.Match[str]) -> str:
         name, *columns = match["name"].split()
@@ -128,11 +128,8 @@ def verdicts(studies: Mapping[str, Study]) -> str:
 
 
 def runs(studies: Mapping[str, Study]) -> str:
-    """Return all claims in several runs of a study, by family, and the agreement of each run with the first.
-
-    Claims that neither run can test do not count as agreement.
-    """
-    (first_name, first), *others = studies.items()
+    """Return all claims by family, with one row per claim and one column per run."""
+    first = next(iter(studies.values()))
     claims = sorted(first["claims"].items(), key=lambda item: FAMILIES.index(item[1]["family"]))
     statements = {entry["name"]: entry["statement"].rstrip(".") for entry in first["entries"]}
     rows = [
@@ -140,11 +137,20 @@ def runs(studies: Mapping[str, Study]) -> str:
         + [cell(study["claims"].get(name)) for study in studies.values()]
         for name, entry in claims
     ]
-    lines = [markdown(["claim", "family", *studies], rows), ""]
+    return markdown(["claim", "family", *studies], rows)
+
+
+def agreement(studies: Mapping[str, Study]) -> str:
+    """Return a list with the agreement of each run with the first one.
+
+    Claims that neither run can test do not count as agreement.
+    """
+    (first_name, first), *others = studies.items()
+    lines = []
     for name, study in others:
         pairs = [
             (entry["verdict"], study["claims"][claim]["verdict"])
-            for claim, entry in claims
+            for claim, entry in first["claims"].items()
             if claim in study["claims"]
         ]
         tested = [pair for pair in pairs if not all(verdict.startswith(UNTESTED) for verdict in pair)]

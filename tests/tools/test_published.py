@@ -9,6 +9,7 @@ from stages.tools.published import (
     PUBLISHED,
     accuracies_of,
     accuracy_table,
+    agreement,
     cell,
     filled,
     markdown,
@@ -55,7 +56,8 @@ def test_runs_are_compared_with_the_first():
         d=untested,
     )
     changed = {"a": claim("supported", family="ours"), "b": claim("supported"), "c": claim("supported")}
-    text = runs({"float32": first, "bf16": {"claims": changed | {"d": untested}}})
+    studies = {"float32": first, "bf16": {"claims": changed | {"d": untested}}}
+    text = runs(studies) + "\n" + agreement(studies)
     assert "`bf16` against `float32`: 1 of 3 tested claims have the same verdict (33%). Reversed: 1." in text
     assert "Tested in neither: 1." in text
     assert [text.index(f"| `{name}`: ") for name in "bcda"] == sorted(
@@ -66,7 +68,9 @@ def test_runs_are_compared_with_the_first():
 
 def test_runs_without_a_tested_claim_are_compared_too():
     one = study(a={"verdict": "not tested", "family": "headline"})
-    assert "0 of 0 tested claims have the same verdict (–). Reversed: 0." in runs({"one": one, "other": one})
+    assert "0 of 0 tested claims have the same verdict (–). Reversed: 0." in agreement(
+        {"one": one, "other": one}
+    )
 
 
 def test_accuracies_are_those_of_a_finished_study(tmp_path):
