@@ -1,16 +1,18 @@
 """Read weight files safely, and explain files that hold no weights."""
 
+import math
 import pickle
 import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from stages.encoders.weights_file import refuse_other_kinds, shards_of, weights_file
 from stages.study.errors import StudyError
@@ -45,6 +47,50 @@ def read_content(path: Path) -> Any:
     if path.name.endswith(".index.json"):
         return _read_shards(path)
     refuse_other_kinds(path)
+    content = _read(path)
+    refuse_absent_numbers(content, path)
+    return content
+
+
+def refuse_absent_numbers(content: Any, path: Path) -> None:
+    """Refuse tensors whose numbers are not all in the file: with a stride of 0, four bytes fill any memory.
+
+    A dimension of 0 counts as 1, because the shapes of tensors decide the size of the encoder.
+    Raises StudyError with the name of the tensor.
+    """
+    size, seen = path.stat().st_size, set()
+    waiting: list[tuple[Any, Any]] = [("a tensor", content)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Tensor):
+            plain = value.device.type == "cpu" and value.layout == torch.strided and not value.is_quantized
+            bytes_needed = value.element_size() * math.prod(max(1, length) for length in value.shape)
+            if not plain or bytes_needed > size:
+                raise StudyError(
+                    f"{path}: {name} of shape {tuple(value.shape)}: the file does not hold all of its "
+                    "numbers; save contiguous dense tensors"
+                )
+        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.items() if isinstance(value, Mapping) else ((name, part) for part in value)
+
+
+def refuse_larger(path: Path, parameters: float, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse to build a network whose parameters are many times the numbers of a file.
+
+    A network with a few absent tensors is built, and their names are then reported.
+    Raises StudyError with both counts.
+    """
+    count = sum(tensor.numel() for tensor in tensors.values())
+    if parameters > 4 * count:
+        raise StudyError(
+            f"{path}: its widths and depth are those of {parameters:.1e} parameters, far larger than the "
+            f"{count:.1e} numbers in it; download it again"
+        )
+
+
+def _read(path: Path) -> Any:
+    """Return the content of one file. Raises StudyError, which says what the file is instead."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

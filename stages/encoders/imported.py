@@ -10,13 +10,15 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from stages.encoders.architecture import Architecture, build_encoder
+from stages.encoders.checkpoint_file import refuse_larger
 from stages.encoders.declared import Declared, declared, refuse_unlike, with_declared
 from stages.encoders.encoder_file import FORMATS, Weights, encoder_in
 from stages.encoders.relative import RelativeAttention
@@ -28,6 +30,8 @@ from stages.study.errors import StudyError
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1536: 16, 1664: 16}
 MOCO_V3_HEADS = {384: 12}  # MoCo v3's ViT-S has 12 heads, as its ViT-B (vits.py)
 
+# Along a side, with relative positions: their index grows with the fourth power.
+MOST_PATCHES = 64
 SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
 
 
@@ -73,6 +77,8 @@ def open_checkpoint(
             f"data.image_size to a multiple of {patch_size}"
         )
     trained_size = _trained_size(weights, architecture)
+    matrices = (4 + 2 * architecture.mlp_ratio) * architecture.width**2  # of one block
+    refuse_larger(path, architecture.depth * matrices, weights.tensors)
     encoder = build_encoder(vit=architecture, image_size=trained_size, seed=0)
     if facts is not None:
         refuse_unlike(encoder, facts)
@@ -100,7 +106,7 @@ def _architecture(
             f"{weights.path}: patches of {patch_size} × {across} px, but only square ones are supported; "
             "choose another checkpoint"
         )
-    blocks = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
+    blocks = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d{1,4})\.", name))}
 
     def has(*endings: str) -> bool:
         return any(name.endswith(endings) for name in tensors)
@@ -115,7 +121,7 @@ def _architecture(
     scaled = has("gamma_1", "gamma_2") if format == "simmim" else varied and has("ls1.gamma")
     if said and num_heads not in (None, said.heads):
         raise StudyError(f"{said.source} has {said.heads} heads, not {num_heads}; remove heads from the arm")
-    architecture = Architecture(
+    settings: dict[str, Any] = dict(
         width=width,
         depth=max(blocks) + 1,
         heads=_heads(weights, format, width, said.heads if said else num_heads),
@@ -135,6 +141,13 @@ def _architecture(
         # Encoders with a pre-norm come from CLIP and use PyTorch's default eps; all others use 1e-6.
         norm_eps=1e-5 if varied and has("norm_pre.weight") else 1e-6,
     )
+    try:
+        architecture = Architecture(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StudyError(
+            f"{weights.path}: {first['loc'][-1]} is {first['input']}: {first['msg']}; choose another file"
+        ) from None
     return with_declared(architecture, said) if said else architecture
 
 
@@ -175,11 +188,12 @@ def _trained_size(weights: Weights, architecture: Architecture) -> int:
         name = tables[0] if tables else SHARED_TABLE
         rows = _shape(weights, name, 2)[0]
         side = math.isqrt(max(rows - 3, 0))
-        fits = side % 2 and side**2 == rows - 3
         grid = (side + 1) // 2
+        fits = side % 2 and side**2 == rows - 3 and grid <= MOST_PATCHES
     if not fits:
+        most = f" of at most {MOST_PATCHES} × {MOST_PATCHES} patches" if grid > MOST_PATCHES else ""
         raise StudyError(
-            f"{weights.path}: {weights.prefix}{name} has {rows} rows, which fit no square image; "
+            f"{weights.path}: {weights.prefix}{name} has {rows} rows, which fit no square image{most}; "
             "choose another checkpoint"
         )
     return grid * architecture.patch_size

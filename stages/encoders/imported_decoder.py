@@ -11,7 +11,7 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
-from stages.encoders.checkpoint_file import read_content
+from stages.encoders.checkpoint_file import read_content, refuse_larger
 from stages.encoders.decoder import Decoder
 from stages.encoders.wrappers import choose, encoders_in, listed
 from stages.study.errors import StudyError
@@ -52,6 +52,7 @@ def open_decoder(path: Path | str, *, image_size: int | None = None) -> Decoder 
             f"not match square RGB patches, square images and {HEADS} heads; choose another checkpoint"
         )
     blocks = {name.split(".")[1] for name in theirs if name.startswith("decoder_blocks.")}
+    refuse_larger(path, len(blocks) * 12 * width**2 + width * encoder_width, theirs)
     decoder = Decoder(
         grid=grid,
         patch_size=patch_size,

@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from stages.data.arrays import Manifest, open_split
 from stages.encoders.checkpoint_file import read_content
 from stages.encoders.imported import load_checkpoint
+from stages.encoders.imported_decoder import open_decoder
 from stages.encoders.sources import refuse_weights
 from stages.encoders.vit import load_encoder
 from stages.study.errors import StudyError, printable
 from stages.study.paths import read_json
 from tests.encoders import originals
-from tests.encoders.originals import HEADS, Encoder
+from tests.encoders.originals import HEADS, WIDTH, Encoder, SharedEncoder
 
 
 class Owned:
@@ -144,3 +146,69 @@ def test_names_of_tensors_change_no_line(tmp_path):
     with pytest.raises(StudyError) as error:
         load_checkpoint(path, format="timm", num_heads=HEADS)
     assert printable(str(error.value)).isprintable()
+
+
+HOLLOW = {
+    "a stride of 0": torch.ones(1).expand(10**5, 10**5),
+    "overlaps": torch.ones(10**4).as_strided((10**4, 10**4), (0, 1)),
+    "no numbers": torch.empty(10**12, 0),
+    "no storage": torch.empty(2, 2, device="meta"),
+    "a sparse tensor": torch.eye(3).to_sparse(),
+    "a quantised tensor": torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", HOLLOW)
+def test_numbers_that_the_file_does_not_hold_fill_no_memory(tmp_path, name):
+    for legacy in (False, True):
+        weights = originals.alone(Encoder()) | {"pos_embed": HOLLOW[name]}
+        content = {"model": weights, "optimizer": [torch.ones(2).expand(3, 2)]}  # as small as this, it may be
+        torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(StudyError, match=r"pos_embed of shape .*: the file does not hold") as error:
+            read_content(tmp_path / "w.pth")
+        assert "\n" not in str(error.value)
+
+
+def test_dimensions_without_numbers_fill_no_memory(tmp_path):
+    save_file({"patch_embed.proj.weight": torch.empty(10**12, 0, 16, 16)}, tmp_path / "w.safetensors")
+    with pytest.raises(StudyError, match="does not hold all of its numbers"):
+        load_checkpoint(tmp_path / "w.safetensors", format="timm", num_heads=HEADS)
+
+
+LARGE = {
+    "deep": {"blocks.999.norm1.weight": torch.ones(WIDTH)},
+    "deeper": {f"blocks.{'9' * 5000}.norm1.weight": torch.ones(WIDTH)},
+    "wide": {"patch_embed.proj.weight": torch.ones(16_384, 3, 1, 1)},
+    "wider": {"patch_embed.proj.weight": torch.ones(70_000, 3, 1, 1)},
+    "narrow": {"patch_embed.proj.weight": torch.ones(4, 3, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_an_encoder_larger_than_its_file_is_not_built(tmp_path, name):
+    path = originals.save(originals.alone(Encoder()) | LARGE[name], tmp_path / "w.pth")
+    with pytest.raises(StudyError) as error:
+        load_checkpoint(path, format="timm", num_heads=1)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 6000
+
+
+def test_a_table_of_a_huge_image_is_not_built(tmp_path):
+    weights = simmim_weights(rows=1999**2 + 3)
+    path = originals.save({"model": weights}, tmp_path / "w.pth")
+    with pytest.raises(StudyError, match="of at most 64 × 64 patches"):
+        load_checkpoint(path, format="simmim")
+
+
+def simmim_weights(*, rows):
+    weights = originals.prefixed(SharedEncoder(), "encoder.")
+    name = next(name for name in weights if name.endswith("relative_position_bias_table"))
+    return weights | {name: torch.zeros(rows, HEADS, dtype=torch.float16)}
+
+
+def test_a_decoder_larger_than_its_file_is_not_built(tmp_path):
+    weights = originals.mae(Encoder())["model"]
+    weights |= {"decoder_embed.weight": torch.ones(32_768, 1), "decoder_pos_embed": torch.ones(1, 2, 32_768)}
+    path = originals.save({"model": weights}, tmp_path / "w.pth")
+    with pytest.raises(StudyError, match="larger than"):
+        open_decoder(path)
