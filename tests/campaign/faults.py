@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.campaign.kills import differences
+from tests.campaign.kills import code, differences
 from tests.campaign.small_study import STUDY, commands, inside, make_project, outs, start
 from tests.project import ROOT
 
@@ -26,12 +26,15 @@ def main() -> None:
     """Read the command line, run all faults and print a line for each."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign.faults", description=__doc__)
     parser.add_argument("--whole", type=Path, required=True, help="the undisturbed study, as kills leaves it")
-    expected = outs(parser.parse_args().whole)
+    whole = parser.parse_args().whole
+    expected = outs(whole)
     if ctypes.CDLL(None, use_errno=True).unshare(NEW_MOUNTS):
         sys.exit(f"mounts of its own: {os.strerror(ctypes.get_errno())}; run it as root")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", f"{PLACE}"], check=True)
     project, log = make_project(PLACE / "project"), PLACE / "log"
+    if differences(code(whole), code(project)):
+        sys.exit(f"{whole} has other code; run `python -m tests.campaign.kills` of this version first")
     with commands(PLACE) as env:
         for stage in FILLED_AT:
             tell(f"disk full at {stage}", project, log, lambda stage=stage: fill_at(stage, project, env, log))

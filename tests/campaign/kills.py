@@ -17,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
+from stages.study.documents import read_yaml
 from tests.campaign.small_study import BARE, STUDY, commands, inside, kill, make_project, outs, start
 
 KILLED = "---- killed"  # starts a line of the log
@@ -37,6 +40,8 @@ def main() -> None:
     print(f"{folder}", flush=True)
     with commands() as env:
         whole, killed = folder / "whole", folder / "killed"
+        if whole.exists() and killed.exists() and differences(code(whole), code(killed)):
+            sys.exit(f"{whole} has other code than {killed}; delete it, and it will be run again")
         log = folder / "killed.log"
         if not killed.exists():
             make_project(killed, jobs=arguments.jobs)
@@ -93,9 +98,21 @@ def to_the_end(project: Path, env: dict[str, str], *, log: Path) -> float:
     """Run the study to its end; return its seconds. Exits if it fails or leaves a process."""
     began = time.monotonic()
     status = start(project, env, words=STUDY, log=log).wait()
-    if status or inside(project):
-        sys.exit(f"the study ended with {status} and left {len(inside(project))} processes; see {log}")
+    _, left = psutil.wait_procs(inside(project), timeout=10)  # DVC starts a process that looks for updates
+    if status or left:
+        words = [process.cmdline() for process in left]
+        sys.exit(f"the study ended with {status} and left {words}; see {log}")
     return time.monotonic() - began
+
+
+def code(project: Path) -> dict[str, bytes]:
+    """Return the bytes of the code of a project by path, and its settings without `runtime`."""
+    settings = read_yaml(project / "params.yaml")
+    del settings["runtime"]  # on which no result depends
+    files = {
+        path.relative_to(project).as_posix(): path.read_bytes() for path in (project / "stages").rglob("*.py")
+    }
+    return files | {"params.yaml": f"{settings}".encode()}
 
 
 def differences(expected: dict[str, bytes], results: dict[str, bytes]) -> list[str]:
