@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
@@ -141,6 +140,8 @@ def run_in(project: Path, *words: str, python: Path = INTERPRETER) -> subprocess
 
 def as_dvc_repository(project: Path) -> Path:
     """Put the project under Git and DVC."""
+    from dvc.repo import Repo  # takes a second, and tests on a GPU run without DVC
+
     done = run_in(project, "git", "init", "-q")
     assert done.returncode == 0, done.stderr
     Repo.init(str(project)).close()
