@@ -168,7 +168,7 @@ def stimuli(source: str, classes: dict[str, str]) -> Iterator[str]:
 def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
     """Yield lines about a checkpoint: its architecture, and notes on how it was read.
 
-    Raises StudyError naming the keys that do not match.
+    Raises StudyError naming the keys that do not match, or if the patches do not fit the images.
     """
     from stages.encoders.imported import open_checkpoint  # takes seconds, and most studies have no checkpoint
 
@@ -192,6 +192,11 @@ def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
         f"{path}: {arm.format}: ViT with {vit.depth} blocks, width {vit.width}, {vit.heads} heads, patches "
         f"of {vit.patch_size} px, trained at {trained} px{more}; all keys present"
     )
+    if image_size % vit.patch_size or image_size < 3 * vit.patch_size:
+        raise StudyError(
+            f"data.image_size {image_size} does not give 3 × 3 or more whole patches of {vit.patch_size} px; "
+            f"set it to a multiple of {vit.patch_size}, {3 * vit.patch_size} or more"
+        )
     if trained != image_size:
         yield f"positions are resampled from {trained} to {image_size} px"
     for note in notes:

@@ -35,6 +35,7 @@ from stages.study.command import exit_with
 from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
 from stages.study.params import load_params
+from stages.study.study import Study
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
 from stages.tools.jobs import queue_lines
 from stages.tools.project import dvc_project
@@ -55,6 +56,7 @@ class Row:
     stage: str
     state: str
     why: list[str] = field(default_factory=list)
+    waits: bool = False  # another stage may change its inputs first
     lacks: list[int] | None = None  # seeds that the store lacks; None: not known, or no training stage
     seconds: float | None = None  # None: not known, because no similar stage has run here
     failed: str = ""
@@ -71,7 +73,7 @@ def main() -> None:
 
 def status(*, as_json: bool = False) -> str:
     """Print a table of all stages, or return them as JSON. Raises StudyError without a valid DVC project."""
-    load_params()
+    study = load_params()
     for attempt in range(4):  # DVC does not write dvc.lock atomically
         try:
             rows = rows_of()
@@ -84,7 +86,7 @@ def status(*, as_json: bool = False) -> str:
     complete(rows, runs=(runs := read_runs()), missing=lacking(*TRAINING) if trains else [])
     if as_json:
         return json.dumps({"stages": [asdict(row) for row in rows]}, indent=2)
-    show(rows, graph=read_yaml(Path("dvc.yaml"))["stages"])
+    show(rows, graph=read_yaml(Path("dvc.yaml"))["stages"], study=study)
     for line in [*reports(rows, runs), *queue_lines(), *reasons(rows), *trainings(rows), summary(rows)]:
         print(line)
     return ""
@@ -96,17 +98,16 @@ def rows_of() -> list[Row]:
     settled: set[PipelineStage] = set()  # stages whose outs will match dvc.lock
     with dvc_project() as repo:
         graph = repo.index.graph  # edges lead from a stage to its dependencies
-        for stage in reversed(
-            list(networkx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing))
-        ):
+        order = networkx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing)
+        for stage in reversed(list(order)):
             needs = list(graph.successors(stage))
             later = [out.fs_path for need in needs if rows[need].state != DONE for out in need.outs]
             inputs, outs = changed_inputs(stage, later=later), changed_outs(stage)
-            row = rows[stage] = Row(stage.addressing, DONE, inputs + outs)
+            row = rows[stage] = Row(stage.addressing, DONE, inputs + outs, not settled.issuperset(needs))
             if row.why:
-                cached = settled.issuperset(needs) and in_cache(stage, same_inputs=not inputs)
+                cached = not row.waits and in_cache(stage, same_inputs=not inputs)
                 row.state = CACHED if cached else RUNS
-            elif not settled.issuperset(needs):
+            elif row.waits:
                 before = [need for need in rows if need in networkx.descendants(graph, stage) - settled]
                 row.why = [f"{need.addressing} would run" for need in before if rows[need].state == RUNS]
                 row.why += [
@@ -200,7 +201,7 @@ def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> Non
             row.seconds = expected_seconds(row.stage, runs)
             if run and run.outcome != "done" and not run.alive:
                 row.failed = run.ending
-        if row.state == RUNS and row.stage.startswith(TRAINING):
+        if row.state == RUNS and row.stage.startswith(TRAINING) and not row.waits:
             trainings_of = [item for item in missing if item.name.rpartition("-")[0] == row.stage]
             row.lacks = [training.seed for training in trainings_of]
             times = [expected_seconds(training.name, runs) for training in trainings_of]
@@ -210,15 +211,17 @@ def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> Non
             row.why = [", ".join(filter(None, [f"running for {spoken(time.time() - run.began)}", run.saved]))]
 
 
-def show(rows: list[Row], *, graph: dict[str, Any]) -> None:
-    """Print a table of stages × arms, and the stages that belong to no arm.
+def show(rows: list[Row], *, graph: dict[str, Any], study: Study) -> None:
+    """Print a table of stages × arms in the order of params.yaml, and the stages that belong to no arm.
 
     graph: `stages` of dvc.yaml
     """
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
     cells = {place(row.stage, graph): cell(row) for row in rows}
-    arms = list(dict.fromkeys(arm for arm, _ in cells if arm))
-    names = sorted({name: None for _, name in cells}, key=lambda name: [*graph].index(name.split()[0]))
+    arms = [arm for arm in study.arms if any(arm == column for column, _ in cells)]
+    items = ["", *dict(study.probes), *study.analyses]
+    parts = {name: name.partition(" ") for _, name in cells}
+    names = sorted(parts, key=lambda name: ([*graph].index(parts[name][0]), items.index(parts[name][2])))
     of_arms = Table("", *arms, box=None, pad_edge=False)
     of_none = Table("", "", box=None, show_header=False, pad_edge=False)
     for name in names:
@@ -264,7 +267,8 @@ def reasons(rows: list[Row]) -> list[str]:
         for why in row.why if row.state != RUNNING else []:
             stages.setdefault((why, row.state), []).append(row.stage)
     lines = []
-    for (why, state), names in stages.items():
+    for (why, state), affected in stages.items():
+        names = list(dict.fromkeys(affected))  # dvc.yaml may list a file of a stage twice
         subject = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} stages"
         lines.append(f"{why}: {subject} {VERBS[state]}")
     more = len(lines) - MOST_REASONS
@@ -287,11 +291,8 @@ def summary(rows: list[Row]) -> str:
         times = [row.seconds for row in rows if row.state == state]
         timed = [f"about {spoken(total)}"] if (total := sum(filter(None, times))) else []
         untimed = [f"{times.count(None)} of unknown time"] if None in times and state != CACHED else []
-        parts += (
-            [", ".join([f"{len(times)} {words}", " and ".join(timed + untimed)]).rstrip(", ")]
-            if times
-            else []
-        )
+        if times:
+            parts.append(", ".join(filter(None, [f"{len(times)} {words}", " and ".join(timed + untimed)])))
     return f"Of {len(rows)} stages: {'; '.join(parts)}. Times add up all stages on one core."
 
 

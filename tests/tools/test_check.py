@@ -127,3 +127,11 @@ def test_weights_that_are_not_finite_are_named(project, capsys):
     with pytest.raises(StudyError):
         look()
     assert "not finite: blocks.0.norm1.bias" in capsys.readouterr().out
+
+
+def test_patches_that_do_not_fit_the_images_are_named(project, capsys):
+    edit(project, {"data": {"image_size": 16}})
+    with pytest.raises(StudyError):
+        look()
+    said = capsys.readouterr().out
+    assert "arms.mae.weights: cannot be used: data.image_size 16 does not give 3 × 3 or more" in said

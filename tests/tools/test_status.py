@@ -13,6 +13,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from stages.study.documents import read_yaml
+from stages.study.params import load_params
 from stages.study.timings import Run
 from stages.tools.status import (
     CACHED,
@@ -24,11 +26,12 @@ from stages.tools.status import (
     complete,
     reasons,
     rows_of,
+    show,
     summary,
     trainings,
 )
 from stages.tools.trainings import Lacking
-from tests.project import as_dvc_repository, copy_project, edit, environment, run_in
+from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
 
 # Stands in for every stage, since those take seconds to start: an out is a digest of what the stage reads;
 # pre-training reads one number, so that a comment in its code changes nothing of what it writes.
@@ -310,8 +313,23 @@ def test_times_are_learnt_and_failures_told():
     )
 
 
+def test_trainings_of_a_stage_whose_inputs_may_change_are_not_known():
+    rows = [Row("pretrain@cl", RUNS, waits=True), Row("finetune@cl", RUNS, waits=True)]
+    complete(rows, runs=[run_of("finetune@mim", 20.0)], missing=[])
+    assert [(row.lacks, row.seconds) for row in rows] == [(None, None), (None, 20.0)]
+
+
+def test_the_table_is_in_the_order_of_params_yaml(capsys):
+    study = load_params(ROOT / "params.yaml")
+    rows = [Row(f"probe@{arm}-{probe}", RUNS) for arm in reversed(study.arms) for probe in ("linear", "knn")]
+    show(rows, graph=read_yaml(ROOT / "dvc.yaml")["stages"], study=study)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [*study.arms]
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["probe knn", "probe linear"]
+
+
 def test_many_reasons_and_many_stages_are_counted():
-    rows = [Row(f"probe@{arm}-knn", RUNS, ["probes.knn.k 5 → 3"]) for arm in "abcdefgh"]
+    rows = [Row(f"probe@{arm}-knn", RUNS, ["probes.knn.k 5 → 3"] * 2) for arm in "abcdefgh"]
     assert reasons(rows) == ["probes.knn.k 5 → 3: 8 stages run"]
     rows = [Row(f"probe@{arm}-knn", MAY_RUN, [arm]) for arm in "abcdefghijklmno"]
     assert reasons(rows)[0] == "a: probe@a-knn may run" and reasons(rows)[-1].startswith("and 3 more reasons")
