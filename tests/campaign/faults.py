@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from tests.campaign.kills import code, differences
 from tests.campaign.small_study import STUDY, commands, inside, make_project, outs, start
 from tests.project import ROOT
@@ -50,11 +52,10 @@ def tell(name: str, project: Path, log: Path, act: Callable[[], int]) -> None:
     """Run one fault and print its exit status, the lines of errors, and what it left half written."""
     size = log.stat().st_size if log.exists() else 0
     status = act()
-    lines = [line for line in log.read_text()[size:].splitlines() if is_error(line)]
+    lines = [line for line in log.read_bytes()[size:].decode().splitlines() if is_error(line)]
+    _, living = psutil.wait_procs(inside(project), timeout=10)  # DVC starts a process that looks for updates
     parts = [path for path in project.rglob("*.part") if ".dvc" not in path.parts]
-    print(
-        f"{name}: exit {status}, {len(parts)} half written, {len(inside(project))} processes left", flush=True
-    )
+    print(f"{name}: exit {status}, {len(parts)} half written, {len(living)} processes left", flush=True)
     print("".join(f"    {line}\n" for line in lines), end="", flush=True)
 
 
