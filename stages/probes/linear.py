@@ -15,6 +15,8 @@ from torch import Generator, Tensor, nn
 from stages.probes.contract import Features, Outcome, Probe
 from stages.probes.settings import Linear
 
+MOST_SCORES = 2**28  # in memory at a time, 1 GB
+
 
 def protocol(settings: Linear) -> str:
     """Return the protocol in words, as printed beside every number."""
@@ -55,8 +57,8 @@ def fit_predict(
         batch_size=settings.batch_size,
         generator=generator,
     )  # (P, R, D+1, C)
-    hits = predict((features[:, validation] - mean) / std, weights) == labels[validation]  # (P, R, n)
-    accuracy, best = hits.float().mean(dim=2).max(dim=1)
+    held = (features[:, validation] - mean) / std
+    accuracy, best = hits(held, labels[validation], weights).float().mean(dim=2).max(dim=1)
     predictions, choice, details = {}, {}, {}
     for place, pooling in enumerate(train):
         head = weights[place, best[place], None]  # (1, D+1, C)
@@ -64,6 +66,17 @@ def fit_predict(
         choice[pooling] = accuracy[place].item()
         details[f"learning_rate_{pooling}"] = settings.learning_rates[int(best[place])]
     return Outcome(predictions, choice, details)
+
+
+def hits(features: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return whether each head predicts each image correctly, with the scores of few images in memory.
+
+    features: (P, n, D), labels: (n,), weights: (P, R, D+1, C)
+    returns:  (P, R, n)
+    """
+    images = max(1, MOST_SCORES // (weights.numel() // weights.shape[-2]))
+    parts = zip(features.split(images, dim=1), labels.split(images), strict=True)
+    return torch.cat([predict(part, weights) == names for part, names in parts], dim=2)
 
 
 def held_out(total: int, *, share: float, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -100,6 +100,33 @@ def test_features_trained_together_are_those_trained_alone(blobs, dtype):
         assert torch.equal(linear.predict(several, together)[place], linear.predict(alone, together[place]))
 
 
+def test_validation_holds_the_scores_of_a_few_images_at_a_time(blobs, monkeypatch):
+    # For ImageNet, the scores of 128,000 validation images by 14 heads of 1,000 classes take 7 TB.
+    features, labels = blobs
+    settings = Linear(epochs=3, batch_size=128, learning_rates=[0.1, 1.0], validation_fraction=0.5)
+    predict, scores = linear.predict, []
+
+    def counted(features, weights):
+        result = predict(features, weights)
+        scores.append(result.numel() * weights.shape[-1])
+        return result
+
+    def probed():
+        return linear.fit_predict(
+            {"cls": features[:600], "mean": -features[:600]}, labels[:600],
+            {"cls": features, "mean": features},
+            classes=4, settings=settings, generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+
+    whole = probed()
+    monkeypatch.setattr(linear, "predict", counted)
+    monkeypatch.setattr(linear, "MOST_SCORES", 400)
+    parts = probed()
+    validated = scores[:-2]  # the last two are predictions for test images by one head each
+    assert sum(validated) == 300 * 2 * 2 * 4 and max(validated) <= 400
+    assert parts.choice == whole.choice and parts.details == whole.details
+
+
 def test_every_block_is_the_linear_probe_of_that_block_alone(blobs):
     features, labels = blobs
     blocks = {"0": torch.randn_like(features), "10": features, "9": features.roll(1, dims=0)}
