@@ -1,5 +1,7 @@
 """The ImageNet presets against the settings that were published, and against themselves."""
 
+import re
+
 import pytest
 
 from stages.study.params import read_yaml, seeds_of, validate
@@ -152,3 +154,34 @@ def test_the_main_matched_arms_are_trained_from_three_seeds(matched):
         **dict.fromkeys(("random", "cl", "mim", "hybrid"), 3),
         **dict.fromkeys(("mae", "dino", "supervised"), 1),
     }
+
+
+@pytest.mark.parametrize("preset", ["published", "matched"])
+def test_the_probes_fit_a_vit_b_and_a_thousand_classes(preset, request):
+    found, default = request.getfixturevalue(preset), validate(read_yaml(ROOT / "params.yaml"))
+    # As params.yaml says beside these rates.
+    rates = [rate / 10 for rate in default.probes.attentive.learning_rates]
+    assert found.probes.attentive.learning_rates == pytest.approx(rates)
+    assert found.probes.attentive.heads == found.vit.heads
+    # Below ten images per class, the accuracy of a snapshot is that of a few-shot probe.
+    assert found.trajectory.train_images >= 10 * 1000
+    assert found.trajectory.test_images >= 5000
+
+
+# GFLOP per image of a training, as counted for the comments of the presets.
+GFLOP = {"cl": 261, "mim": 106, "hybrid": 367, "mae": 58, "dino": 405, "supervised": 98}
+TWICE = {"cl", "hybrid", "dino"}  # with runtime.micro_batch, these run the trained encoder once more
+EVALUATED = 31 + 10  # hours of fine-tuning and of linear_augmented, for each training
+
+
+@pytest.mark.parametrize(("name", "preset"), [("imagenet", "published"), ("imagenet-matched", "matched")])
+def test_the_hours_in_the_first_line_are_those_of_all_seeds(name, preset, request):
+    found = request.getfixturevalue(preset)
+    first = (ROOT / f"stages/presets/{name}.yaml").read_text().splitlines()[0]
+    stated = float(re.search(r"about ([0-9,]+) GPU hours", first)[1].replace(",", ""))
+    hours = 0.0
+    for arm in found.arms:
+        flop = 1e9 * GFLOP.get(arm, 0) * 1_281_167 * recipe_of(found, arm)[1].epochs
+        training = flop / 120e12 / 3600 * (1.25 if arm in TWICE else 1)
+        hours += len(seeds_of(found, arm)) * (training + EVALUATED)
+    assert hours == pytest.approx(stated, rel=0.03)
