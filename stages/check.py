@@ -55,7 +55,7 @@ def check() -> str:
     refuse_unknown_names(params)
     refuse_absent_files(params)
     refuse_unfit_recipes(params)
-    refuse_absent_devices(params)
+    refuse_absent_libraries(params)
     return ""
 
 
@@ -97,8 +97,12 @@ def refuse_unfit_recipes(params: Study) -> None:
             raise ParamsError(f"{key}: it must divide {vit.width}, the width of arm {name}")
 
 
-def refuse_absent_devices(params: Study) -> None:
-    """Refuse an accelerator that this machine does not have."""
+def refuse_absent_libraries(params: Study) -> None:
+    """Refuse photographs without their decoder, and an accelerator that this machine does not have."""
+    if params.data.store == "photographs":
+        from stages.data.photographs import jpeg_decoder  # imports torch, as below
+
+        jpeg_decoder()
     accelerator = params.runtime.accelerator
     if accelerator not in ("cuda", "mps"):
         return

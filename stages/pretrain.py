@@ -11,6 +11,7 @@ from stages.encoders.sources import fetch, weights_of
 from stages.objectives.contract import Objective
 from stages.objectives.overrides import objectives_of
 from stages.objectives.pretraining import train_encoder
+from stages.objectives.reading import entries
 from stages.study.errors import StudyError
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
@@ -104,7 +105,9 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
         },
         "image_size": params.data.image_size,
         "code": code_digest(
-            "stages.objectives.pretraining.train_encoder", f"stages.objectives.{arm.objective}.OBJECTIVE"
+            "stages.objectives.pretraining.train_encoder",
+            f"stages.objectives.{arm.objective}.OBJECTIVE",
+            *entries(),
         ),
     }
     read = settings | learnt if objective.build is not None else settings

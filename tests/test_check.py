@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -30,6 +31,19 @@ def refusal(capsys):
     out, err = capsys.readouterr()
     assert end.value.code == 2 and out == "" and err.count("\n") == 1
     return err.rstrip("\n")
+
+
+@pytest.mark.parametrize("loaded", [None, ModuleType("torchcodec.decoders")], ids=["missing", "unfit"])
+def test_photographs_without_their_decoder_are_refused_and_squares_are_not(
+    project, capsys, monkeypatch, loaded
+):
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", loaded)
+    edit(project, {"data": {"source": "stages", "store": "photographs"}})
+    line = refusal(capsys)
+    assert "data.store photographs needs torchcodec, which cannot be loaded (" in line
+    assert line.endswith("or set store: squares")
+    edit(project, {"data": {"store": "squares"}})
+    main()
 
 
 def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):

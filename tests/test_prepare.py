@@ -14,12 +14,15 @@ from PIL import Image
 
 from stages.data import writer
 from stages.data.arrays import open_split, read_manifest
+from stages.data.decode import decode
 from stages.data.decoding import decode_images
 from stages.data.drawing import draw_images
+from stages.data.photographs import Photographs
 from stages.data.record import read_record
 from stages.prepare import main, prepare
 from stages.study.errors import StudyError
 from stages.study.params import validate
+from tests.data.photograph_store import needs_decoder
 from tests.data.pictures import class_files, encoded, photo, png, write_folder, write_tar
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +155,23 @@ def test_unreadable_images_are_left_out_and_listed(study):
     assert len(deep) == 1
 
 
+@needs_decoder
+def test_photographs_are_those_of_the_squares_without_the_unreadable(study):
+    files = class_files(prefix="train/", size=(40, 28)) | class_files(prefix="val/", count=2) | ODD
+    write_folder(Path("images"), files)
+    study(source="images", store="photographs", max_unreadable=0.2)
+    assert prepare().startswith("14 train and 4 test images of images, 16 px; 3 unreadable")
+    images, folder = open_split("train").images, Path("data/prepared/train")
+    photographs = Photographs(folder, image_size=IMAGE_SIZE)
+    assert len(photographs) == len(images) == 14
+    for row, square in enumerate(images):
+        whole = encoded(Image.fromarray(photographs.read(row).permute(1, 2, 0).numpy()), format="PNG")
+        assert np.array_equal(decode(whole, image_size=IMAGE_SIZE).pixels, square)
+    stored = sum(photographs.entry(row).length for row in range(14))
+    assert folder.joinpath("photographs-000.bin").stat().st_size == stored  # nothing of unreadable files
+    assert not list(Path("data/prepared/test").glob("photographs*"))
+
+
 def test_unreadable_images_of_a_second_source_are_named_with_it(study):
     write_folder(Path("images"), class_files())
     write_tar(Path("held.tar"), class_files() | {"cat/x.png": b""})
@@ -160,10 +180,11 @@ def test_unreadable_images_of_a_second_source_are_named_with_it(study):
     assert read_manifest().unreadable == ["held.tar/cat/x.png"]
 
 
-def test_too_many_unreadable_images_stop_the_stage(study):
+@pytest.mark.parametrize("store", ["squares", "photographs"])
+def test_too_many_unreadable_images_stop_the_stage(study, store):
     broken = {f"cat/broken{number:02d}.png": b"" for number in range(13)}
     write_folder(Path("images"), class_files() | broken)
-    study(source="images", max_unreadable=0.5)
+    study(source="images", store=store, max_unreadable=0.5)
     with pytest.raises(StudyError) as raised:
         prepare()
     message = str(raised.value)
@@ -172,11 +193,12 @@ def test_too_many_unreadable_images_stop_the_stage(study):
     assert "\n" not in message
 
 
-def test_a_failure_leaves_the_data_there_was(study):
+@pytest.mark.parametrize("store", ["squares", "photographs"])
+def test_a_failure_leaves_the_data_there_was(study, store):
     prepare()
     before = contents()
     write_folder(Path("images"), class_files() | {"cat/x.png": b""})
-    study(source="images", max_unreadable=0)
+    study(source="images", store=store, max_unreadable=0)
     with pytest.raises(StudyError):
         prepare()
     assert contents() == before

@@ -11,6 +11,7 @@ manifest.json
 import hashlib
 import mmap
 from collections.abc import Iterator, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,6 +151,7 @@ class _Rows(Dataset[Tensor]):
         self.images = np.load(state["path"], mmap_mode="r") if "path" in state else state["images"]
 
 
+@singledispatch  # photograph_views.py reads photographs
 def batches(
     images: np.ndarray, order: Sequence[np.ndarray], *, workers: int = 0, pin_memory: bool = False
 ) -> Iterator[Tensor]:
@@ -175,6 +177,7 @@ def in_order(indices: np.ndarray, *, batch_size: int) -> list[np.ndarray]:
     return np.split(indices, range(batch_size, len(indices), batch_size))
 
 
+@singledispatch
 def unit_range(images: Tensor) -> Tensor:
     """Convert stored uint8 images to float32 in [0, 1], the range that all other code expects."""
     return images.float() / 255

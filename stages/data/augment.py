@@ -6,6 +6,7 @@ the same name with the same argument. Torchvision itself draws once for a whole 
 
 import math
 from collections.abc import Callable
+from functools import singledispatch
 
 import torch
 import torch.nn.functional as F
@@ -152,6 +153,7 @@ def solarize(images: Tensor, threshold: float = 0.5) -> Tensor:
     return torch.where(images >= threshold, 1 - images, images)
 
 
+@singledispatch  # photograph_views.py crops photographs
 def random_resized_crop_flip(
     images: Tensor, *, scale_min: float, scale_max: float = 1.0, size: int | None = None, draws: Draws
 ) -> Tensor:

@@ -21,6 +21,7 @@ from stages.data.deep import (
     deep_png,
     deep_tiff,
 )
+from stages.data.encoded import Encoded, as_encoded, as_png
 
 NEUTRAL = (128, 128, 128)  # mid grey, the background of transparent images
 UPRIGHT = 1  # value of the EXIF orientation tag
@@ -49,15 +50,21 @@ class Decoded(NamedTuple):
     converted: tuple[str, ...]  # PIL mode, unless RGB; EXIF, if the image was rotated upright
     size: tuple[int, int]  # (W, H) of the upright image before cropping and scaling
     orientation: int = UPRIGHT  # EXIF orientation of the file
+    encoded: Encoded | None = None  # the whole image, if it is to be stored too
 
 
 def decode(
-    content: bytes | Image.Image, *, image_size: int, ranges: Mapping[str, Range] | None = None
+    content: bytes | Image.Image,
+    *,
+    image_size: int,
+    ranges: Mapping[str, Range] | None = None,
+    whole: bool = False,
 ) -> Decoded | Extremes:
     """Read an image, make it upright and RGB, scale its shorter side to image_size and crop the centre.
 
     content: content of a file, or an opened image
     ranges:  values of black and white in images of more than 8 bits, see `common_ranges`
+    whole:   also return the whole image, encoded
     Transparent pixels are blended with mid grey. If `ranges` lacks the image's kind, return its extremes.
     Raises Unreadable if the file is empty, truncated, no image or too large, or has NaN or infinite pixels.
     """
@@ -69,8 +76,8 @@ def decode(
             image = content if isinstance(content, Image.Image) else opened(content, image_size=image_size)
             many = image.width * image.height > MANY
             with ALONE if many else nullcontext():
-                return _decoded(image, content, image_size=image_size, ranges=ranges)
-        return _square(deep, image_size=image_size, ranges=ranges)
+                return _decoded(image, content, image_size=image_size, ranges=ranges, whole=whole)
+        return _square(deep, image_size=image_size, ranges=ranges, whole=whole)
     except Unreadable:
         raise
     # Decoders raise many kinds of exceptions for broken files: OSError, SyntaxError, ValueError, EOFError.
@@ -103,30 +110,37 @@ def _decoded(
     *,
     image_size: int,
     ranges: Mapping[str, Range] | None,
+    whole: bool,
 ) -> Decoded | Extremes:
     orientation = orientation_of(image)
     turned = image.format == "TIFF"  # PIL rotates TIFF images while loading
     deep = deep_png(content, image) if isinstance(content, bytes) else None
     image.load()
     if deep := deep or deep_mode(image, orientation=UPRIGHT if turned else orientation):
-        return _square(deep, image_size=image_size, ranges=ranges)
-    image, mode = (image if turned else turn(image, orientation)), image.mode
-    return _scaled(image, mode=mode, orientation=orientation, image_size=image_size)
+        return _square(deep, image_size=image_size, ranges=ranges, whole=whole)
+    mode, upright = image.mode, rgb(image if turned else turn(image, orientation))
+    decoded = _scaled(upright, mode=mode, orientation=orientation, image_size=image_size)
+    if not whole:
+        return decoded
+    return decoded._replace(
+        encoded=as_encoded(content, file=image, mode=mode, orientation=orientation, upright=upright)
+    )
 
 
-def _square(deep: Deep, *, image_size: int, ranges: Mapping[str, Range] | None) -> Decoded | Extremes:
+def _square(
+    deep: Deep, *, image_size: int, ranges: Mapping[str, Range] | None, whole: bool
+) -> Decoded | Extremes:
     extremes = deep.extremes()
     if extremes.kind not in (ranges or {}):
         return extremes
-    image = turn(deep.eight_bits(ranges or {}), deep.orientation)
-    return _scaled(image, mode=deep.mode, orientation=deep.orientation, image_size=image_size)
+    upright = rgb(turn(deep.eight_bits(ranges or {}), deep.orientation))
+    decoded = _scaled(upright, mode=deep.mode, orientation=deep.orientation, image_size=image_size)
+    return decoded._replace(encoded=as_png(upright)) if whole else decoded
 
 
 def _scaled(image: Image.Image, *, mode: str, orientation: int, image_size: int) -> Decoded:
     # Equal to scaling and then cropping, but without memory for the ends of a long strip.
-    square = rgb(image).resize(
-        (image_size, image_size), Image.Resampling.BICUBIC, box=central_square(*image.size)
-    )
+    square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=central_square(*image.size))
     converted = (() if mode == "RGB" else (mode,)) + (("EXIF",) if orientation != UPRIGHT else ())
     return Decoded(np.asarray(square), converted, image.size, orientation)
 

@@ -13,6 +13,7 @@ from stages.data.decode import SIDEWAYS, UPRIGHT, Decoded
 from stages.data.deep import REAL, WHOLE, Extremes, Range, Unreadable, common_ranges
 from stages.data.listings import Listing
 from stages.data.masks import Mask, read_masks
+from stages.data.photograph_writer import PhotographWriter
 from stages.data.readers import find_images, read_images, row_order, some
 from stages.data.record import Record
 from stages.data.settings import Data, Masks
@@ -30,7 +31,10 @@ def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Ma
     """
     splits = find_images(data, seed=seed)
     assert splits.test is not None
-    train = SplitDecoder(directory / "train", splits.train, data=data, seed=seed, keep=data.max_train_images)
+    whole = data.store == "photographs"
+    train = SplitDecoder(
+        directory / "train", splits.train, data=data, seed=seed, keep=data.max_train_images, whole=whole
+    )
     test = SplitDecoder(directory / "test", splits.test, data=data, seed=seed, keep=data.max_test_images)
     decoders = (train, test)
     if data.masks:
@@ -57,7 +61,7 @@ def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Ma
     unreadable = train.unreadable | {prefix + name: why for name, why in test.unreadable.items()}
     refuse_too_few(decoders, unreadable, data=data)
     for decoder in decoders:
-        decoder.writer.close()
+        decoder.close()
     notes = [*splits.notes]
     for kind, (low, high) in measured.items():
         count = sum(image.kind == kind for image in extremes)
@@ -78,11 +82,21 @@ def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Ma
 class SplitDecoder:
     """Decodes the images of one split, with their masks, into the arrays of the split."""
 
-    def __init__(self, folder: Path, listing: Listing, *, data: Data, seed: int, keep: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        listing: Listing,
+        *,
+        data: Data,
+        seed: int,
+        keep: int | None,
+        whole: bool = False,
+    ) -> None:
         """
         folder:  of the arrays
         listing: the images
         keep:    maximum number of images to decode; None: all
+        whole:   also store the original photographs
         """
         self.data, self.listing = data, listing
         self.names = sorted(set(listing.classes.values()))
@@ -93,7 +107,9 @@ class SplitDecoder:
             image_size=data.image_size,
             labels=["class"],
             masks=["masks", "ignored"] if data.masks else (),
+            photographs=whole,
         )
+        self.photographs = PhotographWriter(folder) if whole else None
         self.masks: dict[str, tuple[int, int]] = {}  # (W, H) of each mask
         self.pairing: tuple[Collection[str], str] = ((), "")  # names of images with masks, and their source
         self.deep: dict[str, Extremes] = {}  # images that wait for a common range
@@ -109,7 +125,12 @@ class SplitDecoder:
             return
         split, sideways = self.writer.folder.name, {}
         images = read_images(
-            self.listing, wanted, image_size=self.data.image_size, threads=threads, ranges=ranges
+            self.listing,
+            wanted,
+            image_size=self.data.image_size,
+            threads=threads,
+            ranges=ranges,
+            whole=self.photographs is not None,
         )
         for name, image in tqdm(images, total=len(wanted), desc=split, unit=" images", disable=None):
             if isinstance(image, Extremes):
@@ -123,8 +144,10 @@ class SplitDecoder:
                     self.unreadable[name] = why
                     continue
                 sideways[name] = image.orientation
-            label = np.array([self.names.index(self.listing.classes[name])])
-            self.writer.put(np.array([self.rows[name]]), images=image.pixels[None], **{"class": label})
+            arrays = {"class": np.array([self.names.index(self.listing.classes[name])])}
+            if self.photographs and image.encoded:
+                arrays["photographs"] = np.array([self.photographs.append(image.encoded)])
+            self.writer.put(np.array([self.rows[name]]), images=image.pixels[None], **arrays)
             self.converted.update(image.converted)
         if sideways:
             for name, mask in self.read_masks(sideways):
@@ -148,6 +171,12 @@ class SplitDecoder:
                 f"params.yaml: data.masks: {source}: none of {len(self.masks)} masks has an object pixel; "
                 "set data.masks.object to the values that mark objects"
             )
+
+    def close(self) -> None:
+        """Finish the files of the split."""
+        if self.photographs:
+            self.photographs.close()
+        self.writer.close()
 
     def read_masks(self, orientations: Mapping[str, int]) -> Iterator[tuple[str, Mask]]:
         """Read the masks of these images; each mask is rotated upright from the given EXIF orientation."""

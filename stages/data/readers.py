@@ -99,17 +99,19 @@ def read_images(
     image_size: int,
     threads: int,
     ranges: Mapping[str, Range] | None = None,
+    whole: bool = False,
 ) -> Iterator[tuple[str, Decoded | Extremes | Unreadable]]:
     """Read and decode images, in the order of the source.
 
     image_size: side in px
     threads:    number of decoding threads
     ranges:     value ranges for images of more than 8 bits, by kind; other images give their extremes
+    whole:      also return the whole images, encoded
     """
 
     def attempt(content: Content) -> Decoded | Extremes | Unreadable:
         try:
-            return decode(content, image_size=image_size, ranges=ranges)
+            return decode(content, image_size=image_size, ranges=ranges, whole=whole)
         except Unreadable as error:
             return error
 

@@ -1,6 +1,6 @@
 """The settings of images and of their augmentation in params.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -48,6 +48,7 @@ class Data(Section):
     label_column: str | None = None  # likewise, of classes
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
+    store: Literal["squares", "photographs"] = "squares"  # what the views of pre-training are cropped from
     max_train_images: Count | None
     max_test_images: Count | None
     max_unreadable: Fraction
@@ -59,6 +60,14 @@ class Data(Section):
     def _rises(self) -> "Data":
         if self.value_range and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range {list(self.value_range)} must rise; give black first, then white")
+        return self
+
+    @model_validator(mode="after")
+    def _has_photographs(self) -> "Data":
+        if self.store == "photographs" and self.source == "shapes_textures":
+            raise ValueError(
+                "store photographs needs image files, and shapes_textures has none; set store: squares"
+            )
         return self
 
 

@@ -16,6 +16,7 @@ from numpy.lib.format import header_data_from_array_1_0, open_memmap, write_arra
 from numpy.typing import NDArray
 
 from stages.data.arrays import CHUNK, SPLITS, Manifest, SplitSummary
+from stages.data.photographs import Entry
 from stages.study.errors import StudyError
 from stages.study.paths import write_json
 
@@ -24,13 +25,21 @@ class SplitWriter:
     """Writes one split, row by row in any order, with constant memory."""
 
     def __init__(
-        self, folder: Path, *, rows: int, image_size: int, labels: Sequence[str], masks: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        rows: int,
+        image_size: int,
+        labels: Sequence[str],
+        masks: Sequence[str] = (),
+        photographs: bool = False,
     ) -> None:
         """
         folder: created here; its name is the name of the split
         rows:   largest number of images
         labels: names of the label sets
         masks:  names of the per-pixel arrays: masks, ignored
+        photographs: also write the index of stages/data/photographs.py
         Raises StudyError if the disk has too little space.
         """
         folder.mkdir(parents=True)
@@ -38,6 +47,8 @@ class SplitWriter:
         kinds: dict[str, tuple[tuple[int, ...], Any]] = {"images": ((*pixels, 3), np.uint8)}
         kinds |= {label: ((rows,), np.int64) for label in labels}
         kinds |= {name: (pixels, np.bool_) for name in masks}
+        if photographs:
+            kinds["photographs"] = ((rows, len(Entry._fields)), np.int64)
         size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds.values())
         if size > (free := shutil.disk_usage(folder).free):
             raise StudyError(
@@ -54,7 +65,7 @@ class SplitWriter:
         self.ahead: set[str] = set()  # names of arrays written before the images
 
     def put(self, rows: NDArray[np.int64], **arrays: np.ndarray) -> None:
-        """Write images (B, H, W, 3), labels (B,) and masks (B, H, W), by name, to these rows (B,).
+        """Write images (B, H, W, 3), labels (B,), masks (B, H, W) and entries (B, 7), by name, to rows (B,).
 
         Write everything at once, or the masks first. Rows without images are dropped by `close`.
         Raises KeyError if the names differ from the arrays of this writer.

@@ -39,8 +39,8 @@ class Objective(NamedTuple):
 
     The task that `build` returns has two methods besides those of every Task:
     views(images, *, normalize, draws) -> normalised inputs of the encoder, tensors with one row per image.
-        images: (B, 3, S, S) in [0, 1]; all randomness comes from `draws`. Only an objective that needs labels
-        also receives `labels` (B, label sets)
+        images: (B, 3, S, S) in [0, 1], or photographs (stages/data/photograph_views.py); all randomness comes
+        from `draws`. Only an objective that needs labels also receives `labels` (B, label sets)
     forward(*views) -> {"loss": scalar, ...} with further values to record by name
     """
 

@@ -9,11 +9,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from stages.data.arrays import batches, normalize, open_split, read_manifest, unit_range
+from stages.data.arrays import batches, normalize, read_manifest, unit_range
 from stages.encoders.architecture import build_encoder, share_positions
 from stages.encoders.vit import save_encoder
 from stages.objectives.contract import Objective
 from stages.objectives.overrides import objectives_of
+from stages.objectives.reading import open_split, train
 from stages.study.lookup import find
 from stages.study.params import arm_of
 from stages.study.paths import write_table
@@ -23,7 +24,7 @@ from stages.study.store import Training
 from stages.study.study import Study
 from stages.training.checkpoints import Checkpoints
 from stages.training.devices import fit_to_device, machine
-from stages.training.loop import History, train
+from stages.training.loop import History
 from stages.training.snapshots import Snapshots, snapshot_steps
 from stages.training.task import Artifacts
 

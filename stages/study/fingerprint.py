@@ -34,6 +34,9 @@ EDGE = {
         "timings",
     )
 } | {"stages.training.checkpoints", "stages.training.devices"}
+# Choices between implementations. The chosen code is an entry of the fingerprints of its trainings, so that a
+# further implementation leaves all other trainings valid.
+CHOICES = {"stages.objectives.reading"}
 SPOKEN = {"note", "print", "tell"}  # functions that only print or log
 
 
@@ -58,6 +61,7 @@ def code_digest(*entries: str, root: Path = Path(".")) -> str:
 
     The digest ignores comments, docstrings, layout, annotations, names of local variables, error texts and
     progress lines. It also ignores the file of a definition and unused definitions: code may move and grow.
+    Implementations that `singledispatch` or a module of CHOICES selects count only if they are entries.
     Raises FileNotFoundError or KeyError if an entry does not exist.
     """
     texts = {f"{name}\n{text}" for name, text in _reachable(entries, root=root)}
@@ -111,7 +115,9 @@ def _visit(entries: tuple[str, ...], *, root: Path) -> set[tuple[str, str]]:
     visited: set[tuple[str, str]] = set()
     while waiting:
         module, name = waiting.pop()
-        if (module, name) in visited or module in EDGE or module.endswith((".contract", ".settings")):
+        if (module, name) in visited or module in EDGE | CHOICES:
+            continue
+        if module.endswith((".contract", ".settings")):
             continue
         content = _parse(_file(module, root))
         if name in content.imports and name not in content.definitions:  # re-exported by this module
@@ -207,6 +213,8 @@ class _Computing(ast.NodeTransformer):
             if argument is not None:
                 argument.annotation = None
         node.returns = None
+        # An implementation for another type is an entry of the fingerprints of trainings that use it.
+        node.decorator_list = [each for each in node.decorator_list if ast.unparse(each) != "singledispatch"]
         return self._without_docstring(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:

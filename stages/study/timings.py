@@ -30,8 +30,8 @@ class Run:
     outcome: str = ""  # done, failed or interrupted; empty while the run has not ended
     seconds: float = 0.0  # duration of the process, imports included
     said: str = ""  # the key result or the error, in one line
-    epoch: int | None = None  # the last saved epoch
-    epochs: int | None = None
+    epoch: float | None = None  # the last saved epoch
+    epochs: float | None = None
     ran_with: list[str] = field(default_factory=list)  # objective, device, precision
     host: str = field(default_factory=platform.node)
     job: str = ""  # number of the Slurm job

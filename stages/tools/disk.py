@@ -10,6 +10,7 @@ from stages.study.paths import DATA
 from stages.study.study import Study
 
 DRAWN = "shapes_textures"
+PHOTOGRAPH = 110_000  # bytes of an image file, the mean of ImageNet
 
 
 class Images(NamedTuple):
@@ -62,9 +63,13 @@ def images_of(study: Study, *, given: Sequence[int] | None = None) -> Images:
 
 
 def data_bytes(study: Study, images: Images) -> int:
-    """Return the bytes of data/prepared/: three per pixel, and a fourth one if the images have masks."""
+    """Return the bytes of data/prepared/: three per pixel, and a fourth one if the images have masks.
+
+    Photographs are assumed to be as large as those of ImageNet.
+    """
     masked = study.data.source == DRAWN or study.data.masks is not None
-    return sum(images) * study.data.image_size**2 * (4 if masked else 3)
+    squares = sum(images) * study.data.image_size**2 * (4 if masked else 3)
+    return squares + (images.train * PHOTOGRAPH if study.data.store == "photographs" else 0)
 
 
 def feature_bytes(vit: Vit, settings: Features, *, images: Images, image_size: int) -> int:

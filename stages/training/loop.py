@@ -104,8 +104,8 @@ def train(
     if state is not None:
         task.load_state_dict(state["task"])
         history = state["history"]
-        note("saved", epoch=len(history), epochs=epochs)
-        tell(fabric, f"{name}: resumed at epoch {len(history)}/{epochs}")
+        note("saved", epoch=checkpoints.epoch(len(history)), epochs=checkpoints.epoch(epochs))
+        tell(fabric, f"{name}: resumed at epoch {checkpoints.progress(len(history), epochs)}")
     model, fabric_optimizer = fabric.setup(task, optimizer)
     if state is not None:
         fabric_optimizer.load_state_dict(state["optimizer"])
@@ -172,9 +172,9 @@ def train(
             state = {"task": task.state_dict(), "optimizer": fabric_optimizer.state_dict()}
             state |= {"precision": fabric.strategy.precision.state_dict(), "history": history}
             checkpoints.save(epoch + 1, state)
-            note("saved", epoch=epoch + 1, epochs=epochs)
+            note("saved", epoch=checkpoints.epoch(checkpoints.last), epochs=checkpoints.epoch(epochs))
         parts = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
-        tell(fabric, f"{name}: epoch {epoch + 1}/{epochs}  {parts}")
+        tell(fabric, f"{name}: epoch {checkpoints.progress(epoch + 1, epochs)}  {parts}")
         fabric.barrier()
     return history
 

@@ -91,6 +91,7 @@ def test_definitions_are_followed_through_names_attributes_and_bases(project):
         ("c.py", "return -x", "return x"),
         ("c.py", "def other", "class New:\n    pass\n\n\ndef other"),
         ("b.py", "return 2 * x", "return 2  *  x"),
+        ("b.py", "def f(x)", "@singledispatch\ndef f(x)"),
         ("a.py", "import numpy as np\n", "import numpy as np\nimport torch\n"),
         ("a.py", "total", "result"),  # a local variable
         ("a.py", "part", "number"),  # of a comprehension

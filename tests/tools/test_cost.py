@@ -136,6 +136,8 @@ def test_files_are_as_large_as_what_they_hold():
     capped = 136 * per_image["pooled"] + 120 * per_image["blocks"] + 104 * per_image["tokens"]
     assert cost.features == capped
     assert data_bytes(study, Images(96, 40)) == 136 * SIZE**2 * 4  # a byte of each mask
+    kept = toy(data={"source": "photos/", "store": "photographs"})
+    assert data_bytes(kept, Images(96, 40)) == 136 * SIZE**2 * 3 + 96 * 110_000  # bytes of a file
 
 
 def test_images_are_counted_before_they_are_prepared(tmp_path, monkeypatch):
