@@ -9,6 +9,7 @@ import yaml
 from stages.render.page.provenance import Provenance
 from stages.render.page.questions import QUESTIONS
 from stages.render.page.shell import page
+from stages.render.sections.claim_details import FIGURES
 from stages.summary import main
 from tests.forked import forked
 from tests.project import run_in
@@ -61,6 +62,11 @@ def test_one_good_file(made: Path) -> None:
     for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
         head = part.find("h2")
         assert head is not None and head.get_text().startswith(text) and head["id"] == part["aria-labelledby"]
+    for name, ids in FIGURES.items():  # every claim leads to a figure, if the study has the arms
+        figures = [str(figure["id"]) for figure in soup.find_all("figure")]
+        of_summary = [wanted for wanted in ids if wanted.startswith("summary-")]
+        drawn_here = [one for one in figures for wanted in of_summary if one.startswith(wanted)]
+        assert drawn_here or not of_summary or name == "model_size", name
     where = {
         section["id"]: section.find_parent("section").h2.get_text()
         for section in soup.select("section section")
@@ -77,7 +83,7 @@ def test_one_good_file(made: Path) -> None:
         "comparison",
     ]
     drawn += ["claims", "losses", "gradients", "choices-claim-0", "segmentation", "lost-blocks"]
-    drawn += ["trajectories"]
+    drawn += ["trajectories", "probes", "shape-bias"]
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 
@@ -120,7 +126,7 @@ def test_says_what_the_tables_say(made: Path) -> None:
     soup = assert_good_page((made / "reports/index.html").read_text())
     text = soup.get_text().replace("\u00a0", " ")
     assert "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget." in text
-    assert "because these conditions fail: linear probe of mim: +0.3 points" in text
+    assert "because 1 condition fails (linear probe of mim: +0.3 points" in text
     assert "8,000 training and 2,000 held-out images of 32 × 32 px" in text
     assert "2 unreadable image files" in text and "Claim <0> & more." in text
     assert "few-shot, 1 % of labels (%)" in text

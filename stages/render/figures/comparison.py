@@ -15,6 +15,8 @@ from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from stages.study.paths import COMPARISON
 
+FEW = 5  # arms whose names fit below their blocks
+
 
 def blocks_alike(results: Results) -> pd.DataFrame:
     """Return the linear CKA of all blocks of all arms, averaged over the seeds that two arms share.
@@ -44,7 +46,9 @@ def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
     counts = [len(alike.loc[label]) for label in labels]
     ends = np.cumsum([0, *counts])
     with styled():
-        figure = new_figure(width=NARROW + 0.4, height=NARROW + 0.8)
+        crowded = len(labels) > FEW
+        room = 1.3 if crowded else 0.0  # inches, for names on one line
+        figure = new_figure(width=NARROW + 0.4 + room, height=NARROW + 0.8 + room)
         axis = figure.add_subplot()
         lowest = math.floor(10 * min(0.9, float(np.nanmin(alike.to_numpy())))) / 10
         image = axis.imshow(alike, cmap="cividis_r", vmin=lowest, vmax=1, origin="lower")
@@ -53,8 +57,9 @@ def comparison_figure(alike: pd.DataFrame, *, inks: Inks) -> Figure:
             axis.axhline(end - 0.5, color="white", linewidth=2)
             axis.axvline(end - 0.5, color="white", linewidth=2)
         middles = [(start + end - 1) / 2 for start, end in pairwise(ends)]
-        axis.set_xticks(middles, [textwrap.fill(label, 12) for label in labels])
-        axis.set_yticks(middles, [textwrap.fill(label, 12) for label in labels], rotation=90, va="center")
+        names = labels if crowded else [textwrap.fill(label, 12) for label in labels]
+        axis.set_xticks(middles, names, rotation=90 if crowded else 0)
+        axis.set_yticks(middles, names, rotation=0 if crowded else 90, va="center")
         for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
             for tick, label in zip(ticks, labels, strict=True):
                 tick.set_color(darker(inks[label].colour))

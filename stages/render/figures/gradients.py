@@ -3,10 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import alt_text, bands
+from stages.render.figures.captions import alt_text, bands, extremes
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, whole_ticks
 from stages.render.figures.name_placing import settle
-from stages.render.figures.style import CONTROL, new_figure, styled
+from stages.render.figures.style import CONTROL, NARROW, WIDE, new_figure, styled
 from stages.render.words import fixed, number
 from stages.results.gradients import cosines, gradient_ratio, late
 from stages.results.schemas import GRADIENTS
@@ -14,6 +14,11 @@ from stages.results.seeds import columns, over_seeds
 from stages.results.study_results import Results
 
 NOTHING = "no interval"
+MANY = 4  # arms; with more, only the extremes are named
+PUBLISHED = (
+    "For comparison, Layer Grafted (Jiang et al., ICLR 2023) reports a conflict that grows with depth."
+)
+TITLES = {"block": "By block, second half of training", "epoch": "By epoch, all blocks"}
 
 
 def gradient_rows(results: Results) -> pd.DataFrame:
@@ -54,42 +59,43 @@ def cosine_curves(rows: pd.DataFrame, *, by: str) -> pd.DataFrame:
 def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
     """Draw the cosine of the two gradients by block late in training, and by epoch over all blocks.
 
-    rows: as `gradient_rows` returns them
+    A panel without any cosine is left out.
+
+    rows: as `gradient_rows` returns them, with at least one cosine, see `measured`
     """
-    by_epoch = cosine_curves(rows, by="epoch")
+    drawn = measured(rows)
     with styled():
-        figure = new_figure(height=max(3.4, 1.0 + 0.25 * rows["label"].nunique()))
-        left, right = figure.subplots(1, 2, sharey=True)
-        panels = ((left, late_rows(rows), "block"), (right, by_epoch, "epoch"))
-        for axis, curves, x in panels:
+        figure = new_figure(width=WIDE if len(drawn) > 1 else NARROW,
+                            height=max(3.4, 1.0 + 0.25 * rows["label"].nunique()))  # fmt: skip
+        axes = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
+        for axis, (x, curves) in zip(axes, drawn.items(), strict=True):
             axis.axhline(0, color=CONTROL, linewidth=0.8)
-            if len(curves):
-                draw_curves(axis, curves, inks=inks, x=x)
-            else:
-                axis.annotate(
-                    "noise dominates all gradients", (0.5, 0.6), xycoords="axes fraction", ha="center"
-                )
-                axis.set_xticks([])
-            axis.set(xlabel=x, ylabel="cosine of the CL and MIM gradients")
+            draw_curves(axis, curves, inks=inks, x=x)
+            axis.set(title=TITLES[x], xlabel=x, ylabel="cosine of the CL and MIM gradients")
             axis.tick_params(labelleft=True)
-            if len(curves):
-                whole_ticks(axis)
-        left.set_title("By block, second half of training")
-        right.set_title("By epoch, all blocks")
+            whole_ticks(axis)
         settle(figure)
-        for axis, curves, x in panels:
+        for axis, (x, curves) in zip(axes, drawn.items(), strict=True):
             label_line_ends(axis, curves, inks=inks, x=x)
     return figure
 
 
+def measured(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the cosines by block late in training and by epoch, as far as noise leaves any.
+
+    rows:    as `gradient_rows` returns them
+    Returns: block or epoch -> as `cosine_curves` returns them
+    """
+    curves = {"block": late_rows(rows), "epoch": cosine_curves(rows, by="epoch")}
+    return {by: curve for by, curve in curves.items() if len(curve)}
+
+
 def gradient_caption(rows: pd.DataFrame) -> str:
     """Return the caption of `gradient_figure`."""
-    late_curves, by_epoch = late_rows(rows), cosine_curves(rows, by="epoch")
-    drawn = late_curves if len(late_curves) else by_epoch
     return (
         "Cosine between the gradients of the CL and MIM losses, corrected for noise by the split-half cosine "
         "of each loss; near 0 the gradients are nearly orthogonal. Noise-dominated blocks and epochs are "
-        f"left out. {bands(drawn, alone=NOTHING) if len(drawn) else ''}"
+        f"left out. {bands(next(iter(measured(rows).values())), alone=NOTHING)}"
     )
 
 
@@ -103,7 +109,11 @@ def gradient_alt(rows: pd.DataFrame) -> str:
 def gradient_findings(rows: pd.DataFrame) -> str:
     """Return for each label the cosine in the first and the last block, and the ratio of the gradients."""
     sentences = []
-    for label, blocks in late_rows(rows).groupby("label", sort=False):
+    curves = late_rows(rows)
+    if curves["label"].nunique() > MANY:
+        last = curves.groupby("label", sort=False).tail(1).set_index("label")[["mean", "low", "high"]]
+        return f"The cosine in the last block is highest for {extremes(last)}. {PUBLISHED}"
+    for label, blocks in curves.groupby("label", sort=False):
         ends = [
             f"{fixed(row['mean'], decimals=2)} in block {row['block']:.0f}"
             for _, row in blocks.iloc[[0, -1] if len(blocks) > 1 else [0]].iterrows()
@@ -111,11 +121,8 @@ def gradient_findings(rows: pd.DataFrame) -> str:
         ratio = number(gradient_ratio(rows[rows["label"] == label]), digits=2)
         sentences.append(
             f"{label}: cosine {', '.join(ends)}; the weighted CL gradient is {ratio} times as long as the "
-            "MIM gradient."
+            "weighted MIM gradient."
         )
     if not sentences:
         return ""
-    return (
-        f"{' '.join(sentences)} For comparison, Layer Grafted (Jiang et al., ICLR 2023) reports a conflict "
-        "that grows with depth."
-    )
+    return f"{' '.join(sentences)} {PUBLISHED}"

@@ -27,8 +27,10 @@ def draw_curves(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str, log: bo
     low, high = frame_of(curves, log=log)
     for label, curve in curves.groupby("label", sort=False):
         ink = inks[str(label)]
-        ends = (curve[end].clip(low, high) for end in ("low", "high"))
+        ends = [curve[end].clip(low, high) for end in ("low", "high")]
         axis.fill_between(curve[x], *ends, color=ink.colour, alpha=0.18, linewidth=0)
+        if len(curve) == 1:  # a band needs two points
+            axis.plot(2 * list(curve[x]), [*ends[0], *ends[1]], color=ink.colour, linewidth=1)
         draw_trainings(axis, curve, ink=ink, x=x, log=log)
         axis.plot(curve[x], curve["mean"], color=ink.colour, linestyle=ink.line, marker=ink.marker)
     if log:
@@ -89,13 +91,11 @@ def draw_trainings(axis: Axes, curve: pd.DataFrame, *, ink: Ink, x: str, log: bo
         axis.plot(curve[x], values, color=ink.colour, linewidth=0.6, alpha=0.55)
 
 
-def draw_ticks(
-    axis: Axes, row: pd.Series, *, place: float, ink: Ink, scale: float = 1.0, size: float = 9.0
-) -> None:
+def draw_ticks(axis: Axes, row: pd.Series, *, place: float, ink: Ink, size: float = 9.0) -> None:
     """Draw a tick for each training of a row of a dot chart that has several."""
     values = row[[name for name in row.index if str(name).startswith(PREFIX)]].dropna().astype(float)
     if len(values) > 1:
-        axis.plot(scale * values, len(values) * [place], "|", color=ink.colour, markersize=size, alpha=0.7)
+        axis.plot(values, len(values) * [place], "|", color=ink.colour, markersize=size, alpha=0.7)
 
 
 def label_line_ends(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
@@ -124,13 +124,20 @@ def panels(count: int, *, height: float, columns: int = 4) -> tuple[Figure, list
 
 def share(axes: Sequence[Axes], *, ylabel: str) -> None:
     """Give all panels one vertical scale; write its name at the first panel of each row."""
-    low = min(axis.get_ylim()[0] for axis in axes)
-    high = max(axis.get_ylim()[1] for axis in axes)
+    same_limits(axes)
     for axis in axes:
-        axis.set_ylim(low, high)
         spec = axis.get_subplotspec()
         if spec is not None and spec.is_first_col():
             axis.set_ylabel(ylabel)
+
+
+def same_limits(axes: Sequence[Axes], *, both: bool = False) -> None:
+    """Give panels one vertical scale, and one horizontal scale too if both is true."""
+    for name in ("x", "y") if both else ("y",):
+        ends = [getattr(axis, f"get_{name}lim")() for axis in axes]
+        low, high = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=1.0)
+        for axis in axes:
+            getattr(axis, f"set_{name}lim")(low, high)
 
 
 def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], *, name: str) -> Colorbar:

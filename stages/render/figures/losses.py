@@ -37,7 +37,11 @@ def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
     if not several:
         return " (one training per arm)"
     text = f"mean over {listed(map(str, several))} trainings; thin lines: single trainings"
-    return f" ({text}; {listed(once)}: one training)" if once else f" ({text})"
+    return (
+        f" ({text}; {once[0] if len(once) == 1 else f'{len(once)} arms'}: one training)"
+        if once
+        else f" ({text})"
+    )
 
 
 SINGLE = 0.6  # points, of the line of one training

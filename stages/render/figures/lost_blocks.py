@@ -12,6 +12,7 @@ from stages.results.corrupted import LOST_BLOCK, changes
 from stages.results.study_results import Results
 
 HEAD = "fine-tuned"
+MANY = 5  # a sentence that names more arms is hard to read
 
 
 def block_losses(results: Results) -> pd.DataFrame:
@@ -60,10 +61,23 @@ def losses_findings(losses: pd.DataFrame) -> str:
     sentences = []
     for labels, part in losses.groupby("labels", sort=False):
         worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
-        arms = listed(f"{row['label']} block {row['block']} ({signed(row['mean'])})"
+        if len(worst) > MANY:
+            sentences.append(f"Most harmful reset{on_set(str(labels))}: {_of_many(worst)}.")
+            continue
+        arms = listed(f"block {row['block']} for {row['label']} ({signed(row['mean'])})"
                       for _, row in worst.iterrows())  # fmt: skip
         sentences.append(f"Most harmful reset{on_set(str(labels))}, in points: {arms}.")
     return " ".join(sentences)
+
+
+def _of_many(worst: pd.DataFrame) -> str:
+    """Return the block that most arms depend on most, and the arm with the largest loss."""
+    block = worst["block"].mode().iloc[0]
+    row = worst.loc[worst["mean"].idxmin()]
+    return (
+        f"block {block} for {(worst['block'] == block).sum()} of {len(worst)} arms; largest change: "
+        f"{row['label']} after the reset of block {row['block']}, {signed(row['mean'])} points"
+    )
 
 
 def losses_alt(losses: pd.DataFrame) -> str:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.render.figures.captions import DOTS, alt_text, bands
-from stages.render.figures.line_charts import Inks, draw_curves, draw_ticks, label_line_ends, panels, share
+from stages.render.figures.dot_charts import grouped_figure, per_cent
+from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, panels, share
 from stages.render.figures.name_placing import settle
-from stages.render.figures.style import Ink, darker, styled
+from stages.render.figures.style import styled
 
 
 def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -43,42 +43,16 @@ def noise_alt(curves: pd.DataFrame) -> str:
 
 
 def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Draw accuracy on clean and corrupted images, one row per corruption, with panels as for the noise."""
-    groups = list(accuracy.groupby(["head", "labels"], sort=False))
-    names = list(dict.fromkeys(zip(accuracy["trial"], accuracy["level"], strict=True)))
-    labels_of_arms = list(dict.fromkeys(accuracy["label"]))
-    with styled():
-        figure, axes = panels(len(groups), height=1.0 + 0.36 * len(names), columns=2)
-        for axis, ((head, labels), part) in zip(axes, groups, strict=True):
-            for place, label in enumerate(labels_of_arms):
-                of_arm = part[part["label"] == label].set_index(["trial", "level"])
-                rows = [row for row, name in enumerate(names) if name in of_arm.index]
-                mean, low, high = (
-                    100 * of_arm.loc[[names[row] for row in rows], column].to_numpy()
-                    for column in ("mean", "low", "high")
-                )
-                ink: Ink = inks[label]
-                aside = 0.5 * (place + 0.5) / len(labels_of_arms) - 0.25
-                for row in rows:
-                    draw_ticks(axis, of_arm.loc[names[row]], place=row + aside, ink=ink, scale=100, size=4)
-                axis.errorbar(
-                    mean,
-                    np.array(rows) + aside,
-                    xerr=[mean - low, high - mean],
-                    linestyle="none",
-                    marker=ink.marker,
-                    color=ink.colour,
-                    linewidth=1,
-                    label=label,
-                )
-            axis.set_yticks(range(len(names)), [trial_name(*name) for name in names])
-            axis.set(title=panel_name(head, labels), xlabel="accuracy (%)", xlim=(0, 100))
-            axis.set_ylim(len(names) - 0.5, -0.5)
-        lines = axes[0].get_legend_handles_labels()
-        legend = figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False)
-        for text in legend.get_texts():
-            text.set_color(darker(inks[text.get_text()].colour))
-    return figure
+    """Draw accuracy on clean and corrupted images, one group per corruption, with panels as for the noise."""
+    tables = {
+        panel_name(head, labels): per_cent(rows).assign(
+            group=[
+                trial_name(trial, level) for trial, level in zip(rows["trial"], rows["level"], strict=True)
+            ]
+        )
+        for (head, labels), rows in accuracy.groupby(["head", "labels"], sort=False)
+    }
+    return grouped_figure(tables, inks=inks, xlabel="accuracy (%)")
 
 
 def trial_caption(accuracy: pd.DataFrame) -> str:
@@ -88,7 +62,7 @@ def trial_caption(accuracy: pd.DataFrame) -> str:
 
 def trial_alt(accuracy: pd.DataFrame) -> str:
     """Return the alternative text of the corruptions."""
-    return alt_text("Dots with error bars of accuracy, a row per corruption.", accuracy["label"])
+    return alt_text("Dots with error bars of accuracy, a group of rows per corruption.", accuracy["label"])
 
 
 def panel_name(head: Any, labels: Any) -> str:
@@ -101,4 +75,5 @@ def trial_name(trial: str, level: float) -> str:
     """Return a corruption and its level in words."""
     units = {"patch_shuffle": f"{level:g} × {level:g} tiles shuffled",
              "amplitude_exchange": f"{100 * level:.0f} % of amplitudes exchanged"}  # fmt: skip
-    return units.get(trial, trial.replace("_", " "))
+    name = trial.replace("_", " ")
+    return units.get(trial, name if level in (0, 1) else f"{name}, level {level:g}")

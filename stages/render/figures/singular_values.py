@@ -24,6 +24,7 @@ SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "al
 # Half of a 95 % interval in standard errors: for a mean over images, and for a jackknife with ten groups
 # (Student's t with 9 degrees of freedom).
 ERRORS = {"token": 1.96, "image": 2.262}
+SHOWN = 0.75  # share of the ranks in the figure of the spectra
 
 
 def unison_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
@@ -66,6 +67,7 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
 
     spectrum: as `spectra` returns it
     """
+    spectrum = leading_ranks(spectrum)
     with styled():
         figure = new_figure(height=max(4.2, 1.0 + 0.2 * spectrum["label"].nunique()))
         panels = figure.subplots(1, len(LEVELS), sharey=True)
@@ -99,6 +101,12 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
             after = (spectrum["level"] == level) & (spectrum["place"] == "after")
             label_line_ends(axis, spectrum[after], inks=inks, x="index")
     return figure
+
+
+def leading_ranks(spectrum: pd.DataFrame) -> pd.DataFrame:
+    """Return the first three quarters of the ranks; later ones fall to 0, because tokens are centred."""
+    last = spectrum.groupby(["label", "level", "place"])["index"].transform("max")
+    return spectrum[spectrum["index"] <= (SHOWN * last).clip(lower=1)]
 
 
 def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> Figure:
@@ -152,8 +160,8 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
     """
     return (
         "Singular values of centred tokens relative to the largest (natural logarithm), after the last "
-        f"self-attention and before it (dotted). Right: {_counts(spectrum)} images, each the mean of its "
-        "patch tokens. "
+        f"self-attention and before it (dotted); first three quarters of the ranks. "
+        f"Right: {_counts(spectrum)} images, each the mean of its patch tokens. "
         f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
 

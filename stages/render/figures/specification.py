@@ -76,9 +76,9 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
 def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     """Return the caption of a specification curve."""
     return (
-        f"{claim['comparison'].capitalize()} under {len(rows)} combinations of analysis choices, in rising "
-        "order, with 95 % intervals. Differences above 0 have the direction that the paper claims. Dots "
-        "below: the choices behind each difference. Shaded: the main choices, which decide the claim."
+        f"Effect ({claim['comparison']}) under {len(rows)} combinations of analysis choices, in rising "
+        "order, with 95 % intervals. Effects above 0 have the direction that the paper claims. Dots "
+        "below: the choices behind each effect. Shaded: the main choices, which decide the claim."
     )
 
 

@@ -1,18 +1,21 @@
 """Panels with points along the weight λ or the size of the encoder."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from stages.render.figures.captions import alt_text
-from stages.render.figures.line_charts import Inks
+from stages.render.figures.line_charts import Inks, log_axis, same_limits
 from stages.render.figures.name_placing import label_ends, settle
 from stages.render.figures.style import NARROW, PAPER, TEXT, WIDE, darker, new_figure, styled
 from stages.render.words import listed, number
+
+Point = tuple[float, float, float]
 
 
 class Line(NamedTuple):
@@ -20,7 +23,8 @@ class Line(NamedTuple):
 
     name: str
     ink: str | None
-    points: dict[float, tuple[float, float, float]]  # x -> mean, low, high; x NaN: a horizontal line
+    points: dict[float, Point]  # x -> mean, low, high; x NaN: a horizontal line
+    across: Mapping[float, tuple[float, float]] | None = None  # x -> interval of x
 
 
 class Panel(NamedTuple):
@@ -30,10 +34,15 @@ class Panel(NamedTuple):
     ylabel: str
     xlabel: str
     lines: list[Line]
+    log_y: bool = False
+    above: tuple[
+        tuple[float, str], ...
+    ] = ()  # x and text of the ticks of a second axis, above a logarithmic one
+    xlabel_above: str = ""
 
 
 def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = False) -> Figure:
-    """Draw rows of panels, each with its own scale.
+    """Draw rows of panels; panels of this study with one measure share a scale.
 
     log: whether the horizontal axis is logarithmic
     """
@@ -48,6 +57,8 @@ def sweep_figure(rows: Sequence[Sequence[Panel]], *, inks: Inks, log: bool = Fal
                 spare.remove()
         for axis, panel in drawn:
             _draw(axis, panel, inks=inks, log=log)
+        for measure in dict.fromkeys(panel.ylabel for _, panel in drawn):
+            same_limits([axis for axis, panel in drawn if panel.ylabel == measure and _of_study(panel)])
         settle(figure)
         for axis, panel in drawn:
             label_ends(axis, [_end(axis, line, inks=inks) for line in panel.lines])
@@ -91,15 +102,43 @@ def _draw(axis: Axes, panel: Panel, *, inks: Inks, log: bool) -> None:
         joined = [(x, mean) for x, (mean, *_) in line.points.items() if not math.isnan(x)]
         axis.plot(*zip(*joined, strict=True) if joined else ((), ()), color=colour, linestyle=style,
                   marker=marker, linewidth=1.4)  # fmt: skip
-    places = sorted({x for line in panel.lines for x in line.points if not math.isnan(x)})
+        for x, ends in (line.across or {}).items():
+            axis.plot(ends, 2 * [line.points[x][0]], color=colour, linewidth=1)
     if log:
         axis.set_xscale("log")
-        axis.minorticks_off()
+    if panel.log_y:
+        log_axis(axis)
     axis.margins(x=0.08, y=0.12)
-    axis.set_xticks(places, [number(x, digits=2) if log else f"{x:g}" for x in places])
+    if panel.above:
+        _decades(axis)
+        _second_axis(axis, panel)
+    else:
+        axis.xaxis.set_minor_locator(NullLocator())
+        # A single point may lie anywhere, so ticks are those of lines with several.
+        several = [line.points for line in panel.lines if len(line.points) > 1]
+        places = sorted({x for points in several for x in points if not math.isnan(x)})
+        axis.set_xticks(places, [number(x, digits=2) if log else f"{x:g}" for x in places])
     axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
-    of_study = any(line.ink for line in panel.lines)
-    axis.set_title(panel.title, color=TEXT if of_study else darker(PAPER, 0.3))
+    axis.set_title(panel.title, color=TEXT if _of_study(panel) else darker(PAPER, 0.3))
+
+
+def _of_study(panel: Panel) -> bool:
+    return any(line.ink for line in panel.lines)
+
+
+def _decades(axis: Axes) -> None:
+    """Give a logarithmic axis ticks at 1, 2 and 5 of each power of ten."""
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _second_axis(axis: Axes, panel: Panel) -> None:
+    """Draw the second axis of a panel above it."""
+    second = axis.secondary_xaxis("top")
+    second.set_xticks([x for x, _ in panel.above], [text for _, text in panel.above])
+    second.minorticks_off()
+    second.set_xlabel(panel.xlabel_above)
 
 
 def _end(axis: Axes, line: Line, *, inks: Inks) -> tuple[str, float, float, str]:

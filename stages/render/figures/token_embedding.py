@@ -1,6 +1,7 @@
 """Do tokens cluster by image or by class: t-SNE of a few images, and silhouettes of all images."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,15 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from stages.render.figures.captions import DOTS, alt_text, bands
-from stages.render.figures.line_charts import Inks, draw_ticks, title_of
-from stages.render.figures.style import COLOURS, MARKERS, NARROW, WIDE, darker, new_figure, styled
+from stages.render.figures.dot_charts import dot_figure
+from stages.render.figures.line_charts import Inks, title_of
+from stages.render.figures.style import COLOURS, MARKERS, WIDE, darker, new_figure, styled
 from stages.results.analysis_curves import block_curves, first_training
 from stages.results.study_results import Results
 
 ANALYSIS = "token_embedding"
+ACROSS = 4  # arms in a row of planes
+APART = 0.11  # distance of the numbers of two images, as a share of the plane
 GROUPS = {"image": "by image", "class": "by class"}
 
 
@@ -51,16 +55,22 @@ def planes(results: Results) -> dict[str, pd.DataFrame]:
 
 
 def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
-    """Draw a column per label: its tokens in the plane, coloured by image (top) and by class (bottom).
+    """Draw two panels per label, below each other: its tokens in the plane, by image and by class.
 
     planes: as `planes` returns them
-    A number marks the median of the tokens of each image. Every class has its own marker.
+    A number marks each image, near the median of its tokens. Every class has its own marker.
     """
     with styled():
-        figure = new_figure(width=max(WIDE, 2.1 * len(planes)), height=4.8)
-        grid = figure.subplots(2, len(planes), squeeze=False)
+        columns = min(ACROSS, len(planes))
+        rows_of_arms = -(-len(planes) // columns)
+        figure = new_figure(width=WIDE, height=4.8 * rows_of_arms)
+        grid = figure.subplots(2 * rows_of_arms, columns, squeeze=False)
+        for spare in range(len(planes), columns * rows_of_arms):
+            for axis in grid[-2:, spare % columns]:
+                axis.remove()
         for place, (label, tokens) in enumerate(planes.items()):
-            above, below = grid[:, place]
+            row, column = divmod(place, columns)
+            above, below = grid[2 * row : 2 * row + 2, column]
             for axis, words in ((above, "image"), (below, "class")):
                 _bare(axis)
                 title_of(axis, f"{label}\n{GROUPS[words]}, one training", inks[label])
@@ -70,11 +80,10 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
             for image, rows in tokens.groupby("image"):
                 above.plot(rows["x"], rows["y"], "o", color=shades[numbers[image]], markersize=2.2,
                            markeredgewidth=0)  # fmt: skip
-            for image, rows in tokens.groupby("image"):
-                above.text(rows["x"].median(), rows["y"].median(), str(numbers[image] + 1), fontsize=8.5,
-                           fontweight="bold", ha="center", va="center",
-                           bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "alpha": 0.8,
-                                 "linewidth": 0})  # fmt: skip
+            for image, (x, y) in number_places(tokens).items():
+                above.text(x, y, str(numbers[image] + 1), fontsize=8.5, fontweight="bold", ha="center",
+                           va="center", bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white",
+                                              "alpha": 0.8, "linewidth": 0})  # fmt: skip
             for number, (_, rows) in enumerate(tokens.groupby("class")):
                 marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
                 below.plot(rows["x"], rows["y"], marker, markersize=2.6, color=colour, linestyle="none",
@@ -82,24 +91,34 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
     return figure
 
 
+def number_places(tokens: pd.DataFrame) -> dict[Any, tuple[float, float]]:
+    """Return a place among the tokens of each image for its number, apart from the other numbers.
+
+    The place is the token nearest to the median of the image that keeps the distance APART to all numbers
+    before it, or else the token farthest from them.
+
+    tokens: one table of `planes`
+    """
+    places: dict[Any, tuple[float, float]] = {}
+    width = np.ptp(tokens[["x", "y"]].to_numpy(), axis=0)
+    for image, rows in tokens.groupby("image"):
+        own = rows[["x", "y"]].to_numpy()
+        central = np.hypot(*((own - np.median(own, axis=0)) / width).T)
+        taken = np.array(list(places.values())).reshape(-1, 2)
+        gaps = np.hypot(*np.moveaxis((own[:, None] - taken[None]) / width, -1, 0)).min(axis=1, initial=1.0)
+        free = gaps >= APART
+        best = np.where(free, central, np.inf).argmin() if free.any() else gaps.argmax()
+        places[image] = (float(own[best, 0]), float(own[best, 1]))
+    return places
+
+
 def silhouettes_figure(curves: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
     """Draw the silhouettes of all held-out images as dots with intervals, one panel per grouping."""
-    labels = list(next(iter(curves.values()))["label"])
+    tables = {GROUPS[group].capitalize(): table for group, table in curves.items()}
+    figure = dot_figure(tables, inks=inks, xlabel="silhouette")
     with styled():
-        width = WIDE if len(curves) > 1 else NARROW
-        figure = new_figure(width=width, height=1.0 + 0.34 * len(labels))
-        panels = figure.subplots(1, len(curves), squeeze=False, sharex=True)[0]
-        for axis, (group, table) in zip(panels, curves.items(), strict=True):
+        for axis in figure.axes:
             axis.axvline(0, color="#777777", linewidth=0.8)
-            for place, (_, row) in enumerate(table.iterrows()):
-                ink = inks[row["label"]]
-                axis.plot([row["low"], row["high"]], [place, place], color=ink.colour, linewidth=2)
-                axis.plot(row["mean"], place, ink.marker, color=ink.colour, markersize=6)
-                draw_ticks(axis, row, place=place, ink=ink)
-            axis.set(title=GROUPS[group].capitalize(), xlabel="silhouette", ylim=(len(labels) - 0.5, -0.5))
-            axis.set_yticks(range(len(labels)), labels)
-            for text, label in zip(axis.get_yticklabels(), labels, strict=True):
-                text.set_color(darker(inks[label].colour))
     return figure
 
 
@@ -124,8 +143,8 @@ def planes_caption(planes: Mapping[str, pd.DataFrame]) -> str:
     images, classes = tokens["image"].nunique(), tokens["class"].nunique()
     return (
         f"t-SNE of the patch tokens of the last block, for {images} held-out images of {classes} classes; "
-        "one training of each arm. Top: coloured and numbered by image; bottom: by class. Distances between "
-        "clusters and their sizes have no meaning in t-SNE."
+        "one training of each arm. Upper panel of an arm: coloured and numbered by image; lower: by class. "
+        "Distances between clusters and their sizes have no meaning in t-SNE."
     )
 
 

@@ -8,7 +8,7 @@ from stages.render.figures.captions import alt_text
 from stages.render.figures.line_charts import Inks
 from stages.render.figures.singular_values import ANALYSIS
 from stages.render.figures.style import darker, new_figure, styled
-from stages.render.words import fixed
+from stages.render.words import number
 from stages.results.analysis_curves import first_training
 from stages.results.study_results import Results
 
@@ -63,9 +63,9 @@ def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
                 axis.set_aspect("equal", adjustable="datalim")
                 axis.margins(0.06)
                 axis.autoscale_view()
-                of, unison = tokens["blocks"].iloc[0], fixed(tokens["unison"].iloc[0], decimals=2)
+                of, apart = tokens["blocks"].iloc[0], number(1 - tokens["unison"].iloc[0], digits=2)
                 axis.set(xticks=[], yticks=[])
-                axis.set_title(f"{label}\nblock {block} of {of}: unison {unison}", fontsize=9,
+                axis.set_title(f"{label}\nblock {block} of {of}: 1 − unison {apart}", fontsize=9,
                                color=darker(ink.colour))  # fmt: skip
             for axis in axes[rows["block"].nunique() :]:
                 axis.remove()

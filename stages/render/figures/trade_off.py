@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.render.figures.line_charts import Inks, panels
+from stages.render.figures.line_charts import Inks, panels, same_limits
 from stages.render.figures.name_placing import label_points, settle
 from stages.render.figures.paper import PaperPoint
 from stages.render.figures.style import PAPER, darker, styled
@@ -50,6 +50,7 @@ def trade_off_figure(
             axis.margins(x=0.28, y=0.16)
             axis.set_xlabel(f"{probe if place < len(sets) else 'linear'} probe (%)")
             axis.set_ylabel("fine-tuned (%)")
+        same_limits(axes[: len(sets)], both=True)
         settle(figure)
         for axis, (labels, points) in zip(axes, sets.items(), strict=False):
             names = [

@@ -37,7 +37,7 @@ def trade_off_findings(accuracies: pd.DataFrame, *, probe: str) -> str:
     for labels, points in sets.items():
         where = on_set(labels)
         winners = [
-            f"{points[way].idxmax()} ({fixed(100 * points[way].max(), decimals=1)} %)"
+            f"{points[way].idxmax()} with {fixed(100 * points[way].max(), decimals=1)} %"
             for way in ("probed", "tuned")
         ]
         sentences.append(

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from stages.render.figures.captions import LONGEST_ALT, NUMBERS
 from stages.render.figures.line_charts import panels
 from stages.render.figures.style import COLOURS, CONTROL, TEXT, styled
 from stages.render.words import listed
@@ -31,8 +32,6 @@ def trajectory_figure(claims: Sequence[dict[str, Any]]) -> Figure:
         figure, axes = panels(len(claims), height=2.1, columns=ACROSS)
         for axis, claim in zip(axes, claims, strict=True):
             _draw(axis, claim)
-        for axis in axes[-ACROSS:]:
-            axis.set_xlabel("images seen")
     return figure
 
 
@@ -50,8 +49,9 @@ def trajectory_caption(claims: Sequence[dict[str, Any]]) -> str:
     shares = [f"{100 * point['share']:.0f} %" for point in claims[0]["trajectory"]]
     return (
         f"Effect of each claim after {listed(shares)} of the training, with uncorrected 95 % intervals over "
-        "trainings. Effects above 0 have the direction that the paper claims. Shaded: the margin. The axis "
-        "counts images seen by the higher side. Snapshots use fewer held-out images than verdicts."
+        "trainings. Effects above 0 have the direction that the paper claims. Shaded: the margin. Horizontal "
+        "axis: images seen by the side claimed to be higher. Snapshots use fewer held-out images than "
+        "verdicts."
     )
 
 
@@ -62,7 +62,9 @@ def trajectory_alt(claims: Sequence[dict[str, Any]]) -> str:
         for word in WORDS
         if any(claim["trajectory_word"] == word for claim in claims)
     ]
-    return f"Line charts of effects against images seen, a panel per claim. {'; '.join(groups).capitalize()}."
+    drawing = "Line charts of effects against images seen, a panel per claim."
+    text = f"{drawing} {'; '.join(groups).capitalize()}."
+    return text if len(text) <= LONGEST_ALT else f"{drawing} {in_words(claims).capitalize()}. {NUMBERS}"
 
 
 def in_words(claims: Sequence[dict[str, Any]]) -> str:
@@ -81,6 +83,13 @@ def scale_of(claim: dict[str, Any]) -> tuple[float, str]:
     return (100.0, "points") if claim["unit"].startswith("share of") else (1.0, claim["unit"])
 
 
+def in_thousands(seen: float) -> str:
+    """Return a number of images with two digits: 1,600 as 1.6k, 16,000 as 16k, 2,000,000 as 2M."""
+    scale, unit = (1e6, "M") if seen >= 1e6 else (1e3, "k") if seen >= 1e3 else (1.0, "")
+    value = float(f"{seen:.2g}") / scale
+    return f"{value:g}{unit}"
+
+
 def _draw(axis: Axes, claim: dict[str, Any]) -> None:
     points = pd.DataFrame(claim["trajectory"])
     scale, unit = scale_of(claim)
@@ -95,7 +104,7 @@ def _draw(axis: Axes, claim: dict[str, Any]) -> None:
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(points["images_seen"].tolist()))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda seen, _: in_thousands(seen)))
     axis.margins(x=0.15)
     axis.set_title(f"{words_of(claim)}\n{claim['trajectory_word']}", color=TEXT, fontsize=8.5)
-    axis.set_ylabel(unit)
+    axis.set(xlabel="images seen", ylabel=unit)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,9 @@ def explorer_data(results: Results) -> dict[str, Any]:
 
     Returns: colours (base64 of 256 × RGB, from low to high); lowest and highest (ends of the colour scale,
              multiples of uniform attention); images: name, height, width, pixels (base64 of RGB, row by
-             row); arms: label, grid, blocks, maps (image -> block -> base64 of grid² × grid² bytes, query by
-             query, 255 for the largest weight of a query) and largest (image -> block -> largest weight of
-             each query)
+             row); arms: label, grid, blocks, start (of its maps), largest (image -> block -> largest weight
+             of each query); maps (base64 of a raw DEFLATE stream: for each arm, image and block
+             grid² × grid² bytes, query by query, 255 for the largest weight of a query)
     """
     tables = {
         results.label(arm): first_training(results, arm, results.analysis(ANALYSIS, arm))
@@ -69,13 +69,18 @@ def explorer_data(results: Results) -> dict[str, Any]:
     }
     first = next(iter(tables.values()))
     images = [int(image) for image in first.loc[first["measure"] == "map", "image"].unique()]
-    arms = [_maps(table, label=label, images=images) for label, table in tables.items()]
+    arms, levels = [], bytearray()
+    for label, table in tables.items():
+        arm, maps = _maps(table, label=label, images=images)
+        arms.append(arm | {"start": len(levels)})
+        levels += maps
     return {
         "lowest": LOWEST,
         "highest": scale_end(results),
         "colours": _base64(np.rint(255 * colormaps["cividis"](np.arange(256))[:, :3])),
         "images": [_picture(first, image=image) for image in images],
         "arms": arms,
+        "maps": base64.b64encode(_deflated(bytes(levels))).decode("ascii"),
     }
 
 
@@ -86,22 +91,21 @@ def _picture(table: pd.DataFrame, *, image: int) -> dict[str, Any]:
     return {"name": f"held-out image {image}", "height": height, "width": width, "pixels": _base64(pixels)}
 
 
-def _maps(table: pd.DataFrame, *, label: str, images: list[int]) -> Mapping[str, Any]:
+def _maps(table: pd.DataFrame, *, label: str, images: list[int]) -> tuple[dict[str, Any], bytes]:
     rows = table[table["measure"] == "map"].sort_values(["image", "block", "row", "column"])
-    maps: list[list[str]] = []
     largest: list[list[list[float]]] = []
+    levels = b""
     for image in images:
         of_image = [part for _, part in rows[rows["image"] == image].groupby("block")]
-        decoded = [b"".join(base64.b64decode(text) for text in part["map"]) for part in of_image]
-        maps.append([base64.b64encode(levels).decode("ascii") for levels in decoded])
+        levels += b"".join(base64.b64decode(text) for part in of_image for text in part["map"])
         largest.append([[float(f"{value:.4g}") for value in part["value"]] for part in of_image])
-    return {
-        "label": label,
-        "grid": int(rows["row"].max()),
-        "blocks": int(rows["block"].max()),
-        "maps": maps,
-        "largest": largest,
-    }
+    grid, blocks = int(rows["row"].max()), int(rows["block"].max())
+    return {"label": label, "grid": grid, "blocks": blocks, "largest": largest}, levels
+
+
+def _deflated(content: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return compressor.compress(content) + compressor.flush()
 
 
 def _base64(values: np.ndarray) -> str:

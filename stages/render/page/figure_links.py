@@ -1,7 +1,9 @@
 """Number the figures of a page, name the command that reproduces each, and link claims to figures."""
 
 from bs4 import BeautifulSoup, Tag
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from stages.render.words import listed
 
 COMMAND = "Reproduce: <code>dvc repro {}</code>, inputs <code>{}</code>"
 
@@ -35,23 +37,21 @@ def number_figures(soup: BeautifulSoup) -> None:
 
 
 def link_figures(soup: BeautifulSoup) -> None:
-    """Write the number of its figure into every link `<a data-figure="ID">`; remove links without a figure.
+    """Write links to figures into every element `<span class="figures" data-figures="ID ID">`.
 
-    ID is the id of a figure or its beginning; the first match counts. Call this after `number_figures`.
+    ID is the id of a figure, or the beginning of several ids before a hyphen. Without any such figure, the
+    element says why, in the words of its attribute data-none. Call this after `number_figures`.
     """
     numbers = {str(figure.get("id")): str(figure["data-number"]) for figure in soup.find_all("figure")}
-    for link in soup.select("a[data-figure]"):
-        wanted = str(link.attrs.pop("data-figure"))
-        exact = [name for name in numbers if name == wanted]
-        target = next(iter(exact + [name for name in numbers if name.startswith(wanted)]), None)
-        if target is None:
-            link.decompose()
-            continue
-        link["href"] = f"#{target}"
-        link.string = f"Figure {numbers[target]}"
-    for links in soup.select(".figures"):
-        if links.find("a") is None:
-            links.decompose()
+    for place in soup.select(".figures[data-figures]"):
+        names, reason = str(place.attrs.pop("data-figures")).split(), str(place.attrs.pop("data-none", ""))
+        targets: list[str] = []
+        for name in names:
+            several = [figure for figure in numbers if figure.startswith(f"{name}-")]
+            targets += [name] if name in numbers else several
+        links = [f'<a href="#{name}">Figure {numbers[name]}</a>' for name in dict.fromkeys(targets)]
+        text = f"Shown in {listed(links)}" if links else escape(reason)
+        place.append(BeautifulSoup(text, "html.parser"))
 
 
 def name_origins(soup: BeautifulSoup, *, stage: str, digest: str) -> dict[str, str]:

@@ -1,11 +1,37 @@
-"""Tables of the accuracies and of their protocols."""
+"""The accuracies: tables, their protocols, and a figure of all probes."""
 
 import pandas as pd
 
 from stages.render.figures.captions import trainings_of
+from stages.render.figures.line_charts import Inks
+from stages.render.figures.probes import of_probes, probes_alt, probes_caption, probes_figure
+from stages.render.page.figure_card import drawn
+from stages.render.page.html_table import table
 from stages.render.words import fixed, interval, nowrap
-from stages.results.study_results import FINE_TUNED
+from stages.results.study_results import AUGMENTED, FINE_TUNED
 from stages.study.study import Study
+
+MAIN = ("knn", "linear", AUGMENTED, FINE_TUNED)  # evaluations of the table in sight
+
+
+def all_probes(accuracies: pd.DataFrame, *, inks: Inks, folder: str = "") -> str:
+    """Return the figure of all probes and the table of those that are not in MAIN, as HTML.
+
+    accuracies: as `accuracies.accuracies` returns them
+    """
+    probed = of_probes(accuracies)
+    figure = drawn(
+        probes_figure(probed, inks=inks),
+        name="probes",
+        alt=probes_alt(probed),
+        caption=probes_caption(probed),
+        data=probed,
+        folder=folder,
+    )
+    others = accuracies[~accuracies["evaluation"].isin(MAIN)]
+    if others.empty:
+        return figure
+    return figure + table(accuracy_rows(others), caption="Held-out accuracy (%) of other probes")
 
 
 def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:

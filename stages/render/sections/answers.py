@@ -16,6 +16,7 @@ from stages.results.study_results import FINE_TUNED, Results
 
 MIXED = ("hybrid", "layered")  # objectives that combine CL and MIM
 PARENTS = ("contrastive", "masked")
+MANY = 5  # arms; with more, only the extremes are named
 
 
 def on_attention(results: Results) -> tuple[str, str]:
@@ -70,6 +71,9 @@ def on_components(results: Results, *, probes: Container[str], label_sets: list[
     depths = sorted(set(lost["last"]))
     places = []
     for labels, rows in lost.groupby("labels", sort=False):
+        if len(rows) > MANY:
+            places.append(f"{on_set(str(labels)).strip()} {_ends(rows)}".strip())
+            continue
         blocks = listed(
             _range(row["best"]) + (f" of {row['last']}" if len(depths) > 1 else "") + f" for {label}"
             for label, row in rows.iterrows()
@@ -135,6 +139,15 @@ def _agreement(results: Results) -> str:
         verdict = "the losses agree" if low > 0 else "neither agreement nor conflict is clear"
     return (
         f"Late in training, the gradients of the two losses of {label} have a cosine of {numbers}: {verdict}."
+    )
+
+
+def _ends(rows: pd.DataFrame) -> str:
+    """Return the arms with the earliest and the latest best block, by the share of the depth."""
+    depth = pd.Series([sum(best) / len(best) for best in rows["best"]], index=rows.index) / rows["last"]
+    first, last = depth.idxmin(), depth.idxmax()
+    return (
+        f"from {_range(rows.loc[first, 'best'])} for {first} to {_range(rows.loc[last, 'best'])} for {last}"
     )
 
 

@@ -29,6 +29,8 @@ GLOSSARY: Mapping[str, str] = {
     "Attention distance": "the distance between a query patch and the patches it attends to, weighted by "
     "attention",
     "Normalised mutual information": "how much the attended patch depends on the query patch, from 0 to 1",
+    "λ": "the weight of CL in the loss of a hybrid, (1 − λ) MIM + λ CL",
+    "Gradient ratio": "the norm of the weighted CL gradient over that of the weighted MIM gradient",
     "Relative log amplitude": "log amplitude of the token map at one frequency, minus that at frequency zero",
     "Unison": "how alike self-attention moves the tokens of an image; 1: all in the same way",
     "Silhouette": "how well tokens cluster by image or class, from −1 to 1",

@@ -17,6 +17,12 @@ UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 DRAWN = "shapes_textures"  # the built-in data set
 SMALL = 20e6  # parameters; ViT-S, a small encoder in the paper, has 22 million
 NOT_TESTABLE = "not testable at this budget"
+# Precision -> its name in a sentence.
+PRECISIONS = {
+    "32-true": "32-bit precision",
+    "bf16-mixed": "bfloat16 mixed precision",
+    "16-mixed": "float16 mixed precision",
+}
 VERDICTS = ("supported", "contradicted", "negligible", "undecided", NOT_TESTABLE, "not tested")
 
 
@@ -53,9 +59,10 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
         epochs = sorted({arm.stop_epoch or arm.epochs or study.pretrain.epochs for arm in trained})
         images = manifest["splits"]["train"]["images"]
         parts.append(
-            f"pre-trained for {listed(map(str, epochs))} epochs on {images:,} images of {_data(manifest)}"
+            f"pre-trained for {listed(map(str, epochs))} epoch{'' if epochs == [1] else 's'} on "
+            f"{images:,} images of {_data(manifest)}"
         )
-        parts.append(f"in precision {listed(precisions(study))}")
+        parts.append(f"in {listed(precisions(study))}")
     else:
         parts.append(
             f"measured on {manifest['splits']['test']['images']:,} held-out images of {_data(manifest)}"
@@ -121,9 +128,9 @@ def limit(
 
 
 def precisions(study: Study) -> list[str]:
-    """Return the precisions of the trained arms without repetition."""
+    """Return the precisions of the trained arms in words, without repetition."""
     used = (
-        recipe_of(study, name)[1].precision
+        PRECISIONS[recipe_of(study, name)[1].precision]
         for name, arm in study.arms.items()
         if arm.objective not in UNTRAINED
     )

@@ -26,20 +26,25 @@ from stages.render.sections.verdicts import (
 )
 from stages.render.words import counted, listed, number, unbroken
 
-# Claim -> ids of its figures, or beginnings of ids; links to figures that a study lacks are removed.
+HYBRIDS = ("summary-fig-accuracy-by-weight", "summary-fig-accuracy-by-ratio", "summary-fig-trade-off")
+# Claim -> ids of its figures, or beginnings of ids; a fold says why if a study has none of them.
 FIGURES: Mapping[str, tuple[str, ...]] = {
     "linear_probing": ("summary-fig-trade-off",),
     "finetuning": ("summary-fig-trade-off",),
     "model_size": ("summary-fig-accuracy-by-size",),
     "dense_prediction": ("summary-fig-segmentation",),
     "dense_prediction_finetuned": ("summary-fig-segmentation",),
+    "nearest_neighbours": ("summary-fig-probes",),
+    "few_labels": ("summary-fig-probes",),
+    "attentive_probing": ("summary-fig-probes",),
+    "learnt_pooling": ("summary-fig-probes",),
     "attention_distance": ("attention-fig-distance",),
     "attention_collapse": ("attention-fig-nmi",),
     "collapse_beyond_untrained": ("attention-fig-nmi",),
     "collapse_with_depth": ("attention-fig-nmi",),
     "same_map": ("attention_maps-fig-map-similarity",),
     "heads_alike": ("attention-fig-diversity", "similarity-fig-heads"),
-    "blocks_alike": ("similarity-fig-blocks",),
+    "blocks_alike": ("similarity-fig-cka", "similarity-fig-blocks"),
     "positions_alike": ("similarity-fig-positions",),
     "tokens_in_unison": ("singular_values-fig-unison",),
     "token_spread": ("singular_values-fig-spectrum",),
@@ -47,7 +52,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "tokens_by_image": ("token_embedding-fig-silhouettes",),
     "frequency": ("fourier-fig-highest-frequency",),
     "frequency_falls": ("fourier-fig-highest-frequency",),
-    "shape_bias": ("summary-fig-corruptions",),
+    "shape_bias": ("summary-fig-shape-bias",),
     "other_textures": ("summary-fig-corruptions",),
     "other_textures_finetuned": ("summary-fig-corruptions",),
     "stylised": ("summary-fig-corruptions",),
@@ -56,10 +61,10 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "noise_finetuned": ("summary-fig-frequency-noise",),
     "early_blocks": ("summary-fig-layerwise",),
     "late_blocks": ("summary-fig-layerwise",),
-    "implicit_decoder": ("summary-fig-lost-blocks",),
-    "explicit_decoder": ("summary-fig-lost-blocks",),
-    "hybrid_linear": ("summary-fig-accuracy-by-weight", "summary-fig-trade-off"),
-    "hybrid_finetuned": ("summary-fig-accuracy-by-weight", "summary-fig-trade-off"),
+    "implicit_decoder": ("summary-fig-layerwise",),
+    "explicit_decoder": ("summary-fig-layerwise",),
+    "hybrid_linear": HYBRIDS,
+    "hybrid_finetuned": HYBRIDS,
     "hybrid_attention": ("attention-fig-nmi",),
     "hybrid_frequency": ("fourier-fig-highest-frequency",),
 }
@@ -103,14 +108,15 @@ def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
     """
     rows = {name: value for name, value in _rows(claim).items() if value}
     listing = Markup("\n").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows.items())
-    links = Markup(" ").join(
-        Markup('<a data-figure="{}"></a>').format(name) for name in FIGURES.get(claim["name"], ())
+    why = claim.get("why")
+    figures = Markup('<span class="figures" data-figures="{}" data-none="{}"></span>').format(
+        " ".join(FIGURES.get(claim["name"], ())),
+        f"No figure: {why}." if why else "No figure on this page shows the measure.",
     )
     name = claim["name"].replace("_", "-")
-    shown = Markup('<span class="figures">Shown in {}</span> ').format(links) if links else ""
     return Markup(
         '<details class="claim" id="claim-{name}"><summary>{statement} {verdict} {effect}</summary>\n'
-        '<dl>{listing}</dl>\n<p class="links">{shown}<a href="#claim-{name}">Link to this claim</a></p>\n'
+        '<dl>{listing}</dl>\n<p class="links">{figures} <a href="#claim-{name}">Link to this claim</a></p>\n'
         "{curve}</details>"
     ).format(
         name=name,
@@ -118,7 +124,7 @@ def claim_details(claim: dict[str, Any], *, curve: str = "") -> str:
         verdict=verdict_of(claim),
         effect=effect(claim),
         listing=listing,
-        shown=shown,
+        figures=figures,
         curve=Markup(curve),
     )
 
@@ -167,11 +173,11 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
         "Effect": effect(claim),
     }
     if claim.get("corrected_low") is not None:
-        low, high = (_scaled(claim, key) for key in ("corrected_low", "corrected_high"))
+        low, high = _bare(claim, "corrected_low"), _scaled(claim, "corrected_high")
         rows["Corrected interval"] = f"{low} to {high}, level {number(claim['level'], digits=2)}"
     if claim.get("margin") is not None:
         reason = claim.get("margin_reason")
-        rows["Margin"] = _scaled(claim, "margin") + (f": {reason}" if reason else "")
+        rows["Margin"] = _scaled(claim, "margin") + (f" ({reason})" if reason else "")
     if claim.get("p_adjusted") is not None:
         adjusted = claim["p_adjusted"]
         rows["Adjusted p"] = "below 0.001" if adjusted < 0.001 else number(adjusted, digits=2)
@@ -197,5 +203,12 @@ def _replications(claim: dict[str, Any]) -> str:
 
 
 def _scaled(claim: dict[str, Any], key: str) -> str:
-    scale, unit = (100, "points") if is_share(claim.get("unit")) else (1, claim.get("unit") or "")
-    return f"{number(scale * claim[key], digits=2)} {unit}".strip()
+    """Return a number of a claim with its unit."""
+    unit = "points" if is_share(claim.get("unit")) else claim.get("unit") or ""
+    return f"{_bare(claim, key)} {unit}".strip()
+
+
+def _bare(claim: dict[str, Any], key: str) -> str:
+    """Return a number of a claim without its unit."""
+    scale = 100 if is_share(claim.get("unit")) else 1
+    return number(scale * claim[key], digits=2)

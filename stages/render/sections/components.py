@@ -54,20 +54,25 @@ def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks
     published = paper.layerwise()
     for labels in label_sets:
         curves = layerwise_curves(results, labels=labels)
-        probe_name = f"linear probe{on_set(labels)}"
+        measure = f"linear-probe accuracy{on_set(labels)}"
         show(
             depth_figure(
-                curves, inks=inks, ylabel=f"{probe_name} (%)", paper=published, share_y=True, limits=(0, 100)
+                curves,
+                inks=inks,
+                ylabel=f"linear probe{on_set(labels)} (%)",
+                paper=published,
+                share_y=True,
+                limits=(0, 100),
             ),
             name=f"layerwise-{labels}",
             lead=True,
-            alt=depth_alt(curves, measure=probe_name, paper=published),
+            alt=depth_alt(curves, measure=measure, paper=published),
             caption=layerwise_caption(curves, labels=labels, paper=paper.LAYERWISE),
             data=curves,
             folder=folder,
         )
-        numbers = table(curve_rows(curves), caption=f"{probe_name.capitalize()} by block (%)")
-        put(folded(f"Table: {probe_name} by block", numbers))
+        numbers = table(curve_rows(curves), caption=f"{measure.capitalize()} by block (%)")
+        put(folded(f"Table: {measure} by block", numbers))
 
 
 def lost_blocks_section(results: Results, *, inks: Inks, folder: str = "") -> None:

@@ -15,6 +15,7 @@ from stages.render.figures.robustness import (
     trial_figure,
     trial_name,
 )
+from stages.render.figures.shape_bias import bias_alt, bias_caption, bias_figure, bias_name
 from stages.render.page.figure_card import show
 from stages.render.page.html_table import folded, table
 from stages.render.page.notebook_output import conclude, put
@@ -29,6 +30,11 @@ from stages.results.corrupted import (
     shape_bias,
 )
 from stages.results.study_results import Results
+
+BIAS = (
+    "Shape bias by test. For drawn images, the linear probe is trained on images whose shape and texture "
+    "agree"
+)
 
 
 def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> None:
@@ -66,7 +72,15 @@ def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> Non
     )
     bias = shape_bias(results)
     if len(bias):
-        put(table(bias_rows(bias), caption=bias_caption()))
+        show(
+            bias_figure(bias, inks=inks),
+            name="shape-bias",
+            alt=bias_alt(bias),
+            caption=bias_caption(bias),
+            data=bias,
+            folder=folder,
+        )
+        put(folded("Table: shape bias", table(bias_rows(bias), caption=BIAS)))
 
 
 def trial_rows(accuracy: pd.DataFrame) -> pd.DataFrame:
@@ -84,16 +98,7 @@ def bias_rows(bias: pd.DataFrame) -> pd.DataFrame:
     rows: dict[str, dict[Any, str]] = {}
     for row in bias.to_dict("records"):
         numbers = (100 * row[column] for column in ("mean", "low", "high"))
-        name = f"{str(row['trial']).replace('_', ' ')}, {row['head']}"
+        name = bias_name(str(row["trial"]), str(row["head"]))
         text = f"{interval(*numbers, unit='%', decimals=1)} of {row['decisions']:,} decisions"
         rows.setdefault(row["label"], {})[name] = text
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
-
-
-def bias_caption() -> str:
-    """Return the caption of `bias_rows`."""
-    return (
-        "Shape bias: the share of decisions for the shape among all decisions for shape or texture, on "
-        "images where the two conflict (paper §3, Fig. 9 left; Geirhos et al. 2019). For drawn images, the "
-        "linear probe is trained on images whose shape and texture agree."
-    )

@@ -25,7 +25,7 @@ def noise_findings(curves: pd.DataFrame) -> str:
             f"{name}: {best} keeps the most ({_mean(by_arm, best)}), {worst} the least "
             f"({_mean(by_arm, worst)}); the most harmful band is at {by_frequency.idxmin():.2g} π."
         )
-    start = "Share of the clean accuracy under noise, mean over frequency bands."
+    start = "Share of the clean accuracy kept under noise, mean over frequency bands."
     return f"{start} {' '.join(sentences)}" if sentences else ""
 
 

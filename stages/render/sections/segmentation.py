@@ -8,6 +8,7 @@ from stages.render.figures.segmentation import (
     segmentation_alt,
     segmentation_caption,
     segmentation_figure,
+    ways_of,
 )
 from stages.render.page.figure_card import show
 from stages.render.page.html_table import folded, table
@@ -42,8 +43,8 @@ def segmentation_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """Return one row per arm and one column per method of segmentation."""
     rows = {
         label: {
-            WAYS[row["way"]]: interval(row["mean"], row["low"], row["high"], decimals=1)
-            for _, row in part.iterrows()
+            WAYS[way]: interval(row["mean"], row["low"], row["high"], decimals=1)
+            for way, row in part.set_index("way").reindex(ways_of(part)).iterrows()
         }
         for label, part in scores.groupby("label", sort=False)
     }

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from stages.render.page.provenance import portable
-from stages.render.words import listed
+from stages.render.words import counted, listed
 from stages.results.study_results import AUGMENTED
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import overrides
@@ -29,8 +29,8 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         "Labels": listed(f"{name} ({len(names)} classes)" for name, names in manifest["labels"].items()),
         "Encoder": f"ViT of {vit.depth} blocks, width {vit.width}, {vit.heads} heads, "
         f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}",
-        "Pre-training": f"{pretrain.epochs} epochs, batch {pretrain.batch_size}, peak learning rate "
-        f"{pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}",
+        "Pre-training": f"{counted(pretrain.epochs, 'epoch')}, batch {pretrain.batch_size}, peak learning "
+        f"rate {pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}",
     }
     used = {arm.objective for arm in study.arms.values()}
     if used & {"hybrid", "layered"}:
@@ -42,8 +42,8 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         if name in used:
             rows[f"{name.capitalize()} objective"] = words
     rows |= {
-        "Fine-tuning": f"{finetune.epochs} epochs, batch {finetune.batch_size}, peak learning rate "
-        f"{finetune.lr:g}, layer decay {finetune.layer_decay:g}",
+        "Fine-tuning": f"{counted(finetune.epochs, 'epoch')}, batch {finetune.batch_size}, peak learning "
+        f"rate {finetune.lr:g}, layer decay {finetune.layer_decay:g}",
         "Probes": listed([*dict(study.probes), *([AUGMENTED] if study.linear_augmented.arms else [])]),
         "Analyses": listed(study.analyses),
     }
@@ -77,4 +77,6 @@ def _in_words(value: float | str | None) -> str:
     """Return one setting of an objective as text."""
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:g}"

@@ -1,8 +1,11 @@
 """Put a sweep into sentences: where each line has its maximum, or how it changes from end to end."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+from stages.render.figures.gradient_ratios import Realised
+from stages.render.figures.sweep_places import HYBRID, Places
 from stages.render.figures.sweeps import Line, Panel
 from stages.render.words import fixed, listed, number, signed
 
@@ -24,6 +27,33 @@ def best_weights(rows: Sequence[Sequence[Panel]]) -> str:
             f"with {ends}."
         )
     return " ".join(sentences)
+
+
+def ratios_in_words(places: Places, ratios: Mapping[str, Realised]) -> str:
+    """Return the realised gradient ratio of every arm with two losses, and the λ of equal gradients.
+
+    places: as `sweep_places.along_ratio` returns them
+    ratios: as `gradient_ratios.realised` returns them
+    """
+    hybrids = [ratios[label] for label, (line, *_) in places.items() if line == HYBRID]
+    by_weight = sorted(hybrids, key=lambda one: one.weight)
+    parts = [f"{number(one.ratio, digits=2)} at λ = {one.weight:.2g}" for one in by_weight]
+    sentences = [f"Norm of the weighted CL gradient over that of the weighted MIM gradient: {listed(parts)}."]
+    for one, other in pairwise(by_weight):
+        if (one.ratio - 1) * (other.ratio - 1) < 0:
+            sentences.append(f"Both gradients are equally long near λ = {_balance(one, other):.2g}.")
+    for label, (line, *_) in places.items():
+        if line != HYBRID and label in ratios:
+            ratio, weight = number(ratios[label].ratio, digits=2), ratios[label].weight
+            sentences.append(f"{label}: ratio {ratio} with λ = {weight:.2g}.")
+    return " ".join(sentences)
+
+
+def _balance(one: Realised, other: Realised) -> float:
+    """Return the λ between two arms whose gradients would be equally long, linear in the log odds of λ."""
+    starts, ends = ((math.log(arm.ratio), math.log(arm.weight / (1 - arm.weight))) for arm in (one, other))
+    log_odds = starts[1] - starts[0] * (ends[1] - starts[1]) / (ends[0] - starts[0])
+    return 1 / (1 + math.exp(-log_odds))
 
 
 def size_gains(rows: Sequence[Sequence[Panel]]) -> str:

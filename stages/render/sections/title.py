@@ -91,9 +91,9 @@ def _compute(study: Study, *, images: int) -> str:
         )
         shown = listed(f"{count:,}" for count in sorted(set(seen)))
         parts.append(
-            f"{counted(len(trained), 'training')} on {shown} images each (repetitions counted); one forward "
-            f"pass over all of them takes {number(flops / 1e12, digits=2)} TFLOP, and training several times "
-            "as much"
+            f"{counted(len(trained), 'training')} on {shown} images each, counted once per epoch; one "
+            f"forward pass over all of these images takes {number(flops / 1e12, digits=2)} TFLOP, and "
+            "training takes several times as much"
         )
     return "; ".join(parts) + ". The appendix lists hardware, precision and wall time."
 

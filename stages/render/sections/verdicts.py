@@ -60,9 +60,10 @@ def gates_in_words(gates: list[dict[str, Any]], claims: list[dict[str, Any]]) ->
     sentences = []
     if failed:
         count = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
+        verb = "fails" if len(failed) == 1 else "fail"
         sentences.append(
-            f"{counted(count, 'claim')} cannot be tested at this budget, because these conditions fail: "
-            f"{'; '.join(failed)}."
+            f"{counted(count, 'claim')} cannot be tested at this budget, because "
+            f"{counted(len(failed), 'condition')} {verb} ({'; '.join(failed)})."
         )
     if unknown:
         verb = "was" if unknown == 1 else "were"
@@ -77,7 +78,7 @@ def verdict_of(claim: dict[str, Any]) -> Markup:
     verdict = claim["verdict"]
     of_encoders = claim.get("scope", METHODS) != METHODS and verdict not in ("not tested", NOT_TESTABLE)
     marked = verdict_mark(verdict) + (" in these encoders" if of_encoders else "")
-    return marked + (Markup('<span class="basis">fragile</span>') if claim.get("fragile") else "")
+    return marked + (Markup(' <span class="basis">fragile</span>') if claim.get("fragile") else "")
 
 
 def verdict_mark(verdict: str) -> Markup:
@@ -105,9 +106,12 @@ def is_share(unit: str | None) -> bool:
 
 
 def robust(claim: dict[str, Any]) -> str:
-    """Return how many analysis choices give the verdict of a claim, and the verdicts of the others."""
+    """Return how many analysis choices give the verdict of a claim, and the verdicts of the others.
+
+    A dash for a claim without choices.
+    """
     shares = claim.get("specifications")
-    if not shares:
+    if not shares or shares["count"] == 1:
         return "–"
     counts = {verdict: round(shares[verdict] * shares["count"]) for verdict in MARKS if shares.get(verdict)}
     agree = counts.pop(claim["verdict"], 0)

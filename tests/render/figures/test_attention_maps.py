@@ -1,6 +1,7 @@
 """Maps of queries: the pictures are those of the tables, the words those of the pictures."""
 
 import base64
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -87,13 +88,14 @@ def test_the_explorer_holds_every_map_in_the_order_of_its_queries(results: Resul
     data = explorer_data(results)
     assert [arm["label"] for arm in data["arms"]] == ["Random init", "CL"]
     arm = data["arms"][1]
-    assert (arm["grid"], arm["blocks"], len(arm["maps"]), len(arm["maps"][0])) == (3, 3, 2, 3)
+    assert (arm["grid"], arm["blocks"], arm["start"]) == (3, 3, 2 * 3 * 81)
     table = pd.read_csv(TABLE / "cl.csv").query(
         "seed == 0 and measure == 'map' and image == 12 and block == 2"
     )
     row = table.query("row == 2 and column == 3").iloc[0]
-    levels = base64.b64decode(arm["maps"][1][1])
-    assert len(levels) == 81 and levels[5 * 9 : 6 * 9] == base64.b64decode(row["map"])
+    levels = zlib.decompress(base64.b64decode(data["maps"]), -zlib.MAX_WBITS)
+    query = arm["start"] + (3 + 1) * 81 + 5 * 9
+    assert len(levels) == 2 * 2 * 3 * 81 and levels[query : query + 9] == base64.b64decode(row["map"])
     assert arm["largest"][1][1][5] == pytest.approx(row["value"], rel=1e-3)
     image = data["images"][1]
     assert image["name"] == "held-out image 12" and len(base64.b64decode(image["pixels"])) == 3 * 36

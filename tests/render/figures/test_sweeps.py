@@ -17,6 +17,7 @@ from stages.render.figures.gradients import (
     gradient_findings,
     gradient_rows,
     late_rows,
+    measured,
 )
 from stages.render.figures.paper import size_sweep
 from stages.render.figures.style import palette
@@ -111,8 +112,14 @@ def test_a_sweep_of_the_weight_is_drawn_with_its_findings(
     top = (scores["label"] == "Hybrid, λ = 0.6") & (scores["evaluation"] == "linear")
     scores.loc[top, ["mean", "low", "high"]] = (0.9, 0.89, 0.91)
     drawings = sweeps(params, scores, inks=palette(params.study))
-    assert list(drawings) == ["accuracy-by-weight", "measures-by-weight"]
-    accuracy, measures = (sweep.drawing for sweep in drawings.values())
+    assert list(drawings) == ["accuracy-by-weight", "measures-by-weight", "accuracy-by-ratio"]
+    accuracy, measures, ratios = (sweep.drawing for sweep in drawings.values())
+    assert "Single points: λ computed for a gradient ratio." in accuracy["caption"]
+    assert {"Hybrid, gradients 1 : 1", "Layered, λ = 0.2", "CL (MoCo v3)"} <= set(ratios["data"]["line"])
+    assert len(ratios["fig"].axes) == 4 and ratios["fig"].axes[0].get_xscale() == "log"
+    above = ratios["fig"].axes[0].child_axes[0]
+    assert "0.2" in [tick.get_text() for tick in above.get_xticklabels()] and above.get_xlabel() == "λ"
+    assert measures["fig"].axes[0].get_yscale() == "log"  # mutual information
     assert "Linear probe on shape: hybrid is highest at λ = 0.6 (90.0 %), with " in (
         drawings["accuracy-by-weight"].findings
     )
@@ -196,6 +203,9 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
     assert len(images) == 1
+
+    assert list(measured(rows)) == ["block", "epoch"]
+    assert measured(rows.assign(square_cl=-1.0)) == {}  # only noise
 
     short = pd.read_csv("models/both/0/gradients.csv").drop(columns=["norm_cl", "norm_mim"])
     write_csv(Path("models/both/0/gradients.csv"), short)

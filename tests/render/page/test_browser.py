@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,8 @@ pytestmark = pytest.mark.skipif(
 )
 AXE = importlib.util.find_spec("axe_core_python")
 EXPLORER = "document.querySelector('.explorer')"
+CHOICES = f"{EXPLORER}.querySelector('.result').textContent"
+READY = f"document.readyState === 'complete' && {EXPLORER} !== null && {CHOICES} !== ''"
 RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then((result) =>
   result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"""
 
@@ -103,6 +106,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browser(folder / "profile") as tab:
         tab.show(width=1200)
         tab.open(folder / "index.html")
+        tab.wait(READY)
         yield tab
 
 
@@ -159,14 +163,16 @@ def test_the_interactive_maps_show_the_choices_and_the_address_holds_them(opened
         opened.run(f"{field}.value = {value}; {field}.dispatchEvent(new Event('input'))")
     text = opened.run(f"{EXPLORER}.querySelector('.result').textContent")
     assert text.startswith("Query at row 2, column 3. ")
-    address = opened.run("location.hash")
-    assert address.endswith("?image=1&block=2&left=1&right=2&row=2&column=3")
+    address = "attention-explorer?image=1&block=2&left=1&right=2&row=2&column=3"
+    opened.wait(f"location.hash.endsWith('{address}')")
+    levels = np.frombuffer(zlib.decompress(base64.b64decode(data["maps"]), -zlib.MAX_WBITS), np.uint8)
     maps = []
     for arm in (data["arms"][1], data["arms"][2]):
         largest = 9 * arm["largest"][1][1][5]
         assert f"{arm['label']}, block 2 of 3: most attention to row " in text
         assert f"{largest:.1f} × uniform" in text
-        maps.append(np.frombuffer(base64.b64decode(arm["maps"][1][1]), np.uint8)[45:54].astype(float))
+        start = arm["start"] + (arm["blocks"] + 1) * 81 + 45  # image 1, block 2, query 5 of 9
+        maps.append(levels[start : start + 9].astype(float))
     cosine = maps[0] @ maps[1] / np.sqrt((maps[0] @ maps[0]) * (maps[1] @ maps[1]))
     assert f"Cosine between the two maps {cosine:.2f}" in text
     drawn_pixels = opened.run(
@@ -252,11 +258,11 @@ def test_the_address_opens_a_claim_and_follows_the_reader(opened: Browser) -> No
     opened.run("document.querySelectorAll('details').forEach((details) => { details.open = false; })")
     opened.run("location.hash = '#claim-one-claim'")
     opened.wait("[...document.querySelectorAll('details')].filter((details) => details.open).length === 2")
-    opened.run("history.replaceState(null, '', '#'); document.getElementById('claim-one-claim').open = false")
+    opened.run("document.getElementById('claim-one-claim').open = false")
     opened.run("document.querySelector('#claim-one-claim > summary').click()")
-    opened.wait("location.hash === '#claim-one-claim'")
+    opened.wait("location.hash.split('?')[0] === '#claim-one-claim'")
     opened.run("document.querySelector('#claim-one-claim > summary').click()")
-    opened.wait("location.hash !== '#claim-one-claim'")
+    opened.wait("location.hash.split('?')[0] === '#summary-verdicts-claims'")
 
 
 def test_few_tab_stops_precede_the_first_section(opened: Browser) -> None:
@@ -280,3 +286,54 @@ def test_every_figure_names_the_command_that_reproduces_it() -> None:
     ]
     assert len(set(re.findall(r"inputs <code>(\w{12})</code>", html))) == 1
     assert html.count('<source media="(max-width: 40rem)"') == 1
+
+
+OPEN = "[...document.querySelectorAll('details[open]')].map((fold) => fold.id).join(' ')"
+
+
+def visit(opened: Browser, address: str) -> None:
+    """Open the page anew, as a reader does who follows a link."""
+    url = opened.run("location.href.split('#')[0]")
+    opened.call("Page.navigate", url="about:blank")
+    opened.call("Page.navigate", url=url + address)
+    opened.wait(READY)
+
+
+def test_a_link_a_reload_and_a_step_back_show_the_same_view(opened: Browser) -> None:
+    opened.show(width=1200)
+    visit(opened, "")
+    assert opened.run(OPEN) == "" and opened.run("location.hash") == ""
+    for name in ("summary-verdicts-choices", "summary-verdicts-claims", "claim-one-claim"):
+        opened.run(f"document.querySelector('#{name} > summary').click()")
+        opened.wait(f"document.getElementById('{name}').open")
+    folds = opened.run(OPEN)
+    assert folds == "summary-verdicts-choices summary-verdicts-claims claim-one-claim"
+    opened.wait("location.hash === '#claim-one-claim?open=summary-verdicts-choices'")
+    field = f"{EXPLORER}.querySelector('[data-pick=row]')"
+    opened.run(f"{field}.value = 3; {field}.dispatchEvent(new Event('input'))")
+    opened.wait("location.hash.endsWith('&column=2') && location.hash.includes('open=')")
+    shown, address = opened.run(CHOICES), opened.run("location.hash")
+    assert shown.startswith("Query at row 3, column 2. ")
+
+    visit(opened, address)
+    opened.wait(f"{OPEN} === '{folds}'")
+    assert opened.run(CHOICES) == shown
+    opened.wait("Math.abs(document.querySelector('.explorer').getBoundingClientRect().top) < 60")
+    opened.call("Page.reload")
+    opened.wait(f"{READY} && {OPEN} === '{folds}' && {CHOICES} === '{shown}'")
+
+    opened.run("location.hash = '#claim-one-claim'")  # as a link in the page
+    opened.wait("location.hash.startsWith('#claim-one-claim?open=summary-verdicts-choices&image=')")
+    assert opened.run(OPEN) == folds
+    opened.run("document.querySelector('#summary-verdicts-choices > summary').click()")
+    opened.wait("!location.hash.includes('open=')")
+    opened.run("history.back()")
+    opened.wait(f"location.hash === '{address}' && {OPEN} === '{folds}'")
+
+
+@pytest.mark.parametrize("address", ["#%E0%A4%A", "#gone?open=gone,,&image=99&left=-1&row=x", "#?open="])
+def test_an_address_with_errors_shows_the_page(opened: Browser, address: str) -> None:
+    opened.complaints.clear()
+    visit(opened, address)
+    assert opened.complaints == [] and opened.run(OPEN) == ""
+    assert opened.run(CHOICES).startswith("Query at row 2, column 2. ")

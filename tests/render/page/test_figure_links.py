@@ -6,21 +6,38 @@ from stages.render.page.figure_links import link_figures, number_figures
 
 FIGURES = (
     '<figure id="a-fig-one"></figure><details><figure id="a-fig-two-shape"></figure></details>'
-    '<figure id="a-fig-three"></figure>'
+    '<figure id="a-fig-two-texture"></figure><figure id="a-fig-twofold"></figure>'
 )
 
 
-def test_links_have_the_number_of_their_figure_and_dead_links_are_removed() -> None:
-    links = [f'<a data-figure="{name}"></a>' for name in ("a-fig-one", "a-fig-two", "b")]
+def linked(ids: str) -> BeautifulSoup:
+    """Return a page whose claim names these figures."""
     soup = BeautifulSoup(
-        f'{FIGURES}<p class="figures">In {"".join(links)}</p><p class="figures">In {links[2]}</p>',
+        f'{FIGURES}<p><span class="figures" data-figures="{ids}" '
+        'data-none="No figure: no &lt;arm&gt;."></span></p>',
         "html.parser",
     )
     number_figures(soup)
     link_figures(soup)
-    assert [(link["href"], link.get_text()) for link in soup.find_all("a")] == [
-        ("#a-fig-one", "Figure 1"),
-        ("#a-fig-two-shape", "Figure S1"),
+    return soup
+
+
+def test_figures_in_sight_and_in_folds_have_their_own_numbers() -> None:
+    soup = linked("")
+    assert [figure["data-number"] for figure in soup.find_all("figure")] == ["1", "S1", "2", "3"]
+
+
+def test_links_lead_to_every_figure_with_the_id_or_its_beginning() -> None:
+    soup = linked("a-fig-two a-fig-one b")
+    assert soup.span is not None and soup.span.get_text() == "Shown in Figure S1, Figure 2 and Figure 1"
+    assert [link["href"] for link in soup.find_all("a")] == [
+        "#a-fig-two-shape",
+        "#a-fig-two-texture",
+        "#a-fig-one",
     ]
-    assert len(soup.select("p.figures")) == 1
-    assert [figure["data-number"] for figure in soup.find_all("figure")] == ["1", "S1", "2"]
+
+
+def test_a_claim_without_a_figure_says_why() -> None:
+    soup = linked("b")
+    assert soup.span is not None and soup.span.get_text() == "No figure: no <arm>."
+    assert soup.span.attrs == {"class": ["figures"]}

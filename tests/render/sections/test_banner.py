@@ -29,7 +29,7 @@ def test_the_default_study() -> None:
     assert studied(study, manifest()) == (
         "This demonstration compares 4 encoders, each trained from 4 seeds, with 0.20 million parameters, "
         f"pre-trained for {study.pretrain.epochs} epochs on 8,000 images of drawn shapes and textures "
-        "(32 × 32 px), in precision 32-true."
+        "(32 × 32 px), in 32-bit precision."
     )
     assert (
         outcome(CLAIMS)
@@ -81,9 +81,11 @@ def test_imported_encoders_have_no_budget() -> None:
 
 def test_mixed_precision_is_named_and_limits() -> None:
     study = study_of({"cl": {"objective": "contrastive", "precision": "bf16-mixed"}, "mim": "masked"})
-    assert precisions(study) == ["bf16-mixed", "32-true"]
-    assert studied(study, manifest()).endswith("in precision bf16-mixed and 32-true.")
-    assert "differ in precision (bf16-mixed and 32-true)" in limit(study, manifest(), PASSED, [])
+    assert precisions(study) == ["bfloat16 mixed precision", "32-bit precision"]
+    assert studied(study, manifest()).endswith("in bfloat16 mixed precision and 32-bit precision.")
+    assert "differ in precision (bfloat16 mixed precision and 32-bit precision)" in limit(
+        study, manifest(), PASSED, []
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def test_conditions_are_summarised() -> None:
     assert rows.index.tolist() == ["cl: learnt", "mim: learnt"]
     assert rows["status"].tolist() == ["passed", "failed"]
     assert gates_in_words(content["gates"], entries) == (
-        "1 claim cannot be tested at this budget, because these conditions fail: linear probe of mim: +0.3 "
-        "points over the untrained encoder."
+        "1 claim cannot be tested at this budget, because 1 condition fails (linear probe of mim: +0.3 "
+        "points over the untrained encoder)."
     )
     assert gates_in_words(content["gates"][:1], entries) == "All conditions for testing claims hold."
     unknown = [gate | {"status": "not measured"} for gate in content["gates"]]

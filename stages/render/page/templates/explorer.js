@@ -1,9 +1,12 @@
 "use strict";
 // Draws the chosen maps from data in the page. Every choice is a form field, so mouse and keyboard both work.
-for (const root of document.querySelectorAll(".explorer")) {
+for (const root of document.querySelectorAll(".explorer")) (async () => {
   const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const colours = bytesOf(data.colours);
+  root.hidden = false; // before the maps are unpacked, so that nothing below moves later
+  const packed = new Blob([bytesOf(data.maps)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const maps = new Uint8Array(await new Response(packed).arrayBuffer());
   const pick = Object.fromEntries([...root.querySelectorAll("[data-pick]")].map((field) => [field.dataset.pick, field]));
   const view = Object.fromEntries([...root.querySelectorAll("[data-view]")].map((canvas) => [canvas.dataset.view, canvas]));
   const fill = (select, names) => {
@@ -11,16 +14,14 @@ for (const root of document.querySelectorAll(".explorer")) {
   };
   fill(pick.image, data.images.map((image) => image.name));
   for (const side of ["left", "right"]) fill(pick[side], data.arms.map((arm) => arm.label));
-  // The first two trained arms, since an untrained one comes first.
-  pick.left.value = Math.min(1, data.arms.length - 1);
-  pick.right.value = Math.min(2, data.arms.length - 1);
   const armOf = (side) => data.arms[Number(pick[side].value)];
   const query = { row: 0, column: 0 }; // position in the image as a fraction, so that it fits grids of any size
   const cellOf = (arm) => ({ row: Math.floor(query.row * arm.grid), column: Math.floor(query.column * arm.grid) });
   const mapOf = (arm) => {
     const image = Number(pick.image.value), count = arm.grid ** 2, cell = cellOf(arm);
     const block = Math.min(Number(pick.block.value), arm.blocks) - 1, place = cell.row * arm.grid + cell.column;
-    const levels = bytesOf(arm.maps[image][block]).subarray(place * count, (place + 1) * count);
+    const start = arm.start + ((image * arm.blocks + block) * count + place) * count;
+    const levels = maps.subarray(start, start + count);
     return { block: block + 1, levels, largest: arm.largest[image][block][place] };
   };
   // One logarithmic scale for all maps: multiples of uniform attention.
@@ -76,11 +77,11 @@ for (const root of document.querySelectorAll(".explorer")) {
     if (left.grid === right.grid) results.push(`Cosine between the two maps ${cosine(maps[0].levels, maps[1].levels).toFixed(2)}`);
     root.querySelector(".result").textContent = `Query at row ${cell.row + 1}, column ${cell.column + 1}. ${results.join(". ")}.`;
   };
-  // The address holds the choices of a reader, so that a link shows the same maps.
+  // The page keeps the choices of a reader in its address, so that a link shows the same maps.
   const NAMES = ["image", "block", "left", "right", "row", "column"];
   const remember = () => {
-    const choices = NAMES.map((name) => `${name}=${pick[name].value}`).join("&");
-    history.replaceState(null, "", `#${root.id}?${choices}`);
+    root.dataset.choices = NAMES.map((name) => `${name}=${pick[name].value}`).join("&");
+    root.dispatchEvent(new Event("choose", { bubbles: true }));
   };
   const fields = () => {
     const arm = armOf("left"), cell = cellOf(arm);
@@ -111,20 +112,25 @@ for (const root of document.querySelectorAll(".explorer")) {
       remember();
     });
   }
-  root.hidden = false;
   paint(view.scale, 256, 1, (place) => colours.subarray(3 * place, 3 * place + 3));
   view.scale.setAttribute("aria-label", `Colour scale from ${data.lowest} to ${data.highest} times uniform attention`);
   view.scale.nextElementSibling.textContent = data.highest;
-  fields();
-  pick.block.value = pick.block.max;
-  const [name, choices] = decodeURIComponent(location.hash.slice(1)).split("?");
-  const remembered = new URLSearchParams(name === root.id ? choices : "");
-  for (const choice of ["image", "left", "right", "block"]) {
-    const value = remembered.get(choice);
-    const last = choice === "block" ? Number(pick.block.max) : pick[choice].options.length - 1;
-    if (value && Number(value) >= 0 && Number(value) <= last) pick[choice].value = value;
-  }
-  const [row, column] = ["row", "column"].map((choice) => (Number(remembered.get(choice)) - 0.5) / armOf("left").grid);
-  if (row > 0 && column > 0) move(row, column);
-  else move(0.5, 0.5);
-}
+  const restore = () => {
+    const wanted = new URLSearchParams(root.dataset.choices), last = data.arms.length - 1;
+    const choose = (name, usual, highest) => {
+      const value = Number(wanted.get(name) || NaN);
+      pick[name].value = value >= 0 && value <= highest ? value : usual;
+    };
+    choose("image", 0, data.images.length - 1);
+    // The first two trained arms, since an untrained one comes first.
+    choose("left", Math.min(1, last), last);
+    choose("right", Math.min(2, last), last);
+    fields();
+    choose("block", pick.block.max, pick.block.max);
+    const [row, column] = ["row", "column"].map((name) => (Number(wanted.get(name)) - 0.5) / armOf("left").grid);
+    if (row > 0 && column > 0) move(row, column);
+    else move(0.5, 0.5);
+  };
+  root.addEventListener("restore", restore);
+  restore();
+})();

@@ -61,24 +61,67 @@ for (const button of document.querySelectorAll("button[data-csv]")) {
   button.hidden = false;
   button.addEventListener("click", async () => save(await csvOf(button.dataset.csv), button.dataset.csv));
 }
-// The address holds the state of the page: a link to a fold opens it, and opening a fold changes the address.
-const unfold = () => {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1).split("?")[0]));
-  if (!target) return;
+// The address holds the state of the page, so that a link shows the same view: #TARGET?open=FOLD,FOLD&CHOICES.
+// A target opens the folds around it; "open" names the other open folds, and CHOICES are those of the maps.
+const maps = document.querySelector(".explorer");
+let target = "", waiting = 0;
+const written = () => {
+  try { return decodeURIComponent(location.hash.slice(1)); } catch { return location.hash.slice(1); }
+};
+const unfold = (id) => {
+  const place = document.getElementById(id);
   let changed = false;
-  for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+  for (let fold = place && place.closest("details"); fold; fold = fold.parentElement.closest("details")) {
     changed ||= !fold.open;
     fold.open = true;
   }
-  if (changed) target.scrollIntoView();
+  return changed;
 };
-addEventListener("hashchange", unfold);
-unfold();
+const remember = () => {
+  const place = document.getElementById(target);
+  const open = [...document.querySelectorAll("details[id][open]")].filter((fold) => !fold.parentElement.closest("details:not([open])"));
+  // A fold implies the folds around it, so only the innermost ones are named.
+  const named = open.filter((fold) => !fold.contains(place) && !open.some((other) => other !== fold && fold.contains(other)));
+  const parts = named.length ? [`open=${named.map((fold) => fold.id).join(",")}`] : [];
+  if (maps && maps.dataset.choices) parts.push(maps.dataset.choices);
+  const state = parts.length ? `${target}?${parts.join("&")}` : target;
+  history.replaceState("written", "", state ? `#${state}` : location.pathname + location.search);
+};
+// Browsers limit how often an address may change, so the last of several changes is written.
+const later = () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(remember, 100);
+};
+const restore = () => {
+  const [name, state = ""] = written().split("?");
+  const wanted = new URLSearchParams(state);
+  const named = (wanted.get("open") || "").split(",");
+  wanted.delete("open");
+  target = name;
+  if (state) {
+    for (const fold of document.querySelectorAll("details[open]")) fold.open = false;
+    if (maps) {
+      maps.dataset.choices = wanted;
+      maps.dispatchEvent(new Event("restore"));
+    }
+  }
+  const changed = [...named, name].map(unfold).includes(true);
+  // After a reload or a step back, the browser itself returns to the old position.
+  const place = document.getElementById(name);
+  if (place && (changed || state) && !history.state) place.scrollIntoView();
+  if (name || state) later();
+};
+addEventListener("hashchange", restore);
+restore();
+document.addEventListener("toggle", later, true);
+document.addEventListener("choose", () => {
+  target = maps.id;
+  later();
+});
 for (const summary of document.querySelectorAll("details[id] > summary")) {
   summary.addEventListener("click", () => { // before the fold opens or closes
     const fold = summary.parentElement, outer = fold.parentElement.closest("details[id]");
-    const state = fold.open ? outer && outer.id : fold.id;
-    history.replaceState(null, "", state ? `#${state}` : location.pathname + location.search);
+    target = fold.open ? outer ? outer.id : "" : fold.id;
   });
 }
 // Mark the current section in the contents.
