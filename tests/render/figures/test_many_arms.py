@@ -1,0 +1,99 @@
+"""Figures and sentences stay readable with ten arms."""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.render.figures.comparison import comparison_figure
+from stages.render.figures.dot_charts import grouped_figure
+from stages.render.figures.line_charts import same_limits
+from stages.render.figures.lost_blocks import losses_findings
+from stages.render.figures.style import new_figure, palette
+from stages.render.figures.token_embedding import APART, number_places, planes_figure
+from stages.render.figures.trajectories import in_thousands
+from tests.render.synthetic import study_of
+
+LABELS = [f"Hybrid, gradients 1 : {number}" for number in range(10)]
+STUDY = study_of(
+    {f"a{number}": {"objective": "hybrid", "gradient_ratio": 1.0 + number} for number in range(10)},
+    labels={f"a{number}": label for number, label in enumerate(LABELS)},
+)
+
+
+def test_names_of_a_large_matrix_do_not_overlap() -> None:
+    places = list(product(LABELS, (0, 1, 2)))
+    index = pd.MultiIndex.from_tuples(places)
+    alike = pd.DataFrame(np.full((30, 30), 0.5), index=index, columns=index)
+    figure = comparison_figure(alike, inks=palette(STUDY))
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    for names in (axis.get_xticklabels(), axis.get_yticklabels()):
+        boxes = [name.get_window_extent() for name in names]
+        assert len(boxes) == 10 and not any(one.overlaps(other) for one, other in pairwise(boxes))
+
+
+def test_groups_of_ten_dots_do_not_overlap_and_share_a_scale() -> None:
+    rows = [
+        {"group": group, "label": label, "mean": 10.0 + place, "low": 5.0, "high": 45.0}
+        for group in ("clean", "edges")
+        for place, label in enumerate(LABELS)
+    ]
+    table = pd.DataFrame(rows)
+    figure = grouped_figure(
+        {"A": table, "B": table.assign(high=30.0)}, inks=palette(STUDY), xlabel="accuracy (%)"
+    )
+    assert {axis.get_xlim() for axis in figure.axes} == {(0, pytest.approx(1.05 * 45))}
+    heights = sorted(y for bar in figure.axes[0].containers for y in bar.lines[0].get_ydata())
+    assert np.diff(heights).min() > 0.05 and max(heights[:10]) < 0.5 < min(heights[10:])
+
+
+def test_planes_of_many_arms_stand_in_rows_of_four() -> None:
+    tokens = pd.DataFrame({"image": [1, 1, 2, 2], "class": 0, "index": 1, "x": [0, 1, 5, 6], "y": 0.5})
+    figure = planes_figure(dict.fromkeys(LABELS, tokens), inks=palette(STUDY))
+    assert len(figure.axes) == 20 and figure.get_figwidth() < 10
+
+
+def test_numbers_of_mixed_images_keep_apart() -> None:
+    generator = np.random.default_rng(0)
+    places = generator.random((90, 2))  # three images that cover the same area
+    tokens = pd.DataFrame(places, columns=["x", "y"]).assign(image=np.arange(90) % 3)
+    numbers = np.array(list(number_places(tokens).values()))
+    width = np.ptp(places, axis=0)
+    gaps = [np.hypot(*((one - other) / width)) for one, other in pairwise(numbers)]
+    assert min(gaps) >= APART
+    assert all(((places - number) == 0).all(axis=1).any() for number in numbers)  # each at a token
+    alone = number_places(tokens.query("image == 1"))[1]
+    assert np.hypot(*(np.array(alone) - tokens.query("image == 1")[["x", "y"]].median())) < 0.2
+
+
+def test_a_sentence_on_ten_arms_names_the_extremes() -> None:
+    losses = pd.DataFrame(
+        [
+            {"labels": "shape", "label": label, "block": block, "mean": -1.0 * place - 5 * (block == 2)}
+            for place, label in enumerate(LABELS)
+            for block in (1, 2)
+        ]
+    )
+    assert losses_findings(losses) == (
+        f"Most harmful reset on shape: block 2 for 10 of 10 arms; largest change: {LABELS[9]} after the "
+        "reset of block 2, −14.0 points."
+    )
+
+
+def test_panels_with_the_same_limits_show_all_values() -> None:
+    left, right = new_figure().subplots(1, 2)
+    left.plot([0, 1], [0, 1])
+    right.plot([5, 9], [2, 3])
+    same_limits([left, right], both=True)
+    assert left.get_xlim() == right.get_xlim() and left.get_ylim() == right.get_ylim()
+    assert left.get_xlim()[0] <= 0 and left.get_xlim()[1] >= 9
+    same_limits([])
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"), [(1600, "1.6k"), (5280, "5.3k"), (16000, "16k"), (2_560_000, "2.6M"), (60, "60")]
+)
+def test_images_are_counted_in_thousands(seen: int, words: str) -> None:
+    assert in_thousands(seen) == words
