@@ -42,7 +42,7 @@ def grouped_figure(tables: Tables, *, inks: Inks, xlabel: str) -> Figure:
     labels = _labels(tables)
     end = min(100.0, 1.05 * max(float(table["high"].max()) for table in tables.values()))
     with styled():
-        room = max(0.36, 0.062 * len(labels))  # inches, of one group
+        room = max(0.42, 0.062 * len(labels))  # inches, of one group
         figure, axes = panels(len(tables), height=1.0 + room * len(groups), columns=2)
         for axis, (title, table) in zip(axes, tables.items(), strict=True):
             _shade(axis, groups=len(groups))

@@ -160,8 +160,8 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
     """
     return (
         "Singular values of centred tokens relative to the largest (natural logarithm), after the last "
-        f"self-attention and before it (dotted); first three quarters of the ranks. "
-        f"Right: {_counts(spectrum)} images, each the mean of its patch tokens. "
+        "self-attention and before it (dotted); first three quarters of the ranks. "
+        f"Right: {_counts(spectrum)} images, by their mean patch token. "
         f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
 

@@ -117,7 +117,11 @@ def _draw(axis: Axes, panel: Panel, *, inks: Inks, log: bool) -> None:
         # A single point may lie anywhere, so ticks are those of lines with several.
         several = [line.points for line in panel.lines if len(line.points) > 1]
         places = sorted({x for points in several for x in points if not math.isnan(x)})
-        axis.set_xticks(places, [number(x, digits=2) if log else f"{x:g}" for x in places])
+        if log:
+            axis.set_xticks(places, [number(x, digits=2) for x in places])
+        else:  # λ; labels at every point would touch each other
+            axis.set_xticks([0, 0.5, 1])
+            axis.set_xticks(places, minor=True)
     axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
     axis.set_title(panel.title, color=TEXT if _of_study(panel) else darker(PAPER, 0.3))
 

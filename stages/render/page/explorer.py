@@ -15,6 +15,7 @@ from stages.render.figures.attention_maps import ANALYSIS, CHANNELS, LOWEST, sca
 from stages.results.analysis_curves import first_training
 from stages.results.study_results import Results
 
+LARGEST = 600_000  # bytes of all maps before compression; with more arms or patches, fewer images are shown
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -69,6 +70,7 @@ def explorer_data(results: Results) -> dict[str, Any]:
     }
     first = next(iter(tables.values()))
     images = [int(image) for image in first.loc[first["measure"] == "map", "image"].unique()]
+    images = images[: max(1, LARGEST // sum(map(_bytes_of_image, tables.values())))]
     arms, levels = [], bytearray()
     for label, table in tables.items():
         arm, maps = _maps(table, label=label, images=images)
@@ -82,6 +84,12 @@ def explorer_data(results: Results) -> dict[str, Any]:
         "arms": arms,
         "maps": base64.b64encode(_deflated(bytes(levels))).decode("ascii"),
     }
+
+
+def _bytes_of_image(table: pd.DataFrame) -> int:
+    """Return the size of all maps of one image: one byte per query and patch."""
+    maps = table[table["measure"] == "map"]
+    return int(maps["block"].max()) * int(maps["row"].max()) ** 4
 
 
 def _picture(table: pd.DataFrame, *, image: int) -> dict[str, Any]:

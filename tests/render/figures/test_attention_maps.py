@@ -84,7 +84,9 @@ def test_arms_that_show_other_images_are_one_line(results: Results) -> None:
         shown_maps(results)
 
 
-def test_the_explorer_holds_every_map_in_the_order_of_its_queries(results: Results) -> None:
+def test_the_explorer_holds_every_map_in_the_order_of_its_queries(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = explorer_data(results)
     assert [arm["label"] for arm in data["arms"]] == ["Random init", "CL"]
     arm = data["arms"][1]
@@ -99,5 +101,7 @@ def test_the_explorer_holds_every_map_in_the_order_of_its_queries(results: Resul
     assert arm["largest"][1][1][5] == pytest.approx(row["value"], rel=1e-3)
     image = data["images"][1]
     assert image["name"] == "held-out image 12" and len(base64.b64decode(image["pixels"])) == 3 * 36
+    monkeypatch.setattr("stages.render.page.explorer.LARGEST", 2 * 3 * 81 + 1)  # the maps of one image
+    assert len(explorer_data(results)["images"]) == len(data["images"]) - 1 == 1
     html = explorer(results, words="Pick <one>.")
     assert "Pick &lt;one&gt;." in html and html.count("<script") == 2 and "http" not in html

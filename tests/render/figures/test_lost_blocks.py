@@ -48,7 +48,7 @@ def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
     assert len(figure.axes) == 2
     assert "mean over 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)
     worst = losses[(losses["label"] == "CL") & (losses["labels"] == "texture")].sort_values("mean").iloc[0]
-    words = f"CL block {worst['block']} ({signed(worst['mean'])})"
+    words = f"block {worst['block']} for CL ({signed(worst['mean'])})"
     assert words in losses_findings(losses).partition(" on texture, in points: ")[2]
 
 

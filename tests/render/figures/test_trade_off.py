@@ -70,7 +70,8 @@ def test_methods_of_the_paper_have_two_probes() -> None:
 def test_the_words_follow_the_numbers() -> None:
     findings = trade_off_findings(table(), probe="linear")
     assert (
-        "Most accurate arm: three (60.0 %) in the linear probe, one (90.0 %) after fine-tuning." in findings
+        "Most accurate arm: three with 60.0 % in the linear probe, one with 90.0 % after fine-tuning."
+        in findings
     )
     # one < two < three probed, two < three < one fine-tuned
     assert "Probing and fine-tuning rank 1 of 3 pairs of arms alike." in findings

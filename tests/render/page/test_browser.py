@@ -303,30 +303,33 @@ def test_a_link_a_reload_and_a_step_back_show_the_same_view(opened: Browser) -> 
     opened.show(width=1200)
     visit(opened, "")
     assert opened.run(OPEN) == "" and opened.run("location.hash") == ""
-    for name in ("summary-verdicts-choices", "summary-verdicts-claims", "claim-one-claim"):
+    around = opened.run(f"{EXPLORER}.closest('details').id")
+    for name in (around, "summary-verdicts-choices", "summary-verdicts-claims", "claim-one-claim"):
         opened.run(f"document.querySelector('#{name} > summary').click()")
         opened.wait(f"document.getElementById('{name}').open")
     folds = opened.run(OPEN)
-    assert folds == "summary-verdicts-choices summary-verdicts-claims claim-one-claim"
-    opened.wait("location.hash === '#claim-one-claim?open=summary-verdicts-choices'")
+    assert folds == f"summary-verdicts-choices summary-verdicts-claims claim-one-claim {around}"
+    opened.wait(f"location.hash === '#claim-one-claim?open=summary-verdicts-choices,{around}'")
     field = f"{EXPLORER}.querySelector('[data-pick=row]')"
     opened.run(f"{field}.value = 3; {field}.dispatchEvent(new Event('input'))")
-    opened.wait("location.hash.endsWith('&column=2') && location.hash.includes('open=')")
+    opened.wait(
+        "location.hash.startsWith('#attention-explorer?open=summary-verdicts-choices,claim-one-claim&')"
+    )
     shown, address = opened.run(CHOICES), opened.run("location.hash")
-    assert shown.startswith("Query at row 3, column 2. ")
+    assert shown.startswith("Query at row 3, column 2. ") and address.endswith("&row=3&column=2")
 
     visit(opened, address)
-    opened.wait(f"{OPEN} === '{folds}'")
-    assert opened.run(CHOICES) == shown
-    opened.wait("Math.abs(document.querySelector('.explorer').getBoundingClientRect().top) < 60")
+    opened.wait(f"{OPEN} === '{folds}' && {CHOICES} === '{shown}'")
+    top = f"{EXPLORER}.getBoundingClientRect().top"
+    opened.wait(f"{top} >= 0 && {top} < innerHeight")
     opened.call("Page.reload")
     opened.wait(f"{READY} && {OPEN} === '{folds}' && {CHOICES} === '{shown}'")
 
     opened.run("location.hash = '#claim-one-claim'")  # as a link in the page
-    opened.wait("location.hash.startsWith('#claim-one-claim?open=summary-verdicts-choices&image=')")
+    opened.wait(f"location.hash.startsWith('#claim-one-claim?open=summary-verdicts-choices,{around}&image=')")
     assert opened.run(OPEN) == folds
     opened.run("document.querySelector('#summary-verdicts-choices > summary').click()")
-    opened.wait("!location.hash.includes('open=')")
+    opened.wait("!location.hash.includes('choices')")
     opened.run("history.back()")
     opened.wait(f"location.hash === '{address}' && {OPEN} === '{folds}'")
 
