@@ -16,7 +16,8 @@ def test_noise_findings_name_both_extremes_and_the_worst_band() -> None:
     curves = pd.DataFrame(rows, columns=["label", "head", "labels", "frequency", "mean"])
     assert noise_findings(curves) == (
         "Share of the clean accuracy kept under noise, mean over frequency bands. Linear probe, shape: MIM "
-        "keeps the most (84 %), CL the least (70 %); the most harmful band is at 0.2 π. Fine-tuned: MIM keeps 60 %."
+        "keeps the most (84 %), CL the least (70 %); the most harmful band is at 0.2 π. "
+        "Fine-tuned: MIM keeps 60 %."
     )
     assert noise_findings(curves[:0]) == ""
 
