@@ -1,37 +1,22 @@
 """The report in a real browser: accessible, self-contained, readable on any screen, with files to save."""
 
 import base64
-import contextlib
 import importlib.util
 import io
 import json
 import re
 import zlib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.render.figures.depth import depth_alt, depth_caption, depth_figure
-from stages.render.figures.style import NARROW, palette
-from stages.render.page.explorer import explorer
-from stages.render.page.figure_card import drawn
-from stages.render.page.html_table import folded, table
-from stages.render.page.joining import joined_page
-from stages.render.page.provenance import Provenance
-from stages.render.page.questions import QUESTIONS, question_heading
-from stages.render.page.shell import page
-from stages.render.sections.claim_details import claim_details
-from stages.render.sections.title import title_block
-from stages.study.params import load_params
+from stages.render.figures.style import NARROW
 from tests.render.browser import Browser, browser, chromium
-from tests.render.synthetic import ROOT, write_study
-from tests.render.synthetic_claims import manifest
+from tests.render.page.whole_page import EXPLORER, READY, report
 
 LARGEST = 3_500_000  # bytes of a report
 
@@ -39,61 +24,8 @@ pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chromium: install one (apt-get install chromium) or name it in CHROMIUM"
 )
 AXE = importlib.util.find_spec("axe_core_python")
-EXPLORER = "document.querySelector('.explorer')"
-CHOICES = f"{EXPLORER}.querySelector('.result').textContent"
-READY = f"document.readyState === 'complete' && {EXPLORER} !== null && {CHOICES} !== ''"
 RUN_AXE = """axe.run(document, {resultTypes: ["violations", "incomplete"]}).then((result) =>
   result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"""
-
-
-@cache
-def report() -> str:
-    """Return a report with all parts of a page: facts, questions, sections, figures, tables, folds."""
-    study = load_params(ROOT / "params.yaml")
-    inks = palette(study)
-    blocks = [1, 2, 3, 4]
-    curves = pd.DataFrame(
-        [
-            (label, block, block / 4, block + place, block + place - 0.2, block + place + 0.2, 1, 500)
-            for place, label in enumerate(inks)
-            for block in blocks
-        ],
-        columns=["label", "block", "depth", "mean", "low", "high", "trainings", "images"],
-    )
-
-    def figure(name: str) -> str:
-        return drawn(
-            depth_figure(curves, inks=inks, ylabel="measure"),
-            name=name,
-            alt=depth_alt(curves, measure="the measure"),
-            caption=depth_caption(curves, measure=f"The measure {name}."),
-            data=curves,
-            narrow=depth_figure(curves, inks=inks, ylabel="measure") if name == "folded" else None,
-        )
-
-    numbers = pd.DataFrame({f"a long heading {n}": [1.5, 2.5] for n in range(9)})
-    wide = table(numbers, caption="A wide table")
-    origin = Provenance(params_digest="abc", params="seed: 0\n" + "x" * 300, inputs=(("a.csv", "12"),),
-                        versions=(("python", "3"),))  # fmt: skip
-    with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        around = str(explorer(write_study(Path(folder), study), words="Pick a query."))
-    pages = {
-        name: f"<h1>About {name}</h1>{marker}<p>Why.</p><h2>Part</h2>{figure('one')}{fold}"
-        + (around if marker else "")
-        for name, marker in (("attention", '<p data-question="attention">x</p>'), ("own", ""))
-        for fold in [folded("In numbers", table(numbers, caption=f"Numbers of {name}"))]
-    }
-    asked = "".join(question_heading(name) + '<p class="answer">It rises.</p>' for name in QUESTIONS)
-    claim = {"name": "one_claim", "statement": "CL attends far.", "verdict": "supported", "effect": 0.2,
-             "low": 0.1, "high": 0.3, "unit": "px", "scope": "methods"}  # fmt: skip
-    inner = claim_details(claim)
-    body = (
-        f"<h1>Results</h1>{title_block(study, manifest(), inks=inks)}<p>About.</p>"
-        f"<h2>Verdicts</h2>{wide}{folded('Choices', figure('folded'))}"
-        f"{folded('Claims', inner)}{asked}"
-    )
-    finished = {name: page(html, name=name, provenance=origin) for name, html in pages.items()}
-    return joined_page(body, name="summary", pages=finished, provenance=origin)
 
 
 @pytest.fixture(scope="module")
@@ -286,57 +218,3 @@ def test_every_figure_names_the_command_that_reproduces_it() -> None:
     ]
     assert len(set(re.findall(r"inputs <code>(\w{12})</code>", html))) == 1
     assert html.count('<source media="(max-width: 40rem)"') == 1
-
-
-OPEN = "[...document.querySelectorAll('details[open]')].map((fold) => fold.id).join(' ')"
-
-
-def visit(opened: Browser, address: str) -> None:
-    """Open the page anew, as a reader does who follows a link."""
-    url = opened.run("location.href.split('#')[0]")
-    opened.call("Page.navigate", url="about:blank")
-    opened.call("Page.navigate", url=url + address)
-    opened.wait(READY)
-
-
-def test_a_link_a_reload_and_a_step_back_show_the_same_view(opened: Browser) -> None:
-    opened.show(width=1200)
-    visit(opened, "")
-    assert opened.run(OPEN) == "" and opened.run("location.hash") == ""
-    around = opened.run(f"{EXPLORER}.closest('details').id")
-    for name in (around, "summary-verdicts-choices", "summary-verdicts-claims", "claim-one-claim"):
-        opened.run(f"document.querySelector('#{name} > summary').click()")
-        opened.wait(f"document.getElementById('{name}').open")
-    folds = opened.run(OPEN)
-    assert folds == f"summary-verdicts-choices summary-verdicts-claims claim-one-claim {around}"
-    opened.wait(f"location.hash === '#claim-one-claim?open=summary-verdicts-choices,{around}'")
-    field = f"{EXPLORER}.querySelector('[data-pick=row]')"
-    opened.run(f"{field}.value = 3; {field}.dispatchEvent(new Event('input'))")
-    opened.wait(
-        "location.hash.startsWith('#attention-explorer?open=summary-verdicts-choices,claim-one-claim&')"
-    )
-    shown, address = opened.run(CHOICES), opened.run("location.hash")
-    assert shown.startswith("Query at row 3, column 2. ") and address.endswith("&row=3&column=2")
-
-    visit(opened, address)
-    opened.wait(f"{OPEN} === '{folds}' && {CHOICES} === '{shown}'")
-    top = f"{EXPLORER}.getBoundingClientRect().top"
-    opened.wait(f"{top} >= 0 && {top} < innerHeight")
-    opened.call("Page.reload")
-    opened.wait(f"{READY} && {OPEN} === '{folds}' && {CHOICES} === '{shown}'")
-
-    opened.run("location.hash = '#claim-one-claim'")  # as a link in the page
-    opened.wait(f"location.hash.startsWith('#claim-one-claim?open=summary-verdicts-choices,{around}&image=')")
-    assert opened.run(OPEN) == folds
-    opened.run("document.querySelector('#summary-verdicts-choices > summary').click()")
-    opened.wait("!location.hash.includes('choices')")
-    opened.run("history.back()")
-    opened.wait(f"location.hash === '{address}' && {OPEN} === '{folds}'")
-
-
-@pytest.mark.parametrize("address", ["#%E0%A4%A", "#gone?open=gone,,&image=99&left=-1&row=x", "#?open="])
-def test_an_address_with_errors_shows_the_page(opened: Browser, address: str) -> None:
-    opened.complaints.clear()
-    visit(opened, address)
-    assert opened.complaints == [] and opened.run(OPEN) == ""
-    assert opened.run(CHOICES).startswith("Query at row 2, column 2. ")
