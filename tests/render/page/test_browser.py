@@ -95,8 +95,8 @@ def test_the_interactive_maps_show_the_choices_and_the_address_holds_them(opened
         opened.run(f"{field}.value = {value}; {field}.dispatchEvent(new Event('input'))")
     text = opened.run(f"{EXPLORER}.querySelector('.result').textContent")
     assert text.startswith("Query at row 2, column 3. ")
-    address = "attention-explorer?image=1&block=2&left=1&right=2&row=2&column=3"
-    opened.wait(f"location.hash.endsWith('{address}')")
+    choices = "image=1&block=2&left=1&right=2&row=2&column=3"  # after the folds that are open
+    opened.wait(f"location.hash.startsWith('#attention-explorer?') && location.hash.endsWith('{choices}')")
     levels = np.frombuffer(zlib.decompress(base64.b64decode(data["maps"]), -zlib.MAX_WBITS), np.uint8)
     maps = []
     for arm in (data["arms"][1], data["arms"][2]):
