@@ -155,12 +155,11 @@ def agreement(studies: Mapping[str, Study]) -> str:
         ]
         tested = [pair for pair in pairs if not all(verdict.startswith(UNTESTED) for verdict in pair)]
         same = sum(one == other for one, other in tested)
-        share = f"{same / len(tested):.0%}" if tested else "–"
+        share = f"{100 * same / len(tested):.0f} %" if tested else "–"
         reversals = sum(pair in REVERSED for pair in tested)
         lines.append(
-            f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims have the same "
-            f"verdict ({share}). Reversed: {reversals}. "
-            f"Tested in neither: {len(pairs) - len(tested)}."
+            f"- `{name}` against `{first_name}`: same verdict for {same} of {len(tested)} tested claims "
+            f"({share}); {reversals} reversed; {len(pairs) - len(tested)} tested in neither."
         )
     return "\n".join(lines)
 
