@@ -12,6 +12,7 @@ from stages.claims.tables import Tables
 from stages.claims.trajectory import trajectory, trajectory_table
 from stages.claims.verdicts import Draft, corrected, counts, decided, draft
 from stages.results.snapshots import SnapshotResults
+from stages.results.stopped import stopped_early
 from stages.results.study_results import CLAIMS, SPECIFICATIONS, TRAJECTORIES, Results
 from stages.study.command import run
 from stages.study.params import load_params
@@ -57,13 +58,16 @@ def decide() -> str:
     gates = check_gates(tables)
     drafts = [draft(claim, tables=tables, gates=gates) for claim in ENTRIES]
     corrections = corrected(drafts)
+    stopped = stopped_early(study)
     numbers, curves = {}, {}
     for item in drafts:
         name = item.claim.name
         seed = derive(tables.params.seed, "decide", name)
         entry = decided(item, corrections.get(name), tables=tables, seed=seed)
         curves[name] = entry.pop("curve")
-        numbers[name] = entry | trajectory(item.claim, snapshots=snapshots, margin=item.margin)
+        numbers[name] = entry | trajectory(
+            item.claim, snapshots=snapshots, stopped=stopped, margin=item.margin
+        )
     content = {
         "claims": numbers,
         "entries": [about(item, tables=tables) for item in drafts],

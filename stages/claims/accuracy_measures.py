@@ -51,7 +51,7 @@ def growth_with_size(tables: Tables, arm: str, *, labels: str) -> pd.Series:
     }
     shared = sorted(set.intersection(*(set(arms) for arms in by_size.values())))
     if len({width for _, width in shared}) < SIZES:
-        raise MissingResult(f"CL and MIM share {len(shared)} widths, and a slope needs {SIZES}")
+        raise MissingResult(f"a slope needs {SIZES} widths of both CL and MIM; this study has {len(shared)}")
     arms = by_size[method_of(tables.params.arms[arm])]
     log_sizes = np.log10([size for size, _ in shared])
     weights = (log_sizes - log_sizes.mean()) / ((log_sizes - log_sizes.mean()) ** 2).sum()

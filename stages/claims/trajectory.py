@@ -1,6 +1,7 @@
 """Trajectories: the effect of a claim against the number of images seen during training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,7 +12,7 @@ from stages.claims.roles import aligned
 from stages.claims.specification import claim_values, joint_of, main_choices
 from stages.claims.tables import Tables
 from stages.results.files import MissingResult
-from stages.results.snapshots import SnapshotResults
+from stages.results.snapshots import ResultsAt, SnapshotResults
 
 STABLE, EMERGING, REVERSING, UNCLEAR = "stable", "emerging", "reversing", "unclear"
 NOT_MEASURED = "not measured"
@@ -33,17 +34,26 @@ class Point(NamedTuple):
     scope: str
 
 
-def trajectory(claim: Claim, *, snapshots: Sequence[SnapshotResults], margin: float) -> dict[str, Any]:
+def trajectory(
+    claim: Claim,
+    *,
+    snapshots: Sequence[SnapshotResults],
+    stopped: Sequence[ResultsAt] = (),
+    margin: float,
+) -> dict[str, Any]:
     """Return the trajectory of a claim under its main specification, with a word for its shape.
 
     snapshots: in ascending order of share, the end last; sides are matched by share, not by images
+    stopped:   the same of arms that stop early, used if snapshots lack what the claim needs
     margin:    of the claim at the end of training
     returns:   trajectory, a list of points; trajectory_word; and trajectory_why if nothing was measured
     """
     try:
         points = [_point(claim, results) for results in snapshots]
     except MissingResult as missing:
-        return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": f"{missing}"}
+        points = list(_possible(claim, stopped))
+        if len(points) < 2:
+            return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": f"{missing}"}
     if len(points) < 2 or points[0].images_seen == points[-1].images_seen:
         why = "the study has no snapshots of the compared arm"
         return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": why}
@@ -83,7 +93,14 @@ def trajectory_table(entries: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", *Point._fields])
 
 
-def _point(claim: Claim, results: SnapshotResults) -> Point:
+def _possible(claim: Claim, stopped: Sequence[ResultsAt]) -> Iterator[Point]:
+    """Yield the points at those shares that have all sides of a claim."""
+    for results in stopped:
+        with suppress(MissingResult):
+            yield _point(claim, results)
+
+
+def _point(claim: Claim, results: ResultsAt) -> Point:
     sides = aligned(claim_values(claim, main_choices(claim), tables=Tables(results)))
     joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
     seen = [results.images_seen(str(sides[role].columns.name)) for role in claim.sides]

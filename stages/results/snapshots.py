@@ -15,25 +15,32 @@ NOT_MEASURED = "not measured at snapshots"
 
 
 @dataclass(frozen=True)
-class SnapshotResults(Results):
-    """The results of frozen encoders at one share of their trainings; 1 is the end.
-
-    An arm without training is the same at every share. Methods raise the errors of `Results`, and
-    MissingResult for results that trajectories do not measure.
-    """
+class ResultsAt(Results):
+    """The results of a study whose trained arms have completed a share of their schedules; 1 is the end."""
 
     share: float = 1.0
 
     def images_seen(self, arm: str) -> int:
-        """Return the images seen by an arm at this share, mean over trainings; 0 for an untrained arm."""
-        path = trajectory_dir(arm) / "images_seen.csv"
+        """Return the images seen by an arm, mean over trainings; 0 for an untrained arm."""
+        path, share = trajectory_dir(arm) / "images_seen.csv", self._snapshot_of(arm)
         frame = self._of_arm(arm, path, schemas.IMAGES_SEEN, stage=f"trajectory@{arm}")
-        rows = frame[(frame["share"] - self._share_of(arm)).abs() < 1e-6]
+        rows = frame[(frame["share"] - share).abs() < 1e-6]
         if rows.empty:
-            raise MissingResult(
-                f"{path}: no share {self.share:g}; `dvc repro trajectory@{arm}` writes it anew"
-            )
+            raise MissingResult(f"{path}: no share {share:g}; `dvc repro trajectory@{arm}` writes it anew")
         return round(rows["images_seen"].mean())
+
+    def _snapshot_of(self, arm: str) -> float:
+        """Return the share of an arm's own training that these results measure."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class SnapshotResults(ResultsAt):
+    """The results of frozen encoders at one share of their trainings.
+
+    An arm without training is the same at every share. Methods raise the errors of `Results`, and
+    MissingResult for results that trajectories do not measure.
+    """
 
     def finetuned(self, arm: str) -> pd.DataFrame:
         """Raise MissingResult: only encoders at the end of training are fine-tuned."""
@@ -56,7 +63,7 @@ class SnapshotResults(Results):
     def _place(self, arm: str, kind: str, name: str, *, among: Container[str]) -> tuple[Path, str]:
         if name not in among:
             raise MissingResult(f"{name} is {NOT_MEASURED}; see trajectory in params.yaml")
-        return snapshot_table(trajectory_dir(arm), self._share_of(arm), kind, name), f"trajectory@{arm}"
+        return snapshot_table(trajectory_dir(arm), self._snapshot_of(arm), kind, name), f"trajectory@{arm}"
 
-    def _share_of(self, arm: str) -> float:
+    def _snapshot_of(self, arm: str) -> float:
         return 1.0 if self.study.arms[arm].objective in ("random", "imported") else self.share

@@ -196,6 +196,7 @@ class Results:
             return table
         frame = read_table(path, schema, stage=stage, root=self.root)
         if frame.empty and may_be_empty:
+            self._read[path] = frame
             return frame
         parts = {seed: frame[frame["seed"] == seed] for seed in self.seeds(arm)}
         for seed, part in parts.items():

@@ -159,7 +159,7 @@ def test_what_is_missing_is_said(tables):
         MissingResult, match=r"finetune/mim/0/predictions\.csv: not found; `dvc repro finetune@mim`"
     ):
         finetuned_accuracy(tables, "mim", labels="shape")
-    with pytest.raises(MissingResult, match="CL and MIM share 1 widths, and a slope needs 3"):
+    with pytest.raises(MissingResult, match="a slope needs 3 widths of both CL and MIM; this study has 1"):
         growth_with_size(tables, "cl", labels="shape")
 
 

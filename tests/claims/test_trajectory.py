@@ -10,8 +10,9 @@ from stages.claims.entries import CLAIMS
 from stages.claims.inference import ENCODERS, METHODS
 from stages.claims.trajectory import Point, in_a_word, trajectory, trajectory_table
 from stages.results.snapshots import SnapshotResults
+from stages.results.stopped import stopped_early
 from stages.study.params import load_params
-from stages.study.paths import snapshot_table, trajectory_dir
+from stages.study.paths import probe_predictions, snapshot_table, trajectory_dir
 from stages.study.settings import Arm
 
 NAMED = {claim.name: claim for claim in CLAIMS}
@@ -109,6 +110,47 @@ def test_what_is_not_measured_says_so(study, name, why):
     entry = followed(name, study)
     assert entry["trajectory"] == [] and entry["trajectory_word"] == "not measured"
     assert why in entry["trajectory_why"]
+
+
+def test_arms_that_stop_early_show_what_snapshots_lack(study):
+    """CL gains 0.1 over MIM after half of the training and 0.3 at its end."""
+    params, root = study
+    halves = {f"{name}_half": arm.model_copy(update={"stop_epoch": 2}) for name, arm in params.arms.items()}
+    del halves["random_half"]
+    params = params.model_copy(update={"arms": params.arms | halves})
+    for arm, share in {"cl": 0.8, "mim": 0.5, "cl_half": 0.6, "mim_half": 0.5, "random": 0.1}.items():
+        path = root / probe_predictions("knn", arm)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [
+            {
+                "seed": seed,
+                "image": image,
+                "labels": labels,
+                "truth": 0,
+                "predicted": int(image >= 20 * share),
+            }
+            | {"pooling": "mean", "chosen": True}
+            for seed in params.seeds
+            for image in range(20)
+            for labels in ("shape", "texture")
+        ]
+        pd.DataFrame(rows).to_csv(path, index=False)
+        if arm.endswith("half"):
+            seen = [{"seed": seed, "share": 1.0, "images_seen": 500} for seed in params.seeds]
+            (root / trajectory_dir(arm)).mkdir(parents=True)
+            pd.DataFrame(seen).to_csv(root / trajectory_dir(arm) / "images_seen.csv", index=False)
+    stopped = stopped_early(params, root)
+    entry = trajectory(
+        NAMED["nearest_neighbours"], snapshots=[SnapshotResults(params, root)], stopped=stopped, margin=0.02
+    )
+    assert [point["effect"] for point in entry["trajectory"]] == pytest.approx([0.1, 0.3])
+    assert [point["share"] for point in entry["trajectory"]] == [0.5, 1.0]
+    assert [point["images_seen"] for point in entry["trajectory"]] == [500, 1000]
+    assert entry["trajectory_word"] == "emerging"  # 20 images: the first interval contains 0
+    missing = trajectory(
+        NAMED["noise"], snapshots=[SnapshotResults(params, root)], stopped=stopped, margin=0.02
+    )
+    assert missing["trajectory"] == [] and "robustness is not measured" in missing["trajectory_why"]
 
 
 def test_without_snapshots_or_their_tables_there_is_no_trajectory(study):

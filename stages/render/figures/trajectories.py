@@ -46,9 +46,10 @@ def trajectory_rows(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def trajectory_caption(claims: Sequence[dict[str, Any]]) -> str:
     """Return the caption of `trajectory_figure`."""
-    shares = [f"{100 * point['share']:.0f} %" for point in claims[0]["trajectory"]]
+    shares = sorted({point["share"] for claim in claims for point in claim["trajectory"]})
+    after = listed([f"{100 * share:.0f} %" for share in shares])
     return (
-        f"Effect of each claim after {listed(shares)} of the training, with uncorrected 95 % intervals over "
+        f"Effect of each claim after {after} of the training, with uncorrected 95 % intervals over "
         "trainings. Effects above 0 have the direction that the paper claims. Shaded: the margin. Horizontal "
         "axis: images seen by the side claimed to be higher. Snapshots use fewer held-out images than "
         "verdicts."

@@ -33,7 +33,7 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     headline = [claim for claim in measured if claim["family"] in HEADLINE]
     others = [claim for claim in measured if claim["family"] not in HEADLINE]
     if headline:
-        say(f"Headline claims at snapshots of their trainings: {in_words(headline)}.")
+        say(f"Headline claims in the course of their trainings: {in_words(headline)}.")
         show(trajectory_figure(headline), name="trajectories", lead=True, folder=folder, **about(headline))
     if others:
         figure = drawn(trajectory_figure(others), name="trajectories-others", folder=folder, **about(others))
@@ -46,11 +46,12 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     ]
     if missing:
         notes.append(
-            f"Claims without snapshots: {listed(missing)}. They need fine-tuning, segmentation, corrupted "
-            "images, another analysis or probe, or an arm that this study lacks."
+            f"Claims without a trajectory: {listed(missing)}. They need fine-tuning, segmentation, corrupted "
+            "images, or another analysis or probe, which only arms with `stop_epoch` have in mid-training "
+            "(preset `checkpoints`), or an arm that this study lacks."
         )
     paragraphs = Markup("\n").join(Markup("<p>{}</p>").format(unbroken(note)) for note in notes)
-    put(folded("Terms, and claims without snapshots", paragraphs))
+    put(folded("Terms, and claims without a trajectory", paragraphs))
 
 
 def about(claims: list[dict[str, Any]]) -> dict[str, Any]:

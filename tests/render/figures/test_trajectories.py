@@ -43,6 +43,8 @@ def test_words_and_table_match_the_claims(measured):
     assert "stable: second; emerging: claim 0" in trajectory_alt(measured).lower()
     assert "10 %, 33 % and 100 %" in trajectory_caption(measured)
     assert len(trajectory_caption(measured).split()) <= 60
+    half = {**measured[0], "trajectory": [measured[0]["trajectory"][0] | {"share": 0.5}]}
+    assert "10 %, 33 %, 50 % and 100 %" in trajectory_caption([*measured, half])
     rows = trajectory_rows(measured)
     assert len(rows) == 6 and set(rows["trajectory"]) == {"stable", "emerging"}
     page = drawn(trajectory_figure(measured), name="t", alt="a", caption="c", data=rows)
@@ -56,11 +58,11 @@ def test_headline_claims_are_in_sight_and_the_others_folded(measured, monkeypatc
     unmeasured = first | {"name": "third", "trajectory": []}
     trajectory_section([first, second | {"family": "exploratory"}, unmeasured], folder=str(tmp_path))
     page = "".join(shown)
-    assert page.index("Headline claims at snapshots of their trainings: 1 emerging") < page.index(
+    assert page.index("Headline claims in the course of their trainings: 1 emerging") < page.index(
         'id="fig-trajectories"'
     )
     assert page.index("Other claims: 1 stable") < page.index('id="fig-trajectories-others"')
-    assert "Claims without snapshots: third." in page
+    assert "Claims without a trajectory: third." in page
     assert (tmp_path / "trajectories-others.csv").read_text().startswith("claim,trajectory,unit,share")
     shown.clear()
     trajectory_section([unmeasured])
