@@ -16,7 +16,7 @@ from dvc.repo import Repo
 from stages.study.fingerprint import WHOLE, closure
 from stages.study.lookup import plugins
 from stages.study.params import declared_params, load_params
-from tests.project import as_dvc_repository, copy_project
+from tests.project import as_dvc_repository, copy_project, environment
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -105,6 +105,18 @@ def test_augmented_probing_is_covered_although_no_arm_has_it():
 def test_the_check_runs_anew_when_any_setting_is_defined_otherwise():
     settings = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("stages/*/settings.py")}
     assert settings - set(STAGES["check"]["deps"]) == {"stages/study/settings.py"}  # a dep with its folder
+
+
+def test_the_check_runs_where_python_hides_the_working_directory(tmp_path):
+    project = as_dvc_repository(copy_project(tmp_path / "project"))
+    env = environment() | {"PYTHONSAFEPATH": "1"}
+    done = subprocess.run(["dvc", "repro", "check"], cwd=project, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (project / "results/check.json").is_file()
+
+
+def test_every_stage_runs_where_python_hides_the_working_directory(resolved):
+    assert {stage.cmd.split()[0] for stage in resolved.values()} == {"PYTHONSAFEPATH="}
 
 
 def test_every_stage_comes_after_the_check():
