@@ -40,7 +40,8 @@ def grouped_figure(tables: Tables, *, inks: Inks, xlabel: str) -> Figure:
     """
     groups = list(dict.fromkeys(name for table in tables.values() for name in table["group"]))
     labels = _labels(tables)
-    end = min(100.0, 1.05 * max(float(table["high"].max()) for table in tables.values()))
+    highest = max(float(table["high"].max()) for table in tables.values())
+    end = min(100.0, 1.05 * highest) or 100.0
     with styled():
         room = max(0.42, 0.062 * len(labels))  # inches, of one group
         figure, axes = panels(len(tables), height=1.0 + room * len(groups), columns=2)

@@ -101,6 +101,7 @@ def number_places(tokens: pd.DataFrame) -> dict[Any, tuple[float, float]]:
     """
     places: dict[Any, tuple[float, float]] = {}
     width = np.ptp(tokens[["x", "y"]].to_numpy(), axis=0)
+    width[width == 0] = 1.0  # of equal tokens
     for image, rows in tokens.groupby("image"):
         own = rows[["x", "y"]].to_numpy()
         central = np.hypot(*((own - np.median(own, axis=0)) / width).T)

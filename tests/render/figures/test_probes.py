@@ -50,6 +50,13 @@ def test_one_group_per_probe_and_one_dot_per_arm() -> None:
     assert probes_alt(probed).endswith("Arms: Random init and CL. Numbers: the CSV file below the figure.")
 
 
+@pytest.mark.filterwarnings("error")
+def test_accuracies_of_0_are_drawn_on_the_whole_scale() -> None:
+    nothing = accuracies().assign(mean=0.0, low=0.0, high=0.0, seed_0=0.0, seed_1=0.0)
+    figure = probes_figure(of_probes(nothing), inks=palette(STUDY))
+    assert {axis.get_xlim() for axis in figure.axes} == {(0, 100)}
+
+
 def test_the_table_beside_it_has_the_probes_that_are_not_in_sight() -> None:
     html = all_probes(accuracies(), inks=palette(STUDY))
     assert 'id="fig-probes"' in html and "attentive (%)" in html and "linear (%)" not in html

@@ -71,3 +71,10 @@ def test_planes_hold_every_token_at_its_place(results: Results) -> None:
     words = " ".join([*texts, planes_alt(tokens_by_label), *(axis.get_xlabel() for axis in figure.axes)])
     columns = set(tokens_by_label["CL"].columns)
     assert "silhouette" not in words and columns == {"image", "class", "index", "x", "y"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_tokens_that_are_all_alike_are_drawn(results: Results) -> None:
+    alike = {label: tokens.assign(x=0.0, y=0.0) for label, tokens in planes(results).items()}
+    figure = planes_figure(alike, inks=palette(STUDY))
+    assert {tuple(point) for line in figure.axes[0].lines for point in line.get_xydata()} == {(0, 0)}
