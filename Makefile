@@ -46,7 +46,7 @@ study: $(VENV)/.complete  ## run the study and write reports/index.html; PRESET=
 	@python -m stages.check
 	@test ! -f scratch/tracking-pending || python -m stages.track
 	@python -m stages.tools.repro || { status=$$?; \
-	  test $$status -eq 130 || echo "The study stopped. Fix the problem reported above, then run \`make study\` again." >&2; exit $$status; }
+	  case $$status in 130|143) ;; *) echo "The study stopped. Fix the problem reported above, then run \`make study\` again." >&2;; esac; exit $$status; }
 	@echo "Report: $(CURDIR)/reports/index.html"
 
 status: $(VENV)/.complete ## show what is done, what `make study` would run, why, and for how long

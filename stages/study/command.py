@@ -65,7 +65,7 @@ def run(
             outcome = "interrupted"
             saved = [run.saved for run in read_runs() if (run.process, run.stage) == (os.getpid(), name)]
             if saved and saved[-1]:
-                stop.add_note(f"{saved[-1]}; `dvc repro` continues from there")
+                stop.add_note(f"{saved[-1]}; the same command continues from there")
             raise
         except BaseException as error:
             message = f"{error}" or type(error).__name__
@@ -101,7 +101,7 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
             else (signal.SIGINT, "interrupted")
         )
         newline = "\n" if sys.stderr.isatty() else ""  # after the terminal's ^C
-        notes = getattr(stop, "__notes__", ["`dvc repro` continues from the last checkpoint"])
+        notes = getattr(stop, "__notes__", ["the same command continues from the last checkpoint"])
         print(f"{newline}{name}: {'; '.join([word, *notes])}", file=sys.stderr)
         sys.exit(128 + number)
     if result:

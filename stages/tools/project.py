@@ -16,6 +16,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from stages.study.disk import make_folder
+from stages.study.documents import read_text
 from stages.study.errors import StudyError
 from stages.study.paths import scratch
 from stages.tools.jobs import elsewhere
@@ -49,7 +50,7 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
 
     mends: mend the files that an interrupted DVC command left damaged, see `mending`
     Raises StudyError if Git is missing, if another command locks the project or has left a stale lock, or if
-    DVC cannot read or write its files.
+    DVC cannot read or write its files, as after a merge conflict.
     """
     try:
         with Repo() as repo:
@@ -63,6 +64,9 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
     except LockError as error:
         raise StudyError(f"another DVC command is running in this project; {_holder(error)}") from None
     except DvcException as error:
+        for name in ("dvc.yaml", "dvc.lock"):
+            if Path(name).is_file():
+                read_text(Path(name))  # names a merge conflict
         refuse_missing_git()  # not before, because DVC may be configured to work without Git
         raise StudyError(f"DVC cannot read this project: {_line(error)}") from None
     except OSError as error:

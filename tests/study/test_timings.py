@@ -67,7 +67,7 @@ run("decide", lambda: os.kill(os.getpid(), signal.SIGINT) or "done")
         [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root}
     )
     assert done.returncode == 128 + signal.SIGINT and done.stdout == "decide\n"
-    assert done.stderr == "decide: interrupted; `dvc repro` continues from the last checkpoint\n"
+    assert done.stderr == "decide: interrupted; the same command continues from the last checkpoint\n"
     (past,) = read_runs()
     assert past.outcome == "interrupted" and not past.alive
 

@@ -123,6 +123,16 @@ def test_the_holder_of_a_lock_is_named():
     assert _holder(LockError("Unable to acquire lock")) == "wait until it ends"
 
 
+@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml"])
+def test_a_merge_conflict_is_named_by_every_command_that_opens_the_project(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(as_dvc_repository(copy_project(tmp_path / "project")))
+    with open(name, "a") as file:
+        file.write("<<<<<<< HEAD\n=======\n>>>>>>> other\n")
+    words = rf"^{name} line \d+: merge conflict; run `git checkout --ours {name}`"
+    with pytest.raises(StudyError, match=words), dvc_project() as repo:
+        repo.status()
+
+
 def test_an_index_that_another_user_owns_names_the_setting(tmp_path, monkeypatch):
     monkeypatch.chdir(as_dvc_repository(copy_project(tmp_path / "project")))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/proc")

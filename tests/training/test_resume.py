@@ -141,9 +141,9 @@ def test_a_snapshot_that_somebody_removed_is_one_line_and_no_result(project, mas
 
 def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project, masked):
     start_anew(project, "pretrain", "masked")
-    saved = "saved up to epoch {} of 3; `dvc repro` continues from there"
+    saved = "saved up to epoch {} of 3; the same command continues from there"
     for step, number, code, told in (
-        (1, signal.SIGINT, 130, "interrupted; `dvc repro` continues from the last checkpoint"),
+        (1, signal.SIGINT, 130, "interrupted; the same command continues from the last checkpoint"),
         (4, signal.SIGTERM, 143, f"stopped by SIGTERM; {saved.format(1)}"),
         (1, signal.SIGINT, 130, f"interrupted; {saved.format(1)}"),
         (4, signal.SIGINT, 130, f"interrupted; {saved.format(2)}"),
