@@ -68,10 +68,10 @@ def unpack(path: Path) -> list[Training]:
             with tarfile.open(path, "r:") as archive:
                 archive.extractall(temporary, filter="data")
         except (tarfile.TarError, EOFError) as error:
-            raise StudyError(f"{path}: not a whole tar file ({error}); copy it again") from None
+            raise StudyError(f"{path}: not a complete tar file ({error}); copy it again") from None
         for result in sorted(Path(temporary).iterdir()):
             if not is_whole(result, result.name):
-                raise StudyError(f"{path}: {result.name} is not a whole training; copy the file again")
+                raise StudyError(f"{path}: {result.name} is not a complete training; copy the file again")
             trainings.append(Training(result.name))
             if not trainings[-1].ended():
                 trainings[-1].adopt(result)

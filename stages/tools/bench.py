@@ -198,7 +198,7 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
     arm = Arm(objective=options.objective, **sums.get(options.objective, {}))
     if objective.build is None or objective.needs_labels:
         raise StudyError(
-            f"--objective {options.objective}: trains nothing without labels; choose another objective"
+            f"--objective {options.objective}: trains nothing, or needs labels; choose another objective"
         )
     return objective.build(encoder, arm=arm, settings=settings, seed=0, classes=())
 

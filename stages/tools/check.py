@@ -161,7 +161,7 @@ def stimuli(source: str, classes: dict[str, str]) -> Iterator[str]:
     """
     counts = Counter(list_images(source).classes.values())
     if absent := sorted(set(classes) - set(counts)):
-        raise StudyError(f"{source}: has no {some(absent)}; there are: {some(counts)}")
+        raise StudyError(f"{source}: no images of class {some(absent)}; its classes: {some(counts)}")
     yield f"{source}: {sum(counts[name] for name in classes)} images of {len(classes)} classes"
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Use a GPU that is at hand for minutes: tests on the GPU, trainings until the time is up, results as small files.
+# Use a GPU for a few minutes: tests on the GPU, trainings until the time is up, results as small files.
 #
 #   sh stages/tools/gpu.sh OUT MINUTES JOBS [FINGERPRINTS]
 #

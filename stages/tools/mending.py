@@ -58,8 +58,8 @@ def mend_lock(path: Path = LOCK) -> str | None:
     else:
         path.unlink()
     return (
-        f"{path}: an interrupted DVC command left a part; {len(entries[:-1])} stages stay, DVC looks up the "
-        f"others in its run cache; the part is {aside}"
+        f"{path}: an interrupted DVC command left it incomplete; {len(entries[:-1])} stages are kept, and "
+        f"DVC looks up the others in its run cache; a copy of the incomplete file is {aside}"
     )
 
 

@@ -36,7 +36,7 @@ def only_study() -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise StudyError(
-                f"another `make study` runs in this project; wait until process {file.read()} ends"
+                f"another `make study` is running in this project; wait until process {file.read()} ends"
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}")

@@ -75,7 +75,7 @@ def submit(*, dry: bool = False) -> str:
     params = load_params()
     if not dry and (waiting := [job for job in slurm.jobs(job_name()) if job.state not in ENDED]):
         raise StudyError(
-            f"{len(waiting)} jobs of this study are in the queue, {waiting[0].name} first; let them end, or "
+            f"{len(waiting)} jobs of this study are in the queue, {waiting[0].name} first; wait for them, or "
             f"cancel them with `scancel --name {job_name()}`"
         )
     graph, stale = stale_stages()

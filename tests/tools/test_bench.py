@@ -45,7 +45,7 @@ def test_flop_are_those_of_the_matrix_products():
 def test_sizes_that_do_not_fit_are_one_line():
     with pytest.raises(StudyError, match="--image-size must be a multiple"):
         measure(options(patch_size=5))
-    with pytest.raises(StudyError, match="trains nothing without labels"):
+    with pytest.raises(StudyError, match="trains nothing, or needs labels"):
         measure(options(objective="random"))
 
 

@@ -79,9 +79,9 @@ def test_a_damaged_file_is_one_line_and_leaves_no_half_training(store, tmp_path,
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     for content, problem in (
-        (whole[: len(whole) // 2], "not a whole t"),
-        (b"", "not a whole tar file"),
-        (whole.replace(b"\1" * 9, b"\1" * 8 + b"\2"), "is not a whole training"),
+        (whole[: len(whole) // 2], "not a complete t"),
+        (b"", "not a complete tar file"),
+        (whole.replace(b"\1" * 9, b"\1" * 8 + b"\2"), "is not a complete training"),
     ):
         path.write_bytes(content)
         with pytest.raises(StudyError, match=problem) as error:

@@ -87,7 +87,10 @@ def test_stimuli_without_a_class_that_is_asked_for_are_said(project, capsys):
     edit(project, {"robustness": {"stimuli": {"own": own}}})
     with pytest.raises(StudyError, match="1 of its entries"):
         look()
-    assert "robustness.stimuli.own: cannot be used: ../images/train: has no cow" in capsys.readouterr().out
+    assert (
+        "robustness.stimuli.own: cannot be used: ../images/train: no images of class cow"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

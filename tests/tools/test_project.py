@@ -108,7 +108,7 @@ def test_a_second_study_is_one_line_until_the_first_one_ends_or_is_killed(tmp_pa
     first.start()
     while not lock.exists() or lock.read_text() != f"{first.pid}":
         time.sleep(0.01)
-    words = f"runs in this project; wait until process {first.pid} ends"
+    words = f"is running in this project; wait until process {first.pid} ends"
     with pytest.raises(StudyError, match=words), only_study():
         pass
     first.kill()
