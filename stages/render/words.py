@@ -56,10 +56,15 @@ def unbroken(text: str) -> str:
     return re.sub(r"(Fig\.|§|\b[dp] =|λ =) (?=[−\d])", "\\1\u00a0", text)
 
 
-def listed(words: Iterable[str]) -> str:
+def listed(words: Iterable[str], *, conjunction: str = "and") -> str:
     """Return words as a list in a sentence: a, b and c."""
     *first, last = list(words) or ["none"]
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
+
+
+def any_of(numbers: Iterable[int]) -> str:
+    """Return alternative numbers in a sentence: 2 or 3."""
+    return listed((f"{value:,}" for value in numbers), conjunction="or")
 
 
 def counted(count: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from stages.render.words import decimals_for, fixed, interval, listed
+from stages.render.words import any_of, decimals_for, fixed, interval, listed
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 
@@ -64,11 +64,11 @@ def bands(
     once = [str(label) for label, count in counts.items() if count == 1]
     over = ""
     if "images" in curves:
-        over = f", {listed(f'{count:,}' for count in sorted(curves['images'].unique()))} images"
+        over = f", {any_of(sorted(curves['images'].unique()))} images"
     if not several:
         return f"One training per arm{over}; {spread}: {alone}."
     text = (
-        f"{mean}: mean over {listed(map(str, several))} trainings{over}; {single}: single trainings; "
+        f"{mean}: mean over {any_of(several)} trainings{over}; {single}: single trainings; "
         f"{spread}: 95 % t-intervals over trainings"
     )
     if not once:
@@ -84,6 +84,6 @@ def trainings_of(study: Study) -> str:
     once = [label_of(study, name) for name, count in counts.items() if count == 1]
     if not several:
         return "one training per arm with 95 % bootstrap intervals over images"
-    text = f"mean over {listed(map(str, several))} trainings with 95 % t-intervals over trainings"
+    text = f"mean over {any_of(several)} trainings with 95 % t-intervals over trainings"
     alike = once[0] if len(once) == 1 else f"{len(once)} arms"
     return text + (f"; {alike}: one training, interval over images" if once else "")

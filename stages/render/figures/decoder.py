@@ -36,7 +36,8 @@ def decoder_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
             rows = rows[rows["frequency"] == rows["frequency"].max()]
             where = str(analysis_table("fourier", arm))
             if rows["seed"].nunique() < len(results.seeds(arm)):
-                raise StudyError(f"{where}: seeds differ in having a decoder")
+                remedy = f"`dvc repro analyze@{arm}-fourier` writes it anew"
+                raise StudyError(f"{where}: only some seeds have a decoder; {remedy}")
             curve = block_curve(results, arm, rows, measure="log_amplitude", where=where, seed=seed)
             curves.append(curve.assign(part=part, place=last + curve["block"]))
             last = int(curve["block"].max())

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from stages.render.figures.captions import NUMBERS
 from stages.render.figures.forest_rows import FAMILIES, Comparison, ForestRow
 from stages.render.figures.style import PAPER, TEXT, new_figure, styled
-from stages.render.words import fixed, listed
+from stages.render.words import any_of, fixed, listed
 
 EDGE = 8.0  # margins; larger effects are drawn as an arrow at the edge with their number
 GOOD, BAD, OPEN, CLOSED = "#0b6b3a", "#a32a12", "#7a5600", "#4f5b66"
@@ -185,7 +185,7 @@ def forest_alt(rows: Sequence[ForestRow]) -> str:
 def forest_caption(rows: Sequence[ForestRow]) -> str:
     """Return the caption: what is plotted, its uncertainty, and over how many trainings."""
     counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
-    seeds = f"; small dots: each of {listed(map(str, counts))} seeds" if counts else ""
+    seeds = f"; small dots: each of {any_of(counts)} seeds" if counts else ""
     return (
         "Effect of every claim in units of its margin, the smallest effect of interest; positive effects "
         "have the direction that the paper claims. Thick lines: 95 % intervals over trainings; thin lines: "

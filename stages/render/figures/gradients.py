@@ -95,7 +95,7 @@ def gradient_caption(rows: pd.DataFrame) -> str:
     return (
         "Cosine between the gradients of the CL and MIM losses, corrected for noise by the split-half cosine "
         "of each loss; near 0 the gradients are nearly orthogonal. Noise-dominated blocks and epochs are "
-        f"left out. {bands(next(iter(measured(rows).values())), alone=NOTHING)}"
+        f"omitted. {bands(next(iter(measured(rows).values())), alone=NOTHING)}"
     )
 
 
@@ -120,8 +120,8 @@ def gradient_findings(rows: pd.DataFrame) -> str:
         ]
         ratio = number(gradient_ratio(rows[rows["label"] == label]), digits=2)
         sentences.append(
-            f"{label}: cosine {', '.join(ends)}; the weighted CL gradient is {ratio} times as long as the "
-            "weighted MIM gradient."
+            f"{label}: cosine {', '.join(ends)}; the norm of the weighted CL gradient is {ratio} times that "
+            "of the weighted MIM gradient."
         )
     if not sentences:
         return ""

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from stages.render.figures.captions import alt_text
 from stages.render.figures.line_charts import Inks, log_axis, panels, share, title_of, whole_ticks
 from stages.render.figures.style import styled
-from stages.render.words import listed
+from stages.render.words import any_of
 
 
 def head_figure(
@@ -50,7 +50,7 @@ def head_caption(heads: pd.DataFrame, *, measure: str) -> str:
 
     heads: as `analysis_curves.head_means` returns them
     """
-    trainings = listed(map(str, sorted(heads.groupby("label")["seed"].nunique().unique())))
+    trainings = any_of(sorted(heads.groupby("label")["seed"].nunique().unique()))
     return (
         f"{measure} of every head of every training (dots; {heads['head'].nunique()} heads per block, "
         f"{trainings} trainings per arm) and the mean over all (line)."

@@ -9,7 +9,7 @@ from stages.render.figures.captions import alt_text
 from stages.render.figures.line_charts import Inks, panels, title_of, whole_ticks
 from stages.render.figures.name_placing import label_ends, settle
 from stages.render.figures.style import styled
-from stages.render.words import listed
+from stages.render.words import any_of
 from stages.results.study_results import Results
 
 
@@ -36,7 +36,7 @@ def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
     once = [label for label, count in counts.items() if count == 1]
     if not several:
         return " (one training per arm)"
-    text = f"mean over {listed(map(str, several))} trainings; thin lines: single trainings"
+    text = f"mean over {any_of(several)} trainings; thin lines: single trainings"
     return (
         f" ({text}; {once[0] if len(once) == 1 else f'{len(once)} arms'}: one training)"
         if once

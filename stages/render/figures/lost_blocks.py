@@ -61,12 +61,13 @@ def losses_findings(losses: pd.DataFrame) -> str:
     sentences = []
     for labels, part in losses.groupby("labels", sort=False):
         worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        block = f"Block whose reset costs the most accuracy{on_set(str(labels))}"
         if len(worst) > MANY:
-            sentences.append(f"Most harmful reset{on_set(str(labels))}: {_of_many(worst)}.")
+            sentences.append(f"{block}: {_of_many(worst)}.")
             continue
         arms = listed(f"block {row['block']} for {row['label']} ({signed(row['mean'])})"
                       for _, row in worst.iterrows())  # fmt: skip
-        sentences.append(f"Most harmful reset{on_set(str(labels))}, in points: {arms}.")
+        sentences.append(f"{block} (change in points): {arms}.")
     return " ".join(sentences)
 
 

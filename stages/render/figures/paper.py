@@ -12,7 +12,7 @@ PIXELS = "read from pixels"
 SETTING = "ViT-B/16, ImageNet-1K"
 UNIFORM_DISTANCE = 116.49  # px: uniform attention over 14×14 patches of 16 px
 LAYERWISE = (  # description of the three curves
-    "MoCo v3, SimMIM and MAE of the paper (Fig. 10, 1,000 classes); compare shapes, not absolute values."
+    "MoCo v3, SimMIM and MAE of the paper (Fig. 10, 1,000 classes); compare trends, not absolute values."
 )
 HIGHEST_FREQUENCY = "6/7 π"  # the last bin of 14×14 patches
 

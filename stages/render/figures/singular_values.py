@@ -212,14 +212,15 @@ def _of_all_images(results: Results, *, by: str, measure: str, level: str, place
         if by == "index":
             chosen = chosen[chosen["block"] == chosen["block"].max()]
         path = analysis_table(ANALYSIS, arm)
+        remedy = f"`dvc repro analyze@{arm}-{ANALYSIS}` writes it anew"
         if chosen.empty:
-            raise StudyError(f"{path}: no {measure} of {level} level {place}")
+            raise StudyError(f"{path}: no {measure} of {level} level {place}; {remedy}")
         values, errors = (
             chosen.pivot(index="seed", columns=by, values=name).reindex(results.seeds(arm))
             for name in ("value", "error")
         )
         if values.isna().to_numpy().any():
-            raise StudyError(f"{path}: seeds differ in blocks or width")
+            raise StudyError(f"{path}: seeds differ in blocks or width; {remedy}")
         half = ERRORS[level] * errors.to_numpy()[0]
         first = values.to_numpy()[0]
         numbers = over_seeds(values.to_numpy(), alone=(first - half, first + half))

@@ -85,7 +85,7 @@ def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
 def specification_findings(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     """Return the verdicts under all choices, and the choice that matters most, as a paragraph."""
     ranked, summary = ranked_rows(rows), claim["specifications"]
-    fixed = f" Fixed in all: {listed(claim['fixed'])}." if claim.get("fixed") else ""
+    fixed = f" Fixed in all combinations: {listed(claim['fixed'])}." if claim.get("fixed") else ""
     size, test = summary.get("median_d"), claim.get("joint_test")
     median = "" if size is None else f" Median effect size: d = {number(size, digits=2)}."
     if test:

@@ -45,14 +45,14 @@ def trade_off_findings(accuracies: pd.DataFrame, *, probe: str) -> str:
         )
         if len(points) > 1:
             alike = _agreement(points["probed"].tolist(), points["tuned"].tolist())
-            sentences.append(f"Probing and fine-tuning rank {alike} of arms alike{where}.")
+            sentences.append(f"Probing and fine-tuning agree on the order of {alike} of arms{where}.")
         if labels in augmented:
             gains = 100 * (augmented[labels]["probed"] - points["probed"]).dropna()
             changes = listed(f"{label} {signed(gain)}" for label, gain in gains.items())
             sentences.append(f"With augmented images, the probe{where} changes by these points: {changes}.")
     published = methods()
     alike = _agreement([point.linear for point in published], [point.finetuned for point in published])
-    return f"{' '.join(sentences)} In Fig. 1 left of the paper, they rank {alike} of methods alike."
+    return f"{' '.join(sentences)} In Fig. 1 left of the paper, they agree on {alike} of methods."
 
 
 def trade_off_alt(accuracies: pd.DataFrame, *, probe: str) -> str:

@@ -34,7 +34,7 @@ def on_attention(results: Results) -> tuple[str, str]:
     )
     return (
         "In the last block, attention distance is longest for "
-        f"{extremes(distance, unit='px', least='shortest')}; uniform attention has "
+        f"{extremes(distance, unit='px', least='shortest')}; uniform attention would give "
         f"{fixed(uniform, decimals=1)} px.",
         f"The normalised mutual information of query and key is highest for {extremes(nmi)}; at 0, all "
         "queries attend to the same places.",
@@ -54,7 +54,7 @@ def on_representations(results: Results) -> tuple[str, str]:
         spread = below_one(last_block(unison_curves(results)))
         sentences.append(
             f"1 − unison of the token movement is highest for {extremes(spread)}; at 0, all tokens of an "
-            "image move alike."
+            "image move in the same way."
         )
     first, second = [*(sentences or ["This study does not measure representations."]), "", ""][:2]
     return first, second
@@ -86,7 +86,7 @@ def on_components(results: Results, *, probes: Container[str], label_sets: list[
     worst = lost.iloc[int(lost["mean"].to_numpy().argmin())]
     if worst["mean"] >= 0:
         return first, "No arm loses accuracy from its best to its last block."
-    points = interval(worst["mean"], worst["low"], worst["high"], unit="points", decimals=1)
+    points = interval(-worst["mean"], -worst["high"], -worst["low"], unit="points", decimals=1)
     where = on_set(str(worst["labels"]))
     return first, f"From the best to the last block, {worst.name} loses the most accuracy{where}: {points}."
 

@@ -12,9 +12,10 @@ from stages.study.timings import Run, spoken
 
 GLOSSARY: Mapping[str, str] = {
     "Arm": "an encoder under study: an objective with its recipe, trained from several seeds",
-    "Training": "one run of an arm from one seed; intervals and verdicts are over trainings",
-    "Claim": "a statement of the paper about which of two methods has more of a measure",
-    "Margin": "the smallest effect of interest of a claim, fixed before the study ran",
+    "Training": "one run of an arm from one seed; intervals cover the differences between trainings",
+    "Claim": "a statement, of the paper or of this project, that a measure is higher for one method than for "
+    "another",
+    "Margin": "the smallest effect of interest of a claim, by a rule that is fixed before the study runs",
     "Supported": "the corrected interval lies above the margin, in the direction that the paper claims",
     "Contradicted": "the corrected interval lies beyond the margin in the opposite direction",
     "Negligible": "the corrected interval lies between minus the margin and the margin",
@@ -22,7 +23,7 @@ GLOSSARY: Mapping[str, str] = {
     "Not testable at this budget": "a condition for testing fails; for example, a probe of a trained arm is "
     "no better than a probe of the untrained arm",
     "Agreement": "the share of analysis choices that give the same verdict",
-    "Fragile": "fewer than two thirds of the analysis choices give the verdict",
+    "Fragile": "fewer than two thirds of the analysis choices give the same verdict",
     "CL": "contrastive learning (MoCo v3 unless a label names another method)",
     "MIM": "masked image modelling (SimMIM unless a label names another method)",
     "Block": "one layer of a vision transformer: self-attention and MLP",
@@ -32,7 +33,7 @@ GLOSSARY: Mapping[str, str] = {
     "λ": "the weight of CL in the loss of a hybrid, (1 − λ) MIM + λ CL",
     "Gradient ratio": "the norm of the weighted CL gradient over that of the weighted MIM gradient",
     "Relative log amplitude": "log amplitude of the token map at one frequency, minus that at frequency zero",
-    "Unison": "how alike self-attention moves the tokens of an image; 1: all in the same way",
+    "Unison": "how uniformly self-attention moves the tokens of an image; 1: all in the same way",
     "Silhouette": "how well tokens cluster by image or class, from −1 to 1",
     "Head diversity": "Jensen–Shannon divergence between the attention of two heads",
     "CKA": "centred kernel alignment: the similarity of two representations, from 0 to 1",

@@ -17,6 +17,12 @@ UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 DRAWN = "shapes_textures"  # the built-in data set
 SMALL = 20e6  # parameters; ViT-S, a small encoder in the paper, has 22 million
 NOT_TESTABLE = "not testable at this budget"
+# Condition for testing -> how it fails, in words, for one arm or several.
+FAILURES = {
+    "fine-tuning converged": "fine-tuning of {arms} may not have converged",
+    "learnt": "{arms} {are} not clearly better than the untrained encoder in a linear probe",
+    "beyond the mean": "the pre-training loss of {arms} is hardly below that of predicting a local mean",
+}
 # Precision -> its name in a sentence.
 PRECISIONS = {
     "32-true": "32-bit precision",
@@ -46,8 +52,12 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
     """Return one sentence on what was studied: arms, seeds, encoder, data, budget and precision."""
     arms = study.arms
     trained = [arm for arm in arms.values() if arm.objective not in UNTRAINED]
-    imported = sum(arm.objective == "imported" for arm in arms.values())
-    origin = f" ({imported} imported)" if imported else ""
+    counts = {
+        word: sum(arm.objective == objective for arm in arms.values())
+        for objective, word in (("imported", "imported"), ("random", "untrained"))
+    }
+    origins = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    origin = f" ({origins})" if origins else ""
     kind = "demonstration" if manifest["source"] == DRAWN else "study"
     parts = [f"This {kind} compares {counted(len(arms), 'encoder')}{origin}{_seeds(study)}"]
     built = [arm for arm in arms.values() if arm.objective != "imported"]
@@ -98,13 +108,9 @@ def limit(
     limit of every other study is one family of encoders and one recipe.
     """
     failed = [gate for gate in gates if gate["status"] == "failed"]
-    blocked = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
     if failed:
-        verb = "fails" if len(failed) == 1 else "fail"
-        return (
-            f"Limit: {counted(blocked, 'claim')} cannot be tested, because "
-            f"{counted(len(failed), 'condition')} {verb} ({failed[0]['words']})."
-        )
+        blocked = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
+        return f"Limit: {counted(blocked, 'claim')} cannot be tested, because {_failures(failed, study)}."
     once = [label_of(study, name) for name in study.arms if len(seeds_of(study, name)) == 1]
     if len(once) == len(study.arms):
         return "Limit: every encoder was trained once, so differences may be due to the seed."
@@ -137,6 +143,17 @@ def precisions(study: Study) -> list[str]:
     return list(dict.fromkeys(used))
 
 
+def _failures(failed: list[dict[str, Any]], study: Study) -> str:
+    """Return the failed conditions in words, each with all its arms."""
+    arms: dict[str, list[str]] = {}
+    for gate in failed:
+        arms.setdefault(gate["name"], []).append(label_of(study, gate["arm"]))
+    return listed(
+        FAILURES[name].format(arms=listed(labels), are="is" if len(labels) == 1 else "are")
+        for name, labels in arms.items()
+    )
+
+
 def _data(manifest: dict[str, Any]) -> str:
     size = manifest["image_size"]
     if manifest["source"] == DRAWN:
@@ -147,10 +164,10 @@ def _data(manifest: dict[str, Any]) -> str:
 def _seeds(study: Study) -> str:
     counts = sorted({len(seeds_of(study, name)) for name in study.arms})
     if counts == [1]:
-        return ", each trained from one seed"
+        return ", each from one seed"
     if len(counts) == 1:
-        return f", each trained from {counts[0]} seeds"
-    return f", each trained from {counts[0]} to {counts[-1]} seeds"
+        return f", each from {counts[0]} seeds"
+    return f", each from {counts[0]} to {counts[-1]} seeds"
 
 
 def _size(study: Study, arm: Arm) -> int:

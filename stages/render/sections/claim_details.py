@@ -174,7 +174,7 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
     }
     if claim.get("corrected_low") is not None:
         low, high = _bare(claim, "corrected_low"), _scaled(claim, "corrected_high")
-        rows["Corrected interval"] = f"{low} to {high}, level {number(claim['level'], digits=2)}"
+        rows["Corrected interval"] = f"{low} to {high}, significance level {number(claim['level'], digits=2)}"
     if claim.get("margin") is not None:
         reason = claim.get("margin_reason")
         rows["Margin"] = _scaled(claim, "margin") + (f" ({reason})" if reason else "")

@@ -46,5 +46,5 @@ def measures_caption(study: Study) -> str:
     if "attention" in study.analyses:
         grid, patch = study.data.image_size // study.vit.patch_size, study.vit.patch_size
         level = uniform_distance(grid=grid, patch_size=patch)
-        caption += f" Uniform attention over {grid} × {grid} patches of {patch} px has {level:.2f} px."
+        caption += f" Uniform attention over {grid} × {grid} patches of {patch} px gives {level:.2f} px."
     return caption

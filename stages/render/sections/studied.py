@@ -54,19 +54,19 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
 
 
 def arm_rows(study: Study) -> pd.DataFrame:
-    """Return label, objective, seeds and own settings of every arm."""
+    """Return label, objective, seeds and other settings of every arm."""
     rows = {}
     for name, arm in study.arms.items():
         rows[name] = {
             "label": label_of(study, name),
             "objective": arm.objective,
             "seeds": listed(map(str, seeds_of(study, name))),
-            "own settings": _own(arm),
+            "other settings": _other(arm),
         }
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")
 
 
-def _own(arm: Arm) -> str:
+def _other(arm: Arm) -> str:
     """Return the settings of an arm besides its objective and seeds."""
     fields = arm.model_dump(exclude={"objective", "seeds"}, exclude_none=True)
     fields |= {name: "none" for name, value in overrides(arm, Pretrain).items() if value is None}

@@ -41,7 +41,7 @@ def ratios_in_words(places: Places, ratios: Mapping[str, Realised]) -> str:
     sentences = [f"Norm of the weighted CL gradient over that of the weighted MIM gradient: {listed(parts)}."]
     for one, other in pairwise(by_weight):
         if (one.ratio - 1) * (other.ratio - 1) < 0:
-            sentences.append(f"Both gradients are equally long near λ = {_balance(one, other):.2g}.")
+            sentences.append(f"Both gradients have the same norm near λ = {_balance(one, other):.2g}.")
     for label, (line, *_) in places.items():
         if line != HYBRID and label in ratios:
             ratio, weight = number(ratios[label].ratio, digits=2), ratios[label].weight
@@ -50,7 +50,7 @@ def ratios_in_words(places: Places, ratios: Mapping[str, Realised]) -> str:
 
 
 def _balance(one: Realised, other: Realised) -> float:
-    """Return the λ between two arms whose gradients would be equally long, linear in the log odds of λ."""
+    """Return the λ between two arms whose gradients would have the same norm, linear in the log odds of λ."""
     starts, ends = ((math.log(arm.ratio), math.log(arm.weight / (1 - arm.weight))) for arm in (one, other))
     log_odds = starts[1] - starts[0] * (ends[1] - starts[1]) / (ends[0] - starts[0])
     return 1 / (1 + math.exp(-log_odds))

@@ -91,7 +91,7 @@ def _compute(study: Study, *, images: int) -> str:
         )
         shown = listed(f"{count:,}" for count in sorted(set(seen)))
         parts.append(
-            f"{counted(len(trained), 'training')} on {shown} images each, counted once per epoch; one "
+            f"{counted(len(trained), 'training')} on {shown} images each (images × epochs); one "
             f"forward pass over all of these images takes {number(flops / 1e12, digits=2)} TFLOP, and "
             "training takes several times as much"
         )

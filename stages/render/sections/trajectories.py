@@ -29,7 +29,7 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     measured = followed(claims)
     if not measured:
         return
-    heading("Effect against images seen")
+    heading("Effects during training")
     headline = [claim for claim in measured if claim["family"] in HEADLINE]
     others = [claim for claim in measured if claim["family"] not in HEADLINE]
     if headline:
@@ -41,7 +41,7 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     missing = [words_of(claim) for claim in claims if not claim.get("trajectory")]
     notes = [
         "Stable: all intervals lie on one side of 0, or all lie within the margin. Emerging: the first "
-        "intervals contain 0 and later ones lie on one side. Reversing: one interval lies above 0 and "
+        "intervals contain 0 and later ones lie on one side of 0. Reversing: one interval lies above 0 and "
         "another below. Unclear: anything else."
     ]
     if missing:

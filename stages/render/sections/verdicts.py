@@ -22,8 +22,13 @@ MARKS = {
     "not tested": "–",
 }
 METHODS = "methods"
-# Family of claims -> its name in a sentence.
-FAMILIES = {"headline": "headline", "hybrid": "hybrid", "exploratory": "exploratory", "ours": "additional"}
+# Family of claims -> its name in a sentence, around the noun.
+FAMILIES = {
+    "headline": "headline {}",
+    "hybrid": "headline {} on the hybrid",
+    "exploratory": "exploratory {}",
+    "ours": "{} of this project",
+}
 
 
 def claims_caption(rules: dict[str, str]) -> str:
@@ -44,13 +49,14 @@ def gate_rows(gates: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the conditions for testing claims, one row per condition with its status."""
     rows = [
         {
-            "gate": f"{gate['arm']}: {gate['name']}",
+            "condition": f"{gate['arm']}: {gate['name']}",
             "status": gate["status"],
             "measured": unbroken(gate["words"]),
         }
         for gate in gates
     ]
-    return pd.DataFrame(rows, columns=["gate", "status", "measured"], dtype=object).set_index("gate")
+    columns = ["condition", "status", "measured"]
+    return pd.DataFrame(rows, columns=columns, dtype=object).set_index("condition")
 
 
 def gates_in_words(gates: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
@@ -137,10 +143,11 @@ def tally(claims: list[dict[str, Any]]) -> str:
         counts = {verdict: decided.count(verdict) for verdict in MARKS}
         if decided:
             words = listed(f"{count} {verdict}" for verdict, count in counts.items() if count)
-            sentences.append(f"{counted(len(decided), f'{name} claim')}: {words}.")
+            noun = "claim" if len(decided) == 1 else "claims"
+            sentences.append(f"{len(decided)} {name.format(noun)}: {words}.")
     others = sum(claim.get("scope", METHODS) != METHODS for claim in claims)
     if others:
-        sentences.append(f"{counted(others, 'further claim')}: about these encoders only, not the methods.")
+        sentences.append(f"{counted(others, 'further claim')}, about these encoders only, not the methods.")
     return " ".join(sentences)
 
 

@@ -71,4 +71,4 @@ def test_the_findings_name_every_ratio_and_the_balance(study: Study) -> None:
     assert "Matched: ratio 1.0 with λ = 0.8." in words
     shorter = {label: one._replace(ratio=2 * one.ratio) for label, one in ratios.items()}
     # Linear in log odds: the ratio is 1 at odds of 2.
-    assert "equally long near λ = 0.67." in ratios_in_words(along_ratio(study, ratios), shorter)
+    assert "the same norm near λ = 0.67." in ratios_in_words(along_ratio(study, ratios), shorter)

@@ -49,7 +49,7 @@ def test_the_change_is_that_of_the_accuracies(results: Results) -> None:
     assert "mean over 2 trainings" in losses_caption(losses) and "CL" in losses_alt(losses)
     worst = losses[(losses["label"] == "CL") & (losses["labels"] == "texture")].sort_values("mean").iloc[0]
     words = f"block {worst['block']} for CL ({signed(worst['mean'])})"
-    assert words in losses_findings(losses).partition(" on texture, in points: ")[2]
+    assert words in losses_findings(losses).partition(" on texture (change in points): ")[2]
 
 
 def test_studies_without_resets_have_no_rows(results: Results) -> None:

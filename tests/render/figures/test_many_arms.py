@@ -77,8 +77,8 @@ def test_a_sentence_on_ten_arms_names_the_extremes() -> None:
         ]
     )
     assert losses_findings(losses) == (
-        f"Most harmful reset on shape: block 2 for 10 of 10 arms; largest change: {LABELS[9]} after the "
-        "reset of block 2, −14.0 points."
+        "Block whose reset costs the most accuracy on shape: block 2 for 10 of 10 arms; largest change: "
+        f"{LABELS[9]} after the reset of block 2, −14.0 points."
     )
 
 

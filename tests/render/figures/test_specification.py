@@ -71,7 +71,7 @@ def test_the_findings_follow_the_numbers(claim_and_rows):
     assert "under 4 combinations" in specification_caption(rows, claim=claim)
     assert specification_alt(rows).startswith("4 differences with intervals")
     findings = specification_findings(rows, claim=claim)
-    assert "Fixed in all: the last epoch." in findings
+    assert "Fixed in all combinations: the last epoch." in findings
     assert "Median effect size: d = 1.9." in findings
     assert "over 70 relabellings of trainings: p = 0.029." in findings
     assert findings.startswith("Verdicts: 3 supported and 1 undecided. 3 of 4 differences are above 0.")

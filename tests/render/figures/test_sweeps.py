@@ -196,9 +196,10 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     assert late["high"].tolist() == pytest.approx([0.5, -0.2, 0.1])  # both trainings have the same mean
     findings = gradient_findings(rows)
     assert (
-        "Both: cosine 0.50 in block 1, −0.20 in block 2; the weighted CL gradient is 0.50 times" in findings
+        "Both: cosine 0.50 in block 1, −0.20 in block 2; the norm of the weighted CL gradient is 0.50 "
+        "times" in findings
     )
-    assert "k: cosine 0.10 in block 1; the weighted" in findings
+    assert "k: cosine 0.10 in block 1; the norm of the weighted" in findings
     assert "(k: one training, " in gradient_caption(rows) and "Arms: Both and k." in gradient_alt(rows)
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}

@@ -74,16 +74,16 @@ def test_the_words_follow_the_numbers() -> None:
         in findings
     )
     # one < two < three probed, two < three < one fine-tuned
-    assert "Probing and fine-tuning rank 1 of 3 pairs of arms alike." in findings
+    assert "Probing and fine-tuning agree on the order of 1 of 3 pairs of arms." in findings
     assert "the probe changes by these points: one +12.0 and two −1.0." in findings
-    assert "In Fig. 1 left of the paper, they rank 1 of 8 pairs of methods alike." in findings
+    assert "In Fig. 1 left of the paper, they agree on 1 of 8 pairs of methods." in findings
     assert "triangles: probe of augmented images" in trade_off_caption(table(), probe="linear")
     assert "Arms: " in trade_off_alt(table(), probe="linear")
 
 
 def test_without_augmented_probes_no_words_mention_them() -> None:
     plain = table("shape").query("evaluation != @AUGMENTED")
-    assert "pairs of arms alike on shape." in trade_off_findings(plain, probe="linear")
+    assert "pairs of arms on shape." in trade_off_findings(plain, probe="linear")
     assert "ugmented" not in trade_off_caption(plain, probe="linear")
     assert "ugmented" not in trade_off_alt(plain, probe="linear")
     assert both_ways(plain, probe=AUGMENTED) == {}

@@ -85,7 +85,7 @@ def test_the_block_that_loses_most_is_named(tmp_path: Path, monkeypatch: pytest.
         write_csv(tmp_path / f"results/probe/layerwise/{name}.csv", pd.DataFrame(rows, columns=columns))
     first, second = on_components(results("cl", "mim"), probes=["layerwise"], label_sets=["class"])
     assert first == "Best block of 2 for a linear probe: 2 for CL and 1 for MIM."
-    assert second.startswith("From the best to the last block, MIM loses the most accuracy: −75.0 [")
+    assert second.startswith("From the best to the last block, MIM loses the most accuracy: 75.0 [")
     alone = on_components(results("cl"), probes=["layerwise"], label_sets=["class"])
     assert alone[1] == "No arm loses accuracy from its best to its last block."
     assert on_components(results("cl", "mim"), probes=["knn"], label_sets=[]) == (

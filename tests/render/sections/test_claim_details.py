@@ -45,7 +45,7 @@ def test_the_fold_lists_the_statistics() -> None:
         "Other methods": "dino over masked: ? undecided 0.2 [−0.1, 0.5] px",
     }
     corrected = entries()[1] | {"corrected_low": -0.09, "corrected_high": -0.03, "level": 0.0167}
-    assert rows_of(corrected)["Corrected interval"] == "−9.0 to −3.0\u00a0points, level 0.017"
+    assert rows_of(corrected)["Corrected interval"] == "−9.0 to −3.0\u00a0points, significance level 0.017"
     untested = rows_of(entries()[3])
     assert untested["Why not tested"] == "no arm has the objective hybrid" and "Margin" not in untested
     assert "exploratory" in rows_of(entries()[2])["Source"]

@@ -25,8 +25,8 @@ def test_the_recipe_lists_the_objectives_in_use() -> None:
         assert {name for name in rows.index if name.endswith("objective")} == names
 
 
-def test_own_settings_include_none() -> None:
+def test_other_settings_include_none() -> None:
     arms = {"cl": Arm(objective="contrastive", epochs=300, clip_grad=None), "mim": Arm(objective="masked")}
     study = load_params(ROOT / "params.yaml").model_copy(update={"arms": arms, "labels": {}})
-    settings = arm_rows(study)["own settings"]
+    settings = arm_rows(study)["other settings"]
     assert settings["cl"] == "epochs 300, clip_grad none" and settings["mim"] == "–"

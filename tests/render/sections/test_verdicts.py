@@ -18,8 +18,8 @@ def test_claims_keep_their_verdicts() -> None:
     entries = [words | content["claims"][words["name"]] for words in content["entries"]]
     assert tally(entries) == (
         "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget. "
-        "1 hybrid claim: 1 not tested. 1 exploratory claim: 1 undecided. "
-        "1 further claim: about these encoders only, not the methods."
+        "1 headline claim on the hybrid: 1 not tested. 1 exploratory claim: 1 undecided. "
+        "1 further claim, about these encoders only, not the methods."
     )
     assert steadiness(entries) == "0 of 1 verdicts are the same under every analysis choice."
     assert steadiness(entries[1:]) == ""
