@@ -27,7 +27,8 @@ RULES = {
     "margin": "Supported or contradicted: the corrected interval lies beyond the smallest effect of "
     "interest; negligible: the interval lies within it",
     "correction": f"Holm among the headline claims and among the hybrid claims, level {LEVEL:g}; "
-    f"Benjamini–Hochberg among the exploratory claims and among ours, false discovery rate {LEVEL:g}",
+    "Benjamini–Hochberg among the exploratory claims and among those of this project, false discovery rate "
+    f"{LEVEL:g}",
     "effect_size": "d is Cohen's d: the difference over the standard deviation between trainings",
     "specifications": "Agreement: the share of analysis choices that give the same verdict at the level of "
     "the claim; fragile below two thirds",

@@ -40,7 +40,7 @@ def measure(
                        a single value for all images, so the column image is empty
             cka_share  pseudo-value of each image for the cka of a block and the preceding one, see
                        `cka_shares`
-    Paper: §3, Fig. 5, which does not say which tensors it compares.
+    Paper: §2, Fig. 5, which does not say which tensors it compares.
     """
     indices: list[Tensor] = []
     means: list[Tensor] = []

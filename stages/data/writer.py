@@ -52,8 +52,9 @@ class SplitWriter:
         size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds.values())
         if size > (free := shutil.disk_usage(folder).free):
             raise StudyError(
-                f"{rows} {folder.name} images need {size:.1e} bytes of disk, but {free:.1e} are free; free "
-                "some space, or lower data.max_train_images or data.image_size in params.yaml"
+                f"{rows} {folder.name} images need {size / 2**30:.3g} GiB of disk, but "
+                f"{free / 2**30:.3g} GiB are free; free some space, or lower "
+                "data.max_train_images or data.image_size in params.yaml"
             )
         self.folder = folder
         self.arrays = {}

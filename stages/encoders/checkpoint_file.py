@@ -67,7 +67,7 @@ def refuse_absent_numbers(content: Any, path: Path) -> None:
             bytes_needed = value.element_size() * math.prod(max(1, length) for length in value.shape)
             if not plain or bytes_needed > size:
                 raise StudyError(
-                    f"{path}: {name} of shape {tuple(value.shape)}: the file does not hold all of its "
+                    f"{path}: {name} of shape {tuple(value.shape)}: the file holds only a part of its "
                     "numbers; save contiguous dense tensors"
                 )
         elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
@@ -84,8 +84,8 @@ def refuse_larger(path: Path, parameters: float, tensors: Mapping[str, Tensor]) 
     count = sum(tensor.numel() for tensor in tensors.values())
     if parameters > 4 * count:
         raise StudyError(
-            f"{path}: its widths and depth are those of {parameters:.1e} parameters, far larger than the "
-            f"{count:.1e} numbers in it; download it again"
+            f"{path}: the shapes of its tensors imply {parameters:.1e} parameters, but it holds only "
+            f"{count:.1e} numbers; download it again"
         )
 
 

@@ -132,8 +132,8 @@ def _from_hub(name: HubName) -> Path:
             )
         except LocalEntryNotFoundError:
             raise StudyError(
-                f"{HUB}{name.repository}: the Hub does not answer, and {file} is not downloaded; try again "
-                "with a connection"
+                f"{HUB}{name.repository}: the Hub does not answer, and {file} is not downloaded yet; connect "
+                "to the internet and try again"
             ) from None
         except RepositoryNotFoundError:
             raise StudyError(

@@ -209,7 +209,7 @@ def trace_deeply(encoder: VisionTransformer, images: Tensor, *, attention: bool 
     expected = (*([record.attention] if attention else []), record.attended, record.heads)
     if not all(len(tensors) == len(encoder.blocks) for tensors in expected):
         raise StudyError(
-            "trace: a block does not expose its attention; install the timm of requirements.lock"
+            "trace: a block does not expose its attention; install the timm version in requirements.lock"
         )
     heads = [
         outputs.unflatten(-1, (layer.num_heads, -1))

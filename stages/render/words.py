@@ -67,6 +67,14 @@ def any_of(numbers: Iterable[int]) -> str:
     return listed((f"{value:,}" for value in numbers), conjunction="or")
 
 
+def minus(comparison: str) -> str:
+    """Return a comparison as a difference: "a over b and c" as "a minus the higher of b and c"."""
+    higher, _, lower = comparison.partition(" over ")
+    if not lower:
+        return comparison
+    return f"{higher} minus {'the higher of ' if ' and ' in lower else ''}{lower}"
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun in singular or plural: 1 claim, 2 claims."""
     return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -118,10 +118,12 @@ def by_seed_and_image(
     """
     square = frame.groupby(["seed", "image", by], sort=True)[measure].mean().unstack(by)
     if square.isna().to_numpy().any():
-        raise StudyError(f"{where}: some images lack a {by}; `dvc repro --force` its stage")
+        raise StudyError(f"{where}: some images lack a {by}; run `dvc repro --force` for its stage")
     parts = [square.loc[seed] for seed in dict.fromkeys(frame["seed"])]
     if any(not part.index.equals(parts[0].index) for part in parts):
-        raise StudyError(f"{where}: seeds were measured on different images; `dvc repro --force` its stage")
+        raise StudyError(
+            f"{where}: seeds were measured on different images; run `dvc repro --force` for its stage"
+        )
     return np.stack([part.to_numpy(dtype=float) for part in parts]), square.columns.to_numpy()
 
 

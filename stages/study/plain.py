@@ -86,7 +86,7 @@ def refuse_extreme_numbers(settings: Any, raw: Any = None, *, at: str, where: st
         raise ParamsError(f"{key}: whole numbers go up to {LARGEST}")
     low, high = RANGE
     if isinstance(settings, float) and settings and not low <= abs(settings) <= high:
-        raise ParamsError(f"{key}: numbers go from {low:g} to {high:g} in size")
+        raise ParamsError(f"{key}: the absolute value of a number lies between {low:g} and {high:g}")
 
 
 def _long(value: Any) -> bool:

@@ -75,7 +75,7 @@ def test_images_that_are_all_alike_can_be_normalized(tmp_path):
 def test_no_room_on_the_disk_says_so(tmp_path):
     with pytest.raises(
         StudyError,
-        match=r"1000000000 train images need 3\.7e\+15 bytes of disk, but .* are free; free some space",
+        match=r"1000000000 train images need 3\.44e\+06 GiB of disk, but .* are free; free some space",
     ):
         SplitWriter(tmp_path / "train", rows=10**9, image_size=1110, labels=["class"])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.render.words import any_of, decimals_for, fixed, interval, listed, number, unbroken
+from stages.render.words import any_of, decimals_for, fixed, interval, listed, minus, number, unbroken
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,9 @@ def test_intervals_in_words() -> None:
     assert (any_of([2, 3]), any_of([4000])) == ("2 or 3", "4,000")
     assert (listed([]), listed("a"), listed("abc")) == ("none", "a", "a, b and c")
     assert unbroken("Fig. 3, 95 % of 16 px") == "Fig.\u00a03, 95\u00a0% of 16\u00a0px"
+
+
+def test_a_comparison_is_a_difference() -> None:
+    assert minus("contrastive over masked") == "contrastive minus masked"
+    assert minus("hybrid over contrastive and masked") == "hybrid minus the higher of contrastive and masked"
+    assert minus("masked over 0") == "masked minus 0" and minus("") == ""

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from stages.render.figures.captions import NUMBERS
 from stages.render.figures.style import TEXT, new_figure, styled
-from stages.render.words import listed, number
+from stages.render.words import listed, minus, number
 
 # Verdict -> colour with 3:1 contrast on white, marker, and fill of the marker.
 SIGNS = {
@@ -76,8 +76,8 @@ def specification_figure(rows: pd.DataFrame, *, claim: dict[str, Any]) -> Figure
 def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     """Return the caption of a specification curve."""
     return (
-        f"Effect ({claim['comparison']}) under {len(rows)} combinations of analysis choices, in rising "
-        "order, with 95 % intervals. Effects above 0 have the direction that the paper claims. Dots "
+        f"Effect ({minus(claim['comparison'])}) under {len(rows)} combinations of analysis choices, in "
+        "rising order, with 95 % intervals. Effects above 0 have the direction that the paper claims. Dots "
         "below: the choices behind each effect. Shaded: the main choices, which decide the claim."
     )
 

@@ -24,7 +24,7 @@ from stages.render.sections.verdicts import (
     verdict_mark,
     verdict_of,
 )
-from stages.render.words import counted, listed, number, unbroken
+from stages.render.words import counted, listed, minus, number, unbroken
 
 HYBRIDS = ("summary-fig-accuracy-by-weight", "summary-fig-accuracy-by-ratio", "summary-fig-trade-off")
 # Claim -> ids of its figures, or beginnings of ids; a fold says why if a study has none of them.
@@ -169,7 +169,7 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
         "Source": "; ".join(part for part in source if part),
         "Why not tested": claim.get("why") or "",
         "Measure": claim.get("statistic") or "",
-        "Comparison": claim.get("comparison") or "",
+        "Comparison": minus(claim.get("comparison") or ""),
         "Effect": effect(claim),
     }
     if claim.get("corrected_low") is not None:
@@ -195,7 +195,7 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
 def _replications(claim: dict[str, Any]) -> str:
     parts = [
         Markup("{}: {} {}").format(
-            pair, verdict_mark(again["verdict"]), effect(again | {"unit": claim["unit"]})
+            minus(pair), verdict_mark(again["verdict"]), effect(again | {"unit": claim["unit"]})
         )
         for pair, again in (claim.get("replications") or {}).items()
     ]

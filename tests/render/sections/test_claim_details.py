@@ -34,7 +34,7 @@ def test_the_fold_lists_the_statistics() -> None:
     assert rows == {
         "Source": "§2, Fig. 3",
         "Measure": "a mean",
-        "Comparison": "contrastive over masked",
+        "Comparison": "contrastive minus masked",
         "Effect": "4.31 [4.27, 4.35] px",
         "Margin": "0.83 px",
         "Adjusted p": "below 0.001",
@@ -42,7 +42,7 @@ def test_the_fold_lists_the_statistics() -> None:
         "Agreement": "3 of 4 choices agree; 1 undecided",
         "Means": "cl 16.2, mim 11.9, random 16.5",
         "Compared with untrained": "contrastive no different, masked below",
-        "Other methods": "dino over masked: ? undecided 0.2 [−0.1, 0.5] px",
+        "Other methods": "dino minus masked: ? undecided 0.2 [−0.1, 0.5] px",
     }
     corrected = entries()[1] | {"corrected_low": -0.09, "corrected_high": -0.03, "level": 0.0167}
     assert rows_of(corrected)["Corrected interval"] == "−9.0 to −3.0\u00a0points, significance level 0.017"
