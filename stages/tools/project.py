@@ -72,9 +72,10 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
     except OSError as error:
         if error.filename is None or Path(os.path.abspath(f"{error.filename}")).is_relative_to(Path.cwd()):
             raise
-        # DVC keeps an index of every project in a folder shared by all users.
+        # DVC keeps an index of every project in a folder shared by all users, and settings in HOME.
+        variable = "HOME" if Path(f"{error.filename}").name == "config" else "DVC_SITE_CACHE_DIR"
         raise StudyError(
-            f"{error.filename}: {error.strerror}; set DVC_SITE_CACHE_DIR to a folder that you can write to"
+            f"{error.filename}: {error.strerror}; set {variable} to a folder that you can write to"
         ) from None
 
 

@@ -141,3 +141,13 @@ def test_an_index_that_another_user_owns_names_the_setting(tmp_path, monkeypatch
         dvc_project(),
     ):
         pass
+
+
+def test_settings_in_the_home_of_another_user_name_the_home(tmp_path, monkeypatch):
+    def refuse():
+        raise PermissionError(13, "Permission denied", "/home/ann/.config/dvc/config")
+
+    monkeypatch.setattr("stages.tools.project.Repo", refuse)
+    words = "^/home/ann/.config/dvc/config: Permission denied; set HOME to a folder that you can write to$"
+    with pytest.raises(StudyError, match=words), dvc_project():
+        pass
