@@ -115,8 +115,23 @@ def test_the_check_runs_where_python_hides_the_working_directory(tmp_path):
     assert (project / "results/check.json").is_file()
 
 
-def test_every_stage_runs_where_python_hides_the_working_directory(resolved):
-    assert {stage.cmd.split()[0] for stage in resolved.values()} == {"PYTHONSAFEPATH="}
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "fish", "tcsh"])
+def test_every_stage_starts_in_any_shell(resolved, shell):
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"{shell} is not on PATH")
+    tell = "printf %s,"
+    for stage in resolved.values():
+        env = environment() | {
+            "PYTHONSAFEPATH": "1",
+            "STUDY_PYTHON": tell,
+            "STUDY_LAUNCH": f"{tell} launched",
+        }
+        done = subprocess.run([path, "-c", stage.cmd], env=env, capture_output=True, text=True)
+        words = done.stdout.rstrip(",").split(",")
+        launched = stage.addressing.split(":")[-1].startswith("pretrain@")
+        assert words[:2] == (["launched", "-m"] if launched else ["-m", f"stages.{words[1].split('.')[-1]}"])
+        assert done.stderr == ""
 
 
 def test_every_stage_comes_after_the_check():
