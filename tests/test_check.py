@@ -41,7 +41,8 @@ def test_photographs_without_their_decoder_are_refused_and_squares_are_not(
     edit(project, {"data": {"source": "stages", "store": "photographs"}})
     line = refusal(capsys)
     assert "data.store photographs needs torchcodec, which cannot be loaded (" in line
-    assert line.endswith("or set store: squares")
+    assert "; `pip install '.[photographs]'` installs it and a torch that fits (here: " in line
+    assert line.endswith("), or set store: squares")
     edit(project, {"data": {"store": "squares"}})
     main()
 

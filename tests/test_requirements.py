@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,13 +14,13 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from tests.project import ROOT
+from tests.project import ROOT, copy_project, run_in
 
 LOCKED = dict(line.split("==") for line in Path(ROOT, "requirements.lock").read_text().splitlines())
 PROJECT = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 OLDEST = "3.11.0"  # of the Pythons that the Makefile lets pass
-AT_REQUEST = {"pillow-heif", "datasets"}  # imported where a study's images need them
+AT_REQUEST = {"pillow-heif", "torchcodec", "datasets"}  # imported where a study's images need them
 HOME = {  # packages that differ in name from what is imported
     "PIL": "pillow",
     "bs4": "beautifulsoup4",
@@ -42,11 +43,22 @@ def test_what_is_locked_is_installed_and_runs_on_the_oldest_python(name):
     assert OLDEST in SpecifierSet(found.metadata.get("Requires-Python") or "")
 
 
-@pytest.mark.parametrize("line", PROJECT["dependencies"] + OPTIONAL["test"])
+@pytest.mark.parametrize("line", PROJECT["dependencies"] + OPTIONAL["photographs"] + OPTIONAL["test"])
 def test_the_lock_satisfies_every_bound(line):
     requirement, locked = Requirement(line), {canonicalize_name(name): LOCKED[name] for name in LOCKED}
     assert any(bound.operator in (">=", "~=") for bound in requirement.specifier), "no lower bound"
     assert locked[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_pip_can_install_the_project_with_each_extra(tmp_path):
+    pytest.importorskip("setuptools", reason="pip fetches it where it is missing")
+    project = copy_project(tmp_path / "project")
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(ROOT / name, project)
+    done = run_in(project, "python", "-c", "import setuptools; setuptools.setup()", "egg_info")
+    assert done.returncode == 0, done.stderr
+    metadata = next(project.glob("*.egg-info/PKG-INFO")).read_text()
+    assert set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.MULTILINE)) == set(OPTIONAL)
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -113,7 +113,8 @@ def jpeg_decoder() -> Callable[..., Any]:
         reason = f"{error}".strip().partition("\n")[0] or type(error).__name__
         raise StudyError(
             f"params.yaml: data.store photographs needs torchcodec, which cannot be loaded ({reason}); "
-            f"install the torchcodec that fits torch {torch.__version__}, or set store: squares"
+            f"`pip install '.[photographs]'` installs it and a torch that fits (here: {torch.__version__}), "
+            "or set store: squares"
         ) from None
     return decode_jpeg
 
