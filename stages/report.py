@@ -6,6 +6,7 @@ from pathlib import Path
 from stages.render.page.notebook_run import notebook_body, parameters_of
 from stages.render.page.provenance import provenance
 from stages.render.page.shell import page
+from stages.render.words import counted
 from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import load_params
@@ -46,7 +47,7 @@ def report(*, analysis: str) -> str:
         with writing(html) as file:
             file.write_text(page(body, name=analysis, provenance=origin), encoding="utf-8")
         drawn = len(list(figures.glob("*.png")))
-    return f"{drawn} figures of {len(study.arms)} arms"
+    return f"{counted(drawn, 'figure')} of {counted(len(study.arms), 'arm')}"
 
 
 def page_file(analysis: str) -> Path:
