@@ -45,9 +45,8 @@ study: $(VENV)/.complete  ## run the study and write reports/index.html; PRESET=
 	@$(if $(PRESET),python -m stages.tools.preset $(PRESET))
 	@python -m stages.check
 	@test ! -f scratch/tracking-pending || python -m stages.track
-	@python -m stages.tools.repro || { status=$$?; \
-	  case $$status in 130|143) ;; *) echo "The study stopped. Fix the problem reported above, then run \`make study\` again." >&2;; esac; exit $$status; }
-	@echo "Report: $(CURDIR)/reports/index.html"
+# Make runs this line without a shell, which would not pass on a SIGTERM sent to make.
+	@python -m stages.tools.repro
 
 status: $(VENV)/.complete ## show what is done, what `make study` would run, why, and for how long
 	@python -m stages.tools.status

@@ -1,26 +1,47 @@
-"""The last line of `make study`, by the status with which the study ends."""
+"""`make study` ends as the study ends, and passes on the signals that it gets."""
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
 from tests.project import ROOT
 
-ADVICE = "The study stopped. Fix the problem reported above, then run `make study` again.\n"
+ALONE = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
-@pytest.mark.parametrize(("status", "advice"), [(0, ""), (1, ADVICE), (2, ADVICE), (130, ""), (143, "")])
-def test_only_a_study_that_failed_has_a_problem_to_fix(tmp_path, status, advice):
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "requirements.lock").touch()
-    python = tmp_path / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\ncase "$*" in *repro) exit {status};; esac\n')
-    python.chmod(0o755)
-    (tmp_path / ".venv/.complete").touch()
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(["make", "study"], cwd=tmp_path, env=alone, capture_output=True, text=True)
+@pytest.fixture
+def project(tmp_path):
+    """Return a function that makes a project whose study is a shell script."""
+
+    def make(study):
+        shutil.copy(ROOT / "Makefile", tmp_path)
+        (tmp_path / "requirements.lock").touch()
+        python = tmp_path / ".venv/bin/python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\ncase "$*" in *repro) {study};; esac\n')
+        python.chmod(0o755)
+        (tmp_path / ".venv/.complete").touch()
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize("status", [0, 1, 130, 143])
+def test_it_fails_if_the_study_fails(project, status):
+    done = subprocess.run(["make", "study"], cwd=project(f"exit {status}"), env=ALONE, capture_output=True)
     assert (done.returncode == 0) == (status == 0)
-    assert "".join(line for line in done.stderr.splitlines(True) if not line.startswith("make")) == advice
+
+
+def test_sigterm_to_make_reaches_the_study_and_waits_for_it(project):
+    folder = project("trap 'sleep 0.3; touch saved; exit 143' TERM; touch began; sleep 60 & wait")
+    process = subprocess.Popen(["make", "study"], cwd=folder, env=ALONE, stderr=subprocess.DEVNULL)
+    while not (folder / "began").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) != 0
+    assert (folder / "saved").exists()

@@ -18,6 +18,7 @@ from stages.study.errors import StudyError, printable
 from stages.study.timings import expected_seconds, note, read_runs, spoken
 
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)  # another user's file, a read-only checkout
+AT_ONCE = 1.0  # seconds within which signals count as one
 # Errors of the machine rather than of the code, with what to do.
 OF_THE_MACHINE = {
     **dict.fromkeys(NOT_ALLOWED, "make it writable, or work in a copy"),
@@ -131,10 +132,21 @@ def first_process() -> bool:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise Terminated in the block, so that partial files are removed; a second one kills."""
+    """Let SIGTERM raise Terminated in the block, so that partial files are removed; a later one kills.
+
+    One signal can arrive several times at once: `timeout` sends it to a process and to its group, and make
+    passes it on.
+    """
 
     def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        first = time.monotonic()
+
+        def kill(number: int, frame: Any) -> None:
+            if time.monotonic() - first > AT_ONCE:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, kill)
         raise Terminated
 
     main_thread = threading.current_thread() is threading.main_thread()

@@ -30,6 +30,7 @@ from stages.tools.remote import refuse_to_compute_again
 from stages.tools.scrub import remove_damaged_objects
 from stages.tools.trainings import lacking, longest_first
 
+REPORT = "reports/index.html"
 MOST_AT_ONCE = 4  # default limit, because every task holds its activations and batches in memory
 # Lines that `dvc repro` prints at its end, for every skipped stage, and for results without content, such as
 # those of `segment` if the data have no masks.
@@ -51,12 +52,17 @@ class Task:
 def main() -> None:
     """Read the command line and run the study."""
     argparse.ArgumentParser(prog="python -m stages.tools.repro", description=__doc__).parse_args()
-    exit_with("repro", reproduce)
+    try:
+        exit_with("repro", reproduce)
+    except SystemExit as end:
+        if end.code not in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            print("The study stopped. Solve the problem reported above, then run it again.", file=sys.stderr)
+        raise
 
 
 @only_study()
 def reproduce() -> str:
-    """Run the stages that `dvc repro` would run, with up to runtime.jobs tasks in parallel.
+    """Run the stages that `dvc repro` would run, with up to runtime.jobs tasks in parallel; name the report.
 
     Raises StudyError if another `make study` or DVC command runs in the project. If a stage fails, exits like
     `dvc repro`.
@@ -66,7 +72,7 @@ def reproduce() -> str:
     graph, stale = stale_stages()
     if not stale:
         run([everything], slots=[{}])
-        return ""
+        return f"Report: {os.path.abspath(REPORT)}"
     devices = visible_devices(params.runtime)
     at_most = sum(len(seeds_of(params, arm)) for arm in params.arms)
     slots = slots_of(params.runtime, devices=devices, at_most=at_most)
@@ -78,7 +84,7 @@ def reproduce() -> str:
             trainings = training_tasks(slots[0]) if any("pretrain@" in name for name in stale) else []
             run([*trainings, *arm_tasks(graph, stale=stale, trainings=trainings)], slots=slots)
         run([everything], slots=slots[:1])
-    return ""
+    return f"Report: {os.path.abspath(REPORT)}"
 
 
 def visible_devices(runtime: Runtime) -> list[str] | None:

@@ -91,3 +91,25 @@ def test_a_user_without_a_name_has_one_for_libraries(command):
     code = "import getpass; print(getpass.getuser())"
     assert command(code, before=NAMELESS) == f"{os.getuid()}"
     assert command(code, before=NAMELESS, USER="ann") == "ann"
+
+
+REPEATED = """
+import os, signal, sys, time
+from stages.study.command import exit_with
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        time.sleep(WAIT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("saved", flush=True)
+exit_with("x", work)
+"""
+
+
+@pytest.mark.parametrize(("wait", "status", "saved"), [("0.01", 143, True), ("1.1", -15, False)])
+def test_sigterm_twice_at_once_is_one_and_a_later_one_kills(wait, status, saved):
+    words = [sys.executable, "-c", REPEATED.replace("WAIT", wait)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status and ("saved" in done.stdout) == saved
+    assert ("x: stopped by SIGTERM" in done.stderr) == saved

@@ -93,6 +93,7 @@ def test_trainings_run_at_the_same_time_and_each_arm_after_its_own(tmp_path):
     project = sleeping_study(tmp_path / "project", seconds="0.2")
     done = repro(project)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(f"Report: {project}/reports/index.html\n") and not done.stderr
     times = {name: tuple(map(float, (project / "log" / name).read_text().split())) for name in ran(project)}
     assert len(times) == 11
     assert times["train-a-0"][0] < times["train-b-0"][1] and times["train-b-0"][0] < times["train-a-0"][1]
@@ -120,7 +121,8 @@ def test_a_failure_lets_the_others_end_and_starts_nothing_more(tmp_path):
     project = sleeping_study(tmp_path / "project", seconds="0.5", failing="train-a-0")
     done = repro(project)
     assert done.returncode == 1
-    assert "train-a-0 failed" in done.stdout
+    assert "train-a-0 failed" in done.stdout and "Report" not in done.stdout
+    assert done.stderr == "The study stopped. Solve the problem reported above, then run it again.\n"
     # The second ran beside the one that failed, the third may have begun before it failed.
     assert {"prepare", "train-b-0"} <= ran(project) <= {"prepare", "train-b-0", "train-b-1"}
 
@@ -145,6 +147,7 @@ def test_a_signal_reaches_all_that_runs_and_waits_for_what_they_save(tmp_path, n
                 break
         os.kill(process.pid, number)
         assert process.wait(timeout=30) == status
+        assert "The study stopped" not in process.stdout.read()
     finally:
         process.kill()
     assert {path.stem for path in (project / "log").glob("*.saved")} == {"train-a-0", "train-b-0"}
