@@ -93,14 +93,15 @@ class SplitDecoder:
         whole: bool = False,
     ) -> None:
         """
-        folder:  of the arrays
+        folder:  of the arrays; its name is the name of the split
         listing: the images
         keep:    maximum number of images to decode; None: all
         whole:   also store the original photographs
         """
         self.data, self.listing = data, listing
         self.names = sorted(set(listing.classes.values()))
-        self.rows = {name: row for row, name in enumerate(row_order(listing, keep=keep, seed=seed))}
+        names = row_order(listing, split=folder.name, keep=keep, seed=seed)
+        self.rows = {name: row for row, name in enumerate(names)}
         self.writer = SplitWriter(
             folder,
             rows=len(self.rows),

@@ -76,17 +76,18 @@ def hold_out(listing: Listing, *, fraction: float, seed: int) -> tuple[Listing, 
     return Listing(train, listing.read), Listing(test, listing.read)
 
 
-def row_order(listing: Listing, *, keep: int | None, seed: int) -> list[str]:
+def row_order(listing: Listing, *, split: str, keep: int | None, seed: int) -> list[str]:
     """Return the names of a listing in shuffled order, with every prefix balanced over the classes.
 
-    keep: maximum number of names; a smaller selection is a prefix of a larger one; None: all
+    split: train or test, for the error
+    keep:  maximum number of names; a smaller selection is a prefix of a larger one; None: all
     Raises StudyError if keep is smaller than the number of classes.
     """
     shuffled = _shuffled(listing, seed=seed, use="rows")
     if keep is not None and keep < len(shuffled):
         raise StudyError(
-            f"params.yaml: data.max_train_images or max_test_images is {keep}, below the number of classes; "
-            f"set it to {len(shuffled)} or more"
+            f"params.yaml: data.max_{split}_images is {keep}, below the number of classes; set it to "
+            f"{len(shuffled)} or more"
         )
     ranked = [(rank, label, name) for label, names in shuffled.items() for rank, name in enumerate(names)]
     return [name for _, _, name in sorted(ranked)][:keep]

@@ -54,7 +54,7 @@ class SplitWriter:
             raise StudyError(
                 f"{rows} {folder.name} images need {size / 2**30:.3g} GiB of disk, but "
                 f"{free / 2**30:.3g} GiB are free; free some space, or lower "
-                "data.max_train_images or data.image_size in params.yaml"
+                f"data.max_{folder.name}_images or data.image_size in params.yaml"
             )
         self.folder = folder
         self.arrays = {}

@@ -59,10 +59,10 @@ def test_nothing_can_be_held_out_of_one_image():
 @given(COUNTS, st.data())
 def test_every_beginning_of_the_rows_is_even_over_the_classes(counts, draw):
     images = listing(**counts)
-    rows = row_order(images, keep=None, seed=0)
+    rows = row_order(images, keep=None, seed=0, split="train")
     assert sorted(rows) == sorted(images.classes)
     keep = draw.draw(st.integers(len(counts), len(rows)))
-    assert row_order(images, keep=keep, seed=0) == rows[:keep]
+    assert row_order(images, keep=keep, seed=0, split="train") == rows[:keep]
     kept = Counter(images.classes[name] for name in rows[:keep])
     most = max(kept.values())
     for label, count in counts.items():
@@ -71,17 +71,19 @@ def test_every_beginning_of_the_rows_is_even_over_the_classes(counts, draw):
 
 def test_rows_are_shuffled_by_the_seed():
     images = listing(a=40, b=40)
-    first, again, other = (row_order(images, keep=None, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (row_order(images, keep=None, seed=seed, split="train") for seed in (0, 0, 1))
     assert first == again != other
     numbers = [int(name.partition("/")[2]) for name in first if name[0] == "a"]
     assert numbers != sorted(numbers)
 
 
-def test_fewer_images_than_classes_are_refused():
-    with pytest.raises(
-        StudyError, match="max_train_images or max_test_images is 1, below the number of classes"
-    ):
-        row_order(listing(a=3, b=3), keep=1, seed=0)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_fewer_images_than_classes_are_refused_in_the_words_of_their_setting(split):
+    with pytest.raises(StudyError) as error:
+        row_order(listing(a=3, b=3), keep=1, seed=0, split=split)
+    assert str(error.value) == (
+        f"params.yaml: data.max_{split}_images is 1, below the number of classes; set it to 2 or more"
+    )
 
 
 def test_the_folders_of_the_source_are_taken_by_their_word(tmp_path):

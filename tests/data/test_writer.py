@@ -72,12 +72,14 @@ def test_images_that_are_all_alike_can_be_normalized(tmp_path):
     assert torch.allclose(normalized, torch.zeros(1), atol=1e-4)
 
 
-def test_no_room_on_the_disk_says_so(tmp_path):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_no_room_on_the_disk_says_so(tmp_path, split):
     with pytest.raises(
         StudyError,
-        match=r"1000000000 train images need 3\.44e\+06 GiB of disk, but .* are free; free some space",
+        match=rf"1000000000 {split} images need 3\.44e\+06 GiB of disk, but .* are free; free some space, or "
+        rf"lower data\.max_{split}_images or",
     ):
-        SplitWriter(tmp_path / "train", rows=10**9, image_size=1110, labels=["class"])
+        SplitWriter(tmp_path / split, rows=10**9, image_size=1110, labels=["class"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves space")
