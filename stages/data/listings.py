@@ -22,7 +22,11 @@ HELD_OUT = [
     re.compile(AROUND.format(words))
     for words in ("test|testing|tst", "val|valid|validation", "dev|eval|evaluation|hold[_-]?out|held[_-]?out")
 ]
-ANNOTATIONS = ("val_annotations.txt", "LOC_val_solution.csv")  # of Tiny ImageNet and of ImageNet on Kaggle
+VALIDATION = HELD_OUT[1]
+ANNOTATIONS = (
+    "val_annotations.txt",
+    "LOC_val_solution.csv",
+)  # of val/ in Tiny ImageNet and Kaggle's ImageNet
 
 Content = bytes | Image.Image
 
@@ -95,8 +99,7 @@ def refuse_splits(heads: dict[str, set[str]], *, source: str) -> None:
     inside = {head: {_folder_below(name, head) for name in names} - {""} for head, names in heads.items()}
     for head in heads:
         others = {folder for other in heads if other != head for folder in {other, *inside[other]}}
-        named = any(words.fullmatch(head.lower()) for words in (TRAIN, *HELD_OUT))
-        if named and len(inside[head] & others) > 1:
+        if _is_split(head) and len(inside[head] & others) > 1:
             listed = ", ".join(f"{name}/" for name in sorted(heads)[:5])
             raise StudyError(
                 f"{source}: {listed} look like splits, not classes: {head}/ has the same classes as the "
@@ -174,8 +177,10 @@ def _class_name(folder: str) -> str:
 
 
 def _annotated(names: list[str], files: Source) -> dict[str, str]:
-    """Return the classes of these images from a file of annotations, if it lists them all."""
+    """Return the classes of these images from a file of annotations of their split, if it lists them all."""
     for wanted in (name for name in files.others if PurePosixPath(name).name in ANNOTATIONS):
+        if not all(_of_one_split(wanted, name) for name in names):
+            continue
         text = next(content for _, content in files.read([wanted])).decode("utf-8", errors="replace")
         rows = csv.reader(io.StringIO(text, newline=""), delimiter="," if wanted.endswith(".csv") else "\t")
         try:
@@ -190,6 +195,18 @@ def _annotated(names: list[str], files: Source) -> dict[str, str]:
     return {}
 
 
+def _of_one_split(annotations: str, image: str) -> bool:
+    """Return whether a file of annotations of validation images may list an image, by the folders of both."""
+    folders = [PurePosixPath(name).parts[:-1] for name in (annotations, image)]
+    shared = _shared(*folders)
+    of_file, of_image = ([part for part in parts[shared:] if _is_split(part)] for parts in folders)
+    return not of_file and all(VALIDATION.fullmatch(part.lower()) for part in of_image)
+
+
+def _is_split(folder: str) -> bool:
+    return any(words.fullmatch(folder.lower()) for words in (TRAIN, *HELD_OUT))
+
+
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower() or "no suffix"
 
@@ -199,6 +216,11 @@ def _without_prefix(names: Collection[str]) -> dict[str, PurePosixPath]:
     parts = {name: PurePosixPath(name).parts for name in names}
     folders = [path[:-1] for path in parts.values()]
     # A prefix common to the first and the last in sorted order is common to all.
-    pairs = zip(min(folders), max(folders), strict=False)
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    shared = _shared(min(folders), max(folders))
     return {name: PurePosixPath(*path[shared:]) for name, path in parts.items()}
+
+
+def _shared(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Return the number of leading folders that two paths share."""
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

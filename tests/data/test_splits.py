@@ -105,6 +105,38 @@ def test_tiny_imagenet_as_distributed(tmp_path):
     assert dict(found.skipped) == {".txt: no image": 4}
 
 
+def tiny():
+    """Tiny ImageNet: train/ in folders of classes, val/ with a file of annotations."""
+    files = {f"tiny/train/n0{n % 2}/images/n0{n % 2}_{n}.JPEG": png(n) for n in range(6)}
+    files |= {f"tiny/val/images/val_{n}.JPEG": png(n) for n in range(4)}
+    rows = [f"val_{n}.JPEG\tn0{n // 2}\t0\t32\t44\t62" for n in range(4)]
+    return files | {"tiny/val/val_annotations.txt": "\n".join(rows).encode()}
+
+
+@pytest.mark.parametrize("folder", ["test", "test/images", "dev", "valid/images"])
+def test_annotations_do_not_label_images_of_the_same_names_in_another_split(tmp_path, folder):
+    files = tiny() | {f"tiny/{folder}/val_{n}.JPEG": png(9 - n) for n in range(4)}
+    found = list_splits(str(write_folder(tmp_path, files)))
+    assert found.test is not None and all(name.startswith("tiny/val/") for name in found.test.classes)
+    assert found.notes == (f"4 images of {folder.partition('/')[0]}/ are not used; it has no class folders",)
+
+
+@pytest.mark.parametrize("place", ["", "lists/"])
+def test_annotations_beside_the_splits_label_the_images_of_val_alone(tmp_path, place):
+    files = class_files(("n01", "n02"), prefix="train/")
+    files |= {f"{split}/{number}.JPEG": png(number) for split in ("val", "test") for number in range(4)}
+    rows = [f"{number},n0{1 + number % 2} 85 1 499 272 " for number in range(4)]
+    files[f"{place}LOC_val_solution.csv"] = "\n".join(["ImageId,PredictionString", *rows]).encode()
+    found = list_splits(str(write_folder(tmp_path, files)))
+    assert found.test is not None
+    assert found.test.classes == {f"val/{number}.JPEG": f"n0{1 + number % 2}" for number in range(4)}
+
+
+def test_the_folder_val_alone_is_labelled_by_its_annotations(tmp_path):
+    write_folder(tmp_path, tiny())
+    assert set(list_images(str(tmp_path / "tiny/val")).classes.values()) == {"n00", "n01"}
+
+
 def test_names_with_accents_are_compared_whatever_their_spelling(tmp_path):
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     files = class_files((composed, "thé"), prefix="train/") | class_files((apart, "thé"), prefix="test/")
