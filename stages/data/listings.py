@@ -22,6 +22,7 @@ HELD_OUT = [
     re.compile(AROUND.format(words))
     for words in ("test|testing|tst", "val|valid|validation", "dev|eval|evaluation|hold[_-]?out|held[_-]?out")
 ]
+OTHER = re.compile(r"galler(?:y|ies)|quer(?:y|ies)|probes?|distractors?|(?:fold|split)[_-]?\d+")
 VALIDATION = HELD_OUT[1]
 ANNOTATIONS = (
     "val_annotations.txt",
@@ -43,7 +44,7 @@ class Splits(NamedTuple):
 
     train: Listing
     test: Listing | None  # None: the source has no labelled held-out split
-    notes: tuple[str, ...] = ()  # unused parts of the source, in words
+    notes: tuple[str, ...] = ()  # unused parts of the source and likely mistakes, in words
     skipped: tuple[tuple[str, int], ...] = ()  # number of skipped files by suffix and reason
 
 
@@ -59,7 +60,7 @@ def list_splits(source: str) -> Splits:
     held = [head for words in HELD_OUT for head in heads if words.fullmatch(head.lower())]
     if train is None or not held:
         refuse_splits(heads, source=source)
-        return Splits(_listing(files, files, source=source), None, (), skipped(files))
+        return Splits(_listing(files, files, source=source), None, likely_splits(heads), skipped(files))
     first = _listing(_under(files, heads[train]), files, source=source)
     classes, test, notes = set(first.classes.values()), None, []
     for head in [*held, *(head for head in heads if head not in (train, *held))]:
@@ -96,15 +97,34 @@ def refuse_splits(heads: dict[str, set[str]], *, source: str) -> None:
     heads: names of files by the first folder that is not common to all
     Raises StudyError, which names the settings for such folders.
     """
-    inside = {head: {_folder_below(name, head) for name in names} - {""} for head, names in heads.items()}
+    inside = _folders_below(heads)
     for head in heads:
-        others = {folder for other in heads if other != head for folder in {other, *inside[other]}}
-        if _is_split(head) and len(inside[head] & others) > 1:
+        others = {folder for other in heads if other != head for folder in {other, *inside[other]} - {""}}
+        if (_is_split(head) or OTHER.fullmatch(head.lower())) and len(inside[head] & others) > 1:
             listed = ", ".join(f"{name}/" for name in sorted(heads)[:5])
             raise StudyError(
                 f"{source}: {listed} look like splits, not classes: {head}/ has the same classes as the "
                 "others; set data.source to one and data.test_source to another"
             )
+
+
+def likely_splits(heads: dict[str, set[str]]) -> tuple[str, ...]:
+    """Return a line if folders may be splits although their names tell nothing; classes may look alike.
+
+    heads: names of files by the first folder that is not common to all
+    Splits hold only folders, at least four fifths of which are in all of them, and are fewer than these.
+    """
+    inside = _folders_below(heads)
+    alike, every = set.intersection(*inside.values()), set.union(*inside.values())
+    classes = [folder for folder in sorted(alike) if not _is_split(folder)]
+    if "" in every or len(heads) < 2 or len(classes) < len(heads) or 5 * len(alike) < 4 * len(every):
+        return ()
+    listed = ", ".join(f"{_class_name(head)}/" for head in [*heads][:5])
+    same = ", ".join(map(_class_name, classes[:5]))
+    return (
+        f"{listed} look like splits, because they hold the same folders ({same}); if they are, set "
+        "data.source to one and data.test_source to another",
+    )
 
 
 def _heads(files: Source) -> dict[str, set[str]]:
@@ -113,6 +133,11 @@ def _heads(files: Source) -> dict[str, set[str]]:
     for name, rest in _without_prefix(_pictures(files)).items():
         heads.setdefault(rest.parts[0] if len(rest.parts) > 1 else "", set()).add(name)
     return dict(sorted(heads.items()))
+
+
+def _folders_below(heads: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the folders that lie in each first folder; '' for an image that lies in none of them."""
+    return {head: {_folder_below(name, head) for name in names} for head, names in heads.items()}
 
 
 def _folder_below(name: str, head: str) -> str:

@@ -52,6 +52,56 @@ def test_folders_that_look_like_splits_are_no_classes(tmp_path, prefixes):
         splits(tmp_path, *prefixes)
 
 
+@pytest.mark.parametrize("heads", [("gallery", "query"), ("Fold1", "fold_2"), ("probe", "others")])
+def test_folders_of_retrieval_and_of_folds_are_no_classes(tmp_path, heads):
+    with pytest.raises(StudyError, match=r"/ look like splits, not classes: .*; set data\.source to one"):
+        splits(tmp_path, *(f"{head}/" for head in heads))
+
+
+DOMAINS = ("amazon/", "dslr/", "webcam/")
+THREE = ("bag", "cup", "pen")
+
+
+def nested(tmp_path, files):
+    return list_splits(str(write_folder(tmp_path, files)))
+
+
+def test_folders_of_any_names_that_hold_the_same_folders_are_named_in_a_line(tmp_path):
+    files = {name: content for head in DOMAINS for name, content in class_files(THREE, prefix=head).items()}
+    found = nested(tmp_path, files)
+    assert found.notes == (
+        "amazon/, dslr/, webcam/ look like splits, because they hold the same folders (bag, cup, pen); if "
+        "they are, set data.source to one and data.test_source to another",
+    )
+    assert set(found.train.classes.values()) == {"amazon", "dslr", "webcam"}
+
+
+def test_a_folder_that_one_of_the_splits_lacks_changes_nothing(tmp_path):
+    many = tuple(f"class {number}" for number in range(10))
+    files = class_files(many, prefix="new/", count=2) | class_files(many[1:], prefix="old/", count=2)
+    assert "new/, old/ look like splits" in nested(tmp_path, files).notes[0]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        class_files(THREE, prefix="cat/images_") | class_files(THREE, prefix="dog/photos_"),  # other folders
+        class_files(("images",), prefix="cat/") | class_files(("images",), prefix="dog/"),  # one folder each
+        class_files(("train", "test"), prefix="cat/") | class_files(("train", "test"), prefix="dog/"),
+        class_files(THREE, prefix="a/") | class_files(THREE, prefix="b/") | {"b/1.png": png()},
+        class_files(THREE, prefix="a/") | class_files(THREE, prefix="b/") | {"c/1.png": png()},
+        {  # more classes than folders in each
+            name: content
+            for label in THREE
+            for name, content in class_files(("day", "night"), prefix=f"{label}/").items()
+        },
+    ],
+)
+def test_folders_within_classes_are_no_splits(tmp_path, files):
+    found = nested(tmp_path, files)
+    assert found.notes == () and len(set(found.train.classes.values())) > 1
+
+
 def test_a_class_may_be_called_train(tmp_path):
     files = class_files(("train", "plane", "car"))
     assert set(list_splits(str(write_folder(tmp_path, files))).train.classes.values()) == {
