@@ -1,8 +1,9 @@
 """Inspect the files that params.yaml names: `python -m stages.tools.check`, or `make look`.
 
 The stage `check` validates settings and paths. This command opens every source, mask, stimulus and
-checkpoint, and describes each in a line or two. It reads a few images and the weights of encoders, and writes
-nothing. It downloads nothing except named data sets (torch/…, hfds/…), which their library fetches.
+checkpoint, and describes each in a line or two. It reads a few images, the EXIF orientation of images with
+masks and the weights of encoders, and writes nothing. It downloads nothing except named data sets (torch/…,
+hfds/…), which their library fetches.
 """
 
 import argparse
@@ -11,15 +12,17 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
+from PIL import Image
 
 from stages import check
-from stages.data.decode import decode
-from stages.data.deep import Extremes, Unreadable
+from stages.data.decode import UPRIGHT, Decoded, decode, opened, orientation_of
+from stages.data.decoding import misfit, refuse_numbers
+from stages.data.deep import REAL, TIFF, WHOLE, Extremes, Unreadable
 from stages.data.listings import Listing, list_images
 from stages.data.masks import decode_mask, pair
-from stages.data.readers import find_images, some
+from stages.data.readers import find_images, row_order, some
 from stages.data.settings import Masks
-from stages.data.sources import open_source
+from stages.data.sources import Source, open_source
 from stages.encoders.sources import downloaded, fetch, is_remote
 from stages.study.command import exit_with
 from stages.study.errors import StudyError, printable
@@ -52,7 +55,7 @@ def look() -> str:
                 print(printable(f"{key}: {line}"), flush=True)
         except StudyError as error:
             wrong += 1
-            reason = str(error).removeprefix(f"{key} ")
+            reason = str(error).removeprefix(f"{key} ").removeprefix(f"{key}: ")
             print(printable(f"{key}: cannot be used: {reason}"), flush=True)
     if wrong:
         raise StudyError(f"params.yaml: {wrong} of its entries cannot be used; see the lines above")
@@ -98,9 +101,17 @@ def images(params: Study) -> Iterator[str]:
         f"(at least {fewest} per class) and {len(splits.test.classes)} test images"
     )
     yield from splits.notes
+    for split, listing in (("train", splits.train), ("test", splits.test)):
+        chosen_rows(listing, split=split, params=params)
     for kind, count in splits.skipped:
         yield f"{count} files are skipped: {kind}"
     yield few_images(splits.train, image_size=data.image_size)
+
+
+def chosen_rows(listing: Listing, *, split: str, params: Study) -> list[str]:
+    """Return the names of the images that prepare chooses from a split. Raises StudyError as prepare does."""
+    keep = {"train": params.data.max_train_images, "test": params.data.max_test_images}[split]
+    return row_order(listing, split=split, keep=keep, seed=params.seed)
 
 
 def few_images(listing: Listing, *, image_size: int) -> str:
@@ -132,7 +143,11 @@ def few_images(listing: Listing, *, image_size: int) -> str:
 
 
 def mask_files(params: Study, masks: Masks) -> Iterator[str]:
-    """Yield lines about masks: the number of images that have one, and the object size in a few."""
+    """Yield lines about masks: the number of images that have one, and the object size in a few.
+
+    Raises StudyError as the stage `prepare` does, if images have no names or data.masks.turned is needed.
+    """
+    refuse_numbers(params.data)
     splits = find_images(params.data, seed=params.seed)
     for split, listing in (("train", splits.train), ("test", splits.test)):
         assert listing is not None
@@ -143,6 +158,13 @@ def mask_files(params: Study, masks: Masks) -> Iterator[str]:
         )
         pairs = pair(list(images_of), files.images, source=source)
         masked = [name for name in listing.classes if name in pairs]
+        if masks.turned is None:
+            chosen = {
+                name: pairs[name]
+                for name in chosen_rows(listing, split=split, params=params)
+                if name in pairs
+            }
+            refuse_unclear_rotations(listing, chosen, files, masks, image_size=params.data.image_size)
         objects = []
         for _, content in islice(files.read([pairs[name] for name in masked[:FEW]]), FEW):
             try:
@@ -152,6 +174,45 @@ def mask_files(params: Study, masks: Masks) -> Iterator[str]:
                 continue
         share = f"; objects cover {np.mean(objects):.0%} of the first {len(objects)}" if objects else ""
         yield f"{source}: {len(masked)} of {len(listing.classes)} {split} images have a mask{share}"
+
+
+def refuse_unclear_rotations(
+    listing: Listing, chosen: dict[str, str], files: Source, masks: Masks, *, image_size: int
+) -> None:
+    """Refuse masks that fit an image with and without its EXIF rotation.
+
+    chosen: name of each image and of its mask, which lies in `files`
+    Only images that EXIF rotates are decoded, and only their masks are read.
+    Raises StudyError as the stage `prepare` does.
+    """
+    images = {}
+    for name, content in listing.read(chosen):
+        image = rotated(content, image_size=image_size)
+        if image is not None:
+            images[name] = image._replace(pixels=np.empty((0, 0, 3), np.uint8))
+    sizes = {}
+    for name, content in files.read([chosen[name] for name in images]):
+        try:
+            sizes[name] = decode_mask(content, settings=masks, image_size=image_size).size
+        except Unreadable:
+            continue
+    for name, image in images.items():
+        misfit(image, sizes.get(chosen[name]), masks, name=name)
+
+
+def rotated(content: bytes | Image.Image, *, image_size: int) -> Decoded | None:
+    """Decode an image if EXIF rotates it; otherwise, or if it is unreadable, return None."""
+    try:
+        # PIL cannot open all TIFF files that `decode` reads.
+        if not isinstance(content, bytes) or content[:4] not in TIFF:
+            image = opened(content, image_size=image_size) if isinstance(content, bytes) else content
+            if orientation_of(image) == UPRIGHT:
+                return None
+        # The range of deep images does not change their sizes.
+        decoded = decode(content, image_size=image_size, ranges=dict.fromkeys((WHOLE, REAL), (0.0, 1.0)))
+    except Exception:  # of many kinds, as in decode; prepare counts such images
+        return None
+    return decoded if isinstance(decoded, Decoded) and decoded.orientation != UPRIGHT else None
 
 
 def stimuli(source: str, classes: dict[str, str]) -> Iterator[str]:

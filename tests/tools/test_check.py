@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from PIL import Image
 
+from stages.data.decode import decode
+from stages.data.decoding import decode_images
 from stages.study.errors import StudyError
+from stages.study.params import load_params
+from stages.tools import check
 from stages.tools.check import look
-from tests.data.pictures import class_files, write_folder
+from tests.data.pictures import class_files, encoded, photo, write_folder
 from tests.encoders import originals
 from tests.encoders.originals import HEADS, Encoder
 from tests.project import ROOT, copy_project, edit
@@ -59,6 +64,49 @@ def test_assumed_heads_come_with_the_setting_that_corrects_them(project, tmp_pat
     assert "1 heads are assumed; `heads:` beside `weights:` sets their number" in lines(capsys)
     edit(project, {"arms": {"mae": arm | {"heads": 2}}})
     assert "2 heads are assumed\n" in lines(capsys)
+
+
+def rotated(project, count=20, *, last_only=False):
+    """Square photographs that EXIF turns, all or only the last, with their masks."""
+    for number in range(count):
+        exif = Image.Exif()
+        exif[0x0112] = 1 if last_only and number < count - 1 else 6
+        name = f"{('cat', 'dog')[number % 2]}/{number:02d}"
+        jpeg = encoded(photo(number), format="JPEG", exif=exif)
+        mask = encoded(Image.new("L", (12, 12), 255), format="PNG")
+        write_folder(project.parent, {f"photos/{name}.jpg": jpeg, f"masks/{name}.png": mask})
+    edit(project, {"data": {"source": "../photos", "masks": {"source": "../masks"}}})
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+def test_masks_that_fit_with_and_without_a_rotation_are_refused_as_prepare_does(project, capsys, last_only):
+    rotated(project, last_only=last_only)
+    params = load_params()
+    with pytest.raises(StudyError, match=r"set data\.masks\.turned") as of_prepare:
+        decode_images(project / "decoded", data=params.data, seed=params.seed, threads=1)
+    with pytest.raises(StudyError, match="1 of its entries"):
+        look()
+    line = str(of_prepare.value).removeprefix("data.masks: ")
+    assert f"data.masks: cannot be used: {line}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("setting", "most"), [(True, 16), (None, 17)])
+def test_only_rotated_images_are_decoded_for_their_masks(project, capsys, monkeypatch, setting, most):
+    rotated(project, last_only=True)
+    # A mask of another size fits neither way, so prepare skips this image.
+    write_folder(project.parent, {"masks/dog/19.png": encoded(Image.new("L", (11, 12)), format="PNG")})
+    edit(project, {"data": {"masks": {"source": "../masks", "turned": setting}}})
+    sizes = []
+    monkeypatch.setattr(check, "decode", lambda *content, **rest: sizes.append(1) or decode(*content, **rest))
+    assert "20 train images" not in lines(capsys)
+    assert len(sizes) == most
+
+
+def test_fewer_images_than_classes_are_refused_as_prepare_does(project, capsys):
+    edit(project, {"data": {"max_test_images": 1}})
+    with pytest.raises(StudyError, match="1 of its entries"):
+        look()
+    assert "data.max_test_images is 1, below the number of classes" in capsys.readouterr().out
 
 
 def test_images_drawn_here_and_addresses_are_said_without_a_network(project, capsys):
