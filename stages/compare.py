@@ -12,6 +12,7 @@ from stages.study.command import run
 from stages.study.device import chosen_device, pick_device
 from stages.study.params import load_params
 from stages.study.paths import COMPARISON, features_dir, features_name, trained_seeds, write_table
+from stages.study.words import counted
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def compare() -> str:
         arms = [arm for arm in params.arms if seed in seeds[arm]]
         tables.append(compare_seed(arms, seed=seed, device=device))
     write_table(COMPARISON, pd.concat(tables))
-    return f"{len(params.arms)} arms, {len(tables)} seeds"
+    return f"{counted(len(params.arms), 'arm')}, {counted(len(tables), 'seed')}"
 
 
 def compare_seed(arms: list[str], *, seed: int, device: torch.device) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from stages.study.paths import model_dir
 from stages.study.recipe import recipe_of
 from stages.study.store import Training, collect
 from stages.study.study import Study
+from stages.study.words import counted
 from stages.training.complete import chosen, complete, run_training_stage
 from stages.training.devices import circumstances
 
@@ -64,7 +65,7 @@ def pretrain(name: str, *, seed: int | None = None) -> str:
     if ended is not None:
         return ended
     collect(trainings, out)
-    return f"{len(trainings)} encoders" if len(trainings) > 1 else "1 encoder"
+    return counted(len(trainings), "encoder")
 
 
 def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Training]:

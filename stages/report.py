@@ -6,11 +6,11 @@ from pathlib import Path
 from stages.render.page.notebook_run import notebook_body, parameters_of
 from stages.render.page.provenance import provenance
 from stages.render.page.shell import page
-from stages.render.words import counted
 from stages.study.command import run
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import analysis_table, writing
+from stages.study.words import counted
 
 
 def main() -> None:

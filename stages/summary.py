@@ -24,6 +24,7 @@ from stages.study.paths import (
     writing,
 )
 from stages.study.study import Study
+from stages.study.words import counted
 
 NOTEBOOK = Path("notebooks/summary.ipynb")
 INDEX = Path("reports/index.html")
@@ -63,7 +64,7 @@ def summary() -> str:
         )
         with writing(INDEX) as file:
             file.write_text(html, encoding="utf-8")
-    return f"{len(study.arms)} arms and {len(pages)} analyses"
+    return f"{counted(len(study.arms), 'arm')} and {len(pages)} analyses"
 
 
 def inputs(study: Study) -> list[Path]:

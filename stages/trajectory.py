@@ -1,8 +1,7 @@
 """Measure one arm at every snapshot of its training: `python -m stages.trajectory --arm NAME`.
 
-The measures of frozen encoders that claims compare are taken at every snapshot and at the end of training,
-with the code of the main stages on fewer images; features are not stored. Fine-tuning, segmentation and
-corrupted images have no trajectory, because every snapshot would cost as much as the final encoder.
+Claims on frozen encoders are measured with the code of the main stages on fewer images; no features are
+stored. Fine-tuning, segmentation and corrupted images would cost too much at every snapshot.
 """
 
 import argparse
@@ -36,6 +35,7 @@ from stages.study.paths import (
 )
 from stages.study.store import sealed_seeds
 from stages.study.study import Study
+from stages.study.words import counted
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def trajectory(arm: str) -> str:
             for share, folder in places[seed].items()
         ]
         write_table(out / "images_seen.csv", pd.DataFrame(seen))
-    return f"{len(shares)} of each training, {len(seeds)} trainings" if shares[1:] else "not trained here"
+    return f"{len(shares)} per training, {counted(len(seeds), 'training')}" if shares[1:] else "not trained"
 
 
 def encoders(model: Path) -> dict[float, Path]:

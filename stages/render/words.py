@@ -75,11 +75,6 @@ def minus(comparison: str) -> str:
     return f"{higher} minus {'the higher of ' if ' and ' in lower else ''}{lower}"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural: 1 claim, 2 claims."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
 def on_set(labels: str) -> str:
     """Return a label set as part of a sentence; empty if images have only one label, their class."""
     return "" if labels == "class" else f" on {labels}"

@@ -7,11 +7,12 @@ from markupsafe import Markup
 from stages.encoders.size import parameters
 from stages.render.encoder_size import vit_of
 from stages.render.page.provenance import portable
-from stages.render.words import counted, listed, number, unbroken
+from stages.render.words import listed, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import recipe_of
 from stages.study.settings import Arm
 from stages.study.study import Study
+from stages.study.words import counted
 
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 DRAWN = "shapes_textures"  # the built-in data set
@@ -59,7 +60,8 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
     origins = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     origin = f" ({origins})" if origins else ""
     kind = "demonstration" if manifest["source"] == DRAWN else "study"
-    parts = [f"This {kind} compares {counted(len(arms), 'encoder')}{origin}{_seeds(study)}"]
+    verb = "studies" if len(arms) == 1 else "compares"
+    parts = [f"This {kind} {verb} {counted(len(arms), 'encoder')}{origin}{_seeds(study)}"]
     built = [arm for arm in arms.values() if arm.objective != "imported"]
     if built:
         sizes = sorted({parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in built})
@@ -85,12 +87,14 @@ def outcome(claims: list[dict[str, Any]]) -> str:
     headline = [claim for claim in claims if claim.get("family") == "headline"]
     testable = [claim for claim in headline if claim.get("effect") is not None]
     decided = [claim for claim in testable if claim.get("scope", "methods") == "methods"]
+    if not testable:
+        return "This study gives no verdict on the headline claims of the paper; it tests none of them."
     if not decided:
         ahead = sum(claim["effect"] > 0 for claim in testable)
         return (
             "This study gives no verdict on the headline claims of the paper; "
-            f"{ahead} of {len(testable)} differences between these encoders have the direction that the "
-            "paper claims."
+            f"{ahead} of {counted(len(testable), 'difference')} between these encoders "
+            f"{'has' if len(testable) == 1 else 'have'} the direction that the paper claims."
         )
     verdicts = [claim["verdict"] for claim in headline]
     counts = [f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts]
@@ -110,8 +114,11 @@ def limit(
     failed = [gate for gate in gates if gate["status"] == "failed"]
     if failed:
         blocked = sum(claim["verdict"] == NOT_TESTABLE for claim in claims)
-        return f"Limit: {counted(blocked, 'claim')} cannot be tested, because {_failures(failed, study)}."
+        effect = f"{counted(blocked, 'claim')} cannot be tested, because " if blocked else ""
+        return f"Limit: {effect}{_failures(failed, study)}."
     once = [label_of(study, name) for name in study.arms if len(seeds_of(study, name)) == 1]
+    if once and len(study.arms) == 1:
+        return "Limit: the encoder was trained once, so its results may be due to the seed."
     if len(once) == len(study.arms):
         return "Limit: every encoder was trained once, so differences may be due to the seed."
     if len(precisions(study)) > 1:
@@ -163,11 +170,12 @@ def _data(manifest: dict[str, Any]) -> str:
 
 def _seeds(study: Study) -> str:
     counts = sorted({len(seeds_of(study, name)) for name in study.arms})
+    each = "trained" if len(study.arms) == 1 else "each"
     if counts == [1]:
-        return ", each from one seed"
+        return f", {each} from one seed"
     if len(counts) == 1:
-        return f", each from {counts[0]} seeds"
-    return f", each from {counts[0]} to {counts[-1]} seeds"
+        return f", {each} from {counts[0]} seeds"
+    return f", {each} from {counts[0]} to {counts[-1]} seeds"
 
 
 def _size(study: Study, arm: Arm) -> int:

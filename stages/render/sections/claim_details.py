@@ -24,7 +24,8 @@ from stages.render.sections.verdicts import (
     verdict_mark,
     verdict_of,
 )
-from stages.render.words import counted, listed, minus, number, unbroken
+from stages.render.words import listed, minus, number, unbroken
+from stages.study.words import counted
 
 HYBRIDS = ("summary-fig-accuracy-by-weight", "summary-fig-accuracy-by-ratio", "summary-fig-trade-off")
 # Claim -> ids of its figures, or beginnings of ids; a fold says why if a study has none of them.

@@ -5,12 +5,13 @@ from typing import Any
 import pandas as pd
 
 from stages.render.page.provenance import portable
-from stages.render.words import counted, listed
+from stages.render.words import listed
 from stages.results.study_results import AUGMENTED
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import overrides
 from stages.study.settings import Arm
 from stages.study.study import Study
+from stages.study.words import counted
 from stages.training.settings import Pretrain
 
 

@@ -8,9 +8,10 @@ from stages.encoders.size import parameters
 from stages.render.encoder_size import forward_flops, vit_of
 from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
-from stages.render.words import counted, listed, number, unbroken
+from stages.render.words import listed, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
+from stages.study.words import counted
 
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 # Markers of matplotlib in a square from -4 to 4; other markers become a disc.
@@ -44,7 +45,7 @@ def _study(study: Study) -> str:
     probes, analyses = (
         listed(name.replace("_", " ") for name in names) for names in (dict(study.probes), study.analyses)
     )
-    return f"{len(study.arms)} encoders; probes: {probes}; fine-tuning; analyses: {analyses}"
+    return f"{counted(len(study.arms), 'encoder')}; probes: {probes}; fine-tuning; analyses: {analyses}"
 
 
 def _data(manifest: dict[str, Any]) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.words import counted, interval, listed, nowrap, number, unbroken
+from stages.render.words import interval, listed, nowrap, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
+from stages.study.words import counted
 
 NOT_TESTABLE = "not testable at this budget"
 MARKS = {
@@ -166,6 +167,8 @@ def runs(study: Study) -> str:
     once = [label for label, count in counts.items() if count == 1]
     if not once:
         return ""
+    if len(counts) == 1:
+        return "The encoder was trained once, so its results may be due to the seed."
     if len(once) == len(counts):
         return "Every encoder was trained once, so differences may be due to the seed."
     verb = "was" if len(once) == 1 else "were"

@@ -6,6 +6,7 @@ import pytest
 
 from stages.claims.gates import BEYOND_MEAN, CONVERGED, LEARNT
 from stages.render.sections.banner import banner, limit, outcome, precisions, studied
+from stages.render.sections.verdicts import runs
 from tests.render.synthetic import study_of
 from tests.render.synthetic_claims import manifest
 
@@ -56,6 +57,30 @@ def test_one_seed_gives_no_verdict() -> None:
     assert limit(study, manifest(), [], alone).startswith("Limit: every encoder was trained once")
 
 
+def test_one_encoder_is_compared_with_nothing() -> None:
+    study = study_of({"mim": "masked"}, seeds=[0])
+    assert studied(study, manifest()).startswith(
+        "This demonstration studies 1 encoder, trained from one seed, with 0.20 million parameters"
+    )
+    several = studied(study_of({"mim": "masked"}, seeds=[0, 1]), manifest())
+    assert "studies 1 encoder, trained from 2 seeds, with" in several
+    assert outcome([{"family": "headline", "verdict": "not tested"}]) == (
+        "This study gives no verdict on the headline claims of the paper; it tests none of them."
+    )
+    failed = [{"status": "failed", "name": LEARNT, "arm": "mim"}]
+    assert limit(study, manifest(), failed, []) == (
+        "Limit: mim is not clearly better than the untrained encoder in a linear probe."
+    )
+    once = "the encoder was trained once, so its results may be due to the seed."
+    assert limit(study, manifest(), PASSED, []) == f"Limit: {once}"
+    assert runs(study) == f"T{once[1:]}"
+
+
+def test_one_difference_is_counted_in_the_singular() -> None:
+    alone = [CLAIMS[0] | {"scope": "these encoders", "verdict": "higher"}]
+    assert "; 1 of 1 difference between these encoders has the direction" in outcome(alone)
+
+
 def test_a_failed_condition_is_the_most_important_limit() -> None:
     failed = [{"status": "failed", "name": LEARNT, "arm": "mim"}]
     blocked = [claim | {"verdict": "not testable at this budget"} for claim in CLAIMS[:2]]
@@ -69,7 +94,8 @@ def test_all_failed_conditions_are_named() -> None:
     pairs = ((CONVERGED, "random"), (LEARNT, "cl"), (LEARNT, "mim"), (BEYOND_MEAN, "mim"))
     failed = [{"status": "failed", "name": name, "arm": arm} for name, arm in pairs]
     study = study_of(ARMS, labels={"random": "Random init", "mim": "MIM"})
-    assert limit(study, manifest(), failed, []).endswith(
+    blocked = [CLAIMS[0] | {"verdict": "not testable at this budget"}]
+    assert limit(study, manifest(), failed, blocked).endswith(
         "because fine-tuning of Random init may not have converged, cl and MIM are not clearly better than "
         "the untrained encoder in a linear probe and the pre-training loss of MIM is hardly below that of "
         "predicting a local mean."

@@ -48,7 +48,7 @@ def test_arms_with_one_training_are_named() -> None:
     some = study_of({"a": "masked", "b": {"objective": "random", "seeds": [0]}}, labels={"b": "B"})
     assert runs(study_of({"a": "masked"})) == ""
     assert runs(some).startswith("B was trained once, so")
-    assert runs(study_of({"a": "random"}, seeds=[5])).startswith("Every encoder was trained once, so")
+    assert runs(study_of({"a": "random"}, seeds=[5])).startswith("The encoder was trained once, so")
     assert trainings_of(study_of({"a": "masked"})) == (
         "mean over 2 trainings with 95 % t-intervals over trainings"
     )
