@@ -36,9 +36,8 @@ def head_figure(
             axis.set(xlabel="block", xlim=(line["block"].min() - 0.5, line["block"].max() + 0.5))
             whole_ticks(axis)
             axis.grid(visible=False, axis="x")
-        if log:
-            for axis in axes:
-                axis.set_yscale("log")
+        for axis in axes if log else ():
+            log_axis(axis)
         share(axes, ylabel=ylabel)
         for axis in axes if log else ():
             log_axis(axis)

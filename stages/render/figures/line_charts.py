@@ -46,6 +46,8 @@ def frame_of(curves: pd.DataFrame, *, log: bool = False) -> tuple[float, float]:
     lines = curves[["mean", *single_trainings(curves)]]
     if log:
         lines = lines[lines > 0]
+        if not lines.notna().to_numpy().any():
+            return -math.inf, math.inf
         low, high = float(lines.min(axis=None)), float(lines.max(axis=None))
         factor = min(high / low, 10.0)
         return low / factor, high * factor
@@ -55,7 +57,9 @@ def frame_of(curves: pd.DataFrame, *, log: bool = False) -> tuple[float, float]:
 
 
 def log_axis(axis: Axes) -> None:
-    """Make the vertical axis of a panel logarithmic, with readable ticks."""
+    """Make the vertical axis of a panel logarithmic, with readable ticks, if any drawn value is above 0."""
+    if not math.isfinite(axis.dataLim.minposy):
+        return
     axis.set_yscale("log")
     low, high = map(math.log10, axis.get_ylim())
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high - low < 2 else (1.0,)))

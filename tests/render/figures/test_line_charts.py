@@ -1,5 +1,7 @@
 """Line charts: lines, bands, single trainings, and stable bytes."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,3 +104,12 @@ def test_distances_run_from_0_to_uniform_attention_in_px_and_patches() -> None:
         assert any(list(line.get_ydata()) == [reach.distance] * 2 for line in axis.lines)
         for place, tick in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True):
             assert tick.get_text() == f"{place:g} ({place / reach.patch_size:g})"
+
+
+def test_values_that_are_all_0_have_an_axis_without_logarithm_or_warning() -> None:
+    curves = curves_of(["arm_0"]).assign(mean=0.0, low=0.0, high=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = depth_figure(curves, inks=palette(arms("masked")), ylabel="y", log=True)
+        image_bytes(figure, form="png")
+    assert figure.axes[0].get_yscale() == "linear"
