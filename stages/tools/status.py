@@ -14,6 +14,7 @@ never waits, so it also works while a study is running.
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
@@ -25,6 +26,7 @@ from typing import Any
 import networkx
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.logger import set_loggers_level
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from rich.console import Console
@@ -181,7 +183,8 @@ def in_cache(stage: PipelineStage, *, same_inputs: bool) -> bool:
             stage.save_deps()
             for out in stage.outs:
                 out.clear()
-        stage.repo.stage_cache.restore(stage, dry=True)
+        with set_loggers_level(logging.WARNING):  # else DVC prints a line about its cache
+            stage.repo.stage_cache.restore(stage, dry=True)
     except (RunCacheNotFoundError, DvcException, FileNotFoundError):
         return False
     return bool(stage.outs)
@@ -272,7 +275,8 @@ def reasons(rows: list[Row]) -> list[str]:
         subject = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} stages"
         lines.append(f"{why}: {subject} {VERBS[state]}")
     more = len(lines) - MOST_REASONS
-    return lines if more <= 0 else [*lines[:MOST_REASONS], f"and {more} more reasons, see --json"]
+    rest = f"and {more} more reasons, see `.venv/bin/python -m stages.tools.status --json`"
+    return lines if more <= 0 else [*lines[:MOST_REASONS], rest]
 
 
 def trainings(rows: list[Row]) -> list[str]:

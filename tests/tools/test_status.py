@@ -277,6 +277,14 @@ def test_as_a_command_it_prints_a_table(project):
     assert lines[-1].startswith("Of 14 stages: 6 to run, 6 of unknown time; 3 may run, 3 of unknown time.")
 
 
+def test_stages_from_the_cache_add_no_line_to_the_json(project):
+    shutil.rmtree(project / "features/hybrid")
+    done = run_in(project, sys.executable, "-m", "stages.tools.status", "--json")
+    assert done.returncode == 0, done.stderr
+    states = {row["stage"]: row["state"] for row in json.loads(done.stdout)["stages"]}
+    assert states["features@hybrid"] == CACHED
+
+
 def test_a_wrong_number_is_one_line(project):
     edit(project, {"arms": {"hybrid": {"cl_weight": 2.0}}})
     done = run_in(project, sys.executable, "-m", "stages.tools.status")
@@ -332,4 +340,5 @@ def test_many_reasons_and_many_stages_are_counted():
     rows = [Row(f"probe@{arm}-knn", RUNS, ["probes.knn.k 5 → 3"] * 2) for arm in "abcdefgh"]
     assert reasons(rows) == ["probes.knn.k 5 → 3: 8 stages run"]
     rows = [Row(f"probe@{arm}-knn", MAY_RUN, [arm]) for arm in "abcdefghijklmno"]
-    assert reasons(rows)[0] == "a: probe@a-knn may run" and reasons(rows)[-1].startswith("and 3 more reasons")
+    assert reasons(rows)[0] == "a: probe@a-knn may run"
+    assert reasons(rows)[-1] == "and 3 more reasons, see `.venv/bin/python -m stages.tools.status --json`"
