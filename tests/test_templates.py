@@ -87,6 +87,9 @@ def test_of_a_probe(project):
     metrics = read_json(project / "results/probe/nearest/rotation.json")
     assert "nearest of 40 training images" in metrics["protocol"]
     assert set(metrics["labels"]) == {"shape", "texture"}
+    for label in metrics["labels"].values():  # an accuracy, not a mere preference for one pooling
+        assert label["validation"] * 40 == pytest.approx(round(label["validation"] * 40), abs=1e-3)
+        assert 0 <= label["validation"] < 1
 
 
 def test_of_an_analysis(project):
