@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stages.training.task import Task
 
 MEBI = 2**20
+LONG = 0.5  # seconds
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -95,13 +96,17 @@ def peak_flops(
 ) -> float:
     """Return the FLOP/s of the fastest matrix product on this device.
 
+    Larger products are not tried once one takes half a second: a processor without units for bfloat16 may
+    need minutes for them.
     precision: as in params.yaml
     clock:     as in `seconds_each`
     """
     best = 0.0
-    for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):
+    for size in (256, 512, 1024, 2048) if device.type == "cpu" else (4096, 8192):
         a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
         product = partial(torch.matmul, a, b)
         seconds = min(seconds_each(product, times=1, device=device, clock=clock)[0] for _ in range(4))
         best = max(best, 2 * size**3 / seconds)
+        if seconds > LONG:
+            break
     return best

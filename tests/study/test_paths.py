@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -120,19 +119,3 @@ def test_sigterm_is_left_as_it_was(capsys):
     before = signal.getsignal(signal.SIGTERM)
     exit_with("x", lambda: "done")
     assert signal.getsignal(signal.SIGTERM) is before and capsys.readouterr().out == "done\n"
-
-
-def test_a_second_sigterm_ends_a_clean_up_that_hangs():
-    script = """
-import os, signal
-from stages.study.command import exit_with
-def work():
-    try:
-        os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        os.kill(os.getpid(), signal.SIGTERM)
-        print("survived", flush=True)
-exit_with("x", work)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGTERM and done.stdout == ""

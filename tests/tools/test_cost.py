@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from itertools import count
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from stages.tools.devices import GPUS, Device, device_named
 from stages.tools.disk import Images, data_bytes, feature_bytes, images_of
 from stages.tools.preset import merge
 from stages.tools.pricing import cost_of, encoder_of, pretraining_step
-from stages.tools.step import count_flops, expected_memory
+from stages.tools.step import count_flops, expected_memory, peak_flops
 from tests.project import ROOT, TOY
 
 SIZE, PATCHES, WIDTH, DEPTH, HIDDEN = 16, 16, 16, 2, 32  # of the encoder at toy size; patches of 4 px
@@ -155,6 +156,14 @@ def test_a_device_is_one_of_the_table_or_this_core():
     assert 1e9 < core.peak("32-true") < 1e13 and core.memory > 0.5
     with pytest.raises(StudyError, match="--device abacus: unknown device; choose one of cpu, h100"):
         device_named("abacus")
+
+
+@pytest.mark.parametrize(("long", "sizes"), [(0.6, {256}), (0.1, {256, 512, 1024, 2048})])
+def test_a_slow_processor_is_not_measured_for_minutes(monkeypatch, long, sizes):
+    now, tried = iter(count()), set()
+    monkeypatch.setattr(torch, "matmul", lambda a, b: tried.add(len(a)))
+    speed = peak_flops(torch.device("cpu"), precision="bf16-mixed", clock=lambda: long * next(now))
+    assert tried == sizes and speed == pytest.approx(2 * max(sizes) ** 3 / long)
 
 
 @pytest.mark.parametrize(
