@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import networkx
 import psutil
 from dvc.exceptions import DvcException, ReproductionError
 from dvc.lock import LockError
@@ -77,6 +78,22 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
         raise StudyError(
             f"{error.filename}: {error.strerror}; set {variable} to a folder that you can write to"
         ) from None
+
+
+def whole_graph(repo: Repo) -> networkx.DiGraph:
+    """Return the graph of all stages, with edges to dependencies.
+
+    Raises StudyError if DVC wrote dvc.lock meanwhile: stages not yet written would look as if never run.
+    """
+    before = _version(Path("dvc.lock"))
+    graph: networkx.DiGraph = repo.index.graph
+    if _version(Path("dvc.lock")) != before:
+        raise StudyError("dvc.lock: DVC is writing it; run the command again")
+    return graph
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
 
 
 def refuse_missing_git(folder: Path = Path(".")) -> None:

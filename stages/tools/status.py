@@ -40,7 +40,7 @@ from stages.study.params import load_params
 from stages.study.study import Study
 from stages.study.timings import Run, expected_seconds, read_runs, spoken
 from stages.tools.jobs import queue_lines
-from stages.tools.project import dvc_project
+from stages.tools.project import dvc_project, whole_graph
 from stages.tools.trainings import STAGES as TRAINING
 from stages.tools.trainings import Lacking, lacking
 
@@ -76,12 +76,12 @@ def main() -> None:
 def status(*, as_json: bool = False) -> str:
     """Print a table of all stages, or return them as JSON. Raises StudyError without a valid DVC project."""
     study = load_params()
-    for attempt in range(4):  # DVC does not write dvc.lock atomically
+    for attempt in range(6):  # DVC does not write dvc.lock atomically
         try:
             rows = rows_of()
             break
         except StudyError:
-            if attempt == 3:
+            if attempt == 5:
                 raise
             time.sleep(0.5)
     trains = any(row.stage.startswith(TRAINING) and row.state not in (DONE, MAY_RUN) for row in rows)
@@ -99,7 +99,7 @@ def rows_of() -> list[Row]:
     rows: dict[PipelineStage, Row] = {}
     settled: set[PipelineStage] = set()  # stages whose outs will match dvc.lock
     with dvc_project() as repo:
-        graph = repo.index.graph  # edges lead from a stage to its dependencies
+        graph = whole_graph(repo)  # edges lead from a stage to its dependencies
         order = networkx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing)
         for stage in reversed(list(order)):
             needs = list(graph.successors(stage))
@@ -240,8 +240,7 @@ def place(stage: str, graph: dict[str, Any]) -> tuple[str | None, str]:
     name, _, chosen = stage.partition("@")
     axes = ["arm"] if "foreach" in graph.get(name, {}) else list(graph.get(name, {}).get("matrix", {}))
     values = dict(zip(axes, chosen.split("-"), strict=False))  # no name in params.yaml has a hyphen
-    arm = values.pop("arm", None)
-    return arm, " ".join([name, *values.values()])
+    return values.pop("arm", None), " ".join([name, *values.values()])
 
 
 def cell(row: Row) -> Text:
@@ -253,8 +252,7 @@ def cell(row: Row) -> Text:
 def reports(rows: list[Row], runs: list[Run]) -> list[str]:
     """Return lines about running stages and single trainings, and about failed last runs."""
     latest = {run.stage: run for run in runs}
-    names = {row.stage for row in rows}
-    single = [run for name, run in latest.items() if run.alive and name not in names]
+    single = [run for name, run in latest.items() if run.alive and name not in {row.stage for row in rows}]
     missing = {f"{row.stage}-{seed}" for row in rows for seed in row.lacks or []}
     ended = [run for name, run in latest.items() if name in missing and not run.alive]
     lines = [f"{row.stage}: {row.why[0]}" for row in rows if row.state == RUNNING]
@@ -274,9 +272,8 @@ def reasons(rows: list[Row]) -> list[str]:
         names = list(dict.fromkeys(affected))  # dvc.yaml may list a file of a stage twice
         subject = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} stages"
         lines.append(f"{why}: {subject} {VERBS[state]}")
-    more = len(lines) - MOST_REASONS
-    rest = f"and {more} more reasons, see `.venv/bin/python -m stages.tools.status --json`"
-    return lines if more <= 0 else [*lines[:MOST_REASONS], rest]
+    rest = f"and {len(lines) - MOST_REASONS} more reasons: `.venv/bin/python -m stages.tools.status --json`"
+    return lines if len(lines) <= MOST_REASONS else [*lines[:MOST_REASONS], rest]
 
 
 def trainings(rows: list[Row]) -> list[str]:
@@ -290,8 +287,7 @@ def summary(rows: list[Row]) -> str:
     if all(row.state == DONE for row in rows):
         return f"All {len(rows)} stages are done; `make study` runs nothing."
     parts = []
-    words_of = {RUNNING: "running", RUNS: "to run", MAY_RUN: "may run", CACHED: "cached"}
-    for state, words in words_of.items():
+    for state, words in {RUNNING: "running", RUNS: "to run", MAY_RUN: "may run", CACHED: "cached"}.items():
         times = [row.seconds for row in rows if row.state == state]
         timed = [f"about {spoken(total)}"] if (total := sum(filter(None, times))) else []
         untimed = [f"{times.count(None)} of unknown time"] if None in times and state != CACHED else []

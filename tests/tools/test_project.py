@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from dvc.lock import LockError
@@ -20,6 +21,7 @@ from stages.tools.project import (
     only_study,
     refuse_broken_lock,
     refuse_missing_git,
+    whole_graph,
 )
 from tests.project import as_dvc_repository, copy_project
 
@@ -151,3 +153,26 @@ def test_settings_in_the_home_of_another_user_name_the_home(tmp_path, monkeypatc
     words = "^/home/ann/.config/dvc/config: Permission denied; set HOME to a folder that you can write to$"
     with pytest.raises(StudyError, match=words), dvc_project():
         pass
+
+
+class Written:
+    """A project whose dvc.lock DVC extends while it is read."""
+
+    def __init__(self, *times):
+        self.times = list(times)
+
+    @property
+    def index(self):
+        if self.times and self.times.pop(0):
+            with open("dvc.lock", "a") as file:
+                file.write("x: 1\n")
+        return SimpleNamespace(graph="graph")
+
+
+def test_a_lock_that_is_being_written_is_not_taken_for_stages_that_never_ran(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert whole_graph(Written()) == "graph"  # no stage has run yet
+    for _ in range(2):  # the first time, the file is new
+        with pytest.raises(StudyError, match=r"dvc\.lock: DVC is writing it; run the command again"):
+            whole_graph(Written(True))
+    assert whole_graph(Written(False)) == "graph"

@@ -341,4 +341,4 @@ def test_many_reasons_and_many_stages_are_counted():
     assert reasons(rows) == ["probes.knn.k 5 → 3: 8 stages run"]
     rows = [Row(f"probe@{arm}-knn", MAY_RUN, [arm]) for arm in "abcdefghijklmno"]
     assert reasons(rows)[0] == "a: probe@a-knn may run"
-    assert reasons(rows)[-1] == "and 3 more reasons, see `.venv/bin/python -m stages.tools.status --json`"
+    assert reasons(rows)[-1] == "and 3 more reasons: `.venv/bin/python -m stages.tools.status --json`"
