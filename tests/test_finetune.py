@@ -103,7 +103,7 @@ def test_it_learns():
         losses.append(loss.item())
         accuracies.append(numbers["accuracy"].item())
     assert np.mean(losses[:3]) > 0.6 and np.mean(losses[-5:]) < 0.5
-    assert accuracies[0] < 0.6 and np.mean(accuracies[-5:]) > 0.9
+    assert accuracies[0] < 0.75 and np.mean(accuracies[-5:]) > 0.9
 
 
 def test_randaugment_is_reproducible_and_changes_pictures():
