@@ -88,16 +88,16 @@ def gain_over_linear(tables: Tables, arm: str, *, probe: str, labels: str) -> pd
     return (better - linear).dropna()
 
 
-def overlap(tables: Tables, arm: str, *, way: str, objects: str) -> pd.Series:
+def overlap(tables: Tables, arm: str, *, probe: str, objects: str) -> pd.Series:
     """Return the intersection over union of each image, mean over the classes present or predicted in it.
 
-    way:     fine-tuned, linear or knn
+    probe:   linear, knn or fine-tuned
     objects: "with background", or "without background" to count object classes only
     """
     table = tables.overlaps(arm)
-    table = table[(table["way"] == way) & ((table["class"] > 0) | (objects == "with background"))]
+    table = table[(table["way"] == probe) & ((table["class"] > 0) | (objects == "with background"))]
     if table.empty:
-        raise MissingResult(f"no {way} segmentation: the data set has no object masks")
+        raise MissingResult(f"no {probe} segmentation: the data set has no object masks")
     return (table["intersection"] / table["union"]).groupby(table["image"]).mean()
 
 

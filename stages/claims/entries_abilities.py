@@ -71,7 +71,7 @@ ABILITIES = (
         margin=OVERLAP,
         higher="masked",
         lower=("contrastive",),
-        choices=(Choice("way", ("linear", "knn")), OBJECTS),
+        choices=(Choice("probe", ("linear", "knn")), OBJECTS),
         fixed=DETECTION,
     ),
     Claim(
@@ -80,7 +80,7 @@ ABILITIES = (
         section="§1, Fig. 1 right",
         statement="After fine-tuning, MIM is better at dense prediction than CL.",
         measure=overlap,
-        given={"way": "fine-tuned"},
+        given={"probe": "fine-tuned"},
         statistic="intersection over union of fine-tuned segmentation, mean over the classes of an image",
         unit="share of pixels",
         margin=OVERLAP,

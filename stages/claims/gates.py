@@ -74,16 +74,16 @@ def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> floa
     return float(accuracies[-1] - np.interp(start, ends, accuracies))
 
 
-def convergence(accuracies: Sequence[float], *, arm: str) -> tuple[str, float | None, str]:
-    """Return whether the fine-tuning of an arm converged, its gain over the last fifth, and both in words.
+def convergence(accuracies: Sequence[float]) -> tuple[str, float | None, str]:
+    """Return whether fine-tuning the untrained encoder converged, its gain over the last fifth, and words.
 
     accuracies: at the end of each epoch
     """
     if len(accuracies) < 2:
-        return FAILED, None, f"fine-tuning of {arm}: one epoch cannot show convergence"
+        return FAILED, None, "fine-tuning of the untrained encoder: one epoch cannot show convergence"
     gain = last_gain(accuracies)
     words = (
-        f"fine-tuning of {arm}: {100 * gain:+.1f} points over the last fifth of the epochs; "
+        f"fine-tuning of the untrained encoder: {100 * gain:+.1f} points over the last fifth of the epochs; "
         "required: less than 0.5"
     )
     return _status(has_converged(gain)), gain, words
@@ -122,7 +122,7 @@ def _converged(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float | None, str]:
         history = tables.results.finetune_history(arm)
         _require(history, "accuracy", of=f"{arm}: fine-tuning")
-        return convergence(list(history.groupby("epoch")["accuracy"].mean()), arm=arm)
+        return convergence(list(history.groupby("epoch")["accuracy"].mean()))
 
     return _gate(CONVERGED, arm, check)
 

@@ -21,8 +21,8 @@ NOT_MEASURED = "not measured"
 class Point(NamedTuple):
     """The effect of a claim at a share of the trainings, with its uncorrected 95 % interval.
 
-    images_seen:       of the higher role
-    images_seen_other: of the first lower role that is trained; None without one
+    images_seen:       of the first role that is trained, the higher one if possible; 0 without one
+    images_seen_other: of the next role that is trained; None without one
     """
 
     share: float
@@ -55,7 +55,7 @@ def trajectory(
         if len(points) < 2:
             return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": f"{missing}"}
     if len(points) < 2 or points[0].images_seen == points[-1].images_seen:
-        why = "the study has no snapshots of the compared arm"
+        why = "the study has no snapshots of the compared arms"
         return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": why}
     return {
         "trajectory": [point._asdict() for point in points],
@@ -104,11 +104,12 @@ def _point(claim: Claim, results: ResultsAt) -> Point:
     sides = aligned(claim_values(claim, main_choices(claim), tables=Tables(results)))
     joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
     seen = [results.images_seen(str(sides[role].columns.name)) for role in claim.sides]
+    trained = [images for images in seen if images] or [0]
     low, high = joint.bounds()
     return Point(
         share=results.share,
-        images_seen=seen[0],
-        images_seen_other=next((images for images in seen[1:] if images), None),
+        images_seen=trained[0],
+        images_seen_other=trained[1] if len(trained) > 1 else None,
         effect=joint.weakest.effect,
         low=low,
         high=high,

@@ -95,18 +95,18 @@ def channel_statistics(path: Path) -> tuple[list[float], list[float]]:
     return [float(value) for value in mean], [float(value) for value in std]
 
 
-def refuse_unlike(encoder: nn.Module, said: Declared) -> None:
+def refuse_unlike(encoder: nn.Module, facts: Declared) -> None:
     """Refuse an encoder that computes anything else than timm's model of the declared architecture.
 
     Raises StudyError, which names the first part that differs.
     """
-    if said.reference is None:
+    if facts.reference is None:
         return
-    ours, theirs = _parts(encoder), _parts(said.reference)
+    ours, theirs = _parts(encoder), _parts(facts.reference)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise StudyError(
-                f"{said.source}: {name} is {theirs.get(name, 'absent')}, but {ours.get(name, 'absent')} in "
+                f"{facts.source}: {name} is {theirs.get(name, 'absent')}, but {ours.get(name, 'absent')} in "
                 "this study's ViT; choose another checkpoint"
             )
 
@@ -210,6 +210,6 @@ def _parts(encoder: nn.Module) -> dict[str, str]:
     }
 
 
-def with_declared(architecture: Architecture, said: Declared) -> Architecture:
+def with_declared(architecture: Architecture, facts: Declared) -> Architecture:
     """Return the architecture, completed with the facts from config.json that tensors do not show."""
-    return architecture.model_copy(update={"activation": said.activation, "norm_eps": said.norm_eps})
+    return architecture.model_copy(update={"activation": facts.activation, "norm_eps": facts.norm_eps})

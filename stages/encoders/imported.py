@@ -95,7 +95,7 @@ def open_checkpoint(
 
 
 def _architecture(
-    weights: Weights, format: str, num_heads: int | None, said: Declared | None
+    weights: Weights, format: str, num_heads: int | None, facts: Declared | None
 ) -> Architecture:
     """Derive the architecture from the names and shapes of the tensors, and from config.json."""
     tensors = weights.tensors
@@ -119,12 +119,14 @@ def _architecture(
     # If only the patches have positions, timm calls this no_embed_class.
     bare_prefix = varied and class_token + register_tokens > 0 and _is_square(positions)
     scaled = has("gamma_1", "gamma_2") if format == "simmim" else varied and has("ls1.gamma")
-    if said and num_heads not in (None, said.heads):
-        raise StudyError(f"{said.source} has {said.heads} heads, not {num_heads}; remove heads from the arm")
+    if facts and num_heads not in (None, facts.heads):
+        raise StudyError(
+            f"{facts.source} has {facts.heads} heads, not {num_heads}; remove heads from the arm"
+        )
     settings: dict[str, Any] = dict(
         width=width,
         depth=max(blocks) + 1,
-        heads=_heads(weights, format, width, said.heads if said else num_heads),
+        heads=_heads(weights, format, width, facts.heads if facts else num_heads),
         patch_size=patch_size,
         # timm truncates width × ratio to an integer.
         mlp_ratio=hidden / width if hidden % width == 0 else (hidden + 0.5) / width,
@@ -148,7 +150,7 @@ def _architecture(
         raise StudyError(
             f"{weights.path}: {first['loc'][-1]} is {first['input']}: {first['msg']}; choose another file"
         ) from None
-    return with_declared(architecture, said) if said else architecture
+    return with_declared(architecture, facts) if facts else architecture
 
 
 def _heads(weights: Weights, format: str, width: int, num_heads: int | None) -> int:

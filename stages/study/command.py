@@ -73,7 +73,7 @@ def run(
             raise
         finally:
             seconds = max(0.0, time.time() - psutil.Process().create_time())
-            note(outcome, seconds=round(seconds, 3), said=message.partition("\n")[0])
+            note(outcome, seconds=round(seconds, 3), message=message.partition("\n")[0])
         return " · ".join([words, f"done in {spoken(seconds)}", message, *([f"{writes}"] if writes else [])])
 
     exit_with(name, reported_work)

@@ -29,7 +29,7 @@ class Run:
     ended: float | None = None  # None: still running, or killed
     outcome: str = ""  # done, failed or interrupted; empty while the run has not ended
     seconds: float = 0.0  # duration of the process, imports included
-    said: str = ""  # the key result or the error, in one line
+    message: str = ""  # the key result or the error, in one line
     epoch: float | None = None  # the last saved epoch
     epochs: float | None = None
     ran_with: list[str] = field(default_factory=list)  # objective, device, precision
@@ -44,7 +44,7 @@ class Run:
     @property
     def ending(self) -> str:
         """Return how the run ended, with its result and its last checkpoint, in words."""
-        return ", ".join(filter(None, [self.outcome or "killed", self.said, self.saved]))
+        return ", ".join(filter(None, [self.outcome or "killed", self.message, self.saved]))
 
     @property
     def alive(self) -> bool:
@@ -111,7 +111,7 @@ def read_runs() -> list[Run]:
                 run.epoch, run.epochs = event["epoch"], event["epochs"]
             else:
                 run.ended, run.outcome = event["time"], event["event"]
-                run.seconds, run.said = event["seconds"], event["said"]
+                run.seconds, run.message = event["seconds"], event.get("message", "")
     return runs
 
 

@@ -38,18 +38,19 @@ def test_the_last_fifth_of_a_curve():
 
 
 def test_one_epoch_cannot_show_convergence():
-    status, gain, words = convergence([0.4], arm="random")
+    status, gain, words = convergence([0.4])
     assert (status, gain) == (FAILED, None) and words.endswith("one epoch cannot show convergence")
-    assert convergence([0.4, 0.4], arm="random")[0] == PASSED
-    status, gain, words = convergence([0.2, 0.4], arm="random")  # the last fifth of two: 0.4 of one epoch
+    assert convergence([0.4, 0.4])[0] == PASSED
+    status, gain, words = convergence([0.2, 0.4])  # the last fifth of two: 0.4 of one epoch
     assert status == FAILED and gain == pytest.approx(0.08)
     assert words == (
-        "fine-tuning of random: +8.0 points over the last fifth of the epochs; required: less than 0.5"
+        "fine-tuning of the untrained encoder: +8.0 points over the last fifth of the epochs; "
+        "required: less than 0.5"
     )
 
 
 def test_what_is_no_number_passes_no_gate():
-    assert convergence([0.2, 0.2, np.nan], arm="random")[0] == FAILED
+    assert convergence([0.2, 0.2, np.nan])[0] == FAILED
     assert not has_learnt(Estimate(np.nan, np.nan, 5.0, (), 0.0, "methods", None, None))
     assert not is_below(np.array([0.1, np.nan]), np.ones(2))
 

@@ -1,6 +1,7 @@
 """How effects move with the budget: the word by closed cases, the points by tables of known content."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,16 @@ def test_what_is_not_measured_says_so(study, name, why):
     entry = followed(name, study)
     assert entry["trajectory"] == [] and entry["trajectory_word"] == "not measured"
     assert why in entry["trajectory_why"]
+
+
+def test_an_untrained_encoder_on_the_higher_side_still_has_the_trajectory_of_the_other(study):
+    """In `collapse_beyond_untrained` the untrained encoder has the higher value."""
+    params, root = study
+    snapshots = [SnapshotResults(params, root, share=share) for share in SHARES]
+    claim = replace(NAMED["attention_distance"], higher="random", lower=("contrastive",))
+    entry = trajectory(claim, snapshots=snapshots, margin=0.5)
+    assert [point["images_seen"] for point in entry["trajectory"]] == [100, 330, 1000]
+    assert {point["images_seen_other"] for point in entry["trajectory"]} == {None}
 
 
 def test_arms_that_stop_early_show_what_snapshots_lack(study):

@@ -256,11 +256,11 @@ def test_overlap_is_the_mean_over_the_classes_of_an_image(tables, objects):
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["way", "image", "class", "intersection", "union"])
     segmented = written(tables, segmentation_table("cl"), table)
-    found = overlap(segmented, "cl", way="knn", objects=objects)
+    found = overlap(segmented, "cl", probe="knn", objects=objects)
     expected = {
         "without background": [(1 / 4 + 0) / 2, 3 / 4],
         "with background": [(8 / 10 + 1 / 4 + 0) / 3, (9 / 10 + 3 / 4) / 2],
     }
     assert found.index.tolist() == [2, 5] and found.tolist() == pytest.approx(expected[objects])
     with pytest.raises(MissingResult, match="no fine-tuned segmentation"):
-        overlap(segmented, "cl", way="fine-tuned", objects=objects)
+        overlap(segmented, "cl", probe="fine-tuned", objects=objects)

@@ -29,7 +29,7 @@ def test_a_stage_says_what_begins_and_what_came_of_it(capsys):
         begun, ended = capsys.readouterr().out.splitlines()
         assert begun.startswith(f"probe cl knn · cpu{expected}") and (" · about " in begun) == bool(expected)
         assert ended.startswith("probe cl knn · done in ") and ended.endswith(" s · shape 50 % · scratch")
-    assert [(past.stage, past.outcome, past.said) for past in read_runs()] == [
+    assert [(past.stage, past.outcome, past.message) for past in read_runs()] == [
         ("probe@cl-knn", "done", "shape 50 %")
     ] * 2
 
@@ -43,7 +43,7 @@ def test_a_failure_is_kept_with_its_words_and_that_of_describing_it_is_one_line_
             run("decide", work, about=about)
         assert stopped.value.code == 2 and capsys.readouterr().err == "decide: no such thing\\nsecond line\n"
     (past,) = read_runs()  # the other did not begin
-    assert (past.outcome, past.said) == ("failed", "no such thing") and past.ended
+    assert (past.outcome, past.message) == ("failed", "no such thing") and past.ended
 
 
 def test_of_several_processes_the_first_alone_speaks(monkeypatch, capsys):
@@ -92,7 +92,7 @@ def test_lines_of_processes_that_write_at_once_stay_whole(folder):
 
 def test_torn_lines_and_a_missing_file_are_nothing(folder):
     assert read_runs() == []
-    note("done", seconds=1.0, said="of a process that never began")
+    note("done", seconds=1.0, message="of a process that never began")
     note("began", stage="prepare")
     with timings_file().open("ab") as file:
         file.write(b'{"event": "done", "seco\xff\n[1]\n{"event": "began", "stage": "half"\n')

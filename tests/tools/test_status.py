@@ -306,7 +306,7 @@ def test_times_are_learnt_and_failures_told():
     ]
     runs = [run_of("pretrain@cl-0", 50.0), run_of("pretrain@mim-0", 30.0), run_of("probe@cl-knn", 7.0)]
     runs += [run_of("probe@cl-linear", 9.0), run_of("pretrain@cl", 4.0)]
-    runs += [run_of("pretrain@cl", outcome="failed", said="no room", epoch=2, epochs=6)]
+    runs += [run_of("pretrain@cl", outcome="failed", message="no room", epoch=2, epochs=6)]
     missing = [Lacking("pretrain", "cl", 1), Lacking("pretrain", "cl", 2), Lacking("pretrain", "new", 0)]
     complete(rows, runs=runs, missing=missing)
     cl, new, mim, probe, done, last = rows

@@ -103,13 +103,13 @@ def number_places(tokens: pd.DataFrame) -> dict[Any, tuple[float, float]]:
     width = np.ptp(tokens[["x", "y"]].to_numpy(), axis=0)
     width[width == 0] = 1.0  # of equal tokens
     for image, rows in tokens.groupby("image"):
-        own = rows[["x", "y"]].to_numpy()
-        central = np.hypot(*((own - np.median(own, axis=0)) / width).T)
+        points = rows[["x", "y"]].to_numpy()
+        central = np.hypot(*((points - np.median(points, axis=0)) / width).T)
         taken = np.array(list(places.values())).reshape(-1, 2)
-        gaps = np.hypot(*np.moveaxis((own[:, None] - taken[None]) / width, -1, 0)).min(axis=1, initial=1.0)
+        gaps = np.hypot(*np.moveaxis((points[:, None] - taken[None]) / width, -1, 0)).min(axis=1, initial=1.0)
         free = gaps >= APART
         best = np.where(free, central, np.inf).argmin() if free.any() else gaps.argmax()
-        places[image] = (float(own[best, 0]), float(own[best, 1]))
+        places[image] = (float(points[best, 0]), float(points[best, 1]))
     return places
 
 

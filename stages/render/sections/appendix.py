@@ -118,4 +118,4 @@ def wall_times(records: Mapping[str, list[dict[str, Any]]], runs: Sequence[Run])
 def _is_run_of(training: Mapping[str, Any], run: Run) -> bool:
     """Return whether a finished run trained an encoder; its result names the fingerprint of the training."""
     fingerprint = training.get("fingerprint")
-    return run.outcome == "done" and bool(fingerprint) and f"{fingerprint}" in run.said
+    return run.outcome == "done" and bool(fingerprint) and f"{fingerprint}" in run.message

@@ -46,7 +46,14 @@ def test_machines_and_wall_times_are_listed_by_arm(tmp_path: Path) -> None:
         (tmp_path / f"models/cl/{seed}/training.json").write_text(json.dumps(record))
     records = machine_records(results)
     runs = [
-        Run(f"pretrain@cl-{seed}", 1, 0.0, outcome=outcome, seconds=seconds, said=f"trainings/f{seed}/result")
+        Run(
+            f"pretrain@cl-{seed}",
+            1,
+            0.0,
+            outcome=outcome,
+            seconds=seconds,
+            message=f"trainings/f{seed}/result",
+        )
         for seed, outcome, seconds in (
             (0, "done", 40.0),
             (0, "done", 1.0),
@@ -54,7 +61,9 @@ def test_machines_and_wall_times_are_listed_by_arm(tmp_path: Path) -> None:
             (1, "failed", 99.0),
         )
     ]
-    times = wall_times(records, [*runs, Run("pretrain@cl", 1, 0.0, outcome="done", seconds=500.0, said="2")])
+    times = wall_times(
+        records, [*runs, Run("pretrain@cl", 1, 0.0, outcome="done", seconds=500.0, message="2")]
+    )
     assert times == {"cl": "40 s to 50 s"} and wall_times(records, []) == {}
     rows = machine_rows(records, wall_times=times)
     assert rows.loc["cl", "wall time per training"] == "40 s to 50 s"
