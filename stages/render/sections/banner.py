@@ -87,14 +87,15 @@ def outcome(claims: list[dict[str, Any]]) -> str:
     headline = [claim for claim in claims if claim.get("family") == "headline"]
     testable = [claim for claim in headline if claim.get("effect") is not None]
     decided = [claim for claim in testable if claim.get("scope", "methods") == "methods"]
-    if not testable:
+    compared = [claim for claim in testable if claim["verdict"] != NOT_TESTABLE]
+    if not testable or not (decided or compared):
         return "This study gives no verdict on the headline claims of the paper; it tests none of them."
     if not decided:
-        ahead = sum(claim["effect"] > 0 for claim in testable)
+        ahead = sum(claim["effect"] > 0 for claim in compared)
         return (
             "This study gives no verdict on the headline claims of the paper; "
-            f"{ahead} of {counted(len(testable), 'difference')} between these encoders "
-            f"{'has' if len(testable) == 1 else 'have'} the direction that the paper claims."
+            f"{ahead} of {counted(len(compared), 'difference')} between these encoders "
+            f"{'has' if len(compared) == 1 else 'have'} the direction that the paper claims."
         )
     verdicts = [claim["verdict"] for claim in headline]
     counts = [f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts]

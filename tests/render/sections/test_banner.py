@@ -54,6 +54,9 @@ def test_one_seed_gives_no_verdict() -> None:
         "This study gives no verdict on the headline claims of the paper; 2 of 3 differences between these "
         "encoders have the direction that the paper claims."
     )
+    blocked = [claim | {"verdict": "not testable at this budget"} for claim in alone]
+    assert "1 of 2 differences" in outcome([blocked[0], *alone[1:]])
+    assert outcome(blocked).endswith("; it tests none of them.")
     assert limit(study, manifest(), [], alone).startswith("Limit: every encoder was trained once")
 
 
