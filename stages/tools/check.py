@@ -80,6 +80,7 @@ def looks(params: Study) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
                 f"arms.{name}.weights",
                 lambda arm=arm: weights(arm, image_size=data.image_size),  # type: ignore[misc]
             )
+    yield "arms", lambda: missing_methods(params)
 
 
 def images(params: Study) -> Iterator[str]:
@@ -263,6 +264,16 @@ def weights(arm: Arm, *, image_size: int) -> Iterator[str]:
     for note in notes:
         assumed = arm.heads is None and "heads are assumed" in note
         yield f"{note}; `heads:` beside `weights:` sets their number" if assumed else note
+
+
+def missing_methods(params: Study) -> Iterator[str]:
+    """Yield a line if CL or MIM, which most claims compare, has no arm."""
+    from stages.claims.roles import candidates  # imports pandas
+
+    names = {"contrastive": "CL", "masked": "MIM"}
+    missing = [name for method, name in names.items() if not candidates(params, method)]
+    if missing:
+        yield f"no arm of {' or '.join(missing)}, so claims that compare CL and MIM are not tested"
 
 
 if __name__ == "__main__":

@@ -118,6 +118,13 @@ def test_images_drawn_here_and_addresses_are_said_without_a_network(project, cap
     assert "arms.mae.weights: https://example.org/a.pth: not downloaded yet" in said
 
 
+def test_a_study_without_one_of_the_compared_methods_is_named(project, capsys):
+    assert "no arm of" not in lines(capsys)
+    text = (project / "params.yaml").read_text().replace("  mim: {objective: masked}\n", "")
+    (project / "params.yaml").write_text(text.replace("  mim: MIM (SimMIM)\n", ""))
+    assert "arms: no arm of MIM, so claims that compare CL and MIM are not tested" in lines(capsys)
+
+
 def test_everything_that_cannot_be_used_is_said_before_it_ends(project, capsys):
     weights = originals.mae(originals.filled(Encoder()))
     del weights["model"]["blocks.1.attn.proj.bias"]
