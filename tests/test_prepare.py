@@ -266,7 +266,7 @@ def test_what_is_not_used_is_said_and_recorded_with_reasons(study):
     study(source="images", max_unreadable=0.1)
     assert prepare() == (
         "60 train and 6 test images of images, 16 px; 2 unreadable (listed in data/prepared/manifest.json); "
-        "skipped: 1 .svg: vector graphics; convert it to PNG; 4 images of valid/ are not used"
+        "skipped: 1 .svg: vector graphics; convert it to PNG; 4 images of valid/ not used"
     )
     record = read_record()
     assert record.unreadable == {
@@ -274,7 +274,7 @@ def test_what_is_not_used_is_said_and_recorded_with_reasons(study):
         "train/dog/nan.tif": "some pixels are NaN or infinite",
     }
     assert record.skipped == {".svg: vector graphics; convert it to PNG": 1, ".txt: no image": 1}
-    assert record.notes == ["4 images of valid/ are not used"]
+    assert record.notes == ["4 images of valid/ not used"]
 
 
 def test_a_class_of_which_no_image_can_be_read_stops_the_stage(study):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from stages.data.sources import ARCHIVE, NO_IMAGE, Source, open_source
 from stages.study.errors import StudyError
+from stages.study.words import counted
 
 # Names of folders that hold a split; for the held-out split, test/ is preferred to val/.
 AROUND = r"(?:seg[_-])?(?:{})(?:[_-]?(?:set|data|images|\d{{4}}))?"
@@ -71,7 +72,7 @@ def list_splits(source: str) -> Splits:
             test = _listing(part, files, source=source)
             continue
         why = "" if labelled else "; it has no class folders"
-        notes.append(f"{len(part.images)} images of {head}/ are not used{why}")
+        notes.append(f"{counted(len(part.images), 'image')} of {head}/ not used{why}")
     return Splits(first, test, tuple(notes), skipped(files))
 
 

@@ -20,6 +20,7 @@ from stages.study.errors import StudyError
 from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, seeds_of
 from stages.study.study import Study
+from stages.study.words import counted
 from stages.tools.trainings import Lacking, lacking
 
 LOOK = 0.1  # seconds between two looks at the running trainings
@@ -62,12 +63,12 @@ def train_for(seconds: float, *, jobs: int) -> str:
         stop(running)
     failed = [training for training, status in ended.items() if status]
     parts = [
-        f"{len(ended) - len(failed)} trainings done",
+        f"{counted(len(ended) - len(failed), 'training')} done",
         f"{len(running)} stopped{named(running.values())}",
         f"{len(waiting)} not started",
     ]
     if failed:
-        raise StudyError(f"{len(failed)} trainings failed{named(failed)}; {', '.join(parts)}")
+        raise StudyError(f"{counted(len(failed), 'training')} failed{named(failed)}; {', '.join(parts)}")
     return ", ".join(parts)
 
 

@@ -29,6 +29,7 @@ from stages.study.errors import StudyError, printable
 from stages.study.params import load_params
 from stages.study.settings import Arm
 from stages.study.study import Study
+from stages.study.words import counted
 
 FEW = 16  # number of images read per source
 
@@ -105,7 +106,7 @@ def images(params: Study) -> Iterator[str]:
     for split, listing in (("train", splits.train), ("test", splits.test)):
         chosen_rows(listing, split=split, params=params)
     for kind, count in splits.skipped:
-        yield f"{count} files are skipped: {kind}"
+        yield f"{counted(count, 'file')} skipped: {kind}"
     yield few_images(splits.train, image_size=data.image_size)
 
 
@@ -130,7 +131,7 @@ def few_images(listing: Listing, *, image_size: int) -> str:
         sizes.append(decoded.size)
         modes.update(decoded.converted or ("RGB",))
         values += [int(decoded.pixels.min()), int(decoded.pixels.max())]
-    words = [f"the first {len(sizes) + len(deep) + unreadable} images"]
+    words = [f"read {counted(len(sizes) + len(deep) + unreadable, 'image')}"]
     if sizes:
         smallest, largest = min(sizes, key=min), max(sizes, key=min)
         words.append(f"{smallest[0]} × {smallest[1]} to {largest[0]} × {largest[1]} px")

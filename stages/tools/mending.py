@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
 from stages.study.paths import scratch, write_text, writing
+from stages.study.words import counted
 
 LOCK = Path("dvc.lock")
 RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's record of the files that processes read or write
@@ -58,7 +59,7 @@ def mend_lock(path: Path = LOCK) -> str | None:
     else:
         path.unlink()
     return (
-        f"{path}: an interrupted DVC command left it incomplete; {len(entries[:-1])} stages are kept, and "
+        f"{path}: an interrupted DVC command left it incomplete; {counted(len(entries[:-1]), 'stage')} kept; "
         f"DVC looks up the others in its run cache; a copy of the incomplete file is {aside}"
     )
 

@@ -20,6 +20,7 @@ from stages.study.params import load_params, seeds_of
 from stages.study.paths import write_json
 from stages.study.settings import Slurm
 from stages.study.study import Study
+from stages.study.words import counted
 from stages.tools.jobs import job_name, record
 from stages.tools.repro import Task, arm_tasks, shared, stale_stages
 from stages.tools.trainings import Lacking, lacking
@@ -75,8 +76,8 @@ def submit(*, dry: bool = False) -> str:
     params = load_params()
     if not dry and (waiting := [job for job in slurm.jobs(job_name()) if job.state not in ENDED]):
         raise StudyError(
-            f"{len(waiting)} jobs of this study are in the queue, {waiting[0].name} first; wait for them, or "
-            f"cancel them with `scancel --name {job_name()}`"
+            f"the queue has {counted(len(waiting), 'job')} of this study, first {waiting[0].name}; wait for "
+            f"them, or cancel them with `scancel --name {job_name()}`"
         )
     graph, stale = stale_stages()
     if not stale:
@@ -98,7 +99,9 @@ def submit(*, dry: bool = False) -> str:
     if dry:
         return ""
     write_json(record(), {number: name for name, number in numbers.items()})
-    return f"{len(numbers)} jobs; `make status` shows them, {record().parent}/*.log have their output"
+    return (
+        f"{counted(len(numbers), 'job')}; `make status` shows them, {record().parent}/*.log have their output"
+    )
 
 
 def wanted(params: Study, *, known: bool) -> list[Lacking]:

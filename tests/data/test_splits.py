@@ -39,7 +39,7 @@ def test_known_names_of_splits(tmp_path, train, test):
 def test_of_three_splits_the_one_that_nobody_uses_is_named(tmp_path):
     found = splits(tmp_path, "train/", "valid/", "test/", "extra/")
     assert found.test is not None and all(name.startswith("test/") for name in found.test.classes)
-    assert found.notes == ("4 images of valid/ are not used", "4 images of extra/ are not used")
+    assert found.notes == ("4 images of valid/ not used", "4 images of extra/ not used")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ FLAT = {f"test/{number}.png": png(number) for number in range(3)}
 def test_a_split_without_classes_is_left_out_for_one_that_has_them(tmp_path):
     found = splits(tmp_path, "train/", "val/", more=FLAT)
     assert found.test is not None and all(name.startswith("val/") for name in found.test.classes)
-    assert found.notes == ("3 images of test/ are not used; it has no class folders",)
+    assert found.notes == ("3 images of test/ not used; it has no class folders",)
     found = splits(tmp_path / "alone", "train/", more=FLAT)
     assert found.test is None and len(found.notes) == 1
 
@@ -134,7 +134,7 @@ def test_imagenet_as_kaggle_has_it(tmp_path):
     assert set(found.train.classes.values()) == {"n01", "n02"} and len(found.train.classes) == 10
     assert found.test is not None
     assert [found.test.classes[f"{root}/val/ILSVRC2012_val_{n}.JPEG"] for n in range(4)] == ["n01", "n02"] * 2
-    assert found.notes == ("4 images of test/ are not used; it has no class folders",)
+    assert found.notes == ("4 images of test/ not used; it has no class folders",)
 
 
 def test_tiny_imagenet_as_distributed(tmp_path):
@@ -168,7 +168,7 @@ def test_annotations_do_not_label_images_of_the_same_names_in_another_split(tmp_
     files = tiny() | {f"tiny/{folder}/val_{n}.JPEG": png(9 - n) for n in range(4)}
     found = list_splits(str(write_folder(tmp_path, files)))
     assert found.test is not None and all(name.startswith("tiny/val/") for name in found.test.classes)
-    assert found.notes == (f"4 images of {folder.partition('/')[0]}/ are not used; it has no class folders",)
+    assert found.notes == (f"4 images of {folder.partition('/')[0]}/ not used; it has no class folders",)
 
 
 @pytest.mark.parametrize("place", ["", "lists/"])

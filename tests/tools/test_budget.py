@@ -71,14 +71,14 @@ def commands(monkeypatch):
 def test_trainings_run_until_the_time_is_up_and_then_stop(commands):
     started = commands({0: ["true"], 1: ["sleep", "60"], 2: ["sleep", "60"], 3: ["true"]})
     before = time.monotonic()
-    assert train_for(1.0, jobs=2) == "1 trainings done, 2 stopped (cl 1, cl 2), 1 not started"
+    assert train_for(1.0, jobs=2) == "1 training done, 2 stopped (cl 1, cl 2), 1 not started"
     assert time.monotonic() - before < 10
     assert [process.returncode for process in started] == [0, -15, -15]
 
 
 def test_trainings_share_the_cores(commands, tmp_path):
     commands({0: ["sh", "-c", f"echo $OMP_NUM_THREADS > {tmp_path}/threads"]})
-    assert train_for(10.0, jobs=1000) == "1 trainings done, 0 stopped, 0 not started"
+    assert train_for(10.0, jobs=1000) == "1 training done, 0 stopped, 0 not started"
     assert (tmp_path / "threads").read_text() == "1\n"
 
 
@@ -91,7 +91,7 @@ def test_a_training_that_does_not_stop_is_killed(commands, monkeypatch):
 
 def test_a_failure_is_named_and_the_others_run(commands):
     commands({0: ["false"], 1: ["true"]})
-    with pytest.raises(StudyError, match=r"1 trainings failed \(cl 0\); 1 trainings done, 0 stopped"):
+    with pytest.raises(StudyError, match=r"1 training failed \(cl 0\); 1 training done, 0 stopped"):
         train_for(10.0, jobs=1)
 
 

@@ -46,7 +46,7 @@ def test_images_and_checkpoints_are_looked_into_and_nothing_is_written(project, 
     assert (
         "data.source: ../images: 2 classes (cat, dog), 10 train images (at least 5 per class) and 4" in said
     )
-    assert ".heic" in said and "the first 10 images" in said and "of 255" in said
+    assert ".heic" in said and "read 10 images" in said and "of 255" in said
     assert (
         "arms.mae.weights: ../mae.pth: mae: ViT with 3 blocks, width 48, 4 heads, patches of 8 px, trained"
         in said
