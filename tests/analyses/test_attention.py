@@ -126,8 +126,8 @@ def test_prefix_tokens_are_dropped_and_rows_sum_to_one_again():
     patches = patch_attention(attention, num_prefix_tokens=2)
     assert patches.shape == (2, 3, 16, 16)
     torch.testing.assert_close(patches.sum(-1), torch.ones(2, 3, 16))
-    kept = attention[:, :, 2:, 2:]
-    torch.testing.assert_close(patches, kept / kept.sum(-1, keepdim=True), rtol=1e-4, atol=1e-6)
+    weights = attention[:, :, 2:, 2:]
+    torch.testing.assert_close(patches, weights / weights.sum(-1, keepdim=True), rtol=1e-4, atol=1e-6)
 
 
 def test_a_row_that_looks_only_at_the_class_token_becomes_uniform():

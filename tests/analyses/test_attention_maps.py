@@ -97,8 +97,8 @@ def test_the_table_has_a_similarity_of_all_images_and_maps_of_some(prefix):
     for block in range(4):
         expected = map_similarity(query_maps(attention[block], prefix))
         for number in range(5):
-            found = value["similarity", 2 * number, block + 1, "both", 0, 0]
-            assert found == pytest.approx(expected[number].item(), abs=1e-6)
+            similarity = value["similarity", 2 * number, block + 1, "both", 0, 0]
+            assert similarity == pytest.approx(expected[number].item(), abs=1e-6)
     weights = table[table["measure"] == "weight"]
     assert set(weights["image"]) == {0, 2, 4} and set(weights["block"]) == {1, 2, 4}
     assert len(weights) == 3 * 3 * 2 * 9
@@ -128,15 +128,15 @@ def test_batches_do_not_matter():
     pd.testing.assert_frame_equal(whole, parts)
 
 
-@pytest.mark.parametrize(("wanted", "side"), [(6, 6), (5, 4), (100, 12)])
-def test_large_images_are_averaged_over_squares(wanted, side):
-    table = table_of([random_attention(1, 1, 10)], shown_pixels=wanted)
+@pytest.mark.parametrize(("shown_pixels", "side"), [(6, 6), (5, 4), (100, 12)])
+def test_large_images_are_averaged_over_squares(shown_pixels, side):
+    table = table_of([random_attention(1, 1, 10)], shown_pixels=shown_pixels)
     red = table[table["measure"] == "red"]
     assert red["row"].max() == side == red["column"].max()
     step = 12 // side
     block = PIXELS[0, :step, step : 2 * step, 0]
-    found = red[(red["row"] == 1) & (red["column"] == 2)]["value"].item()
-    assert found == pytest.approx(block.mean(), abs=0.5)
+    value = red[(red["row"] == 1) & (red["column"] == 2)]["value"].item()
+    assert value == pytest.approx(block.mean(), abs=0.5)
 
 
 def test_squares_that_reach_over_the_edge_are_averaged_inside_the_image():

@@ -26,8 +26,8 @@ def test_every_block_is_measured_with_what_the_analysis_asks_for(name):
     pixels = torch.randn(IMAGES, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         trace = trace_deeply(encoder, pixels, attention=analysis.reads_attention)
-    given = load_params().analyses[name].model_copy(update={"images": IMAGES})
-    measured = analysis.measure([(torch.arange(IMAGES), trace)], settings=given, patch_size=4, split=SPLIT)
+    settings = load_params().analyses[name].model_copy(update={"images": IMAGES})
+    measured = analysis.measure([(torch.arange(IMAGES), trace)], settings=settings, patch_size=4, split=SPLIT)
     table = pd.concat(measured, ignore_index=True)
     blocks = {BLOCKS} if name == "token_embedding" else set(range(1, BLOCKS + 1))
     assert set(table["block"]) - {0} == blocks
@@ -36,8 +36,8 @@ def test_every_block_is_measured_with_what_the_analysis_asks_for(name):
 
 
 def test_a_whole_number_is_one_from_1():
-    given = AnalysisSettings(images=3, one=1, many=20, none=0, half=0.5, yes=True)
-    assert given.whole_number("one", of="made_up") == 1 and given.whole_number("many", of="made_up") == 20
+    entry = AnalysisSettings(images=3, one=1, many=20, none=0, half=0.5, yes=True)
+    assert entry.whole_number("one", of="made_up") == 1 and entry.whole_number("many", of="made_up") == 20
     for name, value in (("none", "0"), ("half", "0.5"), ("yes", "True"), ("lacking", "None")):
         with pytest.raises(ParamsError, match=rf"analyses\.made_up\.{name} is {value}: set a whole number"):
-            given.whole_number(name, of="made_up")
+            entry.whole_number(name, of="made_up")

@@ -56,9 +56,9 @@ def test_it_is_numpys_transform_of_each_channel(batch, grid, width):
 
 def test_bfloat16_keeps_the_meaning():
     tokens = torch.randn(3, 64, 32, generator=torch.Generator().manual_seed(2)) + 1
-    found = relative_log_amplitude(tokens.bfloat16())
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, relative_log_amplitude(tokens), rtol=0, atol=0.02)
+    amplitudes = relative_log_amplitude(tokens.bfloat16())
+    assert amplitudes.dtype == torch.float32
+    torch.testing.assert_close(amplitudes, relative_log_amplitude(tokens), rtol=0, atol=0.02)
 
 
 def test_scale_does_not_matter():

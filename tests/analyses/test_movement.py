@@ -40,16 +40,16 @@ def test_unison_written_out():
 @examples(max_examples=40, deadline=None)
 def test_coordinates_are_a_principal_projection(count, width, seed):
     before, after = cloud(2, count, width, seed=seed), cloud(2, count, width, seed=seed + 1)
-    found = principal_coordinates(before, after)
-    assert found.shape == (2, 2, count, 3)
+    coordinates = principal_coordinates(before, after)
+    assert coordinates.shape == (2, 2, count, 3)
     for image in range(2):
         both = np.concatenate([before[image].numpy(), after[image].numpy()])
         left, sigma, _ = np.linalg.svd(both - both.mean(axis=0), full_matrices=False)
-        kept = min(3, len(sigma), 2 * count - 1)
-        expected = np.abs(left * sigma)[:, :kept]
-        ours = found[image].reshape(2 * count, 3).numpy()
-        np.testing.assert_allclose(np.abs(ours[:, :kept]), expected, atol=1e-6)
-        assert (ours[:, kept:] == 0).all()
+        directions = min(3, len(sigma), 2 * count - 1)
+        expected = np.abs(left * sigma)[:, :directions]
+        ours = coordinates[image].reshape(2 * count, 3).numpy()
+        np.testing.assert_allclose(np.abs(ours[:, :directions]), expected, atol=1e-6)
+        assert (ours[:, directions:] == 0).all()
     whole = principal_coordinates(before, after, directions=width)
     torch.testing.assert_close(
         torch.cdist(whole.flatten(1, 2), whole.flatten(1, 2)),
@@ -63,18 +63,18 @@ def test_coordinates_are_a_principal_projection(count, width, seed):
 def test_coordinates_are_in_units_of_the_tokens(scale):
     plane = cloud(2, 9, 2) @ cloud(2, 6, seed=1)
     before, after = plane.split(1)
-    found = principal_coordinates(scale * before, scale * after)
-    assert (found[..., 2] == 0).all() and (found[..., :2] != 0).all()
-    torch.testing.assert_close(found, scale * principal_coordinates(before, after), atol=0, rtol=1e-6)
+    coordinates = principal_coordinates(scale * before, scale * after)
+    assert (coordinates[..., 2] == 0).all() and (coordinates[..., :2] != 0).all()
+    torch.testing.assert_close(coordinates, scale * principal_coordinates(before, after), atol=0, rtol=1e-6)
 
 
 def test_directions_point_to_their_largest_component():
     line = torch.tensor([[1.0, -3.0, 2.0]])
     steps = torch.tensor([[-1.0], [0.0], [1.0]])
     for sign in (1, -1):
-        found = principal_coordinates(steps @ (sign * line), steps @ (sign * line))
+        coordinates = principal_coordinates(steps @ (sign * line), steps @ (sign * line))
         # The second component is the largest, so the direction is that of -line whatever the sign.
-        torch.testing.assert_close(found[0, :, 0], (-sign * 14**0.5 * steps[:, 0]).double())
+        torch.testing.assert_close(coordinates[0, :, 0], (-sign * 14**0.5 * steps[:, 0]).double())
     # Two components of one size: the first of them is positive.
     tied = principal_coordinates(steps @ torch.tensor([[2.0, -2.0]]), steps @ torch.tensor([[2.0, -2.0]]))
     assert tied[0, 2, 0] > 0

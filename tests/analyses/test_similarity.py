@@ -64,9 +64,9 @@ def table_of(*traces):
 @settings(max_examples=20, deadline=None)
 def test_mean_cosine_is_that_of_a_loop_over_pairs(count, width):
     vectors = normal(2, 3, count, width, seed=count)
-    found = mean_cosine(vectors)
-    assert found.shape == (2, 3)
-    assert found[1, 2].item() == pytest.approx(mean_over_pairs(vectors[1, 2].numpy()), abs=1e-5)
+    cosines = mean_cosine(vectors)
+    assert cosines.shape == (2, 3)
+    assert cosines[1, 2].item() == pytest.approx(mean_over_pairs(vectors[1, 2].numpy()), abs=1e-5)
 
 
 def test_equal_orthogonal_opposite_and_zero_vectors():
@@ -101,32 +101,32 @@ def test_a_vector_that_all_patches_of_a_head_share_is_what_centring_takes_away()
 @pytest.mark.parametrize("centred", [False, True])
 def test_blocks_are_compared_at_the_same_patch(centred):
     tokens = [normal(2, 7, 5, seed=block) + block for block in range(3)]
-    found = block_cosine(tokens, centred=centred)
-    assert found.shape == (2, 3, 3)
-    torch.testing.assert_close(found, found.mT)
-    torch.testing.assert_close(found.diagonal(dim1=1, dim2=2), torch.ones(2, 3))
+    cosines = block_cosine(tokens, centred=centred)
+    assert cosines.shape == (2, 3, 3)
+    torch.testing.assert_close(cosines, cosines.mT)
+    torch.testing.assert_close(cosines.diagonal(dim1=1, dim2=2), torch.ones(2, 3))
     one, two = (tokens[block][1].numpy() for block in (0, 2))
     if centred:
         one, two = one - one.mean(0), two - two.mean(0)
-    assert found[1, 0, 2].item() == pytest.approx(cosine_similarity(one, two).diagonal().mean(), abs=1e-6)
+    assert cosines[1, 0, 2].item() == pytest.approx(cosine_similarity(one, two).diagonal().mean(), abs=1e-6)
 
 
 @given(st.integers(1, 6), st.integers(2, 6), st.integers(1, 5))
 @settings(max_examples=20, deadline=None)
 def test_centred_positions_are_that_of_a_loop_over_pairs(images, patches, width):
     tokens = normal(images, patches, width, seed=images).double() + 3
-    found = centred_position_cosine(tokens.mean(1), spread(tokens), patches)
+    cosines = centred_position_cosine(tokens.mean(1), spread(tokens), patches)
     away = (tokens - tokens.mean((0, 1))).numpy()
     for image in range(images):
         gram = away[image] @ away[image].T
         expected = (gram.sum() - gram.trace()) / (patches - 1) / gram.trace()
-        assert found[image].item() == pytest.approx(expected, abs=1e-9)
+        assert cosines[image].item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_centred_positions_tell_images_apart_from_patches():
     one_vector = normal(40, 1, 6).expand(40, 9, 6)
-    found = centred_position_cosine(one_vector.mean(1), spread(one_vector), 9)
-    torch.testing.assert_close(found, torch.ones(40, dtype=torch.float64))
+    cosines = centred_position_cosine(one_vector.mean(1), spread(one_vector), 9)
+    torch.testing.assert_close(cosines, torch.ones(40, dtype=torch.float64))
     shared = normal(400, 9, 6) + 100
     assert mean_cosine(shared).min() > 0.99
     assert abs(centred_position_cosine(shared.mean(1), spread(shared), 9).mean()) < 0.02
@@ -138,8 +138,8 @@ def test_with_vectors_of_one_length_the_centred_one_is_the_cosine():
     # Each image holds the same 4 patches up to their order, ±: their mean over all images is 0.
     corners = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
     tokens = torch.stack([corners, -corners])
-    found = centred_position_cosine(tokens.mean(1), spread(tokens), 4)
-    torch.testing.assert_close(found.float(), mean_cosine(tokens))
+    cosines = centred_position_cosine(tokens.mean(1), spread(tokens), 4)
+    torch.testing.assert_close(cosines.float(), mean_cosine(tokens))
 
 
 def hsic(kernel, other):
@@ -179,9 +179,9 @@ def test_cka_knows_no_rotation_scale_and_shift_and_is_zero_for_what_does_not_var
 )
 def test_bfloat16_keeps_the_meaning(fn):
     narrow = (normal(3, 20, 16) + 1).bfloat16()
-    found = fn(narrow)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, fn(narrow.float()))
+    cosines = fn(narrow)
+    assert cosines.dtype == torch.float32
+    torch.testing.assert_close(cosines, fn(narrow.float()))
 
 
 def test_the_table_is_whole_and_says_what_the_functions_say():
@@ -204,8 +204,8 @@ def test_the_table_is_whole_and_says_what_the_functions_say():
 
     def value(**where):
         rows = table
-        for column, wanted in where.items():
-            rows = rows[rows[column] == wanted]
+        for column, cell in where.items():
+            rows = rows[rows[column] == cell]
         return rows["value"].item()
 
     assert value(image=11, measure="heads", variant="raw", block=2) == pytest.approx(

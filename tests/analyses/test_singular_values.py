@@ -96,8 +96,8 @@ def test_the_table_holds_every_measure(prefix):
     assert rows("unison", 3, image=50).value.item() == pytest.approx(unison(before, after)[5].item())
     for place, cloud_ in (("before", before), ("after", after)):
         sigma = singular_values(cloud_[[0, 2, 4, 6]])
-        found = rows("rankme", 3, place=place, image=40, level="token").value.item()
-        assert found == pytest.approx(rankme(sigma)[2].item())
+        rank = rows("rankme", 3, place=place, image=40, level="token").value.item()
+        assert rank == pytest.approx(rankme(sigma)[2].item())
         spectrum = rows("log_sigma", 3, place=place, level="token")
         logs = relative_log(sigma)
         np.testing.assert_allclose(spectrum.value, logs.mean(0), atol=1e-12)

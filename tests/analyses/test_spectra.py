@@ -39,12 +39,12 @@ def orthonormal(count, width):
 @examples(max_examples=40, deadline=None)
 def test_singular_values_are_numpys(batch, count, width, seed):
     tokens = cloud(batch, count, width, seed=seed) + 3
-    found = singular_values(tokens)
-    assert found.shape == (batch, max(1, min(count - 1, width))) and found.dtype == torch.float64
+    sigma = singular_values(tokens)
+    assert sigma.shape == (batch, max(1, min(count - 1, width))) and sigma.dtype == torch.float64
     centred = tokens.numpy() - tokens.numpy().mean(axis=1, keepdims=True)
     expected = np.linalg.svd(centred, compute_uv=False)
-    np.testing.assert_allclose(found.numpy(), expected[:, : found.shape[1]], rtol=1e-6, atol=1e-7)
-    assert (found.diff(dim=-1) <= 0).all()
+    np.testing.assert_allclose(sigma.numpy(), expected[:, : sigma.shape[1]], rtol=1e-6, atol=1e-7)
+    assert (sigma.diff(dim=-1) <= 0).all()
 
 
 @pytest.mark.parametrize("statistic", [rankme, participation_ratio])
@@ -58,14 +58,14 @@ def test_pseudo_values_are_the_statistic_and_its_derivative_by_weight(statistic,
         eigenvalues = torch.linalg.eigvalsh(count * (weights[:, None] * centred).T @ centred).flip(0)
         return statistic(eigenvalues[: max(1, min(count - 1, width))].clamp(min=0).sqrt())
 
-    found = pseudo_values(vectors, statistic)
+    values = pseudo_values(vectors, statistic)
     value = statistic(singular_values(vectors))
-    torch.testing.assert_close(found.mean(), value)
+    torch.testing.assert_close(values.mean(), value)
     even, step = torch.full((count,), 1 / count).double(), 1e-5
     for image in (0, 3, count - 1):
         to_one = torch.nn.functional.one_hot(torch.tensor(image), count).double() - even
         slope = (weighted(even + step * to_one) - weighted(even - step * to_one)) / (2 * step)
-        torch.testing.assert_close(found[image] - value, slope, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(values[image] - value, slope, rtol=1e-4, atol=1e-5)
 
 
 def test_pseudo_values_spread_as_the_statistic_does_over_samples():
@@ -103,10 +103,10 @@ def test_constant_tokens_spread_in_no_direction(value, dtype):
     assert (sigma == 0).all()
     log = relative_log(sigma)
     assert (log[:, 0] == 0).all() and (log[:, 1:] == math.log(ROUNDING)).all()
-    found = scalars(sigma)
-    assert found["rankme"].tolist() == pytest.approx([1, 1], abs=1e-4)
-    assert found["participation_ratio"].tolist() == [0, 0]
-    assert (found["alpha"] > 4).all() and found["alpha"].isfinite().all()
+    measures = scalars(sigma)
+    assert measures["rankme"].tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert measures["participation_ratio"].tolist() == [0, 0]
+    assert (measures["alpha"] > 4).all() and measures["alpha"].isfinite().all()
     assert (principal_coordinates(tokens, tokens) == 0).all()
 
 
@@ -228,10 +228,10 @@ def test_the_log_spread_is_the_mean_growth_of_the_directions_of_the_embedding():
     spread = log_spread(grown, flat, sigma=sigma, reference=reference)
     assert spread.tolist() == pytest.approx([2 * math.log(2)] * 3)
     turned = cloud(3, 20, 6, seed=2) * scale
-    found = log_spread(turned, flat, sigma=singular_values(turned), reference=reference)
+    spreads = log_spread(turned, flat, sigma=singular_values(turned), reference=reference)
     for image in range(3):
         late, early = (np.log(covariance_spectrum(part[image].numpy())[:4]) for part in (turned, embedded))
-        assert found[image].item() == pytest.approx((late - early).mean(), rel=1e-5)
+        assert spreads[image].item() == pytest.approx((late - early).mean(), rel=1e-5)
     # A direction that is lost counts as lost, down to rounding.
     lost = torch.cat([embedded[..., :3], torch.zeros(3, 20, 3)], dim=-1)
     assert (log_spread(lost, flat, sigma=singular_values(lost), reference=reference) < -3).all()

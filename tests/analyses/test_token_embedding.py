@@ -68,13 +68,13 @@ def test_images_far_apart_have_1_and_alike_tokens_0(dtype):
 
 def test_rounding_leaves_no_silhouette_beyond_1():
     images = cloud(40, 7)[:, None].expand(40, 5, 7)
-    found = cosine_silhouette(images, torch.arange(40))
-    assert found.max() == 1 and found.min() > 0.9
+    silhouettes = cosine_silhouette(images, torch.arange(40))
+    assert silhouettes.max() == 1 and silhouettes.min() > 0.9
     # A token of image 0 in the very middle of another image, and the others of its image far from it.
     inside = images.clone()
     inside[::2, 0] = images[1::2, 0]
-    found = cosine_silhouette(inside, torch.arange(40))[::2, 0]
-    assert found.min() == -1 and found.max() < -0.9
+    silhouettes = cosine_silhouette(inside, torch.arange(40))[::2, 0]
+    assert silhouettes.min() == -1 and silhouettes.max() < -0.9
 
 
 def test_two_groups_at_right_angles_and_a_mixed_one():
@@ -137,9 +137,9 @@ def test_the_plane_starts_from_the_two_principal_components(monkeypatch, scale, 
     # Each direction points to where its largest component is positive.
     signs = np.array([row[np.abs(row).argmax()] for row in right[:2]]) > 0
     expected = centred @ np.where(signs[:, None], right[:2], -right[:2]).T
-    found = embed(tokens, perplexity=5).numpy()
-    assert found.dtype == np.float32 and found[:, 0].std() == pytest.approx(1e-4, rel=1e-4)
-    np.testing.assert_allclose(found, 1e-4 * expected / expected[:, 0].std(), rtol=1e-3, atol=1e-9)
+    plane = embed(tokens, perplexity=5).numpy()
+    assert plane.dtype == np.float32 and plane[:, 0].std() == pytest.approx(1e-4, rel=1e-4)
+    np.testing.assert_allclose(plane, 1e-4 * expected / expected[:, 0].std(), rtol=1e-3, atol=1e-9)
     assert (embed(torch.full((6, 3), 2.0), perplexity=5) == 0).all()
 
 

@@ -89,12 +89,12 @@ def test_phases_stay_and_amplitudes_are_the_next_images():
     # Halfway grey with a little of each frequency, so that nothing is clipped.
     images = 0.5 + 0.02 * (pictures() - 0.5)
     changed = apply(amplitude_exchange, images, 1.0).double().numpy()
-    own, found = np.fft.fft2(images.double().numpy()), np.fft.fft2(changed)
-    other = np.roll(np.abs(own), -1, axis=0)
-    other[..., 0, 0] = np.abs(own)[..., 0, 0]
-    np.testing.assert_allclose(np.abs(found), other, atol=1e-4)
+    source, result = np.fft.fft2(images.double().numpy()), np.fft.fft2(changed)
+    other = np.roll(np.abs(source), -1, axis=0)
+    other[..., 0, 0] = np.abs(source)[..., 0, 0]
+    np.testing.assert_allclose(np.abs(result), other, atol=1e-4)
     np.testing.assert_allclose(
-        np.exp(1j * np.angle(found))[..., 1:, 1:], np.exp(1j * np.angle(own))[..., 1:, 1:], atol=0.01
+        np.exp(1j * np.angle(result))[..., 1:, 1:], np.exp(1j * np.angle(source))[..., 1:, 1:], atol=0.01
     )
     torch.testing.assert_close(apply(amplitude_exchange, images, 0.0), images, atol=1e-6, rtol=0)
 
@@ -102,17 +102,17 @@ def test_phases_stay_and_amplitudes_are_the_next_images():
 def test_edges_are_where_sobel_of_scikit_image_has_them():
     filters = pytest.importorskip("skimage.filters")
     image = pictures(1)
-    found = apply(edges, image, 1.0)[0, 0].numpy()
+    result = apply(edges, image, 1.0)[0, 0].numpy()
     grey = np.einsum("chw,c->hw", image[0].numpy(), [0.2989, 0.587, 0.114])
     steepness = filters.sobel(np.pad(grey, 1, mode="edge"))[1:-1, 1:-1]
-    np.testing.assert_allclose(found, 1 - steepness / steepness.max(), atol=1e-4)
+    np.testing.assert_allclose(result, 1 - steepness / steepness.max(), atol=1e-4)
     assert torch.equal(apply(edges, torch.full((1, 3, 8, 8), 0.3), 1.0), torch.ones(1, 3, 8, 8))
 
 
 def test_silhouettes_are_the_masks():
     masks = torch.rand(2, 8, 8) < 0.5
-    found = apply(silhouette, pictures(2, 8), 1.0, masks=masks)
-    assert torch.equal(found == 0, masks[:, None].expand(-1, 3, -1, -1)) and found.max() == 1
+    result = apply(silhouette, pictures(2, 8), 1.0, masks=masks)
+    assert torch.equal(result == 0, masks[:, None].expand(-1, 3, -1, -1)) and result.max() == 1
     assert silhouette.CORRUPTION.needs_masks
 
 

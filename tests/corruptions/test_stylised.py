@@ -52,16 +52,16 @@ def test_the_statistics_of_each_band_are_those_of_the_style():
     phases = torch.fft.fft2(torch.randn(4, 32, 32, generator=torch.Generator().manual_seed(4))).angle()
     changed = stylised.stylised(images, styles, phases=phases, cutoff=0.375)
     coarse, bands = filter_bank(32, cutoff=0.375)
-    own, wanted, before = (filtered(x[:, :, None], bands) for x in (changed, styles, images))
+    result, target, before = (filtered(x[:, :, None], bands) for x in (changed, styles, images))
     fine = slice(4, None)  # of the lowest ring, a part is the content's
-    torch.testing.assert_close(own.mean(dim=(-2, -1)), wanted.mean(dim=(-2, -1)), atol=1e-4, rtol=0)
-    ratio = own.std(dim=(-2, -1)) / wanted.std(dim=(-2, -1))
-    at_first = before.std(dim=(-2, -1)) / wanted.std(dim=(-2, -1))
+    torch.testing.assert_close(result.mean(dim=(-2, -1)), target.mean(dim=(-2, -1)), atol=1e-4, rtol=0)
+    ratio = result.std(dim=(-2, -1)) / target.std(dim=(-2, -1))
+    at_first = before.std(dim=(-2, -1)) / target.std(dim=(-2, -1))
     off, off_at_first = (x.log().abs()[:, :, fine].mean() for x in (ratio, at_first))
     assert off < 0.06 and off < off_at_first / 2
     # What stays as it is: everything below half of the cutoff.
-    kept = (coarse > 1 - 1e-6).float()
-    torch.testing.assert_close(filtered(changed, kept), filtered(images, kept), atol=1e-5, rtol=0)
+    passband = (coarse > 1 - 1e-6).float()
+    torch.testing.assert_close(filtered(changed, passband), filtered(images, passband), atol=1e-5, rtol=0)
 
 
 def test_the_layout_stays_and_the_texture_goes():
