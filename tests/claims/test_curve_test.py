@@ -13,21 +13,21 @@ from stages.claims.inference import difference
 def curve(generator, *, seeds=(3, 4), images=12, effect=0.0, specifications=3):
     """Specifications that share what trainings add, and have noise of their own."""
     common = [generator.normal(0, 1, (count, 1)) for count in seeds]
-    found = []
+    pairs = []
     for _ in range(specifications):
         sides = [part + generator.normal(0, 0.5, (len(part), images)) for part in common]
-        found.append((sides[0] + effect, sides[1] if len(seeds) > 1 else None))
-    return found
+        pairs.append((sides[0] + effect, sides[1] if len(seeds) > 1 else None))
+    return pairs
 
 
 def test_it_is_the_plain_enumeration():
-    found = curve(np.random.default_rng(0), effect=1.5)
-    result = joint_test(found)
+    pairs = curve(np.random.default_rng(0), effect=1.5)
+    result = joint_test(pairs)
     medians, shares = [], []
     for chosen in itertools.combinations(range(7), 3):
         rest = [place for place in range(7) if place not in chosen]
         estimates = []
-        for first, second in found:
+        for first, second in pairs:
             both = np.concatenate([first, second])
             estimates.append(difference(both[list(chosen)], both[rest]))
         medians.append(abs(np.median([item.effect for item in estimates])))
@@ -51,11 +51,11 @@ def test_an_effect_is_significant_from_the_end_of_its_interval_on(seeds, images)
 
 
 def test_one_side_changes_its_signs():
-    found = curve(np.random.default_rng(1), seeds=(5,), effect=3.0)
-    result = joint_test(found)
+    pairs = curve(np.random.default_rng(1), seeds=(5,), effect=3.0)
+    result = joint_test(pairs)
     assert result.relabellings == 32 and result.p_median == pytest.approx(2 / 32)
     medians = [
-        np.median([np.mean(np.array(signs) @ first / 5) for first, _ in found])
+        np.median([np.mean(np.array(signs) @ first / 5) for first, _ in pairs])
         for signs in itertools.product([1, -1], repeat=5)
     ]
     assert result.median == pytest.approx(medians[0])

@@ -9,10 +9,10 @@ from stages.claims.inference import METHODS, UNDECIDED, Estimate, Joint
 
 
 def test_holm_by_hand():
-    found = holm([0.01, 0.04, 0.03])
-    assert [item.p for item in found] == pytest.approx([0.03, 0.06, 0.06])
+    results = holm([0.01, 0.04, 0.03])
+    assert [item.p for item in results] == pytest.approx([0.03, 0.06, 0.06])
     # The first is decided at a third of the level; the others at half of it, where it ended.
-    assert [item.level for item in found] == pytest.approx([0.05 / 3, 0.025, 0.025])
+    assert [item.level for item in results] == pytest.approx([0.05 / 3, 0.025, 0.025])
     assert holm([]) == [] and holm([0.2])[0] == (0.2, 0.05)
     assert [item.p for item in holm([0.6, 0.7])] == [1, 1]
 
@@ -28,10 +28,10 @@ def test_benjamini_hochberg_is_scipys():
     generator = np.random.default_rng(6)
     for _ in range(20):
         p = generator.random(12) ** 3
-        found = benjamini_hochberg(list(p))
-        np.testing.assert_allclose([item.p for item in found], stats.false_discovery_control(p))
-        decided = sum(item.p < 0.05 for item in found)
-        assert [item.level for item in found] == pytest.approx([0.05 * max(1, decided) / 12] * 12)
+        results = benjamini_hochberg(list(p))
+        np.testing.assert_allclose([item.p for item in results], stats.false_discovery_control(p))
+        decided = sum(item.p < 0.05 for item in results)
+        assert [item.level for item in results] == pytest.approx([0.05 * max(1, decided) / 12] * 12)
     assert benjamini_hochberg([]) == [] and benjamini_hochberg([0.2]) == [(0.2, 0.05)]
     assert benjamini_hochberg([0.9, 0.8]) == [(0.9, 0.025), (0.9, 0.025)]
 
@@ -44,8 +44,8 @@ def test_the_interval_at_its_level_decides_as_the_adjusted_p_value_does(correct)
             Joint((Estimate(effect, 1.0, 6.0, (), 0.0, METHODS, None, None),))
             for effect in generator.normal(0, 4, 9)
         ]
-        found = correct([joint.p_decided(0.3) for joint in joints])
-        for joint, item in zip(joints, found, strict=True):
+        results = correct([joint.p_decided(0.3) for joint in joints])
+        for joint, item in zip(joints, results, strict=True):
             assert (joint.verdict(0.3, level=item.level) != UNDECIDED) == (item.p < 0.05)
 
 

@@ -86,9 +86,9 @@ def write(path, **columns):
 def test_what_a_study_measured_decides_and_what_it_did_not_is_said(tmp_path):
     study = load_params().model_copy(update={"seeds": [0, 1]})
     tables = Tables(Results(study, tmp_path))
-    found = check_gates(tables)
-    assert {gate.status for gate in found} == {"not measured"}
-    assert [gate.arm for gate in found if gate.name == "learnt"] == ["cl", "mim", "hybrid"]
+    all_gates = check_gates(tables)
+    assert {gate.status for gate in all_gates} == {"not measured"}
+    assert [gate.arm for gate in all_gates if gate.name == "learnt"] == ["cl", "mim", "hybrid"]
     epochs = {"epoch": [1, 2, 3], "loss": [1.0, 0.9, 0.8]}
     for seed in (0, 1):
         write(finetune_path(tmp_path, seed), seed=seed, **epochs, accuracy=[0.2, 0.3, 0.4])

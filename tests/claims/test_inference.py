@@ -38,10 +38,10 @@ def test_without_an_image_part_the_estimate_is_welchs_t_test():
     first, second = trainings(generator, 4, mean=1), trainings(generator, 6, between=3)
     welch = stats.ttest_ind(first[:, 0], second[:, 0], equal_var=False)
     interval = welch.confidence_interval(0.95)
-    found = difference(first, second)
-    assert found.bounds() == pytest.approx((interval.low, interval.high))
-    assert (found.p, found.df) == pytest.approx((welch.pvalue, welch.df))
-    assert found.effect == pytest.approx(first.mean() - second.mean()) and found.scope == METHODS
+    estimate = difference(first, second)
+    assert estimate.bounds() == pytest.approx((interval.low, interval.high))
+    assert (estimate.p, estimate.df) == pytest.approx((welch.pvalue, welch.df))
+    assert estimate.effect == pytest.approx(first.mean() - second.mean()) and estimate.scope == METHODS
     alone = difference(first)
     assert alone.p == pytest.approx(stats.ttest_1samp(first[:, 0], 0).pvalue)
 
@@ -49,11 +49,11 @@ def test_without_an_image_part_the_estimate_is_welchs_t_test():
 def test_with_one_training_a_side_it_is_the_paired_t_test_over_images():
     generator = np.random.default_rng(1)
     first, second = generator.normal(0.2, 1, (1, 50)), generator.normal(0, 1, (1, 50))
-    found = difference(first, second)
+    estimate = difference(first, second)
     paired = stats.ttest_rel(first[0], second[0])
-    assert (found.p, found.df) == pytest.approx((paired.pvalue, 49))
-    assert found.size_images == pytest.approx(paired.statistic / 50**0.5)
-    assert found.size is None and found.trainings == (0.0, 0.0) and found.scope == ENCODERS
+    assert (estimate.p, estimate.df) == pytest.approx((paired.pvalue, 49))
+    assert estimate.size_images == pytest.approx(paired.statistic / 50**0.5)
+    assert estimate.size is None and estimate.trainings == (0.0, 0.0) and estimate.scope == ENCODERS
 
 
 @pytest.mark.parametrize("images", [40, 2])
@@ -62,28 +62,28 @@ def test_the_variances_add(images):
     first, second = (
         trainings(generator, count, within=within, images=images) for count, within in ((4, 2), (5, 1))
     )
-    found = difference(first, second)
+    estimate = difference(first, second)
     a, b = first.mean(axis=1).var(ddof=1) / 4, second.mean(axis=1).var(ddof=1) / 5
     c = (first.mean(axis=0) - second.mean(axis=0)).var(ddof=1) / images
-    assert found.trainings == pytest.approx((a, b)) and found.images == pytest.approx(c)
-    assert found.se**2 == pytest.approx(a + b + c)
-    assert found.df == pytest.approx((a + b + c) ** 2 / (a**2 / 3 + b**2 / 4 + c**2 / (images - 1)))
+    assert estimate.trainings == pytest.approx((a, b)) and estimate.images == pytest.approx(c)
+    assert estimate.se**2 == pytest.approx(a + b + c)
+    assert estimate.df == pytest.approx((a + b + c) ** 2 / (a**2 / 3 + b**2 / 4 + c**2 / (images - 1)))
     pooled = ((3 * 4 * a) + (4 * 5 * b)) / 7
-    assert found.size == pytest.approx(found.effect / pooled**0.5)
+    assert estimate.size == pytest.approx(estimate.effect / pooled**0.5)
 
 
 def test_a_single_training_is_no_constant():
     generator = np.random.default_rng(3)
     first, second = trainings(generator, 5, within=1), trainings(generator, 1, within=1)
-    found = difference(first, second)
+    estimate = difference(first, second)
     variance = first.mean(axis=1).var(ddof=1)
-    assert found.trainings == pytest.approx((variance / 5, variance))
-    images = found.images
-    assert found.se**2 == pytest.approx(1.2 * variance + images)
-    assert found.df == pytest.approx(found.se**4 / ((1.2 * variance) ** 2 / 4 + images**2 / 39))
-    assert found.scope == ENCODERS
+    assert estimate.trainings == pytest.approx((variance / 5, variance))
+    images = estimate.images
+    assert estimate.se**2 == pytest.approx(1.2 * variance + images)
+    assert estimate.df == pytest.approx(estimate.se**4 / ((1.2 * variance) ** 2 / 4 + images**2 / 39))
+    assert estimate.scope == ENCODERS
     back = difference(second, first)
-    assert (back.effect, back.se, back.df) == pytest.approx((-found.effect, found.se, found.df))
+    assert (back.effect, back.se, back.df) == pytest.approx((-estimate.effect, estimate.se, estimate.df))
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ def test_a_slope_is_that_of_the_regression_over_trainings():
     x = np.array([1.0, 2.0, 4.0])
     cells = [trainings(generator, 3, mean=2 * place) for place in x]
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    found = contrast([Side(weight, cell) for weight, cell in zip(weights, cells, strict=True)])
+    estimate = contrast([Side(weight, cell) for weight, cell in zip(weights, cells, strict=True)])
     means = np.array([cell[:, 0] for cell in cells])
-    assert found.effect == pytest.approx(stats.linregress(np.repeat(x, 3), means.ravel()).slope)
-    assert found.se**2 == pytest.approx((weights**2 * means.var(axis=1, ddof=1) / 3).sum())
+    assert estimate.effect == pytest.approx(stats.linregress(np.repeat(x, 3), means.ravel()).slope)
+    assert estimate.se**2 == pytest.approx((weights**2 * means.var(axis=1, ddof=1) / 3).sum())
 
 
 def test_what_does_not_vary_has_no_width():
@@ -127,25 +127,25 @@ def test_one_image_shows_no_variance_between_images():
     first, second = np.array([[1.0], [2.0], [4.0]]), np.array([[0.0], [1.0], [5.0]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = difference(first, second)
+        estimate = difference(first, second)
     welch = stats.ttest_ind(first[:, 0], second[:, 0], equal_var=False)
-    assert (found.images, found.size_images) == (0, None)
-    assert (found.p, found.df) == pytest.approx((welch.pvalue, welch.df))
+    assert (estimate.images, estimate.size_images) == (0, None)
+    assert (estimate.p, estimate.df) == pytest.approx((welch.pvalue, welch.df))
 
 
 def test_a_spread_of_rounding_errors_has_no_standardised_effect():
     for scale in (1.0, 1e6):
         rounding = scale * np.array([[0.0], [1e-15], [-1e-15]])
-        found = difference(scale + rounding + np.zeros((1, 5)))
-        assert found.size is None and found.size_images is None
-    found = difference(np.array([[1e-3], [1.1e-3], [0.9e-3]]) * 1e-3)
-    assert found.size == pytest.approx(10)
+        estimate = difference(scale + rounding + np.zeros((1, 5)))
+        assert estimate.size is None and estimate.size_images is None
+    estimate = difference(np.array([[1e-3], [1.1e-3], [0.9e-3]]) * 1e-3)
+    assert estimate.size == pytest.approx(10)
 
 
 def test_two_trainings_and_one_pool_a_single_degree_of_freedom():
-    found = difference(np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[5.0, 5.0]]))
+    estimate = difference(np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[5.0, 5.0]]))
     # Their variance is 2: 2 / 2 for the mean of two and 2 for one, with one degree of freedom.
-    assert found.trainings == (1.0, 2.0) and (found.se**2, found.df) == pytest.approx((3, 1))
+    assert estimate.trainings == (1.0, 2.0) and (estimate.se**2, estimate.df) == pytest.approx((3, 1))
 
 
 def test_four_verdicts_by_the_bounds():

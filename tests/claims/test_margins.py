@@ -97,8 +97,8 @@ def spread(levels):
     ],
 )
 def test_a_narrow_range_of_the_arms_has_a_tenth_of_it_as_margin(levels, margin, narrow):
-    found, reason = margin_of(spread(levels), {"heads": "mean"}, tables=tables_of(**ARMS))
-    assert found == pytest.approx(margin)
+    result, reason = margin_of(spread(levels), {"heads": "mean"}, tables=tables_of(**ARMS))
+    assert result == pytest.approx(margin)
     expected = "a tenth of the narrow range of all arms, 0.01" if narrow else NMI.reason
     assert reason == expected
 

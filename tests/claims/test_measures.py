@@ -37,7 +37,7 @@ def tables(tmp_path):
          (1, "texture", "mean", 3, 3, True), (0, "shape", "mean", 1, 2, False)],
         columns=["image", "labels", "pooling", "truth", "predicted", "chosen"],
     )  # fmt: skip
-    made = {
+    files = {
         analysis_table("attention", "cl"): attention,
         analysis_table("fourier", "cl"): fourier,
         probe_predictions("linear", "cl"): answers,
@@ -46,7 +46,7 @@ def tables(tmp_path):
         probe_predictions("knn", "cl"): answers.drop(columns="predicted"),
         finetune_dir("cl", 0) / "predictions.csv": answers.drop(columns="chosen"),
     }
-    for path, table in made.items():
+    for path, table in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         table.assign(seed=0).to_csv(tmp_path / path, index=False)
     return Tables(Results(one_seed(load_params()), tmp_path))
@@ -60,28 +60,28 @@ def one_seed(study):
 @pytest.mark.parametrize(("blocks", "late_ones"), [("last third", (5, 6)), ("last block", (6,))])
 def test_late_attention_is_that_of_a_loop(tables, heads, blocks, late_ones):
     table = pd.read_csv(tables.results.root / analysis_table("attention", "cl"))
-    found = in_blocks(tables, "cl", analysis="attention", column="nmi", blocks=blocks, heads=heads)
+    nmi = in_blocks(tables, "cl", analysis="attention", column="nmi", blocks=blocks, heads=heads)
     for image in IMAGES:
         of_image = table[table["image"] == image]
-        own = [of_image[of_image["block"] == block]["nmi"] for block in late_ones]
-        expected = np.mean([getattr(np, heads)(values) for values in own])
-        assert found[image] == pytest.approx(expected)
+        late_blocks = [of_image[of_image["block"] == block]["nmi"] for block in late_ones]
+        expected = np.mean([getattr(np, heads)(values) for values in late_blocks])
+        assert nmi[image] == pytest.approx(expected)
 
 
 def test_attention_is_counted_as_the_choice_says(tables):
-    given = {"analysis": "attention", "column": "nmi", "blocks": "last block", "heads": "mean"}
+    options = {"analysis": "attention", "column": "nmi", "blocks": "last block", "heads": "mean"}
     path = tables.results.root / analysis_table("attention", "cl")
     table = pd.read_csv(path)
     with pytest.raises(MissingResult, match="nmi_prefix"):
-        in_blocks(tables, "cl", **given, attention="with prefix tokens")
+        in_blocks(tables, "cl", **options, attention="with prefix tokens")
     table.assign(nmi_prefix=2 * table["nmi"], nmi_epsilon=3 * table["nmi"]).to_csv(path, index=False)
     read_anew = Tables(Results(tables.params, tables.results.root))
-    plain = in_blocks(read_anew, "cl", **given, attention="among patches")
+    plain = in_blocks(read_anew, "cl", **options, attention="among patches")
     for attention, factor in (("with prefix tokens", 2), ("among patches, epsilon 1e-4", 3)):
-        found = in_blocks(read_anew, "cl", **given, attention=attention)
-        np.testing.assert_allclose(found, factor * plain)
+        nmi = in_blocks(read_anew, "cl", **options, attention=attention)
+        np.testing.assert_allclose(nmi, factor * plain)
         fallen, before = (
-            fall(read_anew, "cl", **given, before="all earlier blocks", attention=counted)
+            fall(read_anew, "cl", **options, before="all earlier blocks", attention=counted)
             for counted in (attention, "among patches")
         )
         np.testing.assert_allclose(fallen, factor * before)
@@ -92,11 +92,11 @@ def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
         ["image", "block", "frequency"]
     )
     amplitude = table["log_amplitude"]
-    given = {"analysis": "fourier", "column": "log_amplitude"}
-    highest = in_blocks(tables, "cl", **given, blocks="last block", frequency="highest bin")
-    upper = in_blocks(tables, "cl", **given, blocks="last block", frequency="upper half of the bins")
+    options = {"analysis": "fourier", "column": "log_amplitude"}
+    highest = in_blocks(tables, "cl", **options, blocks="last block", frequency="highest bin")
+    upper = in_blocks(tables, "cl", **options, blocks="last block", frequency="upper half of the bins")
     from_all, from_highest = (
-        fall(tables, "cl", **given, blocks="last third", before=before, frequency="highest bin")
+        fall(tables, "cl", **options, blocks="last third", before=before, frequency="highest bin")
         for before in ("all earlier blocks", "highest earlier block")
     )
     at_highest = amplitude.xs(0.75, level="frequency")
@@ -109,7 +109,7 @@ def test_frequencies_and_the_fall_are_those_of_a_loop(tables):
         assert from_all[image] == pytest.approx(before - after)
         assert from_highest[image] == pytest.approx(amplitude[image, highest_block, 0.75] - after)
     # A table without heads needs no choice of them; what it tells apart otherwise is averaged.
-    whole = in_blocks(tables, "cl", **given, blocks="last block")
+    whole = in_blocks(tables, "cl", **options, blocks="last block")
     assert whole[3] == pytest.approx(np.mean([amplitude[3, 6, f] for f in (0.25, 0.5, 0.75)]))
 
 
@@ -120,12 +120,12 @@ def test_the_upper_half_of_an_odd_number_of_bins_has_the_middle_one(tables):
     ]
     columns = ["seed", "image", "block", "frequency", "log_amplitude"]
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
-    given = {"analysis": "fourier", "column": "log_amplitude", "blocks": "last block"}
-    found = in_blocks(
+    options = {"analysis": "fourier", "column": "log_amplitude", "blocks": "last block"}
+    values = in_blocks(
         Tables(Results(tables.params, tables.results.root)),
-        "cl", **given, frequency="upper half of the bins",
+        "cl", **options, frequency="upper half of the bins",
     )  # fmt: skip
-    assert found.to_dict() == pytest.approx({image: image + 20 + (0.36 + 0.64 + 1) / 3 for image in (3, 5)})
+    assert values.to_dict() == pytest.approx({image: image + 20 + (0.36 + 0.64 + 1) / 3 for image in (3, 5)})
 
 
 def test_which_blocks_are_late_and_which_come_before():
@@ -139,20 +139,20 @@ def test_which_blocks_are_late_and_which_come_before():
 
 
 def test_accuracy_by_pooling_and_label_set(tables):
-    told = {"probe": "linear", "pooling": "chosen on validation"}
-    assert probe_accuracy(tables, "cl", **told, labels="mean of all").tolist() == [0.5, 0.5]
-    assert probe_accuracy(tables, "cl", **told, labels="shape").tolist() == [1, 0]
+    options = {"probe": "linear", "pooling": "chosen on validation"}
+    assert probe_accuracy(tables, "cl", **options, labels="mean of all").tolist() == [0.5, 0.5]
+    assert probe_accuracy(tables, "cl", **options, labels="shape").tolist() == [1, 0]
     assert probe_accuracy(tables, "cl", probe="linear", pooling="mean", labels="shape").tolist() == [0]
     assert finetuned_accuracy(tables, "cl", labels="texture").tolist() == [0, 1]
     assert tables.label_sets("cl") == ["shape", "texture"] and tables.label_sets("mim") == []
 
 
 def test_what_is_missing_is_said(tables):
-    told = {"pooling": "chosen on validation", "labels": "shape"}
+    options = {"pooling": "chosen on validation", "labels": "shape"}
     with pytest.raises(MissingResult, match="gone is not among the probes"):  # though a table is left of it
-        probe_accuracy(tables, "cl", probe="gone", **told)
+        probe_accuracy(tables, "cl", probe="gone", **options)
     with pytest.raises(MissingResult, match=r"knn/cl\.csv: no column predicted"):
-        probe_accuracy(tables, "cl", probe="knn", **told)
+        probe_accuracy(tables, "cl", probe="knn", **options)
     with pytest.raises(MissingResult, match="no pooling register"):
         probe_accuracy(tables, "cl", probe="linear", pooling="register", labels="shape")
     with pytest.raises(
@@ -164,19 +164,19 @@ def test_what_is_missing_is_said(tables):
 
 
 def test_the_probe_on_augmented_images_counts_for_the_arms_that_it_was_asked_for(tables):
-    told = {"probe": "linear_augmented", "pooling": "chosen on validation", "labels": "shape"}
+    options = {"probe": "linear_augmented", "pooling": "chosen on validation", "labels": "shape"}
     with pytest.raises(MissingResult, match="linear_augmented is not among the probes"):
-        probe_accuracy(tables, "cl", **told)
-    asked = tables.params.linear_augmented.model_copy(update={"arms": ["cl"]})
-    params = tables.params.model_copy(update={"linear_augmented": asked})
-    assert probe_accuracy(Tables(Results(params, tables.results.root)), "cl", **told).tolist() == [1, 0]
+        probe_accuracy(tables, "cl", **options)
+    settings = tables.params.linear_augmented.model_copy(update={"arms": ["cl"]})
+    params = tables.params.model_copy(update={"linear_augmented": settings})
+    assert probe_accuracy(Tables(Results(params, tables.results.root)), "cl", **options).tolist() == [1, 0]
 
 
 def test_arms_of_a_method():
     params = load_params()
     published = Arm(objective="imported", weights="vit-b-300ep.pth.tar", format="moco_v3")
-    own = params.arms["cl"]
-    arms = {"moco": published, "wide": Arm(objective="contrastive", width=768), "cl": own}
+    cl = params.arms["cl"]
+    arms = {"moco": published, "wide": Arm(objective="contrastive", width=768), "cl": cl}
     study = params.model_copy(update={"arms": arms, "seeds": [0, 3]})
     assert candidates(study, "contrastive") == ["wide", "cl", "moco"]
 
@@ -189,7 +189,7 @@ def test_arms_of_a_method():
         update={
             "arms": {
                 **arms,
-                "cl_3": own.model_copy(update={"stop_epoch": 3}),
+                "cl_3": cl.model_copy(update={"stop_epoch": 3}),
                 "random": Arm(objective="random"),
             }
         }

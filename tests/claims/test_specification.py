@@ -65,22 +65,22 @@ def test_a_verdict_that_hangs_on_nothing(tables):
     def measure(tables, arm, *, blocks, heads):
         return pd.Series((2.0 if arm == "cl" else 0.0) + noise(arm, blocks, heads, seed=tables.seed))
 
-    found = decided(claim(measure, BLOCKS, HEADS), tables)
-    assert len(found) == 3 * 2
-    assert found[0].choices == {"blocks": "last third", "heads": "mean"}
-    shares = robustness(found, verdict="supported")
+    decisions = decided(claim(measure, BLOCKS, HEADS), tables)
+    assert len(decisions) == 3 * 2
+    assert decisions[0].choices == {"blocks": "last third", "heads": "mean"}
+    shares = robustness(decisions, verdict="supported")
     assert (shares["count"], shares["agree"], shares["same_sign"]) == (6, 1.0, 1.0)
     names = ("supported", "contradicted", "negligible", "undecided")
     assert [shares[name] for name in names] == [1.0, 0.0, 0.0, 0.0]
     assert shares["median_d"] > 3
-    for item in found:
+    for item in decisions:
         sides = [
             [noise(arm, *item.choices.values(), seed=seed).mean() for seed in SEEDS] for arm in ("cl", "mim")
         ]
         expected = 2 + np.mean(sides[0]) - np.mean(sides[1])
         assert item.joint.weakest.effect == pytest.approx(expected)
         assert item.joint.scope == "methods"
-    test = curve_test(claim(measure, BLOCKS, HEADS), found, seed=0)
+    test = curve_test(claim(measure, BLOCKS, HEADS), decisions, seed=0)
     assert (test.relabellings, test.share) == (70, 1.0) and test.p_median == pytest.approx(2 / 70)
 
 
@@ -89,13 +89,13 @@ def test_a_verdict_that_hinges_on_one_choice(tables):
         lift = {"last third": 3.0, "last half": -3.0, "last block": 0.0}[blocks] * (arm == "cl")
         return pd.Series(lift + noise(arm if lift else "same", blocks, heads, seed=tables.seed))
 
-    found = decided(claim(measure, BLOCKS, HEADS), tables, margin=1.5)
-    verdicts = {item.choices["blocks"]: set() for item in found}
-    for item in found:
+    decisions = decided(claim(measure, BLOCKS, HEADS), tables, margin=1.5)
+    verdicts = {item.choices["blocks"]: set() for item in decisions}
+    for item in decisions:
         verdicts[item.choices["blocks"]].add(item.verdict)
     assert verdicts["last third"] == {"supported"} and verdicts["last half"] == {"contradicted"}
     assert verdicts["last block"] == {"negligible"}
-    shares = robustness(found, verdict="supported")
+    shares = robustness(decisions, verdict="supported")
     assert shares["agree"] == shares["supported"] == shares["same_sign"] == pytest.approx(1 / 3)
     # All at the level of the claim: one that leaves everything open leaves every choice open.
     strict = decided(claim(measure, BLOCKS, HEADS), tables, margin=1.5, level=1e-9)
@@ -126,8 +126,8 @@ def test_what_is_the_same_counts_once_and_what_is_missing_not_at_all(tables):
         return pd.Series(noise(arm, name, probe, seed=tables.seed))
 
     probes = Choice("probe", ("linear", "knn", "attentive"))
-    found = decided(claim(measure, BLOCKS, probes), tables)
-    assert [tuple(item.choices.values()) for item in found] == [
+    decisions = decided(claim(measure, BLOCKS, probes), tables)
+    assert [tuple(item.choices.values()) for item in decisions] == [
         ("last third", "linear"),
         ("last third", "knn"),
         ("last block", "linear"),
@@ -143,10 +143,10 @@ def test_over_two_others_the_worse_decides(tables):
     both = claim(measure, HEADS, lower=("masked", "hybrid"))
     assert {item.verdict for item in decided(both, tables)} == {"contradicted"}
     alone = claim(measure, HEADS, lower=(ZERO,))
-    found = decided(alone, tables)
+    decisions = decided(alone, tables)
     means = [2 + noise("cl", "mean", seed=seed).mean() for seed in SEEDS]
-    assert found[0].joint.weakest.effect == pytest.approx(np.mean(means))
-    assert found[0].joint.weakest.se > stats.sem(means)  # images add to it
+    assert decisions[0].joint.weakest.effect == pytest.approx(np.mean(means))
+    assert decisions[0].joint.weakest.se > stats.sem(means)  # images add to it
 
 
 def test_all_combinations_see_the_images_that_all_have(tables):
@@ -164,18 +164,18 @@ def test_the_table_is_the_same_bytes_and_empty_where_a_claim_takes_no_choice(tab
         return pd.Series(noise(arm, *chosen.values(), seed=tables.seed))
 
     def table():
-        found = {
+        by_claim = {
             "one": decided(claim(measure, BLOCKS), tables),
             "two": decided(claim(measure, HEADS), tables),
         }
-        return specification_table(found)
+        return specification_table(by_claim)
 
-    made = table()
-    assert made.to_csv(index=False) == table().to_csv(index=False)
+    content = table()
+    assert content.to_csv(index=False) == table().to_csv(index=False)
     numbers = ["effect", "low", "high", "p", "d_z", "verdict"]
-    assert made.columns.tolist() == ["claim", "specification", "blocks", "heads", *numbers]
-    assert made["blocks"].isna().tolist() == [False] * 3 + [True] * 2
-    assert made["specification"].tolist() == [1, 2, 3, 1, 2]
+    assert content.columns.tolist() == ["claim", "specification", "blocks", "heads", *numbers]
+    assert content["blocks"].isna().tolist() == [False] * 3 + [True] * 2
+    assert content["specification"].tolist() == [1, 2, 3, 1, 2]
     assert specification_table({}).empty
 
 
@@ -201,6 +201,6 @@ def test_a_hundred_ways_with_2000_images_take_seconds(tables):
 
     ways = Choice("blocks", tuple(f"block {number}" for number in range(99)))
     started = time.process_time()
-    found = decided(claim(measure, ways), tables)
-    assert len(found) == 99 and curve_test(claim(measure, ways), found, seed=0)
+    decisions = decided(claim(measure, ways), tables)
+    assert len(decisions) == 99 and curve_test(claim(measure, ways), decisions, seed=0)
     assert time.process_time() - started < 5

@@ -76,8 +76,8 @@ def study(tmp_path):
                 images = 0 if arm == "random" else round(1000 * share) * (2 if arm == "mim" else 1)
                 rows.append({"seed": seed, "share": share, "images_seen": images})
         pd.DataFrame(rows).to_csv(tmp_path / trajectory_dir(arm) / "images_seen.csv", index=False)
-    own = {name: Arm(objective=objective) for name, objective in arms.items()}
-    return params.model_copy(update={"arms": own}), tmp_path
+    study_arms = {name: Arm(objective=objective) for name, objective in arms.items()}
+    return params.model_copy(update={"arms": study_arms}), tmp_path
 
 
 def followed(name, study):
@@ -89,11 +89,11 @@ def followed(name, study):
 def test_the_points_are_the_differences_put_in_and_sides_are_matched_by_share(study):
     entry = followed("attention_distance", study)
     assert entry["trajectory_word"] == "stable"
-    found = entry["trajectory"]
-    assert [point["effect"] for point in found] == pytest.approx([1, 2, 4], abs=0.02)
-    assert all(point["low"] < point["effect"] < point["high"] for point in found)
-    assert [point["images_seen"] for point in found] == [100, 330, 1000]
-    assert [point["images_seen_other"] for point in found] == [200, 660, 2000]
+    series = entry["trajectory"]
+    assert [point["effect"] for point in series] == pytest.approx([1, 2, 4], abs=0.02)
+    assert all(point["low"] < point["effect"] < point["high"] for point in series)
+    assert [point["images_seen"] for point in series] == [100, 330, 1000]
+    assert [point["images_seen_other"] for point in series] == [200, 660, 2000]
     table = trajectory_table({"attention_distance": entry, "frequency": {"trajectory": []}})
     assert list(table["claim"]) == 3 * ["attention_distance"] and list(table["share"]) == list(SHARES)
 

@@ -83,13 +83,13 @@ def tables(tmp_path):
         )
         for name in ("linear", "attentive", "few_shot")
     }
-    made = {
+    files = {
         probe_predictions("layerwise", "cl"): blocks,
         robustness_table("cl"): trials,
         analysis_table("similarity", "cl"): similarity,
         **{probe_predictions(name, "cl"): table for name, table in answers.items()},
     }
-    for path, table in made.items():
+    for path, table in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         table.insert(0, "seed", 0)
         table.to_csv(tmp_path / path, index=False)
@@ -109,19 +109,19 @@ def hits(table, image, **where):
 )
 def test_probes_of_single_blocks(tables, depth, blocks):
     table = tables.probe("layerwise", "cl")
-    found = depth_accuracy(tables, "cl", depth=depth, labels="shape")
+    accuracy = depth_accuracy(tables, "cl", depth=depth, labels="shape")
     for image in IMAGES:
-        assert found[image] == pytest.approx(hits(table, image, labels="shape", block=blocks))
+        assert accuracy[image] == pytest.approx(hits(table, image, labels="shape", block=blocks))
 
 
 def test_the_fall_after_the_best_block_is_of_each_label_set(tables):
     table = tables.probe("layerwise", "cl")
-    found = fall_after_best(tables, "cl", labels="mean of all")
+    falls = fall_after_best(tables, "cl", labels="mean of all")
     for image in IMAGES:
         best = (
             hits(table, image, labels="shape", block=3) + hits(table, image, labels="texture", block=5)
         ) / 2
-        assert found[image] == pytest.approx(best - hits(table, image, block=6))
+        assert falls[image] == pytest.approx(best - hits(table, image, block=6))
 
 
 @pytest.mark.parametrize(
@@ -146,15 +146,15 @@ def test_what_is_left_under_noise_is_relative_to_what_there_was(tables, bands, l
     parts = ({"trial": "clean"}, *(noise | {"level": part} for part in (high, low)))
     right = [[hits(table, image, head="linear", **where) for image in IMAGES] for where in parts]
 
-    def kept(weights):
+    def contrast(weights):
         """Ratios of accuracies, of images that count by a weight."""
         clean, of_high, of_low = (np.average(part, weights=weights) for part in right)
         return of_high / clean - of_low / clean
 
-    whole = kept([1, 1, 1, 1])
+    whole = contrast([1, 1, 1, 1])
     assert values.mean() == pytest.approx(whole)
     for place, image in enumerate(IMAGES):  # what an image makes of it: the slope by its share of the weight
-        more = kept(np.full(4, (1 - 1e-6) / 4) + 1e-6 * np.eye(4)[place])
+        more = contrast(np.full(4, (1 - 1e-6) / 4) + 1e-6 * np.eye(4)[place])
         assert values[image] - whole == pytest.approx((more - whole) / 1e-6, rel=1e-3, abs=1e-6)
 
 
@@ -168,26 +168,26 @@ def test_decisions_for_shape_and_for_texture(tables):
 
 def test_without_texture_counts_shapes_at_the_strongest_level(tables):
     table = tables.trials("cl")
-    found = without_texture(tables, "cl", trial="silhouette", head="fine-tuned")
+    accuracy = without_texture(tables, "cl", trial="silhouette", head="fine-tuned")
     for image in IMAGES:
-        own = {"trial": "silhouette", "head": "fine-tuned", "labels": "shape", "level": 1.0}
-        assert found[image] == hits(table, image, **own)
+        conditions = {"trial": "silhouette", "head": "fine-tuned", "labels": "shape", "level": 1.0}
+        assert accuracy[image] == hits(table, image, **conditions)
     with pytest.raises(MissingResult, match="amplitude_exchange is not among the corruptions"):
         without_texture(tables, "cl", trial="amplitude_exchange", head="linear")
 
 
 def test_rows_of_one_measure_among_several(tables):
     table = pd.read_csv(tables.results.root / analysis_table("similarity", "cl"))
-    given = {"analysis": "similarity", "column": "value", "blocks": "last third"}
-    near = in_blocks(tables, "cl", **given, where={"measure": "blocks", "apart": 1}, variant="centred")
-    alike = in_blocks(tables, "cl", **given, where={"measure": "positions"}, variant="raw")
+    options = {"analysis": "similarity", "column": "value", "blocks": "last third"}
+    near = in_blocks(tables, "cl", **options, where={"measure": "blocks", "apart": 1}, variant="centred")
+    alike = in_blocks(tables, "cl", **options, where={"measure": "positions"}, variant="raw")
     for image in IMAGES:
-        own = table[table["image"] == image].set_index(["measure", "variant", "block", "other_block"])[
+        cells = table[table["image"] == image].set_index(["measure", "variant", "block", "other_block"])[
             "value"
         ]
-        expected = np.mean([own["blocks", "centred", block, block - 1] for block in (5, 6)])
+        expected = np.mean([cells["blocks", "centred", block, block - 1] for block in (5, 6)])
         assert near[image] == pytest.approx(expected)
-        expected = np.mean([own["positions", "raw", block, block] for block in (5, 6)])
+        expected = np.mean([cells["positions", "raw", block, block] for block in (5, 6)])
         assert alike[image] == pytest.approx(expected)
         for name, (column, variant) in {
             "attention branches": ("branches", "raw"),
@@ -195,11 +195,11 @@ def test_rows_of_one_measure_among_several(tables):
             "tokens, centred": ("blocks", "centred"),
         }.items():
             values = blocks_alike(tables, "cl", measure=name, blocks="last block")
-            assert values[image] == own[column, variant, 6, 5]
+            assert values[image] == cells[column, variant, 6, 5]
     with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
         heads_alike(tables, "cl", measure="outputs", blocks="last block")
     with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
-        in_blocks(tables, "cl", **given, where={"measure": "heads"}, variant="raw")
+        in_blocks(tables, "cl", **options, where={"measure": "heads"}, variant="raw")
 
 
 def test_a_probe_that_has_no_pooling_is_taken_as_it_chose(tables):
@@ -233,19 +233,19 @@ def test_competing_textures_count_but_for_those_of_the_same_class_and_other_head
     ]
     columns = ["trial", "head", "image", "truth", "rival", "predicted"]
     trials = pd.DataFrame(rows, columns=columns).assign(level=0.0, amplitude=0.0, labels="shape")
-    found = shape_preference(
+    preference = shape_preference(
         written(tables, robustness_table("cl"), trials), "cl", trials="all with a competing texture"
     )
-    assert found.to_dict() == {2: 0, 3: -1, 7: 1}
+    assert preference.to_dict() == {2: 0, 3: -1, 7: 1}
 
 
 def test_without_texture_and_shapes_every_label_set_counts(tables):
     path = robustness_table("cl")
     table = pd.read_csv(tables.results.root / path).query("trial == 'silhouette'")
     table["labels"] = table["labels"].replace("shape", "class")
-    found = without_texture(written(tables, path, table), "cl", trial="silhouette", head="linear")
+    accuracy = without_texture(written(tables, path, table), "cl", trial="silhouette", head="linear")
     for image in IMAGES:
-        assert found[image] == hits(table, image, head="linear", level=1.0)
+        assert accuracy[image] == hits(table, image, head="linear", level=1.0)
 
 
 @pytest.mark.parametrize("objects", ["without background", "with background"])
@@ -256,11 +256,11 @@ def test_overlap_is_the_mean_over_the_classes_of_an_image(tables, objects):
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["way", "image", "class", "intersection", "union"])
     segmented = written(tables, segmentation_table("cl"), table)
-    found = overlap(segmented, "cl", probe="knn", objects=objects)
+    iou = overlap(segmented, "cl", probe="knn", objects=objects)
     expected = {
         "without background": [(1 / 4 + 0) / 2, 3 / 4],
         "with background": [(8 / 10 + 1 / 4 + 0) / 3, (9 / 10 + 3 / 4) / 2],
     }
-    assert found.index.tolist() == [2, 5] and found.tolist() == pytest.approx(expected[objects])
+    assert iou.index.tolist() == [2, 5] and iou.tolist() == pytest.approx(expected[objects])
     with pytest.raises(MissingResult, match="no fine-tuned segmentation"):
         overlap(segmented, "cl", probe="fine-tuned", objects=objects)

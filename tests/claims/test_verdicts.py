@@ -62,9 +62,9 @@ def tables_of(**seeds):
     formats = {"moco": "moco_v3", "simmim": "simmim"}
     arms = {
         name: Arm(objective="imported", weights="a.pth", format=formats[name])
-        if own is None
-        else Arm(objective=objectives[name], seeds=own, cl_weight=0.2 if name == "hybrid" else None)
-        for name, own in seeds.items()
+        if of_arm is None
+        else Arm(objective=objectives[name], seeds=of_arm, cl_weight=0.2 if name == "hybrid" else None)
+        for name, of_arm in seeds.items()
     }
     return Tables(Results(load_params().model_copy(update={"arms": arms}), Path("nowhere")))
 
@@ -98,7 +98,7 @@ def test_the_scope_and_the_words_follow_the_seeds_of_both_sides(seeds, scope, co
     assert (forwards["verdict"], backwards["verdict"]) == words
     assert forwards["scope"] == scope
     assert forwards["trainings"] == dict(zip(("contrastive", "masked"), counted, strict=True))
-    first, second = (np.mean([values(arm, seed).mean() for seed in own or [0]]) for arm, own in seeds.items())
+    first, second = (np.mean([values(arm, seed).mean() for seed in seeds[arm] or [0]]) for arm in seeds)
     assert (forwards["effect"], -backwards["effect"]) == pytest.approx((first - second, first - second))
     # A side with one training borrows the variance of the other; alone on both sides there is none.
     parts = [forwards["se_parts"][role] for role in ("contrastive", "masked")]
