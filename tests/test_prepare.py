@@ -111,15 +111,15 @@ def test_a_folder_and_a_tar_of_it_are_the_same(study):
     backwards = {f"./deep/er/{name}": files[name] for name in sorted(files, reverse=True)}
     write_tar(Path("images.tar"), backwards)
     write_tar(Path("images.tgz"), backwards, mode="w:gz")
-    found = []
+    results = []
     for source in ("images", "images.tar", "images.tgz"):
         study(source=source, max_unreadable=0.2)
         prepare()
         manifest = json.loads(Path("data/prepared/manifest.json").read_text())
         assert manifest.pop("source") == source
         assert [name.endswith("b/broken.png") for name in manifest.pop("unreadable")] == [True]
-        found.append((manifest, {name: data for name, data in contents().items() if name.endswith("npy")}))
-    assert found[0] == found[1] == found[2]
+        results.append((manifest, {name: data for name, data in contents().items() if name.endswith("npy")}))
+    assert results[0] == results[1] == results[2]
 
 
 def test_images_and_labels_stay_together(study):

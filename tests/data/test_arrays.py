@@ -76,10 +76,10 @@ def test_a_split_that_is_none_lists_those_there_are(data):
 def test_batches_are_those_of_the_order(data, workers):
     order = [np.array([3, 19, 3]), np.array([0])]
     images = open_split("train", data).images
-    found = list(batches(images, order, workers=workers))
-    assert [batch.shape for batch in found] == [(3, 3, SIZE, SIZE), (1, 3, SIZE, SIZE)]
-    assert all(batch.dtype == torch.uint8 and batch.is_contiguous() for batch in found)
-    for batch, indices in zip(found, order, strict=True):
+    result = list(batches(images, order, workers=workers))
+    assert [batch.shape for batch in result] == [(3, 3, SIZE, SIZE), (1, 3, SIZE, SIZE)]
+    assert all(batch.dtype == torch.uint8 and batch.is_contiguous() for batch in result)
+    for batch, indices in zip(result, order, strict=True):
         assert np.array_equal(batch.numpy().transpose(0, 2, 3, 1), images_of(20)[indices])
 
 

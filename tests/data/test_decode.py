@@ -19,16 +19,16 @@ def decoded(image, size=12, **options):
 
 def in_range(content, size=12):
     """The image in the range that fits it alone."""
-    found = decode(content, image_size=size)
-    if isinstance(found, Extremes):
-        found = decode(content, image_size=size, ranges=common_ranges([found]))
-    return found
+    result = decode(content, image_size=size)
+    if isinstance(result, Extremes):
+        result = decode(content, image_size=size, ranges=common_ranges([result]))
+    return result
 
 
 def test_an_rgb_image_of_the_right_size_is_not_touched():
-    found = decoded(photo(), format="PNG")
-    assert np.array_equal(found.pixels, np.asarray(photo()))
-    assert found.converted == ()
+    result = decoded(photo(), format="PNG")
+    assert np.array_equal(result.pixels, np.asarray(photo()))
+    assert result.converted == ()
 
 
 def test_the_content_counts_not_the_name():
@@ -63,37 +63,37 @@ GREY = np.round(255 * GRADIENT).astype(np.uint8)
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_every_mode_of_grey_is_the_same_grey(image, options, mode):
-    found = decoded(image, **options)
-    assert found.converted == (mode,)
-    assert abs(found.pixels.astype(int) - GREY[..., None]).max() <= 1
+    result = decoded(image, **options)
+    assert result.converted == (mode,)
+    assert abs(result.pixels.astype(int) - GREY[..., None]).max() <= 1
 
 
 def test_a_bitmap_is_black_and_white():
-    found = decoded(Image.fromarray(GREY > 127), format="PNG")
-    assert found.converted == ("1",)
-    assert np.array_equal(found.pixels[..., 0], np.where(GREY > 127, 255, 0))
+    result = decoded(Image.fromarray(GREY > 127), format="PNG")
+    assert result.converted == ("1",)
+    assert np.array_equal(result.pixels[..., 0], np.where(GREY > 127, 255, 0))
 
 
 def test_cmyk_is_not_inverted():
-    found = decoded(Image.new("RGB", (12, 12), (200, 40, 90)).convert("CMYK"), format="JPEG", quality=95)
-    assert found.converted == ("CMYK",)
-    assert abs(found.pixels.astype(int) - (200, 40, 90)).max() < 12
+    result = decoded(Image.new("RGB", (12, 12), (200, 40, 90)).convert("CMYK"), format="JPEG", quality=95)
+    assert result.converted == ("CMYK",)
+    assert abs(result.pixels.astype(int) - (200, 40, 90)).max() < 12
 
 
 def test_what_is_transparent_is_mid_grey():
     layer = Image.new("RGBA", (12, 12), (250, 0, 0, 255))
     layer.paste((0, 250, 0, 0), (0, 0, 12, 6))
-    found = decoded(layer, format="PNG").pixels
-    assert (found[:6] == 128).all() and (found[6:] == (250, 0, 0)).all()
+    pixels = decoded(layer, format="PNG").pixels
+    assert (pixels[:6] == 128).all() and (pixels[6:] == (250, 0, 0)).all()
 
 
 def test_a_palette_may_have_a_transparent_colour():
     image = Image.new("P", (12, 12), 0)
     image.putpalette([255, 255, 255, 10, 20, 30])
     image.paste(1, (0, 0, 12, 6))
-    found = decoded(image, format="PNG", transparency=0)
-    assert found.converted == ("P",)
-    assert (found.pixels[:6] == (10, 20, 30)).all() and (found.pixels[6:] == 128).all()
+    result = decoded(image, format="PNG", transparency=0)
+    assert result.converted == ("P",)
+    assert (result.pixels[:6] == (10, 20, 30)).all() and (result.pixels[6:] == 128).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -107,32 +107,32 @@ def test_exif_turns_an_image_upright(orientation):
     stored = seen.transpose(stored_as[orientation]) if orientation in stored_as else seen
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = decoded(stored, format="PNG", exif=exif)
-    assert np.array_equal(found.pixels, np.asarray(seen))
-    assert found.converted == (("EXIF",) if orientation > 1 else ())
+    result = decoded(stored, format="PNG", exif=exif)
+    assert np.array_equal(result.pixels, np.asarray(seen))
+    assert result.converted == (("EXIF",) if orientation > 1 else ())
 
 
 def test_the_shorter_side_is_scaled_and_the_centre_cut_out():
     wide = Image.new("RGB", (60, 20), (255, 0, 0))
     wide.paste((0, 0, 255), (20, 0, 40, 20))
-    found = decoded(wide, size=10, format="PNG").pixels
-    assert found.shape == (10, 10, 3)
-    assert (found[:, 2:-2] == (0, 0, 255)).all()  # next to the cut, scaling mixes in a little from beyond
-    assert (found[:, [0, -1], 2] > found[:, [0, -1], 0] + 200).all()
+    pixels = decoded(wide, size=10, format="PNG").pixels
+    assert pixels.shape == (10, 10, 3)
+    assert (pixels[:, 2:-2] == (0, 0, 255)).all()  # next to the cut, scaling mixes in a little from beyond
+    assert (pixels[:, [0, -1], 2] > pixels[:, [0, -1], 0] + 200).all()
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(8, 20), st.integers(0, 255))
 def test_any_size_gives_the_size_asked_for_and_keeps_a_plain_colour(width, height, size, level):
-    found = decoded(Image.new("RGB", (width, height), (level, 0, 255)), size=size, format="PNG").pixels
-    assert found.shape == (size, size, 3)
-    assert (found == (level, 0, 255)).all()
+    pixels = decoded(Image.new("RGB", (width, height), (level, 0, 255)), size=size, format="PNG").pixels
+    assert pixels.shape == (size, size, 3)
+    assert (pixels == (level, 0, 255)).all()
 
 
 def test_scaling_down_is_antialiased():
     stripes = Image.fromarray(np.tile(np.array([0, 255], np.uint8), (64, 32)))
-    found = decoded(stripes, size=8, format="PNG").pixels
-    assert abs(found[2:-2, 2:-2].astype(int) - 127).max() < 16
+    pixels = decoded(stripes, size=8, format="PNG").pixels
+    assert abs(pixels[2:-2, 2:-2].astype(int) - 127).max() < 16
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
@@ -172,6 +172,6 @@ def test_an_image_of_a_phone_is_read_where_its_library_is():
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()
     content = encoded(photo(size=(64, 64)).resize((256, 256)), format="HEIF", quality=90)
-    found = decode(content, image_size=64)
-    assert abs(found.pixels.astype(float) - np.asarray(photo(size=(64, 64)))).mean() < 40
-    assert found.converted == ()
+    result = decode(content, image_size=64)
+    assert abs(result.pixels.astype(float) - np.asarray(photo(size=(64, 64)))).mean() < 40
+    assert result.converted == ()

@@ -51,11 +51,11 @@ def test_a_torchvision_set(mnist):
     assert list(train.classes) == [f"train/{index}" for index in range(7)]
     assert [label[0] for label in train.classes.values()] == list("0120120")
     assert test is not None and [label[0] for label in test.classes.values()] == list("012")
-    wanted = {"train/5", "train/2"}
+    names = {"train/5", "train/2"}
     pixels = np.random.default_rng(7).integers(0, 256, (7, 28, 28), dtype=np.uint8)
-    found = {name: np.asarray(image) for name, image in train.read(wanted)}
-    assert found.keys() == wanted
-    assert np.array_equal(found["train/5"], pixels[5])
+    images = {name: np.asarray(image) for name, image in train.read(names)}
+    assert images.keys() == names
+    assert np.array_equal(images["train/5"], pixels[5])
 
 
 def test_a_folder_by_name(tmp_path):

@@ -63,10 +63,10 @@ def test_every_beginning_of_the_rows_is_even_over_the_classes(counts, draw):
     assert sorted(rows) == sorted(images.classes)
     keep = draw.draw(st.integers(len(counts), len(rows)))
     assert row_order(images, keep=keep, seed=0, split="train") == rows[:keep]
-    kept = Counter(images.classes[name] for name in rows[:keep])
-    most = max(kept.values())
+    class_counts = Counter(images.classes[name] for name in rows[:keep])
+    most = max(class_counts.values())
     for label, count in counts.items():
-        assert kept[label] in {most, most - 1} or kept[label] == count
+        assert class_counts[label] in {most, most - 1} or class_counts[label] == count
 
 
 def test_rows_are_shuffled_by_the_seed():
@@ -133,10 +133,10 @@ def test_every_image_keeps_its_name_whichever_thread_is_first(tmp_path, threads)
     files = class_files(count=100) | {"cat/003.png": b"broken"}
     train, test, *_ = find_images(data(write_folder(tmp_path, files)), seed=0)
     names = [*train.classes, *test.classes]
-    found = dict(read_images(train, names, image_size=12, threads=threads))
-    assert found.keys() == files.keys()
-    assert "cannot identify image file" in str(found.pop("cat/003.png"))
-    for name, image in found.items():
+    images = dict(read_images(train, names, image_size=12, threads=threads))
+    assert images.keys() == files.keys()
+    assert "cannot identify image file" in str(images.pop("cat/003.png"))
+    for name, image in images.items():
         seed = 1000 * (name[:3] == "dog") + int(name[4:7])
         assert np.array_equal(image.pixels, np.asarray(photo(seed)))
 

@@ -109,10 +109,10 @@ def test_objects_are_light_and_dark_alike(plain):
 
 @pytest.mark.parametrize("rotation", [0, 15])
 def test_the_frame_cuts_no_object_off(rotation):
-    found = images(count=100, image_size=128, size_min=0.62, size_max=0.62, shift=0.3, rotation=rotation)
-    pixels = found.masks.sum(axis=(1, 2))
+    sample = images(count=100, image_size=128, size_min=0.62, size_max=0.62, shift=0.3, rotation=rotation)
+    pixels = sample.masks.sum(axis=(1, 2))
     assert pixels == pytest.approx(np.pi / 4 * (0.62 * 128) ** 2, rel=0.035)
-    rows, columns = (found.masks.any(axis=axis) for axis in (2, 1))
+    rows, columns = (sample.masks.any(axis=axis) for axis in (2, 1))
     assert rows[:, 1].any() and rows[:, -2].any() and columns[:, 1].any() and columns[:, -2].any()
 
 
@@ -176,21 +176,21 @@ def test_no_split_sees_the_other_half_of_a_photograph(texture, monkeypatch):
 
 def test_sheets_are_equally_bright_and_large_enough_for_any_rotation():
     for split in ("train", "test"):
-        made = make_templates(split, image_size=32)
+        templates = make_templates(split, image_size=32)
         # The corners of an image turned by 45 degrees, magnified least.
-        assert made.sizes[len(SHAPES) :].min() > 2**0.5 * made.sheet_scale / 0.85
+        assert templates.sizes[len(SHAPES) :].min() > 2**0.5 * templates.sheet_scale / 0.85
         for number in range(len(SHAPES), len(SHAPES) + len(TEXTURES)):
-            sheet = made.values[made.starts[number] :][: made.sizes[number].prod()]
+            sheet = templates.values[templates.starts[number] :][: templates.sizes[number].prod()]
             assert sheet.mean() == pytest.approx(0, abs=0.15)
             assert sheet.std() == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("image_size", [16, 48, 224])
 def test_other_sizes_show_the_same_objects(image_size):
-    found, reference = images(count=2, image_size=image_size), images(count=2)
-    assert found.images.shape == (2, image_size, image_size, 3)
-    assert np.array_equal(found.shape, reference.shape)
-    assert found.masks.mean(axis=(1, 2)) == pytest.approx(reference.masks.mean(axis=(1, 2)), rel=0.1)
+    sample, reference = images(count=2, image_size=image_size), images(count=2)
+    assert sample.images.shape == (2, image_size, image_size, 3)
+    assert np.array_equal(sample.shape, reference.shape)
+    assert sample.masks.mean(axis=(1, 2)) == pytest.approx(reference.masks.mean(axis=(1, 2)), rel=0.1)
 
 
 def test_colour_changes_hues_only():

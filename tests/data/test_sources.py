@@ -32,9 +32,9 @@ def write_zip(path, files, *, windows=False):
 @pytest.mark.parametrize("windows", [False, True])
 def test_a_zip_is_as_good_as_a_folder(tmp_path, windows):
     files = class_files(prefix="train/") | class_files(prefix="val/", count=2) | {"__MACOSX/train/._cat": b""}
-    found = list_splits(str(write_zip(tmp_path / "images.zip", files, windows=windows)))
-    assert len(found.train.classes) == 10 and found.test is not None and len(found.test.classes) == 4
-    assert dict(found.train.read(["train/cat/003.png"])) == {"train/cat/003.png": files["train/cat/003.png"]}
+    parts = list_splits(str(write_zip(tmp_path / "images.zip", files, windows=windows)))
+    assert len(parts.train.classes) == 10 and parts.test is not None and len(parts.test.classes) == 4
+    assert dict(parts.train.read(["train/cat/003.png"])) == {"train/cat/003.png": files["train/cat/003.png"]}
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -48,8 +48,8 @@ def test_a_tar_of_tars_has_a_class_for_each(tmp_path, mode):
         inner[f"ILSVRC2012_img_train/{label}.tar"] = write_tar(tmp_path / label, of_class).read_bytes()
     listing = list_images(str(write_tar(tmp_path / "train.tar", inner, mode=mode)))
     assert listing.classes == {f"ILSVRC2012_img_train/{name}": name[:9] for name in files}
-    wanted = "ILSVRC2012_img_train/n01443537/004.png"
-    assert dict(listing.read([wanted])) == {wanted: files["n01443537/004.png"]}
+    member = "ILSVRC2012_img_train/n01443537/004.png"
+    assert dict(listing.read([member])) == {member: files["n01443537/004.png"]}
 
 
 def test_an_archive_that_nothing_opens_is_one_line(tmp_path):

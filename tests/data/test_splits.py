@@ -30,16 +30,16 @@ def splits(tmp_path, *prefixes, more=None, count=2):
     ],
 )
 def test_known_names_of_splits(tmp_path, train, test):
-    found = splits(tmp_path, f"{train}/", f"{test}/")
-    assert set(found.train.classes) == set(class_files(prefix=f"{train}/", count=2))
-    assert found.test is not None and set(found.test.classes) == set(class_files(prefix=f"{test}/", count=2))
-    assert set(found.test.classes.values()) == {"cat", "dog"}
+    parts = splits(tmp_path, f"{train}/", f"{test}/")
+    assert set(parts.train.classes) == set(class_files(prefix=f"{train}/", count=2))
+    assert parts.test is not None and set(parts.test.classes) == set(class_files(prefix=f"{test}/", count=2))
+    assert set(parts.test.classes.values()) == {"cat", "dog"}
 
 
 def test_of_three_splits_the_one_that_nobody_uses_is_named(tmp_path):
-    found = splits(tmp_path, "train/", "valid/", "test/", "extra/")
-    assert found.test is not None and all(name.startswith("test/") for name in found.test.classes)
-    assert found.notes == ("4 images of valid/ not used", "4 images of extra/ not used")
+    parts = splits(tmp_path, "train/", "valid/", "test/", "extra/")
+    assert parts.test is not None and all(name.startswith("test/") for name in parts.test.classes)
+    assert parts.notes == ("4 images of valid/ not used", "4 images of extra/ not used")
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def nested(tmp_path, files):
 
 def test_folders_of_any_names_that_hold_the_same_folders_are_named_in_a_line(tmp_path):
     files = {name: content for head in DOMAINS for name, content in class_files(THREE, prefix=head).items()}
-    found = nested(tmp_path, files)
-    assert found.notes == (
+    parts = nested(tmp_path, files)
+    assert parts.notes == (
         "amazon/, dslr/, webcam/ look like splits, because they hold the same folders (bag, cup, pen); if "
         "they are, set data.source to one and data.test_source to another",
     )
-    assert set(found.train.classes.values()) == {"amazon", "dslr", "webcam"}
+    assert set(parts.train.classes.values()) == {"amazon", "dslr", "webcam"}
 
 
 def test_a_folder_that_one_of_the_splits_lacks_changes_nothing(tmp_path):
@@ -98,8 +98,8 @@ def test_a_folder_that_one_of_the_splits_lacks_changes_nothing(tmp_path):
     ],
 )
 def test_folders_within_classes_are_no_splits(tmp_path, files):
-    found = nested(tmp_path, files)
-    assert found.notes == () and len(set(found.train.classes.values())) > 1
+    parts = nested(tmp_path, files)
+    assert parts.notes == () and len(set(parts.train.classes.values())) > 1
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -115,11 +115,11 @@ FLAT = {f"test/{number}.png": png(number) for number in range(3)}
 
 
 def test_a_split_without_classes_is_left_out_for_one_that_has_them(tmp_path):
-    found = splits(tmp_path, "train/", "val/", more=FLAT)
-    assert found.test is not None and all(name.startswith("val/") for name in found.test.classes)
-    assert found.notes == ("3 images of test/ not used; it has no class folders",)
-    found = splits(tmp_path / "alone", "train/", more=FLAT)
-    assert found.test is None and len(found.notes) == 1
+    parts = splits(tmp_path, "train/", "val/", more=FLAT)
+    assert parts.test is not None and all(name.startswith("val/") for name in parts.test.classes)
+    assert parts.notes == ("3 images of test/ not used; it has no class folders",)
+    parts = splits(tmp_path / "alone", "train/", more=FLAT)
+    assert parts.test is None and len(parts.notes) == 1
 
 
 def test_imagenet_as_kaggle_has_it(tmp_path):
@@ -130,11 +130,11 @@ def test_imagenet_as_kaggle_has_it(tmp_path):
     files["ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_0.xml"] = b"<annotation/>"
     rows = [f"ILSVRC2012_val_{number},n0{1 + number % 2} 85 1 499 272 " for number in range(4)]
     files["LOC_val_solution.csv"] = "\n".join(["ImageId,PredictionString", *rows]).encode()
-    found = list_splits(str(write_folder(tmp_path, files)))
-    assert set(found.train.classes.values()) == {"n01", "n02"} and len(found.train.classes) == 10
-    assert found.test is not None
-    assert [found.test.classes[f"{root}/val/ILSVRC2012_val_{n}.JPEG"] for n in range(4)] == ["n01", "n02"] * 2
-    assert found.notes == ("4 images of test/ not used; it has no class folders",)
+    parts = list_splits(str(write_folder(tmp_path, files)))
+    assert set(parts.train.classes.values()) == {"n01", "n02"} and len(parts.train.classes) == 10
+    assert parts.test is not None
+    assert [parts.test.classes[f"{root}/val/ILSVRC2012_val_{n}.JPEG"] for n in range(4)] == ["n01", "n02"] * 2
+    assert parts.notes == ("4 images of test/ not used; it has no class folders",)
 
 
 def test_tiny_imagenet_as_distributed(tmp_path):
@@ -144,15 +144,15 @@ def test_tiny_imagenet_as_distributed(tmp_path):
     files |= {f"tiny/test/images/test_{n}.JPEG": png(n) for n in range(4)}
     rows = [f"val_{n}.JPEG\tn0{n // 2}\t0\t32\t44\t62" for n in range(4)]
     files |= {"tiny/val/val_annotations.txt": "\n".join(rows).encode(), "tiny/wnids.txt": b"n00\nn01\n"}
-    found = list_splits(str(write_folder(tmp_path, files)))
-    assert found.test is not None
-    assert [found.test.classes[f"tiny/val/images/val_{n}.JPEG"] for n in range(4)] == [
+    parts = list_splits(str(write_folder(tmp_path, files)))
+    assert parts.test is not None
+    assert [parts.test.classes[f"tiny/val/images/val_{n}.JPEG"] for n in range(4)] == [
         "n00",
         "n00",
         "n01",
         "n01",
     ]
-    assert dict(found.skipped) == {".txt: no image": 4}
+    assert dict(parts.skipped) == {".txt: no image": 4}
 
 
 def tiny():
@@ -166,9 +166,9 @@ def tiny():
 @pytest.mark.parametrize("folder", ["test", "test/images", "dev", "valid/images"])
 def test_annotations_do_not_label_images_of_the_same_names_in_another_split(tmp_path, folder):
     files = tiny() | {f"tiny/{folder}/val_{n}.JPEG": png(9 - n) for n in range(4)}
-    found = list_splits(str(write_folder(tmp_path, files)))
-    assert found.test is not None and all(name.startswith("tiny/val/") for name in found.test.classes)
-    assert found.notes == (f"4 images of {folder.partition('/')[0]}/ not used; it has no class folders",)
+    parts = list_splits(str(write_folder(tmp_path, files)))
+    assert parts.test is not None and all(name.startswith("tiny/val/") for name in parts.test.classes)
+    assert parts.notes == (f"4 images of {folder.partition('/')[0]}/ not used; it has no class folders",)
 
 
 @pytest.mark.parametrize("place", ["", "lists/"])
@@ -177,9 +177,9 @@ def test_annotations_beside_the_splits_label_the_images_of_val_alone(tmp_path, p
     files |= {f"{split}/{number}.JPEG": png(number) for split in ("val", "test") for number in range(4)}
     rows = [f"{number},n0{1 + number % 2} 85 1 499 272 " for number in range(4)]
     files[f"{place}LOC_val_solution.csv"] = "\n".join(["ImageId,PredictionString", *rows]).encode()
-    found = list_splits(str(write_folder(tmp_path, files)))
-    assert found.test is not None
-    assert found.test.classes == {f"val/{number}.JPEG": f"n0{1 + number % 2}" for number in range(4)}
+    parts = list_splits(str(write_folder(tmp_path, files)))
+    assert parts.test is not None
+    assert parts.test.classes == {f"val/{number}.JPEG": f"n0{1 + number % 2}" for number in range(4)}
 
 
 def test_the_folder_val_alone_is_labelled_by_its_annotations(tmp_path):
@@ -190,9 +190,9 @@ def test_the_folder_val_alone_is_labelled_by_its_annotations(tmp_path):
 def test_names_with_accents_are_compared_whatever_their_spelling(tmp_path):
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     files = class_files((composed, "thé"), prefix="train/") | class_files((apart, "thé"), prefix="test/")
-    found = list_splits(str(write_folder(tmp_path, files)))
-    assert found.test is not None
-    assert set(found.train.classes.values()) == set(found.test.classes.values()) == {composed, "thé"}
+    parts = list_splits(str(write_folder(tmp_path, files)))
+    assert parts.test is not None
+    assert set(parts.train.classes.values()) == set(parts.test.classes.values()) == {composed, "thé"}
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ def test_rows_may_come_in_any_order_and_some_never(tmp_path_factory, order, miss
         put = np.array([row])
         writer.put(put, images=images[put], masks=masks[put], **{"class": put})
     writer.close()
-    kept = sorted(order[missing:])
-    assert np.array_equal(np.load(folder / "images.npy"), images[kept])
-    assert np.array_equal(np.load(folder / "masks.npy"), masks[kept])
-    assert np.load(folder / "class.npy").tolist() == kept
+    rows = sorted(order[missing:])
+    assert np.array_equal(np.load(folder / "images.npy"), images[rows])
+    assert np.array_equal(np.load(folder / "masks.npy"), masks[rows])
+    assert np.load(folder / "class.npy").tolist() == rows
     assert sorted(path.name for path in folder.iterdir()) == ["class.npy", "images.npy", "masks.npy"]
 
 
