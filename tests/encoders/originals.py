@@ -176,9 +176,9 @@ class FineTunedSimmim(SharedEncoder):
         self.fc_norm = self.norm
         del self.norm, self.rel_pos_bias
         for block in self.blocks:
-            own = Positions(self.grid, self.heads)
-            block.attn.relative_position_bias_table = own.relative_position_bias_table
-            block.attn.register_buffer("relative_position_index", own.relative_position_index)
+            positions = Positions(self.grid, self.heads)
+            block.attn.relative_position_bias_table = positions.relative_position_bias_table
+            block.attn.register_buffer("relative_position_index", positions.relative_position_index)
 
     def biases(self, block):
         attention = self.blocks[block].attn
@@ -317,12 +317,12 @@ TRANSFORMERS = (
 
 def transformers(encoder, *, prefix="", kind="vit"):
     """The names of Hugging Face's transformers: query, key and value lie apart; Dinov2 renames less."""
-    kept = (".norm1.", ".norm2.", ".mlp.fc1.", ".mlp.fc2.") if kind == "dinov2" else ()
+    shared_names = (".norm1.", ".norm2.", ".mlp.fc1.", ".mlp.fc2.") if kind == "dinov2" else ()
     tensors = {"embeddings.mask_token": torch.zeros(1, 1, WIDTH)}
     for name, value in encoder.state_dict().items():
         name = f"layernorm.{name.removeprefix('norm.')}" if name.startswith("norm.") else name
         for ours, theirs in TRANSFORMERS:
-            name = name if ours in kept else name.replace(ours, theirs)
+            name = name if ours in shared_names else name.replace(ours, theirs)
         if ".attn.qkv." in name:
             for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
                 tensors[name.replace(".attn.qkv.", f".attention.attention.{part}.")] = third.contiguous()

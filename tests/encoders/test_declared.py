@@ -57,8 +57,8 @@ def test_every_vit_of_timm_computes_as_timms_or_is_refused_by_name(tmp_path):
             continue
         images = torch.randn(2, 3, arguments["img_size"], arguments["img_size"])
         with torch.no_grad():
-            found, expected = encode(encoder, embed(encoder, images)), model.forward_features(images)
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5, msg=name)
+            tokens, expected = encode(encoder, embed(encoder, images)), model.forward_features(images)
+        torch.testing.assert_close(tokens, expected, atol=1e-5, rtol=1e-5, msg=name)
         equal.append(name)
     for words in ("quickgelu", "dinov2", "siglip"):
         assert any(words in name for name in equal), words
@@ -143,11 +143,11 @@ def test_channel_statistics_are_read_flat_nested_and_of_transformers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "statistics",
     [{"mean": [127.5] * 3}, {"std": [0, 0, 0]}, {"mean": "x"}, {"std": [1]}, {"std": [float("nan")] * 3}],
 )
-def test_channel_statistics_that_are_none_are_refused(tmp_path, said):
-    (tmp_path / "config.json").write_text(json.dumps(said))
+def test_channel_statistics_that_are_none_are_refused(tmp_path, statistics):
+    (tmp_path / "config.json").write_text(json.dumps(statistics))
     with pytest.raises(StudyError, match=r"config.json: (mean|std) .* not three numbers in"):
         channel_statistics(tmp_path / "model.safetensors")
 
@@ -161,6 +161,6 @@ def test_files_of_transformers_have_the_tokens_of_the_original(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(config))
         encoder, _, notes = open_checkpoint(tmp_path, format="transformers")
         with torch.no_grad():
-            found = encode(encoder, embed(encoder, images))
-        torch.testing.assert_close(found, original(images)[2], atol=1e-5, rtol=1e-5)
+            tokens = encode(encoder, embed(encoder, images))
+        torch.testing.assert_close(tokens, original(images)[2], atol=1e-5, rtol=1e-5)
         assert notes == () and encoder.embed_dim == WIDTH

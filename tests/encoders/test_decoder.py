@@ -27,9 +27,9 @@ def test_a_decoder_comes_back_as_it_was_saved(tmp_path):
     first = (tmp_path / FILE).read_bytes()
     save_decoder(tmp_path, make())
     assert (tmp_path / FILE).read_bytes() == first
-    found = load_decoder(tmp_path)
+    decoder = load_decoder(tmp_path)
     encoded, every = torch.randn(2, 17, 16), torch.arange(16).expand(2, -1)
-    torch.testing.assert_close(found(encoded, every), make()(encoded, every), rtol=0, atol=0)
+    torch.testing.assert_close(decoder(encoded, every), make()(encoded, every), rtol=0, atol=0)
     (tmp_path / FILE).write_bytes(first[:100])
     with pytest.raises(StudyError, match="not a complete decoder"):
         load_decoder(tmp_path)
@@ -40,8 +40,8 @@ def test_the_spectrum_of_a_decoder_is_that_of_what_it_makes_of_the_whole_image()
     images = torch.randn(3, 3, 16, 16)
     trace = trace_deeply(encoder, images)
     trace = trace._replace(decoded=decoded(decoder, encoder, trace.tokens[-1]))
-    given = {"settings": AnalysisSettings(images=3), "patch_size": 4, "split": Split(None, {}, None)}
-    tables = list(measure([(torch.arange(3), trace)], **given))
+    options = {"settings": AnalysisSettings(images=3), "patch_size": 4, "split": Split(None, {}, None)}
+    tables = list(measure([(torch.arange(3), trace)], **options))
     parts = [(table["part"].iloc[0], table["block"].iloc[0]) for table in tables]
     assert parts == [("encoder", 0), ("encoder", 1), ("encoder", 2), *(("decoder", n) for n in range(4))]
     with torch.no_grad():

@@ -16,7 +16,7 @@ SHA256 = hashlib.sha256(FILE).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """A server of one file, which misbehaves as its path says."""
 
-    asked: list[tuple[str, str | None]]
+    requests: list[tuple[str, str | None]]
     silence: threading.Event
     breaks: int
     tag = '"one"'
@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         span = self.headers.get("Range")
-        type(self).asked.append((self.path, span))
+        type(self).requests.append((self.path, span))
         kind = self.path.strip("/").partition("-")[0]
         if kind == "gone":
             self.send_error(404)
@@ -70,7 +70,7 @@ def server(tmp_path, monkeypatch):
     """The address of a server, and its handler; downloads go to tmp_path."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
-    handler = type("Handling", (Handler,), {"asked": [], "silence": threading.Event(), "breaks": 0})
+    handler = type("Handling", (Handler,), {"requests": [], "silence": threading.Event(), "breaks": 0})
     serving = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=serving.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -94,7 +94,7 @@ def test_a_file_is_downloaded_once_and_its_digest_recorded(server, capsys):
     assert path.read_bytes() == FILE and path.name == "file.pth"
     assert f"sha256 {SHA256} recorded" in capsys.readouterr().out
     assert download(f"{address}/file.pth", sha256=None) == path
-    assert len(handler.asked) == 1 and capsys.readouterr().out == ""
+    assert len(handler.requests) == 1 and capsys.readouterr().out == ""
     assert {file.name for file in path.parent.iterdir()} == {"file.pth", "file.pth.sha256", "file.pth.lock"}
 
 
@@ -110,17 +110,17 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server):
     address, handler = server
     handler.breaks = 2
     assert download(f"{address}/file.pth", sha256=SHA256).read_bytes() == FILE
-    assert [span for _, span in handler.asked] == [None, "bytes=3000000-", "bytes=6000000-"]
+    assert [span for _, span in handler.requests] == [None, "bytes=3000000-", "bytes=6000000-"]
 
 
 def test_what_came_is_kept_for_the_next_call(server):
     address, handler = server
     handler.breaks = 1
-    said = refusal(f"{address}/file.pth", sha256=SHA256, attempts=1)
-    assert "received 3000000 of 10240000 bytes" in said and "continue after 3.0 MB" in said
+    message = refusal(f"{address}/file.pth", sha256=SHA256, attempts=1)
+    assert "received 3000000 of 10240000 bytes" in message and "continue after 3.0 MB" in message
     assert not place(f"{address}/file.pth").exists()
     assert download(f"{address}/file.pth", sha256=SHA256, attempts=1).read_bytes() == FILE
-    assert handler.asked[-1][1] == "bytes=3000000-"
+    assert handler.requests[-1][1] == "bytes=3000000-"
 
 
 def test_a_file_that_changed_at_the_server_is_begun_anew(server):
@@ -136,13 +136,13 @@ def test_without_a_name_of_the_version_it_is_begun_anew(server):
     handler.breaks = 1
     assert "run it again" in refusal(f"{address}/plain-file.pth", sha256=SHA256, attempts=1)
     assert download(f"{address}/plain-file.pth", sha256=SHA256, attempts=1).read_bytes() == FILE
-    assert [span for _, span in handler.asked] == [None, None]
+    assert [span for _, span in handler.requests] == [None, None]
 
 
 def test_another_digest_is_refused_and_nothing_kept(server):
     address, _ = server
-    said = refusal(f"{address}/file.pth", sha256="0" * 64)
-    assert f"sha256 is {SHA256}, not {'0' * 64}, so the file was deleted" in said
+    message = refusal(f"{address}/file.pth", sha256="0" * 64)
+    assert f"sha256 is {SHA256}, not {'0' * 64}, so the file was deleted" in message
     folder = place(f"{address}/file.pth").parent
     assert [file.name for file in folder.iterdir()] == ["file.pth.lock"]
 
@@ -150,13 +150,13 @@ def test_another_digest_is_refused_and_nothing_kept(server):
 def test_no_such_file_is_one_line(server):
     address, handler = server
     assert "answered 404 Not Found; check the address" in refusal(f"{address}/gone-file.pth", sha256=None)
-    assert len(handler.asked) == 1
+    assert len(handler.requests) == 1
 
 
 def test_a_page_in_the_place_of_a_file_is_named(server):
     address, _ = server
-    said = refusal(f"{address}/page-file.pth", sha256=None)
-    assert said.startswith(f"{address}/page-file.pth: a web page, not weights")
+    message = refusal(f"{address}/page-file.pth", sha256=None)
+    assert message.startswith(f"{address}/page-file.pth: a web page, not weights")
     assert [file.name for file in place(f"{address}/page-file.pth").parent.iterdir()] == [
         "page-file.pth.lock"
     ]
@@ -164,16 +164,16 @@ def test_a_page_in_the_place_of_a_file_is_named(server):
 
 def test_another_host_is_not_followed_and_the_same_is(server):
     address, handler = server
-    said = refusal(f"{address}/elsewhere-file.pth", sha256=SHA256)
-    assert "redirects to another host, 'http://localhost:1'" in said
+    message = refusal(f"{address}/elsewhere-file.pth", sha256=SHA256)
+    assert "redirects to another host, 'http://localhost:1'" in message
     assert download(f"{address}/moved-file.pth", sha256=SHA256).read_bytes() == FILE
-    assert [path for path, _ in handler.asked][-1] == "/file.pth"
+    assert [path for path, _ in handler.requests][-1] == "/file.pth"
 
 
 def test_a_silent_server_is_given_up(server):
     address, _ = server
-    said = refusal(f"{address}/silent-file.pth", sha256=None, timeout=0.1, attempts=2)
-    assert "no data for 0.1 s" in said
+    message = refusal(f"{address}/silent-file.pth", sha256=None, timeout=0.1, attempts=2)
+    assert "no data for 0.1 s" in message
 
 
 def test_nobody_there_is_one_line(server, monkeypatch):

@@ -70,8 +70,8 @@ def written(directory, name):
     return originals.save(content(original), directory / "published.pth"), format, original
 
 
-def close(found, expected):
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+def close(result, expected):
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -83,8 +83,8 @@ def test_every_file_gives_the_tokens_attention_and_features_of_the_original(name
         tokens, maps, features = original(images)
         seen = trace(encoder, images)
         assert (len(seen.tokens), len(seen.attention), seen.num_prefix_tokens) == (DEPTH + 1, DEPTH, 1)
-        for found, expected in zip(seen.tokens + seen.attention, tokens + maps, strict=True):
-            close(found, expected)
+        for value, expected in zip(seen.tokens + seen.attention, tokens + maps, strict=True):
+            close(value, expected)
         for fused in (True, False):
             use_fused_attention(encoder, fused)
             close(encode(encoder, embed(encoder, images)), features)
@@ -167,8 +167,8 @@ def test_positions_are_resampled_to_another_size(tmp_path):
             close(table[11 * 11 // 2], trained[7 * 7 // 2])  # no displacement
         save_encoder(tmp_path / "out", encoder, vit=architecture, image_size=48, about={})
         again = trace(load_encoder(tmp_path / "out"), larger)
-        for found, expected in zip(again.tokens + again.attention, seen.tokens + seen.attention, strict=True):
-            assert torch.equal(found, expected)
+        for value, expected in zip(again.tokens + again.attention, seen.tokens + seen.attention, strict=True):
+            assert torch.equal(value, expected)
         with pytest.raises(StudyError, match="patches of 8 px do not divide images of 36 px"):
             load_checkpoint(path, format=format, num_heads=HEADS, image_size=36)
 
@@ -179,8 +179,8 @@ def test_saved_and_loaded_it_is_the_same(name, tmp_path, images):
     encoder, architecture, _ = open_checkpoint(path, format=format, num_heads=HEADS)
     save_encoder(tmp_path / "out", encoder, vit=architecture, image_size=SIZE, about={})
     ours, theirs = trace(encoder, images), trace(load_encoder(tmp_path / "out"), images)
-    for found, expected in zip(ours.tokens + ours.attention, theirs.tokens + theirs.attention, strict=True):
-        assert torch.equal(found, expected)
+    for value, expected in zip(ours.tokens + ours.attention, theirs.tokens + theirs.attention, strict=True):
+        assert torch.equal(value, expected)
 
 
 def test_keys_that_do_not_fit_are_named(tmp_path):
@@ -343,8 +343,8 @@ def test_an_imported_arm_goes_through_the_study(tmp_path, monkeypatch):
     larger = torch.randn(1, 3, 40, 40)
     encoder = load_encoder("models/theirs/0")
     expected = trace(load_checkpoint(path, format="simmim", image_size=40), larger)
-    for found, wanted in zip(trace(encoder, larger)[:2], expected[:2], strict=True):
-        assert all(map(torch.equal, found, wanted))
+    for ours, theirs in zip(trace(encoder, larger)[:2], expected[:2], strict=True):
+        assert all(map(torch.equal, ours, theirs))
     extract("theirs", out=Path("features/theirs"))
     test_images = torch.from_numpy(open_split("test").images[:2].copy()).permute(0, 3, 1, 2)
     normalized = normalize(unit_range(test_images), mean=about["mean"], std=about["std"])

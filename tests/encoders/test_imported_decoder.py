@@ -27,8 +27,8 @@ def test_it_computes_as_the_original_does(tmp_path):
     visible, latent = order[:, :4], torch.randn(3, 5, WIDTH, generator=generator)
     with torch.no_grad():
         tokens, pixels = originals.filled(MaeDecoder(), seed=1)(latent, order.argsort(dim=1))
-        for found, expected in zip(decoder.tokens(latent, visible), tokens, strict=True):
-            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        for value, expected in zip(decoder.tokens(latent, visible), tokens, strict=True):
+            torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(decoder(latent, visible), pixels, atol=1e-5, rtol=1e-5)
     assert not decoder.training
 
@@ -49,13 +49,13 @@ def test_positions_are_resampled_with_those_of_the_encoder(tmp_path):
         again = load_decoder(tmp_path)
         encoded, every = torch.randn(2, grid**2 + 1, WIDTH), torch.arange(grid**2).expand(2, -1)
         torch.testing.assert_close(again(encoded, every), decoder(encoded, every), rtol=0, atol=0)
-    own = open_decoder(written(tmp_path)).positions
-    torch.testing.assert_close(decoder.positions[0], own[0])
-    torch.testing.assert_close(decoder.positions[1:].mean(0), own[1:].mean(0), atol=0.15, rtol=0)
+    positions = open_decoder(written(tmp_path)).positions
+    torch.testing.assert_close(decoder.positions[0], positions[0])
+    torch.testing.assert_close(decoder.positions[1:].mean(0), positions[1:].mean(0), atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: w.pop("decoder_blocks.1.attn.qkv.bias"), "missing: decoder_blocks.1.attn.qkv.bias"),
         (lambda w: w.pop("decoder_pred.weight"), "missing: decoder_pred.weight"),
@@ -64,8 +64,8 @@ def test_positions_are_resampled_with_those_of_the_encoder(tmp_path):
         (lambda w: w.update({"decoder_pos_embed": torch.ones(1, 16, 32)}), "15 positions"),
     ],
 )
-def test_keys_that_do_not_fit_are_named(tmp_path, change, said):
+def test_keys_that_do_not_fit_are_named(tmp_path, change, message):
     path = written(tmp_path, change)
-    with pytest.raises(StudyError, match=said) as error:
+    with pytest.raises(StudyError, match=message) as error:
         open_decoder(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)

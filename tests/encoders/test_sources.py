@@ -28,7 +28,7 @@ def arm(weights, **settings):
 def hub(tmp_path, monkeypatch):
     """The files of a stand-in for the Hub, by repository/name, and what it was asked for."""
     files: dict[str, bytes] = {}
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -40,7 +40,7 @@ def hub(tmp_path, monkeypatch):
         def do_GET(self, body=True):
             repository, _, file = self.path.strip("/").partition("/resolve/")
             name = f"{repository}/{file.partition('/')[2]}"
-            asked.append(name)
+            requests.append(name)
             content = files.get(name)
             if content is None:
                 known = any(key.startswith(repository + "/") for key in files)
@@ -65,7 +65,7 @@ def hub(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield files, asked
+    yield files, requests
     server.shutdown()
     server.server_close()
     thread.join()
@@ -88,7 +88,7 @@ def test_a_name_of_the_hub_brings_its_config_and_is_read_by_it(hub):
 
 
 def test_shards_of_the_hub_come_with_their_index(hub):
-    files, asked = hub
+    files, requests = hub
     tensors = originals.filled(Encoder()).state_dict()
     names = list(tensors)
     parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
@@ -98,7 +98,7 @@ def test_shards_of_the_hub_come_with_their_index(hub):
     files["org/big/model.safetensors.index.json"] = json.dumps({"weight_map": shards}).encode()
     encoder = open_checkpoint(fetch(arm("hf-hub:org/big@main")), format="timm", num_heads=HEADS).encoder
     assert torch.equal(encoder.cls_token, tensors["cls_token"])
-    assert {"org/big/a.safetensors", "org/big/b.safetensors"} <= set(asked)
+    assert {"org/big/a.safetensors", "org/big/b.safetensors"} <= set(requests)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_what_the_hub_does_not_have_is_one_line(hub, weights, words):
 def test_a_hub_that_does_not_answer_is_one_line_and_what_is_here_is_used(hub, monkeypatch):
     hub[0]["org/x/model.safetensors"] = save({"a": torch.ones(1)})
     path = fetch(arm("hf-hub:org/x"))
-    asked = len(hub[1])
+    count = len(hub[1])
 
     def fail(*_, **__):
         raise LocalEntryNotFoundError("no connection\nat all")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
-    assert fetch(arm("hf-hub:org/x")) == path and len(hub[1]) == asked
+    assert fetch(arm("hf-hub:org/x")) == path and len(hub[1]) == count
     with pytest.raises(StudyError, match="does not answer"):
         fetch(arm("hf-hub:org/y"))
 

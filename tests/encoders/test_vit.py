@@ -52,8 +52,8 @@ def test_the_class_token_alone_is_that_of_all_tokens_and_so_are_its_gradients(en
     alone = encode_class_token(encoder, embed(encoder, images))
     torch.testing.assert_close(alone, whole)
     parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    expected, found = (torch.autograd.grad(out[:, :5].sum(), parameters) for out in (whole, alone))
-    torch.testing.assert_close(found, expected)
+    expected, gradients = (torch.autograd.grad(out[:, :5].sum(), parameters) for out in (whole, alone))
+    torch.testing.assert_close(gradients, expected)
 
 
 def test_shown_all_patches_it_encodes_them_all_in_any_order(encoder, images):
@@ -68,9 +68,9 @@ def test_shown_all_patches_it_encodes_them_all_in_any_order(encoder, images):
 def test_shown_some_patches_it_is_a_loop_over_images_that_keep_their_own(encoder, images):
     visible = torch.tensor([[1, 5, 6, 15], [0, 2, 9, 10]])
     shown = encode_visible(encoder, embed(encoder, images), visible)
-    for image, kept, tokens in zip(images, visible, shown, strict=True):
+    for image, indices, tokens in zip(images, visible, shown, strict=True):
         placed = encoder.patch_embed(image[None])[0] + encoder.pos_embed[0, 1:]
-        alone = torch.stack([encoder.cls_token[0, 0], *(placed[index] for index in kept)])[None]
+        alone = torch.stack([encoder.cls_token[0, 0], *(placed[index] for index in indices)])[None]
         torch.testing.assert_close(tokens, encoder.norm(encoder.blocks(alone))[0])
 
 
@@ -218,8 +218,8 @@ def test_blocks_are_left_out_in_training_the_later_the_more_often_and_never_in_a
     assert len(outputs.detach().round(decimals=5).unique()) > 8
     save_encoder(tmp_path, dropping, vit=VIT, image_size=16, about={})
     for other in (dropping, load_encoder(tmp_path)):
-        found, expected = trace(other, images), trace(encoder, images)
-        assert all(torch.equal(*pair) for pair in zip(found.tokens, expected.tokens, strict=True))
+        result, expected = trace(other, images), trace(encoder, images)
+        assert all(torch.equal(*pair) for pair in zip(result.tokens, expected.tokens, strict=True))
     assert not any(isinstance(module, DropPath) for module in load_encoder(tmp_path).modules())
     torch.manual_seed(0)
     outputs = encode(without_drop_path(dropping).train(), embed(dropping, many))[:, 0, 0]
@@ -252,13 +252,13 @@ def test_blocks_share_a_relative_position_bias_that_starts_at_zero(images, tmp_p
 def test_the_heads_of_a_trace_are_attention_times_values_and_their_mixture_is_what_the_block_adds(
     encoder, images
 ):
-    found = trace_deeply(encoder, images)
+    result = trace_deeply(encoder, images)
     plain = trace(encoder, images)
-    torch.testing.assert_close(found.tokens, plain.tokens)
-    tokens, attention, prefix = found[:3]
-    assert prefix == 1 and len(found.heads) == len(attention) == 3
+    torch.testing.assert_close(result.tokens, plain.tokens)
+    tokens, attention, prefix = result[:3]
+    assert prefix == 1 and len(result.heads) == len(attention) == 3
     block = encoder.blocks[1]
     value = block.attn.qkv(block.norm1(tokens[1]))[..., 32:].unflatten(-1, (2, 8))
     expected = torch.einsum("bhqk,bkhd->bqhd", attention[1], value)
-    torch.testing.assert_close(found.heads[1], expected)
+    torch.testing.assert_close(result.heads[1], expected)
     assert not any(block.attn.proj._forward_pre_hooks for block in encoder.blocks)

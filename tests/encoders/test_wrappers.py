@@ -31,8 +31,8 @@ def read(directory, content, format):
 def same(encoder, original):
     images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = encode(encoder, embed(encoder, images))
-    torch.testing.assert_close(found, original(images)[2], atol=1e-5, rtol=1e-5)
+        tokens = encode(encoder, embed(encoder, images))
+    torch.testing.assert_close(tokens, original(images)[2], atol=1e-5, rtol=1e-5)
 
 
 WRAPPERS = {

@@ -22,8 +22,8 @@ def means(model, images):
 def test_the_initial_encoder_is_the_one_that_training_starts_from(tmp_path):
     save_encoder(tmp_path, encoder(5), vit=VIT, image_size=16, about={"seed": 7})
     started = build_encoder(vit=VIT, image_size=16, seed=derive(7, "init"))
-    for found, expected in zip(initial_encoder(tmp_path).parameters(), started.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for value, expected in zip(initial_encoder(tmp_path).parameters(), started.parameters(), strict=True):
+        torch.testing.assert_close(value, expected, rtol=0, atol=0)
 
 
 def test_an_encoder_that_learnt_nothing_loses_nothing():
