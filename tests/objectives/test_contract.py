@@ -29,9 +29,9 @@ def test_an_objective_trains_an_encoder_or_opens_one_or_is_the_control(name):
     encoder = build_encoder(vit=VIT, image_size=32, seed=0)
     task = objective.build(encoder, arm=arm, settings=settings, seed=0, classes=[2, 3])
     assert isinstance(task, Task) and task.encoder is encoder
-    left = task.artifacts()
-    assert set(left.files) == ({"decoder"} if name == "autoencoder" else set())
-    assert set(left.tables) == ({"gradients"} if name in ("hybrid", "layered") else set())
+    artifacts = task.artifacts()
+    assert set(artifacts.files) == ({"decoder"} if name == "autoencoder" else set())
+    assert set(artifacts.tables) == ({"gradients"} if name in ("hybrid", "layered") else set())
 
 
 @pytest.mark.parametrize("name", NAMES)

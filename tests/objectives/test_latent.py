@@ -65,18 +65,18 @@ def test_the_loss_is_that_of_pytorch_patch_by_patch():
             away = (predicted[image, patch] - value).abs()
             terms.append(torch.where(away < 0.5, away.square(), away - 0.25).mean())
         of_images.append(torch.stack(terms).mean())
-    found = latent_smooth_l1(predicted, target, mask, beta=0.5)
-    torch.testing.assert_close(found, torch.stack(of_images).mean(), rtol=1e-4, atol=1e-6)
+    loss = latent_smooth_l1(predicted, target, mask, beta=0.5)
+    torch.testing.assert_close(loss, torch.stack(of_images).mean(), rtol=1e-4, atol=1e-6)
 
 
 def test_normalised_over_an_image_nothing_is_left_of_what_its_patches_share():
     latents = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
-    found = normalized_latents(latents, "image")
+    targets = normalized_latents(latents, "image")
     centred = latents - latents.mean(dim=1, keepdim=True)
     expected = centred / centred.square().mean(dim=1, keepdim=True).sqrt()
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(targets, expected, rtol=1e-3, atol=1e-4)
     shared = torch.randn(3, 1, 5, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(normalized_latents(latents + shared, "image"), found, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(normalized_latents(latents + shared, "image"), targets, rtol=1e-3, atol=1e-4)
     assert (normalized_latents(shared.expand(3, 4, 5), "image").abs() < 1e-3).all()
 
 
@@ -87,13 +87,13 @@ def test_the_targets_are_what_the_slow_encoder_makes_of_whole_images(task, image
         patches = torch.stack(patch_tokens(task.encoder, picture))
         tokens = torch.cat([task.encoder.cls_token[0], patches + task.encoder.pos_embed[0, 1:]])
         whole.append(layer_norm(run_blocks(task.encoder.blocks, tokens), task.encoder.norm)[1:])
-    given = []
-    task.predictor.register_forward_hook(lambda _, arguments, output: given.append(output))
-    found = task(image, mask, visible)
+    predictions = []
+    task.predictor.register_forward_hook(lambda _, arguments, output: predictions.append(output))
+    result = task(image, mask, visible)
     target = normalized_latents(torch.stack(whole), "image")
-    expected = latent_smooth_l1(given[0], target, mask, beta=SETTINGS.beta)
-    torch.testing.assert_close(found["loss"], expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["spread"], torch.stack(whole).std(dim=0).mean(), rtol=1e-4, atol=1e-5)
+    expected = latent_smooth_l1(predictions[0], target, mask, beta=SETTINGS.beta)
+    torch.testing.assert_close(result["loss"], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result["spread"], torch.stack(whole).std(dim=0).mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_hidden_changes_no_prediction(task, images):

@@ -35,8 +35,8 @@ def images():
 def gradients(task, loss):
     """Name of every parameter of the encoder that learns -> its gradient; None where none reaches it."""
     named = {name: p for name, p in task.encoder.named_parameters() if p.requires_grad}
-    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    return dict(zip(named, found, strict=True))
+    values = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    return dict(zip(named, values, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -50,17 +50,17 @@ def test_a_block_is_named_by_its_number_or_by_a_share_of_the_depth(place, depth,
 @pytest.mark.parametrize("block", [1, 3, 4])
 def test_no_gradient_of_the_masked_loss_reaches_a_later_block(images, block):
     task = make(block)
-    found = gradients(task, task.masked(*views_of(task, images)[2:])["loss"])
-    reached = {int(name.split(".")[1]) + 1 for name, g in found.items() if "blocks" in name and g is not None}
+    grads = gradients(task, task.masked(*views_of(task, images)[2:])["loss"])
+    reached = {int(name.split(".")[1]) + 1 for name, g in grads.items() if "blocks" in name and g is not None}
     assert reached == set(range(1, block + 1))
-    assert found["norm.weight"] is None and found["patch_embed.proj.weight"].abs().sum() > 0
+    assert grads["norm.weight"] is None and grads["patch_embed.proj.weight"].abs().sum() > 0
     # In the sum the others do have a gradient: that of the contrastive loss, exactly.
     views = views_of(task, images)
     of_sum, of_contrastive = (
         gradients(task, task(*views)["loss"]),
         gradients(task, 0.3 * task.contrastive(*views[:2])["loss"]),
     )
-    late = [name for name in found if name.startswith("norm.") or ("blocks" in name and found[name] is None)]
+    late = [name for name in grads if name.startswith("norm.") or ("blocks" in name and grads[name] is None)]
     assert late and all(torch.equal(of_sum[name], of_contrastive[name]) for name in late)
 
 
@@ -94,13 +94,13 @@ def test_a_step_is_that_of_a_plain_loop():
     loss = task(first, second, images, mask)["loss"]
     loss.backward()
 
-    encoder, own = reference.encoder, reference.masked
+    encoder, mim = reference.encoder, reference.masked
     error = []
-    targets = plain_targets(images, own.settings.target_window)
+    targets = plain_targets(images, mim.settings.target_window)
     for image, of_image, hidden in zip(images, targets, mask, strict=True):
         patches = encoder.patch_embed(image[None])[0]
         tokens = torch.stack(
-            [own.mask_token if hide else patch for patch, hide in zip(patches, hidden.flatten(), strict=True)]
+            [mim.mask_token if hide else patch for patch, hide in zip(patches, hidden.flatten(), strict=True)]
         )
         tokens = torch.cat([encoder.cls_token[0], tokens]) + encoder.pos_embed[0]
         for block in encoder.blocks[:2]:
@@ -108,7 +108,7 @@ def test_a_step_is_that_of_a_plain_loop():
         centred = tokens - tokens.mean(dim=1, keepdim=True)
         normed = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-6).sqrt()
         for index in hidden.flatten().nonzero().flatten().tolist():
-            guess = own.decoder(normed[1 + index] * own.norm.weight + own.norm.bias).reshape(4, 4, 3)
+            guess = mim.decoder(normed[1 + index] * mim.norm.weight + mim.norm.bias).reshape(4, 4, 3)
             row, column = 4 * (index // 4), 4 * (index % 4)
             target = of_image[:, row : row + 4, column : column + 4].permute(1, 2, 0)
             error.append((guess - target).abs().flatten())

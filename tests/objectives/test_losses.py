@@ -55,9 +55,9 @@ def test_dino_loss_of_two_views_is_a_loop_over_images_and_leaves_each_view_to_th
     center = torch.linspace(-1, 1, 5)
     terms = []
     for image in range(3):
-        for seen, asked in ((0, 1), (1, 0)):
-            target = (10 * (teacher[seen, image] - center)).exp()
-            scores = (2 * student[asked, image]).exp()
+        for teacher_view, student_view in ((0, 1), (1, 0)):
+            target = (10 * (teacher[teacher_view, image] - center)).exp()
+            scores = (2 * student[student_view, image]).exp()
             for output in range(5):
                 share = target[output] / target.sum()
                 terms.append(-share * (scores[output] / scores.sum()).log())
@@ -114,7 +114,7 @@ def test_patches_need_not_be_square():
 def test_normalized_in_windows_is_a_loop_over_pixels(window):
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     images[0, 0] = 0.3  # and where nothing varies there is nothing to predict
-    found, reach = normalized_in_windows(images.bfloat16(), window), window // 2
+    result, reach = normalized_in_windows(images.bfloat16(), window), window // 2
     images = images.bfloat16().double().numpy()
     for row in range(8):
         for column in range(8):
@@ -123,8 +123,8 @@ def test_normalized_in_windows_is_a_loop_over_pixels(window):
             near = images[:, :, rows, columns]
             expected = images[:, :, row, column] - near.mean(axis=(2, 3))
             expected = expected / np.sqrt(near.var(axis=(2, 3)) + 1e-6)
-            np.testing.assert_allclose(found[:, :, row, column], expected, atol=2e-4)
-    assert found[0, 0].abs().max() < 1e-3
+            np.testing.assert_allclose(result[:, :, row, column], expected, atol=2e-4)
+    assert result[0, 0].abs().max() < 1e-3
 
 
 def test_masked_mse_is_a_loop_over_patches_and_perfect_prediction_is_zero():

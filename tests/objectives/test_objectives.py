@@ -242,13 +242,13 @@ def test_a_view_has_its_colours_changed_only_if_asked(module, images):
     (name,) = module.OBJECTIVE.settings
     plain = getattr(SETTINGS, name)
     grey = plain.model_copy(update={"grey_probability": 1.0, "jitter_probability": 1.0})
-    made = {}
+    views = {}
     for kind, chosen in (("plain", plain), ("grey", grey)):
         encoder = build_encoder(vit=VIT, image_size=16, seed=0)
         settings = SETTINGS.model_copy(update={name: chosen})
         task = module.build(encoder, arm=Arm(objective=name), settings=settings, seed=0)
-        made[kind] = task.views(images, normalize=lambda view: view, draws=draws(len(images)))[0]
+        views[kind] = task.views(images, normalize=lambda view: view, draws=draws(len(images)))[0]
     crop = random_resized_crop_flip(images, scale_min=plain.crop_scale_min, draws=draws(len(images)))
-    torch.testing.assert_close(made["plain"], crop)
-    torch.testing.assert_close(made["grey"][:, 0], made["grey"][:, 2])
-    assert not torch.allclose(made["grey"][:, 0], rgb_to_grayscale(crop)[:, 0], atol=0.01)
+    torch.testing.assert_close(views["plain"], crop)
+    torch.testing.assert_close(views["grey"][:, 0], views["grey"][:, 2])
+    assert not torch.allclose(views["grey"][:, 0], rgb_to_grayscale(crop)[:, 0], atol=0.01)

@@ -71,8 +71,8 @@ def plain_masked(task, images, mask):
 
 def plain(task, views):
     if isinstance(task, hybrid.Hybrid):
-        own = plain_contrastive(task.contrastive, *views[:2]), plain_masked(task.masked, *views[2:])
-        return task.cl_weight * own[0] + (1 - task.cl_weight) * own[1]
+        terms = plain_contrastive(task.contrastive, *views[:2]), plain_masked(task.masked, *views[2:])
+        return task.cl_weight * terms[0] + (1 - task.cl_weight) * terms[1]
     return (plain_masked if isinstance(task, masked.MaskedImageModeling) else plain_contrastive)(task, *views)
 
 

@@ -101,8 +101,8 @@ def test_every_head_is_trained_as_it_would_be_alone(form, micro_batch, tmp_path,
                     speed = 0.9 * speed + gradient
                     cosine = (1 + math.cos(math.pi * step / len(order))) / 2
                     weight = weight - rate * 8 / 256 * cosine * speed
-                found = task.heads[place][number, :, start : start + count].detach().double()
-                torch.testing.assert_close(found, weight, rtol=1e-3, atol=1e-4)
+                head = task.heads[place][number, :, start : start + count].detach().double()
+                torch.testing.assert_close(head, weight, rtol=1e-3, atol=1e-4)
                 start += count
 
 
@@ -129,13 +129,13 @@ def test_each_kind_has_its_own_learning_rate_and_ties_go_to_the_first():
     labels = torch.tensor([0, 1, 2, 0])
     right, wrong, half = labels, (labels + 1) % 3, torch.tensor([0, 1, 0, 1])
     validation = torch.stack([torch.stack([half, wrong]), torch.stack([half, right])])  # (R, K, n)
-    places, choice, told = choose(validation, labels, kinds=["cls", "mean"], rates=[0.1, 3.0])
+    places, choice, rates = choose(validation, labels, kinds=["cls", "mean"], rates=[0.1, 3.0])
     assert places == {"cls": 0, "mean": 1} and choice == {"cls": 0.5, "mean": 1.0}
-    assert told == {"learning_rate_cls": 0.1, "learning_rate_mean": 3.0}
+    assert rates == {"learning_rate_cls": 0.1, "learning_rate_mean": 3.0}
     test = torch.arange(2 * 2 * 5).reshape(2, 2, 5)
-    picked = chosen_predictions(test, places)
-    assert picked["cls"].tolist() == test[0, 0].tolist()
-    assert picked["mean"].tolist() == test[1, 1].tolist()
+    predictions = chosen_predictions(test, places)
+    assert predictions["cls"].tolist() == test[0, 0].tolist()
+    assert predictions["mean"].tolist() == test[1, 1].tolist()
 
 
 def test_views_are_drawn_by_the_generator_and_keep_their_labels():
@@ -146,8 +146,8 @@ def test_views_are_drawn_by_the_generator_and_keep_their_labels():
         draws = Draws(torch.Generator().manual_seed(seed), batch=5)
         return task.views(images, labels, scale_min=0.3, normalize=lambda view: view - 2, draws=draws)
 
-    view, kept = views(0)
-    assert torch.equal(kept, labels) and -2 <= view.min() <= view.max() <= -1
+    view, targets = views(0)
+    assert torch.equal(targets, labels) and -2 <= view.min() <= view.max() <= -1
     assert torch.equal(view, views(0)[0])
     other = views(1)[0]
     assert all(not torch.equal(one, two) for one, two in zip(view, other, strict=True))

@@ -33,11 +33,11 @@ def test_votes_are_those_of_scikit_learn(blobs):
 def test_a_query_left_out_does_not_vote_for_itself():
     features = torch.eye(4)
     labels = torch.tensor([0, 1, 1, 1])
-    own = knn.vote(features, labels, features[:1], k=1, temperature=0.1, classes=2)
-    apart = knn.vote(
+    self_vote = knn.vote(features, labels, features[:1], k=1, temperature=0.1, classes=2)
+    other_vote = knn.vote(
         features, labels, features[:1], k=3, temperature=0.1, classes=2, left_out=torch.tensor([0])
     )
-    assert own.item() == 0 and apart.item() == 1
+    assert self_vote.item() == 0 and other_vote.item() == 1
 
 
 def test_more_neighbours_than_images_are_all_of_them():
@@ -50,7 +50,7 @@ def test_more_neighbours_than_images_are_all_of_them():
 def test_the_linear_probe_reaches_what_scikit_learn_reaches(blobs):
     features, labels = blobs
     settings = Linear(epochs=60, batch_size=128, learning_rates=[0.001, 0.1, 1.0], validation_fraction=0.1)
-    predictions, choice, told = linear.fit_predict(
+    predictions, choice, rates = linear.fit_predict(
         {"mean": features[:600]}, labels[:600], {"mean": features[600:]},
         classes=4, settings=settings, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
@@ -62,7 +62,7 @@ def test_the_linear_probe_reaches_what_scikit_learn_reaches(blobs):
     ours = (predictions["mean"] == labels[600:]).float().mean().item()
     assert ours == pytest.approx(theirs, abs=0.03)
     assert choice["mean"] == pytest.approx(theirs, abs=0.12)
-    assert told["learning_rate_mean"] in settings.learning_rates
+    assert rates["learning_rate_mean"] in settings.learning_rates
 
 
 def test_heads_trained_together_are_those_trained_alone(blobs):
@@ -133,20 +133,20 @@ def test_every_block_is_the_linear_probe_of_that_block_alone(blobs):
     options = {"epochs": 20, "batch_size": 128, "learning_rates": [0.01, 0.3], "validation_fraction": 0.1}
     train, test = ({name: values[part] for name, values in blocks.items()}
                    for part in (slice(600), slice(600, None)))  # fmt: skip
-    found, choice, told = layerwise.fit_predict(
+    predictions, choice, block_rates = layerwise.fit_predict(
         train, labels[:600], test,
         classes=4, settings=Layerwise(**options), generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    assert list(found) == ["0", "9", "10"] and max(choice, key=lambda block: choice[block]) == "10"
+    assert list(predictions) == ["0", "9", "10"] and max(choice, key=lambda block: choice[block]) == "10"
     for block in blocks:
         alone, accuracies, rates = linear.fit_predict(
             {"mean": train[block]}, labels[:600], {"mean": test[block]},
             classes=4, settings=Linear(**options), generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
-        assert torch.equal(found[block], alone["mean"]) and choice[block] == accuracies["mean"]
-        assert told[f"learning_rate_{block}"] == rates["learning_rate_mean"]
+        assert torch.equal(predictions[block], alone["mean"]) and choice[block] == accuracies["mean"]
+        assert block_rates[f"learning_rate_{block}"] == rates["learning_rate_mean"]
     theirs = LogisticRegression(max_iter=500).fit(features[:600], labels[:600])
-    agreement = (found["10"].numpy() == theirs.predict(features[600:])).mean()
+    agreement = (predictions["10"].numpy() == theirs.predict(features[600:])).mean()
     assert agreement > 0.93
 
 
@@ -189,9 +189,9 @@ def test_few_labels_are_stratified_nested_and_the_same_again(counts, shares, see
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     few, more = (few_shot.labelled(labels, order, share=share) for share in (small, large))
-    for share, found in ((small, few), (large, more)):
-        assert torch.equal(found, found.unique())
-        of_each = labels[found].bincount(minlength=len(counts)).tolist()
+    for share, indices in ((small, few), (large, more)):
+        assert torch.equal(indices, indices.unique())
+        of_each = labels[indices].bincount(minlength=len(counts)).tolist()
         assert of_each == [max(1, round(share * count)) for count in counts]
     assert set(few.tolist()) <= set(more.tolist())
     assert torch.equal(few, few_shot.labelled(labels, order, share=small))
@@ -202,17 +202,17 @@ def test_few_labels_are_enough_where_classes_lie_apart():
     noise = torch.randn(len(labels), 6, generator=torch.Generator().manual_seed(0))
     features = {"cls": torch.eye(6)[labels] + 0.01 * noise, "mean": torch.zeros(len(labels), 3)}
     shots = FewShot(shares=[0.01, 0.1], l2=2.5e-4)
-    found = [
+    results = [
         few_shot.fit_predict(chosen, labels, chosen, classes=7, settings=shots,
                              generator=torch.Generator().manual_seed(0))
         for chosen in (features, features, {"cls": features["cls"]})
     ]  # fmt: skip
-    for predictions, choice, told in found:
+    for predictions, choice, counts in results:
         assert max(choice, key=lambda share: choice[share]) == "0.1"
-        assert told == {"images_0.01": 6, "images_0.1": 26}
+        assert counts == {"images_0.01": 6, "images_0.1": 26}
         assert all(torch.equal(predicted, labels) for predicted in predictions.values())
-    assert found[0][1:] == found[1][1:]
-    assert all(torch.equal(found[0][0][share], found[1][0][share]) for share in found[0][0])
+    assert results[0][1:] == results[1][1:]
+    assert all(torch.equal(results[0][0][share], results[1][0][share]) for share in results[0][0])
 
 
 ATTENTIVE = Attentive(heads=2, epochs=12, batch_size=100, learning_rates=[0.003, 0.03], weight_decay=0.0,
@@ -235,8 +235,8 @@ def test_even_attention_is_the_linear_probe_of_the_mean_patch(blobs, dtype):
     torch.testing.assert_close(
         attentive.logits(tokens.float(), probes, scale)[0], expected, rtol=1e-4, atol=1e-4
     )
-    found = attentive.predict(tokens, probes, scale, batch_size=64)
-    assert found.shape == (1, 900) and (found[0] == expected.argmax(dim=1)).float().mean() > 0.998
+    predictions = attentive.predict(tokens, probes, scale, batch_size=64)
+    assert predictions.shape == (1, 900) and (predictions[0] == expected.argmax(dim=1)).float().mean() > 0.998
 
 
 def test_logits_are_those_of_standardised_tokens_attended_head_by_head():
@@ -315,7 +315,7 @@ def test_attention_finds_the_one_patch_that_tells_and_the_mean_does_not():
     tokens[:, :, 7] = 0
     tokens[range(900), place] = 2 * torch.eye(3, 8)[labels] + 4 * torch.eye(8)[7]  # marked by a channel
     chosen = ATTENTIVE.model_copy(update={"epochs": 30})
-    predictions, choice, told = attentive.fit_predict(
+    predictions, choice, rates = attentive.fit_predict(
         {"patches": tokens[:600].half()}, labels[:600], {"patches": tokens[600:].half()},
         classes=3, settings=chosen, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
@@ -323,7 +323,7 @@ def test_attention_finds_the_one_patch_that_tells_and_the_mean_does_not():
     theirs = LogisticRegression().fit(mean[:600], labels[:600]).score(mean[600:], labels[600:])
     ours = (predictions["attention"] == labels[600:]).float().mean().item()
     assert ours > 0.95 and theirs < 0.7
-    assert choice["attention"] > 0.9 and told["learning_rate"] in chosen.learning_rates
+    assert choice["attention"] > 0.9 and rates["learning_rate"] in chosen.learning_rates
 
 
 def test_heads_that_do_not_fit_the_width_are_refused():

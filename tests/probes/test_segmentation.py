@@ -33,19 +33,19 @@ def random_pixels(images=6, size=8, classes=4, seed=0):
 
 def test_pixels_of_the_object_have_the_class_of_their_image():
     masks = torch.tensor([[[True, False], [False, True]], [[False, False], [True, True]]])
-    found = pixel_classes(masks, torch.tensor([0, 4]))
-    assert found.tolist() == [[[1, 0], [0, 1]], [[0, 0], [5, 5]]]
+    classes = pixel_classes(masks, torch.tensor([0, 4]))
+    assert classes.tolist() == [[[1, 0], [0, 1]], [[0, 0], [5, 5]]]
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(2, 4))
 @examples(max_examples=20, deadline=None)
 def test_a_patch_has_its_most_frequent_class(grid, side, classes):
     pixels = random_pixels(size=grid * side, classes=classes, seed=grid)
-    found = patch_classes(pixels, grid=grid, classes=classes).unflatten(1, (grid, grid))
+    result = patch_classes(pixels, grid=grid, classes=classes).unflatten(1, (grid, grid))
     for image, row, column in np.ndindex(len(pixels), grid, grid):
         part = pixels[image, row * side : (row + 1) * side, column * side : (column + 1) * side]
         counts = [(part == name).sum().item() for name in range(classes)]
-        assert found[image, row, column] == counts.index(max(counts))
+        assert result[image, row, column] == counts.index(max(counts))
 
 
 def test_the_score_is_that_of_scikit_learn():
@@ -53,10 +53,10 @@ def test_the_score_is_that_of_scikit_learn():
     both, either = overlaps(predicted, truth, classes=5)  # of class 4 there is no pixel
     expected = jaccard_score(truth.flatten(), predicted.flatten(), labels=range(4), average="macro")
     assert mean_iou(both, either) == pytest.approx(expected)
-    own = overlaps(predicted[2:3], truth[2:3], classes=5)
+    counts = overlaps(predicted[2:3], truth[2:3], classes=5)
     for name in range(4):
-        real, found = truth[2] == name, predicted[2] == name
-        assert own[0][0, name] == (real & found).sum() and own[1][0, name] == (real | found).sum()
+        real, guess = truth[2] == name, predicted[2] == name
+        assert counts[0][0, name] == (real & guess).sum() and counts[1][0, name] == (real | guess).sum()
     low, high = mean_iou_interval(both, either, seed=0)
     assert low < expected < high and (low, high) == mean_iou_interval(both, either, seed=0)
     perfect = overlaps(truth, truth, classes=5)
@@ -95,8 +95,8 @@ def test_nearest_patches_vote_as_in_a_loop():
     nearest = NearestPatches(
         tokens, targets, classes=3, settings=SETTINGS, generator=torch.Generator().manual_seed(0)
     )
-    found = nearest(queries)
-    assert found.shape == (3, 4, 3)
+    shares = nearest(queries)
+    assert shares.shape == (3, 4, 3)
     bank = torch.nn.functional.normalize(tokens.float().flatten(0, 1), dim=1)
     for image, patch in np.ndindex(3, 4):
         query = torch.nn.functional.normalize(queries[image, patch].float(), dim=0)
@@ -104,7 +104,7 @@ def test_nearest_patches_vote_as_in_a_loop():
         votes = torch.zeros(3)
         for index in similarity.argsort(descending=True)[: SETTINGS.k]:
             votes[targets.flatten()[index]] += (similarity[index] / SETTINGS.temperature).exp()
-        torch.testing.assert_close(found[image, patch], votes / votes.sum(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(shares[image, patch], votes / votes.sum(), rtol=1e-3, atol=1e-4)
     few = SETTINGS.model_copy(update={"bank": 7})
     small = NearestPatches(
         tokens, targets, classes=3, settings=few, generator=torch.Generator().manual_seed(0)
