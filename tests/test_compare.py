@@ -53,8 +53,8 @@ def test_every_pair_of_blocks_of_every_pair_of_arms_is_there(tmp_path, monkeypat
     table = pd.read_csv(COMPARISON)
     assert len(table) == sum(blocks.values()) ** 2
     assert table.groupby("arm")["block"].nunique().to_dict() == blocks
-    own = table[(table["arm"] == table["other_arm"]) & (table["block"] == table["other_block"])]
-    np.testing.assert_allclose(own["cka"], 1, atol=1e-5)
+    diagonal = table[(table["arm"] == table["other_arm"]) & (table["block"] == table["other_block"])]
+    np.testing.assert_allclose(diagonal["cka"], 1, atol=1e-5)
     square = table.pivot(index=["arm", "block"], columns=["other_arm", "other_block"], values="cka")
     square = square[list(square.index)]
     np.testing.assert_allclose(square, square.T, atol=1e-6)

@@ -284,9 +284,9 @@ def test_the_two_files_are_the_same_bytes_again_and_agree(study, monkeypatch):
     for name in ("params.yaml", "dvc.yaml"):
         (study / name).write_bytes((root / name).read_bytes())
     monkeypatch.chdir(study)
-    said = decide()
+    message = decide()
     before = [path.read_bytes() for path in (CLAIMS_FILE, SPECIFICATIONS_FILE)]
-    assert decide() == said and "headline: 5 not tested, 4 supported" in said
+    assert decide() == message and "headline: 5 not tested, 4 supported" in message
     assert [path.read_bytes() for path in (CLAIMS_FILE, SPECIFICATIONS_FILE)] == before
     content, table = json.loads(before[0]), pd.read_csv(SPECIFICATIONS_FILE)
     names = [claim.name for claim in CLAIMS]

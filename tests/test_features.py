@@ -24,10 +24,10 @@ def draw(*shape):
 def test_features_are_those_of_timm():
     encoder = build_encoder(vit=VIT, image_size=16, seed=0).eval()
     images = draw(3, 3, 16, 16)
-    found = frozen_features(encoder, images)
+    features = frozen_features(encoder, images)
     tokens = encoder.forward_features(images)
-    torch.testing.assert_close(found["pooled"], {"cls": tokens[:, 0], "mean": tokens[:, 1:].mean(dim=1)})
-    torch.testing.assert_close(found["tokens"], {"patches": tokens[:, 1:].half()})
+    torch.testing.assert_close(features["pooled"], {"cls": tokens[:, 0], "mean": tokens[:, 1:].mean(dim=1)})
+    torch.testing.assert_close(features["tokens"], {"patches": tokens[:, 1:].half()})
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def test_blocks_are_the_mean_patch_tokens_of_the_trace(form):
     vit = Architecture.model_validate(VIT.model_dump() | {"position": "learned"} | form)
     encoder = build_encoder(vit=vit, image_size=16, seed=0).eval()
     images = draw(3, 3, 16, 16)
-    found = frozen_features(encoder, images)
+    features = frozen_features(encoder, images)
     traced = trace(encoder, images)
     expected = {
         str(number): tokens[:, traced.num_prefix_tokens :].mean(dim=1)
         for number, tokens in enumerate(traced.tokens)
     }
-    torch.testing.assert_close(found["blocks"], expected)
-    assert ("cls" in found["pooled"]) == (form.get("class_token", True))
-    assert found["tokens"]["patches"].shape == (3, 16, 16)
+    torch.testing.assert_close(features["blocks"], expected)
+    assert ("cls" in features["pooled"]) == (form.get("class_token", True))
+    assert features["tokens"]["patches"].shape == (3, 16, 16)
 
 
 def test_files_hold_the_images_that_they_name(tmp_path, monkeypatch):

@@ -147,17 +147,17 @@ def study(tmp_path, monkeypatch):
 
 def test_validation_chooses_one_pooling_for_all_seeds_and_both_are_reported(study):
     edit(study, {"finetune": {"poolings": ["token", "mean"]}})
-    said = finetune("cl")
-    found = json.loads(finetune_metrics("cl").read_text())
-    best, other = found["pooling"], ({"mean", "token"} - {found["pooling"]}).pop()
-    assert said.endswith(f"pooling {best}") and found["protocol"].endswith(
+    message = finetune("cl")
+    metrics = json.loads(finetune_metrics("cl").read_text())
+    best, other = metrics["pooling"], ({"mean", "token"} - {metrics["pooling"]}).pop()
+    assert message.endswith(f"pooling {best}") and metrics["protocol"].endswith(
         "chosen on 10% of the training set"
     )
-    assert set(found["by_pooling"]) == {"mean", "token"}
-    assert {key: found[key] for key in ("labels", "seeds")} == {
-        key: found["by_pooling"][best][key] for key in ("labels", "seeds")
+    assert set(metrics["by_pooling"]) == {"mean", "token"}
+    assert {key: metrics[key] for key in ("labels", "seeds")} == {
+        key: metrics["by_pooling"][best][key] for key in ("labels", "seeds")
     }
-    chosen, left = (found["by_pooling"][pooling]["validation"]["class"] for pooling in (best, other))
+    chosen, left = (metrics["by_pooling"][pooling]["validation"]["class"] for pooling in (best, other))
     assert chosen >= left
     assert {path.name for path in finetune_dir("cl", 0).parent.iterdir()} == {
         *("0", "1", f"0-{other}", f"1-{other}")

@@ -55,50 +55,50 @@ def written():
 
 
 def test_it_learns_and_says_what_it_chose(study):
-    said = stage.linear_augmented("cl")
-    assert said.startswith("colour 100.0%")
+    message = stage.linear_augmented("cl")
+    assert message.startswith("colour 100.0%")
     metrics = read_json(probe_metrics(stage.NAME, "cl"))
     table = pd.read_csv(probe_predictions(stage.NAME, "cl"))
     assert "8 epochs" in metrics["protocol"]
     kinds = {"cls", "mean", "cls-batchnorm", "mean-batchnorm"}
     for labels, names in NAMES.items():
-        found = metrics["labels"][labels]
-        assert set(found["by_head"]) == kinds and found["images"] == 40
-        assert found["chance"] == pytest.approx(1 / len(names), abs=1e-5)
-        assert found["accuracy"] == found["by_head"][found["head"]]["accuracy"]
-        assert {found[f"learning_rate_{kind}"] for kind in kinds} <= {0.3, 10.0}
-        own = table[table["labels"] == labels]
-        assert set(own["head"][own["chosen"]]) == {found["head"]}
-        right = (own["truth"] == own["predicted"]).groupby(own["head"]).mean()
+        result = metrics["labels"][labels]
+        assert set(result["by_head"]) == kinds and result["images"] == 40
+        assert result["chance"] == pytest.approx(1 / len(names), abs=1e-5)
+        assert result["accuracy"] == result["by_head"][result["head"]]["accuracy"]
+        assert {result[f"learning_rate_{kind}"] for kind in kinds} <= {0.3, 10.0}
+        rows = table[table["labels"] == labels]
+        assert set(rows["head"][rows["chosen"]]) == {result["head"]}
+        right = (rows["truth"] == rows["predicted"]).groupby(rows["head"]).mean()
         assert right.to_dict() == pytest.approx(
-            {kind: numbers["accuracy"] for kind, numbers in found["by_head"].items()}
+            {kind: numbers["accuracy"] for kind, numbers in result["by_head"].items()}
         )
     # A flip takes the side away, whatever was learnt of colours.
     assert metrics["labels"]["side"]["accuracy"] < 0.8
 
 
 def test_heads_and_rates_are_chosen_on_training_images_that_no_head_saw(study, monkeypatch):
-    asked, seen = [], []
+    validation_labels, orders = [], []
     choose, batches = augmenting.choose, augmenting.batches
 
     def spying_choice(validation, labels, **kinds):
-        asked.append(labels.tolist())
+        validation_labels.append(labels.tolist())
         return choose(validation, labels, **kinds)
 
     def spying_batches(images, order, **how):
-        seen.append(np.concatenate(list(order)).tolist())
+        orders.append(np.concatenate(list(order)).tolist())
         return batches(images, order, **how)
 
     monkeypatch.setattr(augmenting, "choose", spying_choice)
     monkeypatch.setattr(augmenting, "batches", spying_batches)
     stage.linear_augmented("cl")
-    *epochs, held_out, test = seen
+    *epochs, held_out, test = orders
     assert len(epochs) == 8 and all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 8  # in another order each time
     assert sorted([*epochs[0], *held_out]) == list(range(60)) and len(held_out) == 12
     assert test == list(range(40))
     colours = np.load(study / "data/prepared/train/colour.npy")
-    assert asked[0] == colours[held_out].tolist()
+    assert validation_labels[0] == colours[held_out].tolist()
 
 
 def test_every_epoch_shows_other_crops(study, monkeypatch):

@@ -51,8 +51,8 @@ def test_the_pooling_is_chosen_on_training_images_alone(name, truth):
     for split, kinds in truth.items():
         blurred = noise(len(kinds), 8)
         # The class token tells the class of training images and misleads on held-out ones.
-        told = codes[kinds] if split == "train" else codes[(kinds + 1) % 3]
-        features = {"cls": told + 0.01 * blurred, "mean": blurred, "image": torch.arange(len(kinds))}
+        signal = codes[kinds] if split == "train" else codes[(kinds + 1) % 3]
+        features = {"cls": signal + 0.01 * blurred, "mean": blurred, "image": torch.arange(len(kinds))}
         save_file(features, features_dir("cl", 0) / features_name("pooled", split))
 
     probe(arm="cl", name=name)
@@ -75,13 +75,13 @@ def test_labels_and_predictions_are_those_of_the_images_that_were_cached(name, k
     codes = 3 * torch.eye(3, 8)
     for split, kinds in truth.items():
         images = torch.arange(1, len(kinds), 3)  # a reader who took the first labels would find nothing
-        told = codes[kinds[images]]
+        signal = codes[kinds[images]]
         if kind == "tokens":
-            told = told[:, None].expand(-1, 4, -1)
-            features = {"patches": (told + 0.1 * noise(len(images), 4, 8)).half()}
+            signal = signal[:, None].expand(-1, 4, -1)
+            features = {"patches": (signal + 0.1 * noise(len(images), 4, 8)).half()}
         else:  # after block 2 by number, before it by name
             features = {str(block): noise(len(images), 8, seed=block) for block in (0, 2)}
-            features["10"] = told + 0.1 * noise(len(images), 8)
+            features["10"] = signal + 0.1 * noise(len(images), 8)
         save_file(features | {"image": images}, features_dir("cl", 0) / features_name(kind, split))
 
     probe(arm="cl", name=name)

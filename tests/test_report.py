@@ -56,8 +56,8 @@ def test_page_is_good(drawn: Path) -> None:
         assert all((drawn / FIGURES / f"{name}.{form}").is_file() for form in ("png", "svg", "csv"))
         data = figure.select_one("a[download]")
         assert data is not None and data["download"] == f"{name}.csv"
-        kept = (drawn / FIGURES / f"{name}.csv").read_bytes()
-        assert base64.b64decode(str(data["href"]).partition(",")[2]) == kept and b"Hybrid" in kept
+        content = (drawn / FIGURES / f"{name}.csv").read_bytes()
+        assert base64.b64decode(str(data["href"]).partition(",")[2]) == content and b"Hybrid" in content
     assert len(list((drawn / FIGURES).iterdir())) == 18
 
 

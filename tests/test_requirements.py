@@ -38,9 +38,9 @@ def test_the_makefile_lets_the_oldest_python_pass():
 
 @pytest.mark.parametrize("name", LOCKED)
 def test_what_is_locked_is_installed_and_runs_on_the_oldest_python(name):
-    found = distribution(name)
-    assert found.version == LOCKED[name]
-    assert OLDEST in SpecifierSet(found.metadata.get("Requires-Python") or "")
+    package = distribution(name)
+    assert package.version == LOCKED[name]
+    assert OLDEST in SpecifierSet(package.metadata.get("Requires-Python") or "")
 
 
 @pytest.mark.parametrize("line", PROJECT["dependencies"] + OPTIONAL["photographs"] + OPTIONAL["test"])

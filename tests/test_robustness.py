@@ -81,8 +81,8 @@ def test_a_fine_tuned_encoder_and_its_head_are_the_classifier(study, pooling):
     folder = finetune_dir("cl", 0)
     save_classifier(folder, task, source=model_dir("cl", 0))
     head = load_head(folder, device=torch.device("cpu"))
-    found = head(pooled_features(load_encoder(folder), images))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    logits = head(pooled_features(load_encoder(folder), images))
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_every_trial_is_there_for_both_heads_and_all_labels(study):
@@ -120,9 +120,9 @@ def test_stimuli_are_read_with_the_cues_of_their_names(study, tmp_path):
     edit(study, {"robustness": {"stimuli": stimuli}})
     robustness("cl")
     table = pd.read_csv(robustness_table("cl"))
-    own = table[(table["trial"] == "theirs") & (table["head"] == "linear")]
-    assert sorted(zip(own["truth"], own["rival"], strict=True)) == [(0, 1), (0, 2), (1, 1), (1, 2)]
-    assert set(own["labels"]) == {"shape"}
+    rows = table[(table["trial"] == "theirs") & (table["head"] == "linear")]
+    assert sorted(zip(rows["truth"], rows["rival"], strict=True)) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert set(rows["labels"]) == {"shape"}
     edit(
         study,
         {
@@ -150,5 +150,5 @@ def test_shape_bias_counts_decisions_for_either_cue():
     table = pd.DataFrame(rows, columns=["truth", "rival", "predicted"]).assign(
         head="linear", labels="shape", trial="cue_conflict", level=0.0
     )
-    found = metrics(table)["linear"]["shape"]["cue_conflict"]
-    assert found["shape_bias"] == pytest.approx(2 / 3) and found["accuracy"] == pytest.approx(4 / 6)
+    result = metrics(table)["linear"]["shape"]["cue_conflict"]
+    assert result["shape_bias"] == pytest.approx(2 / 3) and result["accuracy"] == pytest.approx(4 / 6)

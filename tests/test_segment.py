@@ -63,18 +63,18 @@ def make(tmp_path, monkeypatch, *, masks):
 
 def test_all_ways_find_objects_that_can_be_seen(tmp_path, monkeypatch):
     make(tmp_path, monkeypatch, masks=["masks"])
-    said = segment("cl")
+    message = segment("cl")
     table = pd.read_csv(segmentation_table("cl"))
     assert set(table["way"]) == {"linear", "knn", "fine-tuned"} and table["image"].nunique() == 12
     assert (table["intersection"] <= table["union"]).all() and (table["union"] > 0).all()
-    found = json.loads(segmentation_metrics("cl").read_text())
-    assert found["classes"] == ["none", "disc", "star"]
-    for way, numbers in found["ways"].items():
-        own = table[table["way"] == way].groupby("class")[["intersection", "union"]].sum()
-        assert numbers["miou"] == pytest.approx((own["intersection"] / own["union"]).mean(), abs=1e-5)
+    metrics = json.loads(segmentation_metrics("cl").read_text())
+    assert metrics["classes"] == ["none", "disc", "star"]
+    for way, numbers in metrics["ways"].items():
+        counts = table[table["way"] == way].groupby("class")[["intersection", "union"]].sum()
+        assert numbers["miou"] == pytest.approx((counts["intersection"] / counts["union"]).mean(), abs=1e-5)
         assert numbers["low"] <= numbers["miou"] <= numbers["high"] and numbers["images"] == 12
         assert numbers["miou"] > 0.3  # of all background: 0.25
-    assert "linear " in said
+    assert "linear " in message
     first = segmentation_table("cl").read_bytes()
     segment("cl")
     assert segmentation_table("cl").read_bytes() == first
@@ -124,8 +124,8 @@ def test_an_image_is_flipped_with_the_classes_of_its_pixels():
     task.manifest = type("Manifest", (), {"mean": (0.0,) * 3, "std": (1 / 255,) * 3})()
     targets = torch.randint(5, (20, 6, 6))
     images = targets[:, None].expand(-1, 3, -1, -1).to(torch.uint8)
-    seen, found = task.views(images, targets, draws=Draws(torch.Generator().manual_seed(0), batch=20))
-    torch.testing.assert_close(seen[:, 0].round().long(), found)
-    flipped = [(found[place] == targets[place].flip(-1)).all().item() for place in range(20)]
-    kept = [(found[place] == targets[place]).all().item() for place in range(20)]
-    assert 4 < sum(flipped) < 16 and all(a != b for a, b in zip(flipped, kept, strict=True))
+    seen, classes = task.views(images, targets, draws=Draws(torch.Generator().manual_seed(0), batch=20))
+    torch.testing.assert_close(seen[:, 0].round().long(), classes)
+    flipped = [(classes[place] == targets[place].flip(-1)).all().item() for place in range(20)]
+    unchanged = [(classes[place] == targets[place]).all().item() for place in range(20)]
+    assert 4 < sum(flipped) < 16 and all(a != b for a, b in zip(flipped, unchanged, strict=True))

@@ -31,7 +31,7 @@ def outs(project: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with pages of fourier and attention, in this order, one augmented probe, and its summary."""
     analyses = {"fourier": {"images": 24}, "attention": {"images": 24}}
     augmented = yaml.safe_load((ROOT / "params.yaml").read_text())["linear_augmented"] | {"arms": ["cl"]}
@@ -50,30 +50,30 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-def test_one_good_file(made: Path) -> None:
-    soup = assert_good_page((made / "reports/index.html").read_text())
+def test_one_good_file(study: Path) -> None:
+    soup = assert_good_page((study / "reports/index.html").read_text())
     entries = [link.get_text() for link in soup.select("nav > ol > li > a")]
-    asked = [text for text, _ in QUESTIONS.values()]
+    questions = [text for text, _ in QUESTIONS.values()]
     first, last = (
         ["All claims", "Accuracy of probes and fine-tuning"],
         ["Effects during training", "Appendix"],
     )
-    assert entries == [*first, *asked, "Further analyses", *last]
-    for part, text in zip(soup.select("section.question"), [*asked, "Further analyses"], strict=True):
+    assert entries == [*first, *questions, "Further analyses", *last]
+    for part, text in zip(soup.select("section.question"), [*questions, "Further analyses"], strict=True):
         head = part.find("h2")
         assert head is not None and head.get_text().startswith(text) and head["id"] == part["aria-labelledby"]
     for name, ids in FIGURES.items():  # every claim leads to a figure, if the study has the arms
         figures = [str(figure["id"]) for figure in soup.find_all("figure")]
-        of_summary = [wanted for wanted in ids if wanted.startswith("summary-")]
-        drawn_here = [one for one in figures for wanted in of_summary if one.startswith(wanted)]
+        of_summary = [prefix for prefix in ids if prefix.startswith("summary-")]
+        drawn_here = [one for one in figures for prefix in of_summary if one.startswith(prefix)]
         assert drawn_here or not of_summary or name == "model_size", name
     where = {
         section["id"]: section.find_parent("section").h2.get_text()
         for section in soup.select("section section")
     }
-    assert where == {"attention": f"{asked[0]} paper §2", "fourier": "Further analyses"}
+    assert where == {"attention": f"{questions[0]} paper §2", "fourier": "Further analyses"}
     assert "orphan" not in soup.get_text()
-    names = {path.name for path in (made / "reports/figures/summary").iterdir()}
+    names = {path.name for path in (study / "reports/figures/summary").iterdir()}
     drawn = [
         "trade-off",
         "layerwise-shape",
@@ -87,8 +87,8 @@ def test_one_good_file(made: Path) -> None:
     assert names == {f"{name}.{form}" for name in drawn for form in ("png", "svg", "csv")}
 
 
-def test_the_banner_and_the_forest_plot_open_it(made: Path) -> None:
-    soup = assert_good_page((made / "reports/index.html").read_text())
+def test_the_banner_and_the_forest_plot_open_it(study: Path) -> None:
+    soup = assert_good_page((study / "reports/index.html").read_text())
     opening, rest = soup.main.find_all(True, recursive=False)
     assert soup.header.find_next_sibling(True).find_all(True, recursive=False) == [soup.nav, soup.main]
     assert [tag.name for tag in opening.find_all(True, recursive=False)][:3] == ["h2", "figure", "p"]
@@ -106,8 +106,8 @@ def test_the_banner_and_the_forest_plot_open_it(made: Path) -> None:
     assert links[2] == "#citation" and soup.find(id="citation").name == "details"
 
 
-def test_claims_are_folded_under_their_question_and_lead_to_their_curve(made: Path) -> None:
-    soup = assert_good_page((made / "reports/index.html").read_text())
+def test_claims_are_folded_under_their_question_and_lead_to_their_curve(study: Path) -> None:
+    soup = assert_good_page((study / "reports/index.html").read_text())
     folds = soup.select("section.question details.claims details.claim")
     assert [fold["id"] for fold in folds] == [f"claim-claim-{number}" for number in range(6)]
     assert folds[0].find_parent("section").h2.get_text().startswith("How do self-attentions behave?")
@@ -120,8 +120,8 @@ def test_claims_are_folded_under_their_question_and_lead_to_their_curve(made: Pa
     )
 
 
-def test_says_what_the_tables_say(made: Path) -> None:
-    soup = assert_good_page((made / "reports/index.html").read_text())
+def test_says_what_the_tables_say(study: Path) -> None:
+    soup = assert_good_page((study / "reports/index.html").read_text())
     text = soup.get_text().replace("\u00a0", " ")
     assert "3 headline claims: 1 supported, 1 contradicted and 1 not testable at this budget." in text
     assert "because 1 condition fails (linear probe of mim: +0.3 points" in text
@@ -137,8 +137,8 @@ def test_says_what_the_tables_say(made: Path) -> None:
     assert "3 of 4 choices agree; 1 undecided" in text
 
 
-def test_the_title_block_and_the_answers_say_the_numbers(made: Path) -> None:
-    soup = assert_good_page((made / "reports/index.html").read_text())
+def test_the_title_block_and_the_answers_say_the_numbers(study: Path) -> None:
+    soup = assert_good_page((study / "reports/index.html").read_text())
     facts = {
         row.dt.get_text(): row.dd.get_text(" ", strip=True) for row in soup.select("header .facts > div")
     }
@@ -156,21 +156,21 @@ def test_the_title_block_and_the_answers_say_the_numbers(made: Path) -> None:
     assert "Hybrid differs by +1.0 (linear probe on shape)" in texts[3] and "cosine" in texts[3]
 
 
-def test_same_inputs_same_bytes_and_runtime_does_not_count(made: Path) -> None:
-    before = outs(made)
-    params = yaml.safe_load((made / "params.yaml").read_text())
+def test_same_inputs_same_bytes_and_runtime_does_not_count(study: Path) -> None:
+    before = outs(study)
+    params = yaml.safe_load((study / "params.yaml").read_text())
     params["runtime"]["threads"] = 1
-    (made / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    assert forked(made, "summary").returncode == 0
-    assert outs(made) == before
+    (study / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert forked(study, "summary").returncode == 0
+    assert outs(study) == before
 
 
 def test_missing_input_is_one_line_and_changes_nothing(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(made)
+    monkeypatch.chdir(study)
     monkeypatch.setattr(sys, "argv", ["summary"])
-    before = outs(made)
+    before = outs(study)
     Path("results/finetune/cl.json").rename("away.json")
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -178,4 +178,4 @@ def test_missing_input_is_one_line_and_changes_nothing(
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and len(error.splitlines()) == 1
     assert error.startswith("summary: results/finetune/cl.json: not found")
-    assert outs(made) == before
+    assert outs(study) == before

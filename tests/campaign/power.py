@@ -41,23 +41,23 @@ def main() -> None:
         for words in STAGES[:number]:
             succeed(project, *words)
         at = draws.randint(1, MOST[STAGES[number][0]])
-        left = folder / f"{points}-left"
-        forked(project, *STAGES[number], first=partial(lose_power, project, left, at))
-        if left.exists():  # else the stage ended before so many changes
+        disks = folder / f"{points}-left"
+        forked(project, *STAGES[number], first=partial(lose_power, project, disks, at))
+        if disks.exists():  # else the stage ended before so many changes
             points += 1
             for kind in ("names", "synced"):
-                if ended(left / kind) != expected:
+                if ended(disks / kind) != expected:
                     wrong.append(f"{' '.join(STAGES[number])}, change {at}, {kind}: other results")
             print(f"{points}: {STAGES[number][0]}, before change {at}: {len(wrong)} wrong so far", flush=True)
-        shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(disks, ignore_errors=True)
         shutil.rmtree(project)
     shutil.rmtree(folder)
     sys.exit("\n".join(wrong) or None)
 
 
-def lose_power(project: Path, left: Path, at: int) -> None:
+def lose_power(project: Path, disks: Path, at: int) -> None:
     """Lose power before a change of the stage that this process is about to run."""
-    power = losing_power(project, left, at=at)
+    power = losing_power(project, disks, at=at)
     power.__enter__()
     atexit.register(power.__exit__, None, None, None)  # or Python would end it right away
 

@@ -35,11 +35,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tables(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     """The tables, which lie in the project too."""
     monkeypatch.chdir(project)
-    made = plot_tables(Results(load_params()))
+    plots = plot_tables(Results(load_params()))
     Path("reports/plots").mkdir(parents=True, exist_ok=True)
-    for name, table in made.items():
+    for name, table in plots.items():
         table.to_csv(f"reports/plots/{name}.csv", index=False)
-    return made
+    return plots
 
 
 def test_tables_say_what_the_results_say(tables: dict[str, pd.DataFrame]) -> None:
@@ -68,9 +68,9 @@ def test_what_a_study_does_not_have_has_no_rows(
     study = load_params()
     fewer = {"arms": {"random": study.arms["random"]}}
     fewer |= {"analyses": {"attention": study.analyses["attention"]}}
-    found = plot_tables(Results(study.model_copy(update=fewer)))
-    assert {name for name, table in found.items() if len(table)} == {"accuracies", "distance", "nmi"}
-    assert found["log_amplitude"].columns.to_list() == ["arm", "block", "log_amplitude"]
+    plots = plot_tables(Results(study.model_copy(update=fewer)))
+    assert {name for name, table in plots.items() if len(table)} == {"accuracies", "distance", "nmi"}
+    assert plots["log_amplitude"].columns.to_list() == ["arm", "block", "log_amplitude"]
 
 
 def test_a_table_without_rows_is_no_error_and_labels_are_no_html(
@@ -108,9 +108,9 @@ def test_dvc_draws_all_arms(project: Path, tables: dict[str, pd.DataFrame]) -> N
 def test_dvc_lists_the_metrics_of_all_arms(project: Path) -> None:
     done = run_in(project, "dvc", "metrics", "show", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)[""]["data"]
+    metrics = json.loads(done.stdout)[""]["data"]
     for arm in ARMS:
         for kind in ("probe/knn", "probe/linear", "finetune"):
-            accuracy = found[f"results/{kind}/{arm}.json"]["data"]["labels"]["shape"]["accuracy"]
+            accuracy = metrics[f"results/{kind}/{arm}.json"]["data"]["labels"]["shape"]["accuracy"]
             assert 0 < accuracy < 1
-    assert "verdict" in json.dumps(found["results/claims.json"])
+    assert "verdict" in json.dumps(metrics["results/claims.json"])

@@ -12,9 +12,9 @@ from tests.render.synthetic_claims import claims
 def test_words_and_numbers_are_put_together_in_the_order_of_the_entries(tmp_path):
     content = claims()
     (tmp_path / "theirs.json").write_text(json.dumps(content))
-    found = other_claims("theirs", str(tmp_path / "theirs.json"))
-    assert [claim["name"] for claim in found] == [entry["name"] for entry in content["entries"]]
-    assert found[0]["effect"] == 4.31 and found[0]["statement"] == "Claim <0> & more."
+    result = other_claims("theirs", str(tmp_path / "theirs.json"))
+    assert [claim["name"] for claim in result] == [entry["name"] for entry in content["entries"]]
+    assert result[0]["effect"] == 4.31 and result[0]["statement"] == "Claim <0> & more."
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,9 @@ def test_the_draws_are_those_of_one_generator_whoever_asks_again(images: int, dr
 
 def test_columns_name_the_seeds() -> None:
     numbers = over_seeds(np.array([[1.0, 5.0], [3.0, 5.0]]))
-    made = columns(numbers, seeds=[0, 7])
-    assert made["trainings"] == 2 and made["mean"].tolist() == [2, 5]
-    assert made["seed_0"].tolist() == [1, 5] and made["seed_7"].tolist() == [3, 5]
+    result = columns(numbers, seeds=[0, 7])
+    assert result["trainings"] == 2 and result["mean"].tolist() == [2, 5]
+    assert result["seed_0"].tolist() == [1, 5] and result["seed_7"].tolist() == [3, 5]
 
 
 def test_trainings_of_another_arm_are_not_those_of_a_curve() -> None:

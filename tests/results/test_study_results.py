@@ -178,7 +178,7 @@ def test_damaged_tables_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = Path("results/analysis/attention/bad.csv")
     table = pd.read_csv(path)
     halved = table.assign(block=table["block"] / 2)
-    for damaged, told in (
+    for damaged, message in (
         (table.assign(nmi=table["nmi"].where(table["image"] != 3)), "12 of 288 values of nmi are not finite"),
         (table.query("not (image == 3 and block == 2)"), "some images lack a block"),
         (table.query("not (image == 3 and seed == 1)"), "seeds were measured on different images"),
@@ -187,7 +187,7 @@ def test_damaged_tables_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (table[:0], "no rows"),
     ):
         damaged.to_csv(path, index=False)
-        with pytest.raises(StudyError, match=rf"bad\.csv: ({told})") as caught:
+        with pytest.raises(StudyError, match=rf"bad\.csv: ({message})") as caught:
             block_curves(Results(study), analysis="attention", measure="nmi")
         assert len(str(caught.value).splitlines()) == 1
     for text in ("", "a,b\n1,2,3\n4", "\x00\x01"):

@@ -33,8 +33,8 @@ def test_black_and_white_are_swapped() -> None:
 @given(st.integers(0, 0xFFFFFF))
 def test_contrast_is_kept(number: int) -> None:
     colour = f"#{number:06X}"
-    wanted = min(contrast(colour, "#FFFFFF"), 11)
-    assert contrast(on_dark(colour), GROUND) == pytest.approx(wanted, rel=0.12)
+    expected = min(contrast(colour, "#FFFFFF"), 11)
+    assert contrast(on_dark(colour), GROUND) == pytest.approx(expected, rel=0.12)
 
 
 def test_cells_and_images_do_not_change() -> None:

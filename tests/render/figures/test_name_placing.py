@@ -21,10 +21,10 @@ from tests.render.figures.made_up import arms, curves_of
     st.lists(st.tuples(st.floats(-0.5, 1.5), st.floats(0.01, 0.08)), min_size=1, max_size=12),
 )
 def test_spread_keeps_order_and_distance(boxes: list[tuple[float, float]]) -> None:
-    wanted, heights = [box[0] for box in boxes], [box[1] for box in boxes]
-    places = spread(wanted, heights, low=0, high=1)
+    centres, heights = [box[0] for box in boxes], [box[1] for box in boxes]
+    places = spread(centres, heights, low=0, high=1)
     order = sorted(range(len(boxes)), key=lambda index: places[index])
-    assert [wanted[index] for index in order] == sorted(wanted)
+    assert [centres[index] for index in order] == sorted(centres)
     for below, above in pairwise(order):
         assert places[above] - places[below] >= (heights[above] + heights[below]) / 2 - 1e-9
     for place, height in zip(places, heights, strict=True):

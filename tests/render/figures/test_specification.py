@@ -109,7 +109,7 @@ def test_thirty_claims_with_many_choices_take_less_than_half_of_a_report(claim_a
     effects = np.random.default_rng(0).normal(size=len(rows))
     verdicts = np.where(effects > 0.5, "supported", np.where(effects < -0.5, "contradicted", "undecided"))
     rows = rows.assign(effect=effects, low=effects - 1, high=effects + 1, verdict=verdicts, specification=1)
-    claim = claim | {"choices": [{"name": name, "options": taken} for name, taken in names.items()]}
+    claim = claim | {"choices": [{"name": name, "options": values} for name, values in names.items()]}
     figure = specification_figure(rows, claim=claim)
     html = drawn(figure, name="choices", alt="what it shows", caption="what it is", data=rows)
     assert len(rows) == 64 and 30 * len(html.encode()) < LARGEST / 2

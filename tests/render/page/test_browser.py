@@ -43,8 +43,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def test_nothing_is_fetched_and_the_console_is_empty(opened: Browser) -> None:
-    asked = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
-    assert len(asked) == 1 and asked[0].startswith("file:") and asked[0].endswith("/index.html")
+    urls = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
+    assert len(urls) == 1 and urls[0].startswith("file:") and urls[0].endswith("/index.html")
     assert opened.complaints == []
 
 

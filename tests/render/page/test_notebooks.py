@@ -22,8 +22,8 @@ PAGES = [path for path in NOTEBOOKS if path.stem != "explore"]
 
 def write_notebook(path: Path, *cells: str) -> Path:
     """Write a notebook with a parameters cell and these code cells."""
-    made = [nbformat.v4.new_code_cell("figures = ''", metadata={"tags": ["parameters"]})]
-    notebook = nbformat.v4.new_notebook(cells=made + [nbformat.v4.new_code_cell(cell) for cell in cells])
+    header = [nbformat.v4.new_code_cell("figures = ''", metadata={"tags": ["parameters"]})]
+    notebook = nbformat.v4.new_notebook(cells=header + [nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata.kernelspec = {"name": "my_laptop_env", "display_name": "mine", "language": "python"}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)

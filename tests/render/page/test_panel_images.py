@@ -44,8 +44,8 @@ def test_every_panel_is_an_image(rows: int, columns: int) -> None:
         assert re.findall(r"panel number \d+", text) == [f"panel number {place}"]
         root = ET.fromstring(text)
         ids = [tag.attrib["id"] for tag in root.iter() if "id" in tag.attrib]
-        wanted = re.findall(r"url\(#([^)]+)\)", text) + re.findall(r'href="#([^"]+)"', text)
-        assert wanted and set(wanted) == set(ids) and len(ids) == len(set(ids))
+        references = re.findall(r"url\(#([^)]+)\)", text) + re.findall(r'href="#([^"]+)"', text)
+        assert references and set(references) == set(ids) and len(ids) == len(set(ids))
 
 
 def test_images_make_up_the_whole_figure() -> None:

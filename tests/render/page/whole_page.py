@@ -64,14 +64,14 @@ def report() -> str:
         for name, marker in (("attention", '<p data-question="attention">x</p>'), ("own", ""))
         for fold in [folded("In numbers", table(numbers, caption=f"Numbers of {name}"))]
     }
-    asked = "".join(question_heading(name) + '<p class="answer">It rises.</p>' for name in QUESTIONS)
+    questions = "".join(question_heading(name) + '<p class="answer">It rises.</p>' for name in QUESTIONS)
     claim = {"name": "one_claim", "statement": "CL attends far.", "verdict": "supported", "effect": 0.2,
              "low": 0.1, "high": 0.3, "unit": "px", "scope": "methods"}  # fmt: skip
     inner = claim_details(claim)
     body = (
         f"<h1>Results</h1>{title_block(study, manifest(), inks=inks)}<p>About.</p>"
         f"<h2>Verdicts</h2>{wide}{folded('Choices', figure('folded'))}"
-        f"{folded('Claims', inner)}{asked}"
+        f"{folded('Claims', inner)}{questions}"
     )
     finished = {name: page(html, name=name, provenance=origin) for name, html in pages.items()}
     return joined_page(body, name="summary", pages=finished, provenance=origin)
