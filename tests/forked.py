@@ -45,14 +45,14 @@ def forked(
     own_code: run the code of the project, not ours, which is imported already
     """
     with tempfile.TemporaryDirectory() as folder:
-        said = [Path(folder) / "stdout", Path(folder) / "stderr"]
-        process = FORKS.Process(target=_main, args=(project, stage, words, first, said, own_code))
+        outputs = [Path(folder) / "stdout", Path(folder) / "stderr"]
+        process = FORKS.Process(target=_main, args=(project, stage, words, first, outputs, own_code))
         with contextlib.chdir(ROOT):  # where the first one finds what to import
             process.start()
         process.join(timeout=300)
         process.kill()
         process.join()
-        return Done(process.exitcode, *(path.read_text() if path.exists() else "" for path in said))
+        return Done(process.exitcode, *(path.read_text() if path.exists() else "" for path in outputs))
 
 
 def succeed(project: Path, stage: str, *words: str) -> Done:
@@ -67,10 +67,10 @@ def _main(
     stage: str,
     words: list[str],
     first: Callable[[], None] | None,
-    said: list[Path],
+    outputs: list[Path],
     own_code: bool,
 ) -> None:
-    for number, path in enumerate(said, start=1):
+    for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     for name in [name for name in os.environ if name.startswith("DVC_")]:
         del os.environ[name]

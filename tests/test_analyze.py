@@ -85,7 +85,7 @@ def test_a_file_a_notebook_and_a_line_are_all_that_it_takes(tmp_path, monkeypatc
     assert {name for name in listed if "token_length" in name} == ours and len(listed) > 10
     monkeypatch.chdir(project)
     assert check() == ""
-    said = ""
+    output = ""
     for words in (
         ("prepare",),
         ("pretrain", "--arm", "random"),
@@ -94,9 +94,9 @@ def test_a_file_a_notebook_and_a_line_are_all_that_it_takes(tmp_path, monkeypatc
     ):
         done = forked(project, *words, own_code=True)
         assert done.returncode == 0, done.stderr
-        said += done.stdout
-    assert "36 values of 12 images · results/analysis/token_length/random.csv" in said
-    assert "1 figure of 1 arm · reports/pages/token_length.html" in said
+        output += done.stdout
+    assert "36 values of 12 images · results/analysis/token_length/random.csv" in output
+    assert "1 figure of 1 arm · reports/pages/token_length.html" in output
     page = assert_good_page((project / "reports/pages/token_length.html").read_text())
     assert "Length of the patch tokens. " in page.text and len(page.find_all("figure")) == 1
     assert (project / "reports/figures/token_length/length.png").is_file()

@@ -120,12 +120,12 @@ def test_every_stage_starts_in_any_shell(resolved, shell):
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"{shell} is not on PATH")
-    tell = "printf %s,"
+    printer = "printf %s,"
     for stage in resolved.values():
         env = environment() | {
             "PYTHONSAFEPATH": "1",
-            "STUDY_PYTHON": tell,
-            "STUDY_LAUNCH": f"{tell} launched",
+            "STUDY_PYTHON": printer,
+            "STUDY_LAUNCH": f"{printer} launched",
         }
         done = subprocess.run([path, "-c", stage.cmd], env=env, capture_output=True, text=True)
         words = done.stdout.rstrip(",").split(",")
@@ -260,7 +260,7 @@ def test_imports_run_downwards_and_not_in_a_circle():
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "told"),
+    ("file", "line", "message"),
     [
         ("results/seeds.py", "from stages.claims.families import holm", "results imports claims"),
         ("probes/knn.py", "import stages.decide", "probes imports a stage"),
@@ -273,14 +273,14 @@ def test_imports_run_downwards_and_not_in_a_circle():
         ("render/words.py", "def late():\n    from stages.render.sections import title", "circle"),
     ],
 )
-def test_an_import_upwards_or_in_a_circle_is_found(tmp_path, file, line, told):
+def test_an_import_upwards_or_in_a_circle_is_found(tmp_path, file, line, message):
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     path = tmp_path / "stages" / file
     path.write_text(f"{path.read_text()}\n{line}\n")
-    if file.startswith("results/") and told == "circle":
+    if file.startswith("results/") and message == "circle":
         loop = tmp_path / "stages/training/loop.py"
         loop.write_text(f"{loop.read_text()}\nfrom stages.results.files import MissingResult\n")
-    assert [item for item in wrong_imports(tmp_path) if item.startswith(told)]
+    assert [item for item in wrong_imports(tmp_path) if item.startswith(message)]
 
 
 def test_a_stage_depends_on_the_settings_of_those_rooms_alone_whose_code_it_runs():

@@ -217,7 +217,7 @@ def finished(tmp_path_factory, python):
     )
     as_dvc_repository(project)
     remote = project.parent / "remote"
-    said = []
+    outputs = []
     for words in (
         ("dvc", "repro", *TARGETS),
         ("dvc", "remote", "add", "-d", "there", str(remote)),
@@ -227,8 +227,8 @@ def finished(tmp_path_factory, python):
     ):
         done = run_in(project, *words, python=python)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        said.append(done.stdout)
-    assert trained(said[0]) == {
+        outputs.append(done.stdout)
+    assert trained(outputs[0]) == {
         *(f"{stage} cl seed {seed}" for stage in ("pretrain", "finetune", "segment") for seed in (0, 1)),
     }
     return project
@@ -282,8 +282,8 @@ def copy(finished, tmp_path):
 def test_in_a_working_copy_dvc_repro_collects_and_trains_nothing(copy, python):
     before = outs(copy)
     grow(copy)
-    said = repro(copy, python)
-    assert trained(said) == set() and "Running stage 'pretrain@cl'" in said
+    output = repro(copy, python)
+    assert trained(output) == set() and "Running stage 'pretrain@cl'" in output
     assert outs(copy) == before
 
 
@@ -306,8 +306,8 @@ def test_a_renamed_arm_is_found_again_and_a_fifth_seed_trains_itself_alone(copy,
             "labels": {"moco": "MoCo", "hybrid": "Both"},
         },
     )
-    said = repro(copy, python, *(name.replace("@cl", "@moco") for name in TARGETS))
-    assert trained(said) == {f"{stage} moco seed 2" for stage in ("pretrain", "finetune", "segment")}
+    output = repro(copy, python, *(name.replace("@cl", "@moco") for name in TARGETS))
+    assert trained(output) == {f"{stage} moco seed 2" for stage in ("pretrain", "finetune", "segment")}
     assert (copy / "models/moco/1/encoder.safetensors").read_bytes() == (
         copy / "models/cl/1/encoder.safetensors"
     ).read_bytes()

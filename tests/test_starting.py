@@ -46,15 +46,15 @@ def test_it_ends_in_one_line(study: Path, command: str) -> None:
     process = started(study, "-m", f"stages.{command}")
     assert process.stdout is not None and process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, f"{command}: interrupted while starting\n")
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, f"{command}: interrupted while starting\n")
 
 
 def test_another_error_keeps_its_traceback(study: Path) -> None:
     process = started(study, "-m", "stages.broken")
-    _, said = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert said.startswith("Traceback") and "No module named 'nothing_of_the_kind'" in said
+    assert errors.startswith("Traceback") and "No module named 'nothing_of_the_kind'" in errors
 
 
 def test_who_imports_the_study_handles_ctrl_c_himself(study: Path) -> None:

@@ -47,11 +47,11 @@ def stale(project):
     with Repo(str(project)) as repo:
         changed = {name for name in repo.status() if name.split(":")[-1] != "check"}
         graph = repo.index.graph  # edges point from a stage to what it needs
-        found = set()
+        stages = set()
         for stage in graph:
             if stage.addressing in changed:
-                found |= {stage, *networkx.ancestors(graph, stage)}
-        return {stage.addressing.split(":")[-1] for stage in found}
+                stages |= {stage, *networkx.ancestors(graph, stage)}
+        return {stage.addressing.split(":")[-1] for stage in stages}
 
 
 def with_edit(project, changes):
@@ -65,9 +65,9 @@ def with_edit(project, changes):
         params.write_text(before)
 
 
-def stages_run(said):
+def stages_run(output):
     """The stages that `dvc repro` says that it ran."""
-    return {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
 
 FAN_IN = {"compare", "decide", "report@attention", "report@fourier", "summary", "track"}
@@ -139,11 +139,11 @@ def test_a_seed_more_concerns_the_trainings_and_not_the_data(study):
 
 
 def test_an_analysis_setting_concerns_that_analysis(study):
-    found = with_edit(study, {"analyses": {"fourier": {"images": 6}}})
-    assert {name for name in found if name.startswith("analyze")} == {
+    stages = with_edit(study, {"analyses": {"fourier": {"images": 6}}})
+    assert {name for name in stages if name.startswith("analyze")} == {
         f"analyze@{arm}-fourier" for arm in ARMS
     }
-    assert not any(name.startswith(("pretrain", "features", "probe", "finetune")) for name in found)
+    assert not any(name.startswith(("pretrain", "features", "probe", "finetune")) for name in stages)
 
 
 def test_k_of_the_neighbours_runs_the_knn_probes_and_no_training(study, python, tmp_path):

@@ -52,9 +52,9 @@ def test_without_room_it_is_one_line_and_the_old_target_stays(tmp_path, kind, in
         if inside:
             temporary.mkdir()
         WRITERS[kind](temporary / "table" if inside else temporary)
-    told = str(refused.value)
-    assert told.startswith(f"{target}: File too large; more than 0.0 MB needed, ") and "\n" not in told
-    assert told.endswith(" MB free; free some space and run the command again; finished work is kept")
+    message = str(refused.value)
+    assert message.startswith(f"{target}: File too large; more than 0.0 MB needed, ") and "\n" not in message
+    assert message.endswith(" MB free; free some space and run the command again; finished work is kept")
     assert (target / "table" if inside else target).read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -91,8 +91,8 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
         (tmp_path / name).mkdir()
         (tmp_path / name / "half").touch()
     write_text(tmp_path / "out", "whole")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"out", parts["living"], parts["of another file"]}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"out", parts["living"], parts["of another file"]}
 
 
 def test_a_stage_without_room_exits_with_one_line(tmp_path, monkeypatch, capsys):
@@ -106,9 +106,9 @@ def test_a_stage_without_room_exits_with_one_line(tmp_path, monkeypatch, capsys)
 
     with pytest.raises(SystemExit) as stopped:
         run("probe@cl", work)
-    told = capsys.readouterr()
-    assert stopped.value.code == 2 and told.out == "probe cl\n" and told.err.count("\n") == 1
-    assert told.err.startswith(f"probe@cl: {tmp_path}/out.json: File too large; ")
+    output = capsys.readouterr()
+    assert stopped.value.code == 2 and output.out == "probe cl\n" and output.err.count("\n") == 1
+    assert output.err.startswith(f"probe@cl: {tmp_path}/out.json: File too large; ")
     # A stage does not fail for want of room for its time.
     with file_limit(1):
         run("probe@cl", lambda: "all good")

@@ -30,16 +30,16 @@ def options(**changes):
 
 
 def test_flop_are_those_of_the_matrix_products():
-    found = measure(options())
-    assert found.keys() >= KEYS
+    result = measure(options())
+    assert result.keys() >= KEYS
     patches, tokens, width = 16, 17, 32
     block = 2 * tokens * width * 12 * width + 2 * 2 * tokens**2 * width  # 12 = 3 + 1 + 4 + 4 widths squared
     pixels = 2 * patches * width * 48
     # Forward, and twice that backward; but nothing asks for the gradient of the images.
     surroundings = 4 * 2 * 2 * 16**3  # means of windows of three channels and of what is visible
     expected = 3 * 2 * block + 3 * pixels + 2 * pixels + surroundings
-    assert found["gflop_per_image"] * 1e9 == pytest.approx(expected, rel=1e-6)
-    assert found["images_per_s_step_only"] > 0 and 0 < found["peak_fraction"] < 1
+    assert result["gflop_per_image"] * 1e9 == pytest.approx(expected, rel=1e-6)
+    assert result["images_per_s_step_only"] > 0 and 0 < result["peak_fraction"] < 1
 
 
 def test_sizes_that_do_not_fit_are_one_line():
@@ -55,8 +55,8 @@ def test_a_step_needs_the_memory_that_is_expected():
         [*command, "--steps", "1", "--json"], cwd=ROOT, env=environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert 0.8 < found["peak_memory_mib"] / found["expected_memory_mib"] < 1.3
+    result = json.loads(done.stdout)
+    assert 0.8 < result["peak_memory_mib"] / result["expected_memory_mib"] < 1.3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

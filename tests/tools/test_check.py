@@ -42,16 +42,16 @@ def lines(capsys):
 
 def test_images_and_checkpoints_are_looked_into_and_nothing_is_written(project, capsys):
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()}
-    said = lines(capsys)
+    output = lines(capsys)
     assert (
-        "data.source: ../images: 2 classes (cat, dog), 10 train images (at least 5 per class) and 4" in said
+        "data.source: ../images: 2 classes (cat, dog), 10 train images (at least 5 per class) and 4" in output
     )
-    assert ".heic" in said and "read 10 images" in said and "of 255" in said
+    assert ".heic" in output and "read 10 images" in output and "of 255" in output
     assert (
         "arms.mae.weights: ../mae.pth: mae: ViT with 3 blocks, width 48, 4 heads, patches of 8 px, trained"
-        in said
+        in output
     )
-    assert "resampled from 32 to 40 px" in said
+    assert "resampled from 32 to 40 px" in output
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()} == before
 
 
@@ -113,9 +113,9 @@ def test_images_drawn_here_and_addresses_are_said_without_a_network(project, cap
     arm = {"weights": "https://example.org/a.pth", "heads": None}
     drawn = {"source": "shapes_textures", "shapes_textures": {"train_images": 50, "test_images": 20}}
     edit(project, {"data": drawn, "arms": {"mae": arm}})
-    said = lines(capsys)
-    assert "data.source: drawn by prepare: 50 train and 20 test images" in said
-    assert "arms.mae.weights: https://example.org/a.pth: not downloaded yet" in said
+    output = lines(capsys)
+    assert "data.source: drawn by prepare: 50 train and 20 test images" in output
+    assert "arms.mae.weights: https://example.org/a.pth: not downloaded yet" in output
 
 
 def test_a_study_without_one_of_the_compared_methods_is_named(project, capsys):
@@ -132,14 +132,14 @@ def test_everything_that_cannot_be_used_is_said_before_it_ends(project, capsys):
     shutil.rmtree("../images/val/dog")
     with pytest.raises(StudyError, match="2 of its entries"):
         look()
-    said = capsys.readouterr().out
-    assert "data.source: cannot be used: " in said and "only in training: dog" in said
-    assert "arms.mae.weights: cannot be used: " in said and "missing: blocks.1.attn.proj.bias" in said
+    output = capsys.readouterr().out
+    assert "data.source: cannot be used: " in output and "only in training: dog" in output
+    assert "arms.mae.weights: cannot be used: " in output and "missing: blocks.1.attn.proj.bias" in output
 
 
 def test_stimuli_without_a_class_that_is_asked_for_are_said(project, capsys):
-    own = {"source": "../images/train", "classes": {"cat": "cat", "cow": "dog"}}
-    edit(project, {"robustness": {"stimuli": {"own": own}}})
+    stimuli = {"source": "../images/train", "classes": {"cat": "cat", "cow": "dog"}}
+    edit(project, {"robustness": {"stimuli": {"own": stimuli}}})
     with pytest.raises(StudyError, match="1 of its entries"):
         look()
     assert (
@@ -191,5 +191,5 @@ def test_patches_that_do_not_fit_the_images_are_named(project, capsys):
     edit(project, {"data": {"image_size": 16}})
     with pytest.raises(StudyError):
         look()
-    said = capsys.readouterr().out
-    assert "arms.mae.weights: cannot be used: data.image_size 16 does not give 3 × 3 or more" in said
+    output = capsys.readouterr().out
+    assert "arms.mae.weights: cannot be used: data.image_size 16 does not give 3 × 3 or more" in output

@@ -128,8 +128,8 @@ def test_files_are_as_large_as_what_they_hold():
     numbers = sum(value.numel() for value in encoder.state_dict().values())
     assert cost.encoder == 3 * 4 * numbers and cost.finetuned == 4 * numbers  # with two snapshots
     written = frozen_features(encoder, torch.rand(5, 3, SIZE, SIZE))
-    held = sum(value.nbytes for kind in written.values() for value in kind.values())
-    assert feature_bytes(study.vit, study.features, images=Images(3, 2), image_size=SIZE) == held
+    size = sum(value.nbytes for kind in written.values() for value in kind.values())
+    assert feature_bytes(study.vit, study.features, images=Images(3, 2), image_size=SIZE) == size
     # 80 blocks and 64 token maps of the 96 training images.
     per_image = {
         kind: sum(value.nbytes for value in values.values()) // 5 for kind, values in written.items()
@@ -137,15 +137,15 @@ def test_files_are_as_large_as_what_they_hold():
     capped = 136 * per_image["pooled"] + 120 * per_image["blocks"] + 104 * per_image["tokens"]
     assert cost.features == capped
     assert data_bytes(study, Images(96, 40)) == 136 * SIZE**2 * 4  # a byte of each mask
-    kept = toy(data={"source": "photos/", "store": "photographs"})
-    assert data_bytes(kept, Images(96, 40)) == 136 * SIZE**2 * 3 + 96 * 110_000  # bytes of a file
+    photo_study = toy(data={"source": "photos/", "store": "photographs"})
+    assert data_bytes(photo_study, Images(96, 40)) == 136 * SIZE**2 * 3 + 96 * 110_000  # bytes of a file
 
 
 def test_images_are_counted_before_they_are_prepared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert images_of(toy()) == (96, 40)
     other = toy(data={"source": "photos", "max_train_images": 50})
-    assert images_of(other, given=(70, 20)) == (50, 20)
+    assert images_of(other, numbers=(70, 20)) == (50, 20)
     with pytest.raises(StudyError, match="photos: the number of images is not known yet; add --images"):
         images_of(other)
 

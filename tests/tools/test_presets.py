@@ -89,8 +89,8 @@ def test_every_arm_has_the_recipe_of_its_publication(published):
     for name, expected in RECIPES.items():
         recipe = recipe_of(published, name)[1]
         for column, value in zip(COLUMNS, expected, strict=True):
-            found = getattr(recipe, column)
-            assert found == (pytest.approx(value) if isinstance(value, float) else value), (name, column)
+            setting = getattr(recipe, column)
+            assert setting == (pytest.approx(value) if isinstance(value, float) else value), (name, column)
     assert recipe_of(published, "mim")[1].milestone == 700 / 800
     assert published.arms["hybrid"].cl_weight == 0.2
 
@@ -111,19 +111,19 @@ def test_every_objective_has_the_settings_of_its_publication(published, name):
 
 @pytest.mark.parametrize("preset", ["published", "matched"])
 def test_fine_tuning_and_the_linear_probe_are_those_of_the_paper(preset, request):
-    found = request.getfixturevalue(preset)
-    numbers = found.finetune.model_dump()
+    params = request.getfixturevalue(preset)
+    numbers = params.finetune.model_dump()
     assert [numbers.pop(key) for key in ("poolings", "train_images", "head")] == [["mean"], None, "new"]
     unused = {"validation_fraction": 0.1}  # there is one pooling
     assert numbers == pytest.approx(FINETUNE | {"precision": "bf16-mixed"} | unused)
-    assert (found.probes.linear.epochs, found.probes.linear.batch_size) == (50, 1024)
+    assert (params.probes.linear.epochs, params.probes.linear.batch_size) == (50, 1024)
 
 
 @pytest.mark.parametrize("preset", ["published", "matched"])
 def test_every_arm_is_probed_on_augmented_images_by_the_recipe_of_moco(preset, request):
-    found = request.getfixturevalue(preset)
-    settings = found.linear_augmented
-    assert settings.arms == list(found.arms)
+    params = request.getfixturevalue(preset)
+    settings = params.linear_augmented
+    assert settings.arms == list(params.arms)
     assert (settings.epochs, settings.batch_size, settings.crop_scale_min) == (90, 4096, 0.08)
     assert 3.0 in settings.learning_rates and settings.peak_lr == max(settings.learning_rates) * 16
 
@@ -158,14 +158,14 @@ def test_the_main_matched_arms_are_trained_from_three_seeds(matched):
 
 @pytest.mark.parametrize("preset", ["published", "matched"])
 def test_the_probes_fit_a_vit_b_and_a_thousand_classes(preset, request):
-    found, default = request.getfixturevalue(preset), validate(read_yaml(ROOT / "params.yaml"))
+    params, default = request.getfixturevalue(preset), validate(read_yaml(ROOT / "params.yaml"))
     # As params.yaml says beside these rates.
     rates = [rate / 10 for rate in default.probes.attentive.learning_rates]
-    assert found.probes.attentive.learning_rates == pytest.approx(rates)
-    assert found.probes.attentive.heads == found.vit.heads
+    assert params.probes.attentive.learning_rates == pytest.approx(rates)
+    assert params.probes.attentive.heads == params.vit.heads
     # Below ten images per class, the accuracy of a snapshot is that of a few-shot probe.
-    assert found.trajectory.train_images >= 10 * 1000
-    assert found.trajectory.test_images >= 5000
+    assert params.trajectory.train_images >= 10 * 1000
+    assert params.trajectory.test_images >= 5000
 
 
 # GFLOP per image of a training, as counted for the comments of the presets.
@@ -176,12 +176,12 @@ EVALUATED = 31 + 10  # hours of fine-tuning and of linear_augmented, for each tr
 
 @pytest.mark.parametrize(("name", "preset"), [("imagenet", "published"), ("imagenet-matched", "matched")])
 def test_the_hours_in_the_first_line_are_those_of_all_seeds(name, preset, request):
-    found = request.getfixturevalue(preset)
+    params = request.getfixturevalue(preset)
     first = (ROOT / f"stages/presets/{name}.yaml").read_text().splitlines()[0]
     stated = float(re.search(r"about ([0-9,]+) GPU hours", first)[1].replace(",", ""))
     hours = 0.0
-    for arm in found.arms:
-        flop = 1e9 * GFLOP.get(arm, 0) * 1_281_167 * recipe_of(found, arm)[1].epochs
+    for arm in params.arms:
+        flop = 1e9 * GFLOP.get(arm, 0) * 1_281_167 * recipe_of(params, arm)[1].epochs
         training = flop / 120e12 / 3600 * (1.25 if arm in TWICE else 1)
-        hours += len(seeds_of(found, arm)) * (training + EVALUATED)
+        hours += len(seeds_of(params, arm)) * (training + EVALUATED)
     assert hours == pytest.approx(stated, rel=0.03)

@@ -82,7 +82,7 @@ def whole(tmp_path_factory):
         entry = group.get("do", group)
         entries = [*entry.get("outs", []), *entry.get("metrics", [])]
         outs = ",".join(path for out in entries for path in ([out] if isinstance(out, str) else out))
-        made = (
+        products = (
             "data/",
             "models",
             "features",
@@ -92,11 +92,11 @@ def whole(tmp_path_factory):
             "results/co",
             "reports",
         )
-        reads = [dep for dep in entry["deps"] if dep.startswith(made)]
+        reads = [dep for dep in entry["deps"] if dep.startswith(products)]
         code = [dep for dep in entry["deps"] if dep in ("stages/objectives/masked.py", f"stages/{name}.py")]
         entry["deps"] = [*reads, *code]
-        kept = ("arms", "probes", "analyses", "seed")
-        entry["params"] = [param for param in entry["params"] if param.startswith(kept)]
+        sections = ("arms", "probes", "analyses", "seed")
+        entry["params"] = [param for param in entry["params"] if param.startswith(sections)]
         entry["cmd"] = f"{sys.executable} -SE stage.py '{outs}' "
         entry["cmd"] += "cl_weight" if name == "pretrain" else f"'{','.join(reads)}'"
     (project / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
@@ -120,11 +120,11 @@ def project(whole, tmp_path, monkeypatch):
 
 def foretold():
     """The stages by state, those that are done left out."""
-    found = {}
+    states = {}
     for row in rows_of():
         if row.state != DONE:
-            found.setdefault(row.state, set()).add(row.stage)
-    return found
+            states.setdefault(row.state, set()).add(row.stage)
+    return states
 
 
 def why():
@@ -139,9 +139,9 @@ def repro(project, caplog):
         caplog.clear()
         with caplog.at_level(logging.INFO, logger="dvc"), Repo() as repo:
             repo.reproduce(**options)
-        said = [record.getMessage() for record in caplog.records]
-        ran = {line.split("'")[1] for line in said if line.startswith("Running stage")}
-        return ran, {line.split("'")[1] for line in said if "is cached - skipping run" in line}
+        messages = [record.getMessage() for record in caplog.records]
+        ran = {line.split("'")[1] for line in messages if line.startswith("Running stage")}
+        return ran, {line.split("'")[1] for line in messages if "is cached - skipping run" in line}
 
     return repro
 

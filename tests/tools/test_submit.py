@@ -67,11 +67,11 @@ def commands(tmp_path, monkeypatch):
 
 def test_if_slurm_refuses_a_job_those_before_it_are_taken_back(commands):
     commands("sbatch", "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
-    asked = commands("scancel", "")
+    calls = commands("scancel", "")
     with pytest.raises(StudyError, match=r"Slurm refuses .*invalid partition.*runtime\.slurm") as refused:
         send(["sbatch", "-p", "gpu"], script="", sent={"prepare": "7", "cl": "8_0", "mim": "8_1"})
     assert "\n" not in str(refused.value)
-    assert set(asked.read_text().splitlines()[-1].split()) == {"scancel", "7", "8"}
+    assert set(calls.read_text().splitlines()[-1].split()) == {"scancel", "7", "8"}
 
 
 def test_the_queue_is_told_in_words(monkeypatch, tmp_path):

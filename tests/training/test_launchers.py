@@ -67,15 +67,15 @@ def test_the_launcher_says_how_many_train_together_else_the_settings_do(environ,
 
 
 @pytest.mark.parametrize(
-    ("environ", "says"),
+    ("environ", "message"),
     [
         (BATCH, "2 tasks, but only this process"),
         ({"RANK": "1", "WORLD_SIZE": "2"}, "without LOCAL_WORLD_SIZE"),
         ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun: its 4 processes"),
     ],
 )
-def test_processes_that_would_wait_for_others_in_vain_are_refused(environ, says):
-    with pytest.raises(StudyError, match=says):
+def test_processes_that_would_wait_for_others_in_vain_are_refused(environ, message):
+    with pytest.raises(StudyError, match=message):
         processes(environ, devices=2)
 
 

@@ -76,8 +76,8 @@ def test_killed_inside_an_epoch_it_ends_in_the_same_bytes(prepared, whole, arm, 
     project = copied(prepared, tmp_path)
     kill = partial(signal_at_step, 12, number=signal.SIGKILL)  # in the second part of the first epoch
     assert forked(project, "pretrain", "--arm", arm, first=kill).returncode == -signal.SIGKILL
-    said = succeed(project, "pretrain", "--arm", arm).stdout
-    assert f"pretrain {arm} seed 0: resumed at epoch 0.5/2" in said and "epoch 1.5/2" in said
+    output = succeed(project, "pretrain", "--arm", arm).stdout
+    assert f"pretrain {arm} seed 0: resumed at epoch 0.5/2" in output and "epoch 1.5/2" in output
     assert results(project, arm) == whole[arm]
 
 

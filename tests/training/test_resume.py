@@ -81,19 +81,19 @@ def succeed(project, stage, arm):
     ("stage", "arm"), [*(("pretrain", name) for name in OBJECTIVES), ("finetune", "random")]
 )
 def test_killed_between_saves_and_in_a_save_it_ends_in_the_same_bytes(project, stage, arm):
-    said, whole = succeed(project, stage, arm)
-    assert "resumed" not in said and "history.csv" in whole and "encoder.safetensors" in whole
+    output, whole = succeed(project, stage, arm)
+    assert "resumed" not in output and "history.csv" in whole and "encoder.safetensors" in whole
     assert ("gradients.csv" in whole) == (arm in ("hybrid", "layered"))
-    kept = {whole[name] for name in whole if name.endswith("encoder.safetensors")}
-    assert len(kept) == (3 if stage == "pretrain" else 1)  # two snapshots and the end, all different
+    encoders = {whole[name] for name in whole if name.endswith("encoder.safetensors")}
+    assert len(encoders) == (3 if stage == "pretrain" else 1)  # two snapshots and the end, all different
     start_anew(project, stage, arm)
     # At the last step of the second epoch, whose first one is lost; then in the save after that epoch.
     for kill in (partial(signal_at_step, 4, number=signal.SIGKILL), kill_in_the_middle_of_a_save):
         assert forked(project, stage, "--arm", arm, first=kill).returncode == -signal.SIGKILL
         assert not outs(project, stage, arm)
     assert list(state(project, stage, arm).glob(".epoch-00002.pt.*.part"))  # it was in the middle
-    said, resumed = succeed(project, stage, arm)
-    assert f"{stage} {arm} seed 0: resumed at epoch 1/3" in said and "aside" not in said
+    output, resumed = succeed(project, stage, arm)
+    assert f"{stage} {arm} seed 0: resumed at epoch 1/3" in output and "aside" not in output
     assert resumed == whole
 
 
@@ -112,10 +112,10 @@ def test_killed_between_a_checksum_and_its_checkpoint_it_takes_neither(project, 
     start_anew(project, "pretrain", "masked")
     assert interrupt(project, partial(signal_at_step, 4, number=signal.SIGKILL)).returncode < 0
     assert interrupt(project, kill_between_the_files_of_a_save).returncode == -signal.SIGKILL
-    there = {path.name for path in state(project, "pretrain", "masked").glob("epoch-*")}
-    assert there == {"epoch-00001.pt", "epoch-00001.sha256", "epoch-00002.sha256"}
-    said, resumed = succeed(project, "pretrain", "masked")
-    assert "resumed at epoch 1/3" in said and "aside" not in said and resumed == masked
+    names = {path.name for path in state(project, "pretrain", "masked").glob("epoch-*")}
+    assert names == {"epoch-00001.pt", "epoch-00001.sha256", "epoch-00002.sha256"}
+    output, resumed = succeed(project, "pretrain", "masked")
+    assert "resumed at epoch 1/3" in output and "aside" not in output and resumed == masked
 
 
 def test_killed_in_the_middle_of_a_snapshot_it_keeps_no_half_of_one(project, masked):
@@ -142,17 +142,17 @@ def test_a_snapshot_that_somebody_removed_is_one_line_and_no_result(project, mas
 def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project, masked):
     start_anew(project, "pretrain", "masked")
     saved = "saved up to epoch {} of 3; the same command continues from there"
-    for step, number, code, told in (
+    for step, number, code, message in (
         (1, signal.SIGINT, 130, "interrupted; the same command continues from the last checkpoint"),
         (4, signal.SIGTERM, 143, f"stopped by SIGTERM; {saved.format(1)}"),
         (1, signal.SIGINT, 130, f"interrupted; {saved.format(1)}"),
         (4, signal.SIGINT, 130, f"interrupted; {saved.format(2)}"),
     ):
         done = interrupt(project, partial(signal_at_step, step, number=number))
-        assert (done.returncode, done.stderr) == (code, f"pretrain@masked: {told}\n")
+        assert (done.returncode, done.stderr) == (code, f"pretrain@masked: {message}\n")
         assert not outs(project, "pretrain", "masked")
-    said, resumed = succeed(project, "pretrain", "masked")
-    assert "resumed at epoch 2/3" in said and resumed == masked
+    output, resumed = succeed(project, "pretrain", "masked")
+    assert "resumed at epoch 2/3" in output and resumed == masked
 
 
 def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_is_some(project, masked):
@@ -169,8 +169,8 @@ def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_i
     assert f" {size / 1e6:.1f} MB needed" in done.stderr and "free; free some space" in done.stderr
     assert done.stderr.count("\n") == 1
     assert files(folder, folder.rglob("*")) == before
-    said, resumed = succeed(project, "pretrain", "masked")
-    assert "resumed at epoch 1/3" in said and resumed == masked
+    output, resumed = succeed(project, "pretrain", "masked")
+    assert "resumed at epoch 1/3" in output and resumed == masked
 
 
 def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_used(project, masked):
@@ -185,11 +185,11 @@ def test_a_checkpoint_of_another_training_is_set_aside_and_the_one_before_it_use
     ours, theirs = folders
     for ending in ("pt", "sha256"):
         shutil.copy(theirs / f"epoch-00002.{ending}", ours / f"epoch-00002.{ending}")
-    said, resumed = succeed(project, "pretrain", "masked")
+    output, resumed = succeed(project, "pretrain", "masked")
     assert (
         f"pretrain masked seed 0: scratch/trainings/{ours.name}/epoch-00002.pt belongs to another training, "
         f"'{theirs.name}'; "
         "renamed to epoch-00002.aside, resuming from epoch-00001.pt\n"
-    ) in said
+    ) in output
     assert (ours / "epoch-00002.aside").read_bytes() == (theirs / "epoch-00002.pt").read_bytes()
-    assert "resumed at epoch 1/3" in said and resumed == masked
+    assert "resumed at epoch 1/3" in output and resumed == masked

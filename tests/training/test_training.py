@@ -127,7 +127,7 @@ def test_the_rate_of_a_block_is_the_decayed_rate_of_the_next():
 def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_progress(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    told = []
+    history = []
 
     class Probe(Task):
         def __init__(self):
@@ -136,7 +136,7 @@ def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_pr
             self.encoder.reset_classifier(5, global_pool="avg")
 
         def before_step(self, progress):
-            told.append(progress)
+            history.append(progress)
 
         def forward(self, images):
             return {"loss": self.encoder(images).square().mean()}
@@ -173,9 +173,9 @@ def test_the_first_step_moves_each_block_by_its_rate_and_the_task_is_told_the_pr
     assert moved["encoder.head.weight"] == pytest.approx(1e-3, rel=0.01)
     assert moved["encoder.blocks.1.mlp.fc2.weight"] == pytest.approx(5e-4, rel=0.01)
     assert moved["encoder.blocks.0.mlp.fc2.weight"] == pytest.approx(2.5e-4, rel=0.01)
-    told.clear()
+    history.clear()
     trained(epochs=4, lr=1e-3)
-    assert told == [0, 0.25, 0.5, 0.75]
+    assert history == [0, 0.25, 0.5, 0.75]
 
 
 class Regression(Task):
@@ -384,12 +384,12 @@ def test_a_damaged_or_foreign_checkpoint_is_set_aside_and_the_one_before_it_used
     checkpoints.save(2, {"value": torch.arange(100) + 1})
     path = checkpoints.directory / "epoch-00002.pt"
     damage(path, kind)
-    found = path.read_bytes()
+    content = path.read_bytes()
     assert checkpoints.latest()["value"][0] == 0
     assert capsys.readouterr().out == (
         f"pretrain-x: {path} {reason}; renamed to epoch-00002.aside, resuming from epoch-00001.pt\n"
     )
-    assert path.with_suffix(".aside").read_bytes() == found and not path.exists()
+    assert path.with_suffix(".aside").read_bytes() == content and not path.exists()
     assert not os.path.exists("ran")  # code in a file is not run
     checkpoints.save(2, {"value": torch.arange(100) + 1})
     assert checkpoints.latest()["value"][0] == 1
@@ -413,8 +413,8 @@ def test_wherever_the_disk_is_full_the_checkpoints_that_are_there_stay(checkpoin
     size = len(before["epoch-00001.pt"])
     with file_limit(int(share * size)), pytest.raises(StudyError) as refused:
         checkpoints.save(2, state)
-    told = str(refused.value)
-    assert f"epoch-00002.pt: File too large; {size / 1e6:.1f} MB needed, " in told and "\n" not in told
+    message = str(refused.value)
+    assert f"epoch-00002.pt: File too large; {size / 1e6:.1f} MB needed, " in message and "\n" not in message
     assert {path.name: path.read_bytes() for path in checkpoints.directory.iterdir()} == before
     assert torch.equal(checkpoints.latest()["a"], state["a"])
     checkpoints.save(2, state)
