@@ -64,8 +64,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     options = parser.parse_args()
-    given = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
-    if not options.objective and (others := set(given) - {"--mlp-ratio", "--compile"}):
+    flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
+    if not options.objective and (others := set(flags) - {"--mlp-ratio", "--compile"}):
         parser.error(f"{', '.join(sorted(others))}: only with --objective; the table has fixed sizes")
     exit_with("bench", lambda: bench(options) if options.objective else table(options))
 

@@ -50,7 +50,7 @@ def main() -> None:
 
     def work() -> str:
         study = study_with(options.preset) if options.preset else load_params()
-        images = images_of(study, given=options.images)
+        images = images_of(study, numbers=options.images)
         device = device_named(options.device)
         if options.utilisation is not None:
             device = device._replace(utilisation=options.utilisation)

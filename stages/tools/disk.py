@@ -40,26 +40,26 @@ class Disk(NamedTuple):
         return self.encoders + self.finetuned
 
 
-def images_of(study: Study, *, given: Sequence[int] | None = None) -> Images:
+def images_of(study: Study, *, numbers: Sequence[int] | None = None) -> Images:
     """Return the number of images: as given, else as set for drawn images, else as prepared.
 
-    given: numbers of training and test images
+    numbers: those of training and test images
     Raises StudyError if the numbers are not known yet.
     """
     data = study.data
-    if given is None and data.source == DRAWN:
-        given = (data.shapes_textures.train_images, data.shapes_textures.test_images)
-    if given is None and (DATA / "manifest.json").is_file():
+    if numbers is None and data.source == DRAWN:
+        numbers = (data.shapes_textures.train_images, data.shapes_textures.test_images)
+    if numbers is None and (DATA / "manifest.json").is_file():
         manifest = read_manifest()
         if manifest.source == data.source:
-            given = [manifest.splits[split].images for split in ("train", "test")]
-    if given is None:
+            numbers = [manifest.splits[split].images for split in ("train", "test")]
+    if numbers is None:
         raise StudyError(
             f"data.source {data.source}: the number of images is not known yet; add --images TRAIN TEST "
             '(make cost IMAGES="TRAIN TEST"), or run `dvc repro prepare`'
         )
     limits = (data.max_train_images, data.max_test_images)
-    return Images(*(min(count, limit or count) for count, limit in zip(given, limits, strict=True)))
+    return Images(*(min(count, limit or count) for count, limit in zip(numbers, limits, strict=True)))
 
 
 def data_bytes(study: Study, images: Images) -> int:

@@ -82,13 +82,13 @@ def seconds_each(
     """
     seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(times):
-        for action, taken in zip(actions, seconds, strict=True):
+        for action, durations in zip(actions, seconds, strict=True):
             started = clock()
             action()
             if device.type != "cpu":
                 torch.accelerator.synchronize()
-            taken.append(clock() - started)
-    return [statistics.median(taken) for taken in seconds]
+            durations.append(clock() - started)
+    return [statistics.median(durations) for durations in seconds]
 
 
 def peak_flops(
