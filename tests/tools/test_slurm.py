@@ -211,7 +211,7 @@ def test_a_second_submit_is_refused_in_one_line(study):
     assert study.first == "6 jobs; `make status` shows them, scratch/slurm/*.log have their output\n"
     message = f"{study.second.value}"
     assert re.fullmatch(
-        r"6 XX `scancel --name study-\w+`", message
+        r"the queue has 6 jobs of this study, first 1; .* `scancel --name study-\w+`", message
     )
 
 
