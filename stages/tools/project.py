@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ from stages.tools.jobs import elsewhere
 from stages.tools.mending import RWLOCK, mend
 
 COMMIT = "`git init && git add -A && git commit -m start`"
+NO_COMMIT = (  # `dvc exp` itself says "unexpected error - Empty git repo"
+    "Git has no commit here, and without one DVC cannot queue experiments; run once: "
+    "`git add -A && git commit -m start`"
+)
 
 
 @contextmanager
@@ -50,6 +55,7 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
     """Open the project in the working directory.
 
     mends: mend the files that an interrupted DVC command left damaged, see `mending`
+    Prints a line if the repository has no commit, which experiments of DVC need.
     Raises StudyError if Git is missing, if another command locks the project or has left a stale lock, or if
     DVC cannot read or write its files, as after a merge conflict.
     """
@@ -59,6 +65,8 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
                 with repo.lock:
                     mend()
             refuse_broken_lock()
+            if getattr(repo.scm, "no_commits", False):
+                print(NO_COMMIT, file=sys.stderr, flush=True)
             yield repo
     except ReproductionError:
         raise

@@ -16,6 +16,7 @@ from stages.study.slurm import Job
 from stages.tools import jobs
 from stages.tools.project import (
     COMMIT,
+    NO_COMMIT,
     _holder,
     dvc_project,
     only_study,
@@ -133,6 +134,19 @@ def test_a_merge_conflict_is_named_by_every_command_that_opens_the_project(tmp_p
     words = rf"^{name} line \d+: merge conflict; run `git checkout --ours {name}`"
     with pytest.raises(StudyError, match=words), dvc_project() as repo:
         repo.status()
+
+
+def test_a_repository_without_a_commit_is_told_what_experiments_need(tmp_path, monkeypatch, capfd):
+    project = as_dvc_repository(copy_project(tmp_path / "project"))
+    monkeypatch.chdir(project)
+    with dvc_project():
+        pass
+    assert capfd.readouterr().err.strip() == NO_COMMIT
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "start"], check=True)
+    with dvc_project():
+        pass
+    assert capfd.readouterr().err == ""
 
 
 def test_an_index_that_another_user_owns_names_the_setting(tmp_path, monkeypatch):
