@@ -139,11 +139,13 @@ def run_in(project: Path, *words: str, python: Path = INTERPRETER) -> subprocess
 
 
 def as_dvc_repository(project: Path) -> Path:
-    """Put the project under Git and DVC."""
+    """Put the project under Git, with an empty first commit, and DVC."""
     from dvc.repo import Repo  # takes a second, and tests on a GPU run without DVC
 
-    done = run_in(project, "git", "init", "-q")
-    assert done.returncode == 0, done.stderr
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for words in (("init", "-q"), (*author, "commit", "-q", "--allow-empty", "-m", "start")):
+        done = run_in(project, "git", *words)
+        assert done.returncode == 0, done.stderr
     Repo.init(str(project)).close()
     (project / ".dvc/config").write_text("[core]\n    analytics = false\n")
     return project

@@ -137,8 +137,8 @@ def test_a_merge_conflict_is_named_by_every_command_that_opens_the_project(tmp_p
 
 
 def test_a_repository_without_a_commit_is_told_what_experiments_need(tmp_path, monkeypatch, capfd):
-    project = as_dvc_repository(copy_project(tmp_path / "project"))
-    monkeypatch.chdir(project)
+    monkeypatch.chdir(as_dvc_repository(copy_project(tmp_path / "project")))
+    subprocess.run(["git", "update-ref", "-d", "HEAD"], check=True)
     with dvc_project():
         pass
     assert capfd.readouterr().err.strip() == NO_COMMIT
