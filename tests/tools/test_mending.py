@@ -81,7 +81,8 @@ def test_a_record_of_locks_is_deleted_if_it_is_no_json_and_nobody_uses_it(lock, 
     mend()
     assert record.read_text() == "{}" and not capsys.readouterr().out
     record.write_text("")
-    with subprocess.Popen(["sleep 60; true dvc"], shell=True) as other:
+    # `read` starts no process, which would have the same command line for a moment.
+    with subprocess.Popen(["read line; true dvc"], shell=True, stdin=subprocess.PIPE) as other:
         assert other_commands() == [other.pid]
         mend()
         assert record.exists() and not capsys.readouterr().out
