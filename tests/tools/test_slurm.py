@@ -230,7 +230,9 @@ def test_status_shows_the_queue(study):
 
 
 def test_a_job_at_its_time_limit_goes_on_from_its_last_epoch(study):
-    assert f"stopped by SIGTERM; saved up to epoch {study.before_limit} of {EPOCHS}" in study.watch.log()
+    [epoch] = re.findall(rf"stopped by SIGTERM; saved up to epoch (\d+) of {EPOCHS}", study.watch.log())
+    # SIGTERM may arrive when an epoch is saved but not noted yet.
+    assert int(epoch) in (study.before_limit - 1, study.before_limit)
     assert resumed(study)[0] == study.before_limit
 
 
