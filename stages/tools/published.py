@@ -158,7 +158,7 @@ def agreement(studies: Mapping[str, Study]) -> str:
         share = f"{100 * same / len(tested):.0f} %" if tested else "–"
         reversals = sum(pair in REVERSED for pair in tested)
         lines.append(
-            f"- `{name}` against `{first_name}`: the same for {same} of {len(tested)} tested claims "
+            f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims "
             f"({share}); {reversals} reversed; {len(pairs) - len(tested)} tested in neither."
         )
     return "\n".join(lines)
