@@ -5,7 +5,8 @@ Every folder of reports/published/ with a claims.json is one study. A table stan
 command writes nothing, and a table that differs from the results is an error.
 
 `--accuracies NAME` first writes reports/published/NAME/accuracies.json from the results of a finished study,
-by default of this project.
+by default of this project. reports/published/NAME/public.json, written by hand, has numbers of other authors
+to compare with.
 """
 
 import argparse
@@ -81,18 +82,23 @@ def update(page: Path, *, check: bool) -> str:
 
 
 def studies(folder: Path) -> dict[str, Study]:
-    """Return the published studies by name: the content of claims.json, and of accuracies.json."""
+    """Return the published studies by name: the content of claims.json, accuracies.json and public.json."""
     return {
-        path.parent.name: read_json(path) | {"accuracies": accuracies_of(path.parent)}
+        path.parent.name: read_json(path)
+        | {"accuracies": accuracies_of(path.parent), "public": rows_of(path.parent / "public.json")}
         for path in sorted(folder.glob("*/claims.json"))
     }
 
 
 def accuracies_of(folder: Path) -> list[dict[str, Any]]:
     """Return the accuracies of a published study; none if they were not written."""
-    path = folder / "accuracies.json"
-    accuracies: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    return accuracies
+    return rows_of(folder / "accuracies.json")
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON file; none if there is no file."""
+    rows: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    return rows
 
 
 def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
@@ -100,7 +106,13 @@ def filled(text: str, *, studies: Mapping[str, Study], where: str) -> str:
 
     Raises StudyError naming the page if a comment names an unknown table or study.
     """
-    tables = {"verdicts": verdicts, "runs": runs, "agreement": agreement, "accuracies": accuracy_table}
+    tables = {
+        "verdicts": verdicts,
+        "runs": runs,
+        "agreement": agreement,
+        "accuracies": accuracy_table,
+        "public": public_table,
+    }
 
     def table(match: re.Match[str]) -> str:
         name, *columns = match["name"].split()
@@ -171,26 +183,12 @@ def accuracy_table(studies: Mapping[str, Study]) -> str:
     """
     parts = []
     for name, study in studies.items():
-        rows = study["accuracies"]
-        if not rows:
-            raise StudyError(
-                f"{PUBLISHED / name}/accuracies.json: not found; write it with --accuracies {name}"
-            )
+        rows = require_accuracies(name, study)
         arms, evaluations, sets = (
             list(dict.fromkeys(row[column] for row in rows)) for column in ("label", "evaluation", "labels")
         )
-        means = {
-            (row["label"], row["evaluation"], row["labels"]): f"{100 * float(row['mean']):.1f}"
-            for row in rows
-        }
-        cells = [
-            [arm]
-            + [
-                " / ".join(means.get((arm, evaluation, one), "–") for one in sets)
-                for evaluation in evaluations
-            ]
-            for arm in arms
-        ]
+        means = mean_of(rows)
+        cells = [[arm, *(means.get((arm, evaluation), "–") for evaluation in evaluations)] for arm in arms]
         trainings = " or ".join(sorted({str(row["trainings"]) for row in rows}))
         labels = f"{' / '.join(sets)} labels; " if len(sets) > 1 else ""
         parts.append(
@@ -198,6 +196,43 @@ def accuracy_table(studies: Mapping[str, Study]) -> str:
             f"{trainings} trainings of each arm."
         )
     return "\n\n".join(parts)
+
+
+def require_accuracies(name: str, study: Study) -> list[dict[str, Any]]:
+    """Return the accuracies of a study.
+
+    Raises StudyError if there are none.
+    """
+    rows: list[dict[str, Any]] = study["accuracies"]
+    if not rows:
+        path = PUBLISHED / name / "accuracies.json"
+        raise StudyError(f"{path}: not found; write it with --accuracies {name}")
+    return rows
+
+
+def mean_of(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return the mean accuracies in per cent by arm and evaluation; label sets share a cell."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        cells.setdefault((row["label"], row["evaluation"]), []).append(f"{100 * float(row['mean']):.1f}")
+    return {key: " / ".join(means) for key, means in cells.items()}
+
+
+def public_table(studies: Mapping[str, Study]) -> str:
+    """Return the accuracies that other authors published, in per cent, above those of each study.
+
+    Raises StudyError if a study has no accuracies.
+    """
+    columns = ("knn", "linear", "fine-tuned")
+    lines = []
+    for name, study in studies.items():
+        for row in study["public"]:
+            numbers = [f"{row[column]:.1f}" if column in row else "–" for column in columns]
+            lines.append([f"[{row['study']}]({row['address']})", row["arm"], *numbers])
+        means = mean_of(require_accuracies(name, study))
+        for arm in dict.fromkeys(arm for arm, _ in means):
+            lines.append([f"`{name}`", arm, *(means.get((arm, column), "–") for column in columns)])
+    return markdown(["study", "arm", *columns], lines)
 
 
 def cell(claim: Mapping[str, Any] | None) -> str:
