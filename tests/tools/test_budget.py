@@ -45,8 +45,8 @@ def test_whole_seeds_of_the_arms_with_most_seeds_come_first():
 
 def test_the_rate_of_the_preset_is_at_most_that_of_the_square_root_rule():
     small, large = study_with("cifar10").pretrain, study_with("cifar10", "cifar10-gpu").pretrain
-    assert (small.batch_size, large.batch_size, large.precision) == (64, 1024, "bf16-mixed")
-    assert small.peak_lr <= large.peak_lr <= 4 * small.peak_lr
+    assert (small.batch_size, large.batch_size, large.precision) == (256, 1024, "bf16-mixed")
+    assert small.peak_lr <= large.peak_lr <= 2 * small.peak_lr
 
 
 @pytest.fixture
