@@ -1,8 +1,8 @@
-"""Write the tables of README.md from published results: `python -m stages.tools.published`.
+"""Write the tables and the figure of README.md from published results: `python -m stages.tools.published`.
 
 Every folder of reports/published/ with a claims.json is one study. A table stands between the comments
 `<!-- table: KIND STUDY... -->` and `<!-- end -->`; the rest of the file does not change. With --check, the
-command writes nothing, and a table that differs from the results is an error.
+command writes nothing, and a table or figure that differs from the results is an error.
 
 `--accuracies NAME` first writes reports/published/NAME/accuracies.json from the results of a finished study,
 by default of this project. reports/published/NAME/public.json, written by hand, has numbers of other authors
@@ -19,6 +19,7 @@ from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import read_json, write_json, write_text
+from stages.tools.overview import PICTURE, overview
 
 PUBLISHED = Path("reports/published")
 PAGES = (Path("README.md"), PUBLISHED / "README.md")
@@ -46,7 +47,12 @@ def main() -> None:
     def work() -> str:
         if options.accuracies:
             write_accuracies(PUBLISHED / options.accuracies, project=options.project)
-        return "\n".join(update(page, check=options.check) for page in PAGES)
+        lines = [update(page, check=options.check) for page in PAGES]
+        if not (line := overview(PUBLISHED, check=options.check)):
+            raise StudyError(
+                f"{PUBLISHED / PICTURE}: differs from the claims; run `python -m stages.tools.published`"
+            )
+        return "\n".join([*lines, line])
 
     exit_with("published", work)
 
