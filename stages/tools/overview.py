@@ -43,7 +43,7 @@ def shown_digest(picture: Path) -> str:
 
 
 def draw(folder: Path, *, digest: str) -> None:
-    """Draw the picture and store the digest of its claims in it."""
+    """Draw the claims that any of the studies tests, and store the digest of all claims in the picture."""
     from stages.render.figures.forest import forest_figure  # matplotlib and pandas take seconds
     from stages.render.figures.forest_rows import forest_rows
     from stages.results.other_claims import joined_claims
@@ -53,4 +53,5 @@ def draw(folder: Path, *, digest: str) -> None:
         for name in (MAIN, *OTHERS.values())
     }
     rows = forest_rows(claims[MAIN], others={label: claims[name] for label, name in OTHERS.items()})
-    forest_figure(rows).savefig(folder / PICTURE, dpi=150, metadata={SOURCE: digest})
+    tested = [row for row in rows if row.main or row.others]
+    forest_figure(tested).savefig(folder / PICTURE, dpi=150, metadata={SOURCE: digest})
