@@ -1,16 +1,15 @@
 """The forest plot of README.md: the claims of three published studies, one line per claim."""
 
-import hashlib
 from pathlib import Path
 
 from PIL import Image
 
-from stages.study.paths import read_json
+from stages.study.paths import file_digest, read_json, writing
 
 PICTURE = "claims.png"
 MAIN = "replicates"
 OTHERS = {"CIFAR-10": "cifar10", "Imagenette": "imagenette"}  # in the legend -> folder
-SOURCE = "Description"  # the text of the PNG file that holds the digest of the claims
+SOURCE = "Description"  # the text of the PNG file that holds the digests of the claims
 
 
 def overview(folder: Path, *, check: bool) -> str:
@@ -29,21 +28,18 @@ def overview(folder: Path, *, check: bool) -> str:
 
 
 def claims_digest(folder: Path) -> str:
-    """Return the SHA-256 digest of the claims that the picture shows, 64 digits."""
-    names = (MAIN, *OTHERS.values())
-    return hashlib.sha256(
-        b"".join((folder / name / "claims.json").read_bytes() for name in names)
-    ).hexdigest()
+    """Return the digests of the claims that the picture shows, one per study."""
+    return " ".join(file_digest(folder / name / "claims.json") for name in (MAIN, *OTHERS.values()))
 
 
 def shown_digest(picture: Path) -> str:
-    """Return the digest of the claims that a picture was drawn from; empty if it does not say."""
+    """Return the digests of the claims that a picture was drawn from; empty if it does not say."""
     with Image.open(picture) as image:
         return str(image.info.get(SOURCE, ""))
 
 
 def draw(folder: Path, *, digest: str) -> None:
-    """Draw the claims that any of the studies tests, and store the digest of all claims in the picture."""
+    """Draw the claims that any of the studies tests, and store the digests of all claims in it."""
     from stages.render.figures.forest import forest_figure  # matplotlib and pandas take seconds
     from stages.render.figures.forest_rows import forest_rows
     from stages.results.other_claims import joined_claims
@@ -54,4 +50,5 @@ def draw(folder: Path, *, digest: str) -> None:
     }
     rows = forest_rows(claims[MAIN], others={label: claims[name] for label, name in OTHERS.items()})
     tested = [row for row in rows if row.main or row.others]
-    forest_figure(tested).savefig(folder / PICTURE, dpi=150, metadata={SOURCE: digest})
+    with writing(folder / PICTURE) as target:
+        forest_figure(tested).savefig(target, format="png", dpi=150, metadata={SOURCE: digest})
