@@ -109,11 +109,11 @@ def test_it_learns():
 def test_randaugment_is_reproducible_and_changes_pictures():
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
 
-    def augmented(seed, rows=slice(None)):
+    def augmented(seed, rows=slice(None), policy="rand-m9-n2-mstd0.5-inc1"):
         stream = randaugmented(
             iter([images[rows]]),
             order=[np.arange(8)[rows]],
-            policy="rand-m9-n2-mstd0.5-inc1",
+            policy=policy,
             manifest=Manifest(),
             seed=seed,
         )
@@ -124,6 +124,7 @@ def test_randaugment_is_reproducible_and_changes_pictures():
     assert not torch.equal(augmented(0), images) and not torch.equal(augmented(0), augmented(1))
     # whatever else is in the batch
     assert torch.equal(augmented(0, rows=slice(4, 8)), augmented(0)[4:])
+    assert torch.equal(augmented(0, policy=None), images)
 
 
 @pytest.fixture
@@ -224,8 +225,10 @@ def test_a_pooling_is_named_once(study):
     [
         ({"head": "linear_probe", "epochs": 1}, "from a linear probe, all training images, 1 epoch, AdamW"),
         ({"head": "new", "epochs": 3}, "from a new head, all training images, 3 epochs, AdamW"),
+        ({"randaugment": "rand-m9-n1"}, "cutmix 0, rand-m9-n1, drop path"),
+        ({"randaugment": None}, "cutmix 0, no RandAugment, drop path"),
     ],
 )
-def test_the_protocol_names_where_fine_tuning_starts(changes, words):
+def test_the_protocol_names_start_and_augmentation_of_fine_tuning(changes, words):
     settings = load_params(ROOT / "params.yaml").finetune.model_copy(update=changes)
     assert words in protocol(settings, pooling="mean")

@@ -14,13 +14,17 @@ from stages.study.seeds import derive
 
 
 def randaugmented(
-    stream: Iterator[Tensor], *, order: list[np.ndarray], policy: str, manifest: Manifest, seed: int
+    stream: Iterator[Tensor], *, order: list[np.ndarray], policy: str | None, manifest: Manifest, seed: int
 ) -> Iterator[Tensor]:
     """Apply timm's RandAugment to every image of a stream of uint8 batches (B, 3, S, S).
 
-    order: the indices (B,) of each batch
+    order:  the indices (B,) of each batch
+    policy: in timm's notation; None: the images stay as they are
     Source: Cubuk et al. 2020; timm's variant, as in the published recipes.
     """
+    if policy is None:
+        yield from stream
+        return
     fill = tuple(round(255 * value) for value in manifest.mean)
     size = manifest.image_size
     transform = rand_augment_transform(policy, {"translate_const": int(0.45 * size), "img_mean": fill})

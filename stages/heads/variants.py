@@ -42,6 +42,6 @@ def protocol(settings: Finetune, *, pooling: Pooling) -> str:
     return (
         f"all weights trained from {start}, {images}, {epochs}, AdamW, learning rate {settings.lr:g}, "
         f"layer decay {settings.layer_decay:g}, "
-        f"mixup {settings.mixup:g}, cutmix {settings.cutmix:g}, {settings.randaugment}, "
+        f"mixup {settings.mixup:g}, cutmix {settings.cutmix:g}, {settings.randaugment or 'no RandAugment'}, "
         f"drop path {settings.drop_path:g}, {token}, last epoch{choice}"
     )

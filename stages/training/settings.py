@@ -98,7 +98,7 @@ class Finetune(Section):
     mixup: NonNegative
     cutmix: NonNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")]
+    randaugment: Annotated[str, Field(pattern=r"^rand(-(m|n|p|mstd|mmax|inc)[0-9.]+)*$")] | None
     clip_grad: Positive
     precision: Precision
 
