@@ -75,16 +75,17 @@ def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> floa
 
 
 def convergence(accuracies: Sequence[float]) -> tuple[str, float | None, str]:
-    """Return whether fine-tuning the untrained encoder converged, its gain over the last fifth, and words.
+    """Decide whether fine-tuning the untrained encoder converged.
 
-    accuracies: at the end of each epoch
+    accuracies: at the end of each epoch, on the fitted images
+    returns:    passed or failed; the gain over the last fifth of the epochs, or None for one epoch; words
     """
     if len(accuracies) < 2:
         return FAILED, None, "fine-tuning of the untrained encoder: one epoch cannot show convergence"
     gain = last_gain(accuracies)
     words = (
-        f"fine-tuning of the untrained encoder: {100 * gain:+.1f} points over the last fifth of the epochs; "
-        "required: less than 0.5"
+        f"fine-tuning of the untrained encoder: {100 * gain:+.2f} points over the last fifth of the "
+        "epochs; required: less than 0.5"
     )
     return _status(has_converged(gain)), gain, words
 

@@ -44,13 +44,15 @@ def test_one_epoch_cannot_show_convergence():
     status, gain, words = convergence([0.2, 0.4])  # the last fifth of two: 0.4 of one epoch
     assert status == FAILED and gain == pytest.approx(0.08)
     assert words == (
-        "fine-tuning of the untrained encoder: +8.0 points over the last fifth of the epochs; "
+        "fine-tuning of the untrained encoder: +8.00 points over the last fifth of the epochs; "
         "required: less than 0.5"
     )
 
 
 def test_what_is_no_number_passes_no_gate():
     assert convergence([0.2, 0.2, np.nan])[0] == FAILED
+    # A gain just below the limit must not read like the limit.
+    assert "+0.46 points" in convergence([0.4, 0.4, 0.4, 0.4, 0.4046])[2]
     assert not has_learnt(Estimate(np.nan, np.nan, 5.0, (), 0.0, "methods", None, None))
     assert not is_below(np.array([0.1, np.nan]), np.ones(2))
 
@@ -98,7 +100,7 @@ def test_what_a_study_measured_decides_and_what_it_did_not_is_said(tmp_path):
         write(tmp_path / gradients_table("hybrid", seed), seed=seed, epoch=[1, 2, 3], **norms)
     gates = {gate.name: gate for gate in check_gates(Tables(Results(study, tmp_path)))}
     assert gates[CONVERGED].status == "failed" and gates[CONVERGED].value == pytest.approx(0.06)
-    assert "+6.0 points over the last fifth" in gates[CONVERGED].words
+    assert "+6.00 points over the last fifth" in gates[CONVERGED].words
     assert gates[BEYOND_MEAN].status == "passed" and gates[BEYOND_MEAN].value == pytest.approx(0.8)
     assert gates[BALANCE].status == "reported" and gates[BALANCE].value == pytest.approx(0.5)
 
