@@ -1,6 +1,8 @@
-"""The encoder of an arm, and the operations of a forward pass through it."""
+"""The encoder of an arm, its size, and the operations of a forward pass through it."""
 
 from stages.encoders.settings import Vit
+from stages.encoders.size import parameters
+from stages.render.words import listed, number
 from stages.study.settings import Arm
 from stages.study.study import Study
 
@@ -9,6 +11,17 @@ def vit_of(study: Study, arm: Arm) -> Vit:
     """Return the encoder of an arm: the encoder of the study with the arm's own settings."""
     changes = {key: value for key, value in arm if key in Vit.model_fields and value is not None}
     return study.vit.model_copy(update=changes)
+
+
+def millions(study: Study) -> str | None:
+    """Return the parameters of all encoders built here, as "0.20 million parameters".
+
+    Sizes that read alike are named once. None: all encoders are imported.
+    """
+    built = [arm for arm in study.arms.values() if arm.objective != "imported"]
+    sizes = sorted(parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in built)
+    names = dict.fromkeys(number(size / 1e6, digits=2) for size in sizes)
+    return f"{listed(names)} million parameters" if names else None
 
 
 def forward_flops(vit: Vit, *, image_size: int) -> int:

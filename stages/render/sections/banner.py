@@ -5,9 +5,9 @@ from typing import Any
 from markupsafe import Markup
 
 from stages.encoders.size import parameters
-from stages.render.encoder_size import vit_of
+from stages.render.encoder_size import millions, vit_of
 from stages.render.page.provenance import portable
-from stages.render.words import listed, number, unbroken
+from stages.render.words import listed, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import recipe_of
 from stages.study.settings import Arm
@@ -62,11 +62,8 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
     kind = "demonstration" if manifest["source"] == DRAWN else "study"
     verb = "studies" if len(arms) == 1 else "compares"
     parts = [f"This {kind} {verb} {counted(len(arms), 'encoder')}{origin}{_seeds(study)}"]
-    built = [arm for arm in arms.values() if arm.objective != "imported"]
-    if built:
-        sizes = sorted({parameters(vit_of(study, arm), image_size=study.data.image_size) for arm in built})
-        millions = listed(number(size / 1e6, digits=2) for size in sizes)
-        parts.append(f"with {millions} million parameters")
+    if size := millions(study):
+        parts.append(f"with {size}")
     if trained:
         epochs = sorted({arm.stop_epoch or arm.epochs or study.pretrain.epochs for arm in trained})
         images = manifest["splits"]["train"]["images"]

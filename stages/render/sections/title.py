@@ -4,8 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.encoders.size import parameters
-from stages.render.encoder_size import forward_flops, vit_of
+from stages.render.encoder_size import forward_flops, millions, vit_of
 from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
 from stages.render.words import listed, number, unbroken
@@ -73,11 +72,7 @@ def _arms(study: Study, *, inks: dict[str, Ink]) -> str:
 def _compute(study: Study, *, images: int) -> str:
     """Return the size of the encoders, the images that each saw, and the operations of a forward pass."""
     size = study.data.image_size
-    vits = [vit_of(study, arm) for arm in study.arms.values() if arm.objective != "imported"]
-    parts = []
-    if vits:
-        millions = sorted({parameters(vit, image_size=size) / 1e6 for vit in vits})
-        parts.append(f"{listed(number(value, digits=2) for value in millions)} million parameters")
+    parts = [words] if (words := millions(study)) else []
     trained = [
         arm
         for name, arm in study.arms.items()

@@ -60,6 +60,13 @@ def test_one_seed_gives_no_verdict() -> None:
     assert limit(study, manifest(), [], alone).startswith("Limit: every encoder was trained once")
 
 
+def test_sizes_that_read_alike_are_named_once() -> None:
+    deeper = {"objective": "masked", "depth": 5}
+    study = study_of({"cl": "contrastive", "mim": {"objective": "masked", "layer_scale": 0.1}})
+    assert "with 0.20 million parameters" in studied(study, manifest())
+    assert "with 0.17 and 0.20 million" in studied(study_of({"cl": "contrastive", "mim": deeper}), manifest())
+
+
 def test_one_encoder_is_compared_with_nothing() -> None:
     study = study_of({"mim": "masked"}, seeds=[0])
     assert studied(study, manifest()).startswith(
