@@ -6,6 +6,8 @@ Source: Assran et al. 2022 (MSN), §4 and the public logistic_eval.py: L2-regula
 fixed strength on normalised features, there the class token.
 """
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -86,7 +88,10 @@ def logistic_regression(features: Tensor, labels: Tensor, *, classes: int, l2: f
     # For two classes, scikit-learn fits one row: the difference between two rows of opposite sign.
     two = len(present) == 2
     model = LogisticRegression(C=(2 if two else 1) / l2, solver="newton-cg", tol=1e-8, max_iter=1000)
-    model.fit(features.double().cpu().numpy(), labels.cpu().numpy())
+    with warnings.catch_warnings():
+        # One image per class is a legitimate share, not a regression problem.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        model.fit(features.double().cpu().numpy(), labels.cpu().numpy())
     rows = np.concatenate([model.coef_, model.intercept_[:, None]], axis=1)  # (C, D+1)
     rows = np.concatenate([-rows / 2, rows / 2]) if two else rows
     weights[:, present] = torch.from_numpy(rows.T).to(weights)

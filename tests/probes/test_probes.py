@@ -178,6 +178,12 @@ def test_logistic_regression_ends_where_its_loss_is_flat(blobs, present):
     assert learnt.grad.abs().max() < 1e-3
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_label_per_class_is_no_regression_problem():
+    weights = few_shot.logistic_regression(torch.eye(5), torch.arange(5), classes=5, l2=0.1)
+    assert (weights[:-1] + weights[-1]).argmax(dim=1).tolist() == [0, 1, 2, 3, 4]
+
+
 @given(
     counts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     shares=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
