@@ -6,7 +6,7 @@ freezes it (unless objectives.contrastive.freeze_patch_embed is false).
 
 λ alone does not show which loss dominates, because the gradients of the two losses have different norms. An
 arm may set the ratio of the norms instead. λ is then computed from the gradients of the first batch, and
-again after every epoch.
+again whenever the gradient of one loss is measured, because the norms drift within an epoch.
 """
 
 import math
@@ -69,6 +69,8 @@ class Hybrid(Task):
             # No loss trains the projection, and weight decay alone must not change it.
             encoder.patch_embed.requires_grad_(False)
         self.masked = MaskedImageModeling(encoder, settings=settings.masked, seed=derive(seed, "masked"))
+        self.norms: list[list[float]] = [[], []]  # of each loss by block, in its newest measured batch
+        self.odds: list[float] = []  # logarithms of λ / (1 - λ), for each step of the current epoch
         self.gradients: list[dict[str, float]] = []  # one row per epoch and block
         self.sums = GradientSums()  # of the current epoch
         self.step = -1  # number of the step in the current epoch, from 0
@@ -88,36 +90,52 @@ class Hybrid(Task):
         contrastive = self.contrastive(first, second)["loss"]
         masked = self.masked(images, mask)["loss"]
         if self.cl_weight is None:
-            self.cl_weight = self.first_weight(contrastive, masked)
+            for number, loss in enumerate((contrastive, masked)):
+                self.balance(number, self.block_gradients(loss))
         if 0 <= self.step < FIRST or (self.step > 0 and self.step % EVERY == 0):
-            self.sums.add(self.block_gradients((contrastive, masked)[self.sums.due]))
-        loss = (1 - self.cl_weight) * masked + self.cl_weight * contrastive
+            number = self.sums.due
+            measured = self.block_gradients((contrastive, masked)[number])
+            self.sums.add(measured)
+            if self.gradient_ratio is not None:
+                self.balance(number, measured)
+        weight = self.cl_weight
+        assert weight is not None
+        if self.gradient_ratio is not None:
+            self.odds.append(math.log(weight / (1 - weight)))
+        loss = (1 - weight) * masked + weight * contrastive
         return {"loss": loss, "contrastive": contrastive.detach(), "masked": masked.detach()}
 
-    def first_weight(self, contrastive: Tensor, masked: Tensor) -> float:
-        """Return the λ that gives the weighted gradients of one batch the arm's ratio of norms."""
+    def balance(self, number: int, measured: Sequence[Tensor]) -> None:
+        """Set the λ that gives the newest gradients of both losses the arm's ratio of norms.
+
+        number:   0 for CL, 1 for MIM
+        measured: gradient of this loss for each block, (weights of the block,)
+        """
         assert self.gradient_ratio is not None
-        norms = [
-            [gradient.norm().item() for gradient in self.block_gradients(loss)]
-            for loss in (contrastive, masked)
-        ]
-        return balancing_weight(self.gradient_ratio, (norms[0], norms[1]))
+        self.norms[number] = [gradient.norm().item() for gradient in measured]
+        if all(self.norms):
+            self.cl_weight = balancing_weight(self.gradient_ratio, (self.norms[0], self.norms[1]))
+
+    def mean_weight(self) -> float:
+        """Return λ, or the λ whose odds are the geometric mean over the steps of this epoch."""
+        if self.gradient_ratio is None or not self.odds:
+            return self.cl_weight or 0.0
+        return 1 / (1 + math.exp(-sum(self.odds) / len(self.odds)))
 
     def after_epoch(self, epoch: int) -> None:
-        """Record how well the two losses' gradients agree in each block, and set λ for the next epoch.
+        """Record λ, and how well the two losses' gradients agree in each block.
 
         epoch: from 1
         """
         norms, agreements = self.sums.norms(), self.sums.agreements()
+        weight = self.mean_weight()
         for block in range(len(self.encoder.blocks)):
-            row = {"epoch": epoch, "block": block + 1, "cl_weight": self.cl_weight or 0.0}
+            row = {"epoch": epoch, "block": block + 1, "cl_weight": weight}
             parts = agreements[block] if agreements else [math.nan] * 5
             row |= dict(zip(("dot", "square_cl", "square_mim", "half_cl", "half_mim"), parts, strict=True))
             row |= {"norm_cl": norms[0][block], "norm_mim": norms[1][block]} if norms else NO_NORMS
             self.gradients.append(row | {"batches": self.sums.batches})
-        if norms and self.gradient_ratio is not None:
-            self.cl_weight = balancing_weight(self.gradient_ratio, norms)
-        self.sums, self.step = GradientSums(), -1
+        self.sums, self.odds, self.step = GradientSums(), [], -1
 
     def block_gradients(self, loss: Tensor) -> list[Tensor]:
         """Return the gradient of a loss for each block, (weights of the block,), over all processes."""
@@ -130,11 +148,12 @@ class Hybrid(Task):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the state that a checkpoint between epochs needs besides the weights."""
-        return {"gradients": self.gradients, "cl_weight": self.cl_weight}
+        return {"gradients": self.gradients, "cl_weight": self.cl_weight, "norms": self.norms}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the state from a checkpoint."""
         self.gradients, self.cl_weight = list(state["gradients"]), state["cl_weight"]
+        self.norms = [list(norms) for norms in state["norms"]]
 
 
 OBJECTIVE = Objective(build=build, settings=("contrastive", "masked"))

@@ -150,7 +150,7 @@ def test_a_hybrid_keeps_the_agreement_of_its_two_losses_by_block(objective):
 
 
 @pytest.mark.parametrize("objective", MODULES)
-def test_a_gradient_ratio_sets_the_weight_from_the_first_batch_and_after_every_epoch(objective):
+def test_a_gradient_ratio_sets_the_weight_from_the_newest_gradient_of_each_loss(objective):
     task = make(objective, gradient_ratio=2.0)
     first, *others = batches_of(task, 4)
     weights = []
@@ -160,21 +160,25 @@ def test_a_gradient_ratio_sets_the_weight_from_the_first_batch_and_after_every_e
         weights.append(task.cl_weight)
         expected = task.cl_weight * losses["contrastive"] + (1 - task.cl_weight) * losses["masked"]
         torch.testing.assert_close(losses["loss"].detach(), expected)
-    assert len(set(weights)) == 1  # within an epoch
-    # The weighted gradients of the first batch, by the blocks that both losses reach.
-    lengths = []
-    for number, part in enumerate((task.contrastive(*first[:2]), task.masked(*first[2:]))):
+
+    def length(loss):
+        """The norm of a gradient, over the blocks that both losses reach."""
         task.zero_grad()
-        part["loss"].backward()
+        loss["loss"].backward()
         reached = [*task.encoder.blocks[: 2 if objective == "layered" else 3].parameters()]
-        lengths.append(
-            (weights[0], 1 - weights[0])[number] * torch.cat([p.grad.ravel() for p in reached]).norm()
-        )
-    assert lengths[0].item() == pytest.approx(2 * lengths[1].item(), rel=1e-4)
-    norms = task.sums.norms()
+        return torch.cat([weight.grad.ravel() for weight in reached]).norm().item()
+
+    # The first batch measures both losses; then CL and MIM take turns.
+    contrastive = [length(task.contrastive(*views[:2])) for views in (first, *others)]
+    masked = [length(task.masked(*views[2:])) for views in (first, *others)]
+    for weight, (cl, mim) in zip(weights, ((0, 0), (0, 1), (2, 1), (2, 3)), strict=True):
+        assert weight * contrastive[cl] == pytest.approx(2 * (1 - weight) * masked[mim], rel=1e-4)
+    assert len(set(weights)) == 4
     task.after_epoch(1)
-    assert task.cl_weight == balancing_weight(2.0, norms) != weights[0]
-    assert {row["cl_weight"] for row in task.gradients} == {weights[0]}
+    (mean,) = {row["cl_weight"] for row in task.gradients}
+    odds = np.prod([weight / (1 - weight) for weight in weights]) ** (1 / 4)
+    assert mean / (1 - mean) == pytest.approx(odds)
+    assert task.cl_weight == weights[-1] and not task.odds  # the next epoch goes on with the last weight
 
 
 def trained(task, *, place="scratch/one", stop_epoch=None, **recipe):
