@@ -41,6 +41,15 @@ def build(
     return SelfDistillation(encoder, settings=settings.dino, seed=seed)
 
 
+def crops_per_image(crops: int, *, large: int, small: int) -> int:
+    """Return how many small crops are encoded in place of a large one: a divisor of their number.
+
+    large, small: px of a side; the small crops together have at most as many pixels as the large one
+    """
+    most = max(1, (large // small) ** 2)
+    return max(number for number in range(1, crops + 1) if crops % number == 0 and number <= most)
+
+
 class SelfDistillation(Task):
     """A student that learns to match, from any crop, the output of its slow copy for another large crop."""
 
@@ -106,7 +115,10 @@ class SelfDistillation(Task):
         large = torch.cat([first, second])
         student = [*self.in_parts(self.student_logits, large).chunk(2)]
         if small:
-            student += self.in_parts(self.student_logits, torch.cat(small)).chunk(len(small))
+            group = crops_per_image(len(small), large=first.shape[-1], small=small[0].shape[-1])
+            groups = torch.cat(small).unflatten(0, (-1, group))
+            logits = self.in_parts(lambda rows: self.student_logits(rows.flatten(0, 1)), groups)
+            student += logits.chunk(len(small))
         with torch.no_grad():
             teacher = self.in_parts(self.teacher_logits, large)
         loss = dino_loss(

@@ -170,6 +170,13 @@ def test_in_parts_it_has_the_gradient_and_the_centre_of_the_whole(images):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize(
+    ("crops", "large", "small", "together"), [(4, 32, 16, 4), (8, 224, 96, 4), (3, 32, 16, 3), (5, 32, 16, 1)]
+)
+def test_small_crops_are_encoded_together_as_far_as_a_large_one_has_room(crops, large, small, together):
+    assert dino.crops_per_image(crops, large=large, small=small) == together
+
+
 def test_several_processes_move_the_centre_to_the_mean_of_all(images):
     task, others = part(make()), torch.randn(1, 64, generator=torch.Generator().manual_seed(5))
     before = task.center.clone()
