@@ -18,7 +18,7 @@ from stages.study.paths import file_digest
 from stages.study.seeds import derive
 from stages.study.settings import Arm
 from stages.training.checkpoints import Checkpoints
-from stages.training.devices import make_fabric
+from stages.training.devices import images_in_cache, make_fabric
 from stages.training.loop import epoch_order, parameter_groups, refuse_nonfinite, rows_of, train
 from stages.training.schedule import copy_momentum, learning_rate, rising_weight_decay
 from stages.training.task import Task
@@ -418,3 +418,12 @@ def test_wherever_the_disk_is_full_the_checkpoints_that_are_there_stay(checkpoin
     assert {path.name: path.read_bytes() for path in checkpoints.directory.iterdir()} == before
     assert torch.equal(checkpoints.latest()["a"], state["a"])
     checkpoints.save(2, state)
+
+
+@pytest.mark.parametrize(
+    ("width", "halved", "images"), [(64, False, 39), (64, True, 157), (128, True, 78), (768, True, 39)]
+)
+def test_a_pass_of_the_encoder_fits_into_the_cache(width, halved, images):
+    vit = VIT.model_copy(update={"width": width})  # 65 tokens
+    encoder = build_encoder(vit=vit, image_size=32, seed=0)
+    assert images_in_cache(encoder, halved=halved) == images
