@@ -26,7 +26,9 @@ PAGES = (Path("README.md"), PUBLISHED / "README.md")
 MAIN = ("headline", "hybrid")
 FAMILIES = (*MAIN, "exploratory", "ours")
 UNTESTED = "not test"  # not tested, or not testable at this budget
+UNDECIDED = "undecided"
 REVERSED = {("supported", "contradicted"), ("contradicted", "supported")}
+NARROW = "narrow range"  # in the reason of a margin that follows the range of the arms
 
 Study = Mapping[str, Any]
 
@@ -138,7 +140,7 @@ def verdicts(studies: Mapping[str, Study]) -> str:
     first = next(iter(studies.values()))
     rows = [
         [entry["statement"].rstrip("."), entry["section"]]
-        + [cell(study["claims"].get(entry["name"])) for study in studies.values()]
+        + [cell_of(study, entry["name"]) for study in studies.values()]
         for entry in first["entries"]
         if first["claims"][entry["name"]]["family"] in MAIN
     ]
@@ -152,34 +154,43 @@ def runs(studies: Mapping[str, Study]) -> str:
     statements = {entry["name"]: entry["statement"].rstrip(".") for entry in first["entries"]}
     rows = [
         [f"`{name}`: {statements[name]}", entry["family"]]
-        + [cell(study["claims"].get(name)) for study in studies.values()]
+        + [cell_of(study, name) for study in studies.values()]
         for name, entry in claims
     ]
     return markdown(["claim", "family", *studies], rows)
 
 
 def agreement(studies: Mapping[str, Study]) -> str:
-    """Return a list with the agreement of each run with the first one.
+    """Return the agreement of each run with the first one, with one row per run.
 
-    Claims that neither run can test do not count as agreement.
+    Claims that neither run can test do not count as agreement. Two runs that leave most claims undecided
+    agree on these, so the claims that at least one of them decides are counted too.
     """
     (first_name, first), *others = studies.items()
-    lines = []
+    rows = []
     for name, study in others:
-        pairs = [
-            (entry["verdict"], study["claims"][claim]["verdict"])
+        pairs = {
+            claim: (entry["verdict"], study["claims"][claim]["verdict"])
             for claim, entry in first["claims"].items()
             if claim in study["claims"]
-        ]
-        tested = [pair for pair in pairs if not all(verdict.startswith(UNTESTED) for verdict in pair)]
-        same = sum(one == other for one, other in tested)
-        share = f"{100 * same / len(tested):.0f} %" if tested else "–"
-        reversals = sum(pair in REVERSED for pair in tested)
-        lines.append(
-            f"- `{name}` against `{first_name}`: {same} of {len(tested)} tested claims "
-            f"({share}); {reversals} reversed; {len(pairs) - len(tested)} tested in neither."
-        )
-    return "\n".join(lines)
+        }
+        tested = [pair for pair in pairs.values() if not all(word.startswith(UNTESTED) for word in pair)]
+        decided = [pair for pair in tested if not all(is_open(word) for word in pair)]
+        reversals = [f"`{claim}`" for claim, pair in pairs.items() if pair in REVERSED]
+        rows.append([f"`{name}`", shares(tested), shares(decided), ", ".join(reversals) or "none"])
+    header = ["run", f"same verdict as `{first_name}`", "of the claims that either run decides", "reversed"]
+    return markdown(header, rows)
+
+
+def is_open(verdict: str) -> bool:
+    """Return whether a verdict decides nothing."""
+    return verdict == UNDECIDED or verdict.startswith(UNTESTED)
+
+
+def shares(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return how many pairs of verdicts are equal, in words."""
+    same = sum(one == other for one, other in pairs)
+    return f"{same} of {len(pairs)} ({100 * same / len(pairs):.0f} %)" if pairs else "–"
 
 
 def accuracy_table(studies: Mapping[str, Study]) -> str:
@@ -241,14 +252,24 @@ def public_table(studies: Mapping[str, Study]) -> str:
     return markdown(["study", "arm", *columns], lines)
 
 
-def cell(claim: Mapping[str, Any] | None) -> str:
-    """Return a verdict with its effect in units of the smallest effect of interest."""
+def cell_of(study: Study, name: str) -> str:
+    """Return the cell of one claim in one study, see `cell`."""
+    reasons = [str(entry.get("margin_reason", "")) for entry in study["entries"] if entry["name"] == name]
+    return cell(study["claims"].get(name), narrow=any(NARROW in reason for reason in reasons))
+
+
+def cell(claim: Mapping[str, Any] | None, *, narrow: bool = False) -> str:
+    """Return a verdict with its effect in units of the smallest effect of interest.
+
+    narrow: the unit is a share of the range of the study's arms; marks the effect with a dagger
+    """
     if claim is None:
         return "–"
     words = str(claim["verdict"]) + (", fragile" if claim.get("fragile") else "")
     if "effect" not in claim or not claim.get("margin"):
         return words
-    return f"{words} ({claim['effect'] / claim['margin']:+.1f})".replace("-", "−")
+    effect = f"{claim['effect'] / claim['margin']:+.1f}".replace("-", "−")
+    return f"{words} ({effect}{' †' if narrow else ''})"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

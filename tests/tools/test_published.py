@@ -11,6 +11,7 @@ from stages.tools.published import (
     accuracy_table,
     agreement,
     cell,
+    cell_of,
     filled,
     markdown,
     public_table,
@@ -40,6 +41,20 @@ def test_a_cell_gives_the_effect_in_margins():
     assert cell(None) == "–"
 
 
+def test_an_effect_in_a_margin_that_follows_the_arms_has_a_dagger():
+    one = study(a=claim("supported"), b=claim("supported"))
+    one["entries"][0]["margin_reason"] = "a tenth of the narrow range of all arms, 0.0057"
+    one["entries"][1]["margin_reason"] = "a tenth of the range of MoCo v3 over its blocks"
+    for table in (verdicts({"default": one}), runs({"default": one})):
+        assert table.count("supported (+2.0 †)") == 1 and table.count("supported (+2.0) |") == 1
+
+
+def test_the_reason_of_a_narrow_margin_is_that_of_the_claims():
+    published = studies(PUBLISHED)
+    assert cell_of(published["replicates"], "attention_collapse").endswith(" †)")
+    assert not cell_of(published["cifar10"], "attention_collapse").endswith(" †)")
+
+
 def test_only_headline_and_hybrid_claims_are_in_the_table_of_verdicts():
     one = study(
         a=claim("supported"), b=claim("undecided", family="ours"), c=claim("negligible", family="hybrid")
@@ -55,21 +70,28 @@ def test_runs_are_compared_with_the_first():
         b=claim("undecided"),
         c=claim("contradicted", effect=-1),
         d=untested,
+        e=claim("undecided"),
     )
-    changed = {"a": claim("supported", family="ours"), "b": claim("supported"), "c": claim("supported")}
-    studies = {"float32": first, "bf16": {"claims": changed | {"d": untested}}}
+    changed = study(
+        a=claim("supported", family="ours"),
+        b=claim("supported"),
+        c=claim("supported"),
+        d=untested,
+        e=claim("undecided"),
+    )
+    studies = {"float32": first, "bf16": changed}
     text = runs(studies) + "\n" + agreement(studies)
-    assert "`bf16` against `float32`: 1 of 3 tested claims (33 %); 1 reversed;" in text
-    assert "; 1 tested in neither." in text
-    assert [text.index(f"| `{name}`: ") for name in "bcda"] == sorted(
-        text.index(f"| `{name}`: ") for name in "abcd"
+    assert "| run | same verdict as `float32` | of the claims that either run decides | reversed |" in text
+    assert "| `bf16` | 2 of 4 (50 %) | 1 of 3 (33 %) | `c` |" in text
+    assert [text.index(f"| `{name}`: ") for name in "bcdea"] == sorted(
+        text.index(f"| `{name}`: ") for name in "abcde"
     )  # ours last
     assert "| `c`: c holds | headline | contradicted (−33.3) | supported (+2.0) |" in text
 
 
 def test_runs_without_a_tested_claim_are_compared_too():
     one = study(a={"verdict": "not tested", "family": "headline"})
-    assert ": 0 of 0 tested claims (–); 0 reversed;" in agreement({"one": one, "other": one})
+    assert "| `other` | – | – | none |" in agreement({"one": one, "other": one})
 
 
 def test_accuracies_are_those_of_a_finished_study(tmp_path):
