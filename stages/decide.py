@@ -23,7 +23,7 @@ RULES = {
     "interval": "95 % intervals add the variance between the trainings of both sides and the variance "
     "between held-out images; degrees of freedom follow Welch–Satterthwaite",
     "scope": f"With at least {REPLICATED} trainings per side, a claim is about methods; with fewer, it is "
-    "about these encoders",
+    "about these encoders. All trainings share the training images, and intervals do not cover other images",
     "margin": "Supported or contradicted: the corrected interval lies beyond the smallest effect of "
     "interest; negligible: the interval lies within it",
     "correction": f"Holm among the headline claims and among the hybrid claims, level {LEVEL:g}; "
@@ -32,8 +32,10 @@ RULES = {
     "effect_size": "d is Cohen's d: the difference over the standard deviation between trainings",
     "specifications": "Agreement: the share of analysis choices that give the same verdict at the level of "
     "the claim; fragile below two thirds",
-    "joint_test": "The joint test relabels trainings and gives the p-value of the median effect over all "
-    "analysis choices",
+    "p_adjusted": "The adjusted p of the verdict is the smallest level at which the interval gives any "
+    "verdict; it does not test that there is no effect",
+    "joint_test": "The joint test exchanges trainings between the two sides, or their signs if the claim "
+    "compares with 0, and gives the p-value of the median effect over all analysis choices",
     "trajectories": "Trajectories use the main specification and 95 % intervals without correction, and "
     "match the sides by share of training. Stable: all intervals on one side of 0, or all within the margin; "
     "emerging: intervals include 0 first, then lie on one side; reversing: above 0 at one point and below 0 "
@@ -64,7 +66,7 @@ def decide() -> str:
     for item in drafts:
         name = item.claim.name
         seed = derive(tables.params.seed, "decide", name)
-        entry = decided(item, corrections.get(name), tables=tables, seed=seed)
+        entry = decided(item, corrections.get(name), tables=tables, seed=seed, gates=gates)
         curves[name] = entry.pop("curve")
         numbers[name] = entry | trajectory(
             item.claim, snapshots=snapshots, stopped=stopped, margin=item.margin

@@ -34,6 +34,11 @@ def probe_accuracy(tables: Tables, arm: str, *, probe: str, pooling: str, labels
     return _correct(table, labels)
 
 
+def few_label_accuracy(tables: Tables, arm: str, *, labels: str) -> pd.Series:
+    """Return the correctness per image of the few-shot probe, mean over shares of labels and label sets."""
+    return _correct(tables.probe("few_shot", arm), labels)
+
+
 def finetuned_accuracy(tables: Tables, arm: str, *, labels: str) -> pd.Series:
     """Return the correctness per image after fine-tuning, mean over the chosen label sets."""
     return _correct(tables.finetuned(arm), labels)

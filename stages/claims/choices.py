@@ -2,7 +2,7 @@
 
 from stages.claims.accuracy_measures import ALL_SETS, CHOSEN
 from stages.claims.claim import Choice
-from stages.claims.measures import ALL_BEFORE, HIGHEST, VARIANTS
+from stages.claims.measures import VARIANTS
 
 EACH = "each alone"  # expands to one option per label set
 
@@ -10,7 +10,6 @@ BLOCKS = Choice(
     "blocks", ("last third", "last quarter", "last half", "last block", "last half without the last block")
 )
 LAST = Choice("blocks", ("last block", "last third", "last half"))
-BEFORE = Choice("before", (HIGHEST, ALL_BEFORE))
 ATTENTION = Choice("attention", tuple(VARIANTS))
 HEADS = Choice("heads", ("mean", "median"))
 FREQUENCY = Choice("frequency", ("highest bin", "upper half of the bins"))

@@ -67,8 +67,7 @@ class Claim:
     measure: the function whose values are compared, from a measures file
     given:   arguments of the measure that are not analysis choices
     higher:  the role with the higher value
-    lower:   the roles with lower values; "0" is the number. A claim about change with depth names "0" and
-             `random`: the change must differ from zero and exceed that of an untrained encoder
+    lower:   the roles with lower values; "0" is the number, for a change with depth in one method
     margin:  the smallest effect of interest
     fixed:   analysis decisions to which the tables of a study offer no alternative
     general: whether the paper states the claim for every method of its kind, so that others can replicate it

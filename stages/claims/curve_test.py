@@ -25,6 +25,7 @@ class JointTest(NamedTuple):
     p_median: float
     p_share: float
     relabellings: int
+    least: float  # the smallest p-value that so few relabellings allow
 
 
 def joint_test(
@@ -54,7 +55,18 @@ def joint_test(
         p_median=float(np.mean(medians >= medians[0] - slack)),
         p_share=float(np.mean(shares >= shares[0] - 1e-9)),
         relabellings=len(labels),
+        least=smallest_p(labels),
     )
+
+
+def smallest_p(labels: np.ndarray) -> float:
+    """Return the smallest two-sided p-value of a permutation test.
+
+    labels: (relabellings, trainings) of 1 and -1; a relabelling and its mirror image have the same absolute
+            effect, so both count if both are among the relabellings
+    """
+    mirrored = bool((labels == -labels[0]).all(axis=1).any())
+    return (1 + mirrored) / len(labels)
 
 
 def relabellings(first: int, second: int, *, seed: int = 0) -> Iterator[np.ndarray]:

@@ -1,6 +1,6 @@
 """The claims of the paper's §2: self-attention."""
 
-from stages.claims.choices import ATTENTION, BEFORE, BLOCKS, HEADS, VARIANT
+from stages.claims.choices import ATTENTION, BLOCKS, HEADS, VARIANT
 from stages.claims.claim import Choice, Claim
 from stages.claims.margins import ALIKENESS, COSINE, DISTANCE, NMI
 from stages.claims.measures import blocks_alike, fall, heads_alike, in_blocks
@@ -58,13 +58,14 @@ ATTENTIONS = (
         statement="In CL, attention depends less on the query in late blocks than in earlier ones.",
         measure=fall,
         given=COLLAPSE,
-        statistic="decrease of normalised mutual information (mean over all heads), from the highest "
-        "earlier block to the last third of the blocks",
+        statistic="decrease of normalised mutual information (mean over all heads), from the first two "
+        "thirds of the blocks to the last third",
         unit="",
         margin=NMI,
         higher="contrastive",
-        lower=("0", "random"),
-        choices=(BLOCKS, BEFORE, ATTENTION, HEADS),
+        lower=("0",),
+        choices=(BLOCKS, ATTENTION, HEADS),
+        frozen="2026-11-30",
     ),
     Claim(
         name="same_map",
@@ -86,7 +87,8 @@ ATTENTIONS = (
         name="heads_alike",
         family="exploratory",
         section="§2, Fig. 5",
-        statement="In late blocks, attention heads are more similar to each other in CL than in MIM.",
+        statement="In late blocks, the attention maps of heads are more similar to each other in CL than in "
+        "MIM.",
         measure=heads_alike,
         statistic="1 minus the Jensen–Shannon divergence (in units of log 2) between the attention of two "
         "heads, mean over the last third of the blocks",

@@ -19,7 +19,6 @@ VARIANTS = {  # variant of an attention measure -> suffix of its column
     "among patches, epsilon 1e-4": "_epsilon",
     "with prefix tokens": "_prefix",
 }
-HIGHEST, ALL_BEFORE = "highest earlier block", "all earlier blocks"
 
 
 def in_blocks(
@@ -60,26 +59,19 @@ def fall(
     analysis: str,
     column: str,
     blocks: str,
-    before: str,
     attention: str = "among patches",
     heads: str = "",
     frequency: str = "",
 ) -> pd.Series:
-    """Return, per image, the decrease of a column of an analysis from earlier to late blocks.
+    """Return, per image, the decrease of a column of an analysis from all earlier blocks to the late ones.
 
-    before: HIGHEST compares with the earlier block that has the highest mean over images, because a small
-            encoder may reach its minimum in the middle; ALL_BEFORE with the mean of all earlier blocks. The
-            embedding is not a block
+    The earlier block with the highest value would be chosen by the values that are compared, which biases the
+    decrease upwards. The embedding is not a block.
     """
     column += VARIANTS[attention]
     profile = block_profile(tables, arm, analysis=analysis, column=column, heads=heads, frequency=frequency)
     last = late(int(max(profile.columns)), blocks)
-    earlier = profile[before_late(last)]
-    if before == HIGHEST:
-        earlier = earlier[[earlier.mean().idxmax()]]
-    else:
-        assert before == ALL_BEFORE, before
-    return earlier.mean(axis=1) - profile[last].mean(axis=1)
+    return profile[before_late(last)].mean(axis=1) - profile[last].mean(axis=1)
 
 
 def heads_alike(tables: Tables, arm: str, *, measure: str, blocks: str) -> pd.Series:

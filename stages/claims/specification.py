@@ -138,16 +138,14 @@ def robustness(specifications: Sequence[Specification], *, verdict: str) -> dict
 
 
 def curve_test(claim: Claim, items: Sequence[Specification], *, seed: int) -> JointTest | None:
-    """Return the joint test of a curve; with several lower roles, the test with the largest p-value."""
-    tests = []
-    for role in claim.lower:
-        pairs = [
-            (item.sides[claim.higher].to_numpy().T, None if role == ZERO else item.sides[role].to_numpy().T)
-            for item in items
-        ]
-        tests.append(joint_test(pairs, seed=seed))
-    possible = [test for test in tests if test is not None]
-    return max(possible, key=lambda test: test.p_median) if len(possible) == len(tests) else None
+    """Return the joint test of a curve, of the comparison that decides the main specification."""
+    main = items[0].joint
+    role = claim.lower[main.estimates.index(main.weakest)]
+    pairs = [
+        (item.sides[claim.higher].to_numpy().T, None if role == ZERO else item.sides[role].to_numpy().T)
+        for item in items
+    ]
+    return joint_test(pairs, seed=seed)
 
 
 def specification_table(curves: Mapping[str, Sequence[Specification]]) -> pd.DataFrame:

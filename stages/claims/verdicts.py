@@ -18,6 +18,7 @@ from stages.claims.inference import (
     METHODS,
     NEGLIGIBLE,
     SUPPORTED,
+    UNDECIDED,
     Joint,
     correlation,
     difference,
@@ -48,8 +49,8 @@ CORRECTIONS = {
     "exploratory": benjamini_hochberg,
     "ours": benjamini_hochberg,
 }
-# How one side of a claim compares with the untrained encoder.
-OVER_RANDOM = {SUPPORTED: "above", CONTRADICTED: "below", NEGLIGIBLE: "no different"}
+# How one side of a claim compares with the untrained encoder, in margins of the claim.
+OVER_RANDOM = {SUPPORTED: "above", CONTRADICTED: "below", NEGLIGIBLE: "within the margin"}
 
 
 class Draft(NamedTuple):
@@ -110,10 +111,12 @@ def corrected(drafts: Iterable[Draft]) -> dict[str, Corrected]:
     }
 
 
-def decided(item: Draft, correction: Corrected | None, *, tables: Tables, seed: int) -> dict[str, Any]:
-    """Return the numbers of one claim; `curve` holds its specifications."""
+def decided(
+    item: Draft, correction: Corrected | None, *, tables: Tables, seed: int, gates: Sequence[Gate] = ()
+) -> dict[str, Any]:
+    """Return the numbers of one claim; `curve` holds its specifications. gates: of the study"""
     claim = item.claim
-    entry: dict[str, Any] = {"family": claim.family} | replications(claim, tables=tables)
+    entry: dict[str, Any] = {"family": claim.family} | replications(claim, tables=tables, gates=gates)
     if item.why:
         return entry | {"verdict": NOT_TESTED, "curve": []}
     entry |= estimates(item) | beside(claim, tables=tables)
@@ -174,7 +177,7 @@ def estimates(item: Draft) -> dict[str, Any]:
 def against(values: pd.DataFrame, control: pd.DataFrame, *, margin: float) -> dict[str, Any]:
     """Return the difference between one side and the untrained encoder, with a verdict on it."""
     joint = Joint((difference(values.to_numpy().T, control.to_numpy().T),))
-    verdict = OVER_RANDOM.get(joint.verdict(margin), "not distinguishable")
+    verdict = OVER_RANDOM.get(joint.verdict(margin), UNDECIDED)
     return numbers_of(joint) | {"scope": joint.scope, "verdict": verdict}
 
 
@@ -191,11 +194,12 @@ def beside(claim: Claim, *, tables: Tables) -> dict[str, Any]:
     return {"beside": parts} if parts else {}
 
 
-def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
+def replications(claim: Claim, *, tables: Tables, gates: Sequence[Gate] = ()) -> dict[str, Any]:
     """Return the same comparison with other methods of the same kind, if the study has arms of them.
 
     returns: {"replications": {"dino over masked": effect, low, high, p, d_z, scope, verdict}}, or nothing.
-    Claims about hybrids have no replications, because a hybrid belongs to its two parent methods.
+    Claims about hybrids have no replications, because a hybrid belongs to its two parent methods. A failed
+    gate of one of the arms makes the comparison not testable.
     """
     roles = (claim.higher, *claim.lower)
     if "hybrid" in roles or not claim.general:
@@ -210,9 +214,11 @@ def replications(claim: Claim, *, tables: Tables) -> dict[str, Any]:
             sides = aligned({name: role_values(claim, name, chosen, tables=tables) for name in arms})
             joint = joint_of(sides, higher=methods[0], lower=methods[1:])
             verdict = joint.verdict(margin_of(claim, chosen, tables=tables)[0], level=LEVEL)
+            trained = [str(table.columns.name) for table in sides.values()]
+            failed = any(gate.status == FAILED for gate in rests_on(gates, arms=trained, tuned=claim.tuned))
             comparisons[f"{methods[0]} over {' and '.join(methods[1:])}"] = numbers_of(joint) | {
                 "scope": joint.scope,
-                "verdict": in_words(verdict, scope=joint.scope),
+                "verdict": NOT_TESTABLE if failed else in_words(verdict, scope=joint.scope),
             }
     return {"replications": comparisons} if comparisons else {}
 

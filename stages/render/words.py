@@ -6,6 +6,16 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
+# Role of an arm in a claim -> its name in the report.
+ROLES = {
+    "contrastive": "CL",
+    "masked": "MIM",
+    "hybrid": "hybrid",
+    "random": "untrained",
+    "autoencoder": "MAE",
+    "dino": "DINO",
+}
+
 
 def number(value: float | None, *, digits: int = 3) -> str:
     """Return a number with some significant digits and a true minus sign; a dash for a missing value."""
@@ -45,9 +55,9 @@ def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: 
 
 
 def decimals_for(widths: Iterable[float]) -> int:
-    """Return the decimals that show the narrowest interval with one digit, at most four."""
+    """Return the decimals that show half of the narrowest interval with one digit, at most four."""
     wide = [width for width in widths if width > 0]
-    return min(4, max(0, -math.floor(math.log10(min(wide))))) if wide else 2
+    return min(4, max(0, -math.floor(math.log10(min(wide) / 2) + 1e-9))) if wide else 2
 
 
 def unbroken(text: str) -> str:
@@ -72,7 +82,13 @@ def minus(comparison: str) -> str:
     higher, _, lower = comparison.partition(" over ")
     if not lower:
         return comparison
-    return f"{higher} minus {'the higher of ' if ' and ' in lower else ''}{lower}"
+    names = listed(role_name(role) for role in lower.split(" and "))
+    return f"{role_name(higher)} minus {'the higher of ' if ' and ' in lower else ''}{names}"
+
+
+def role_name(role: str) -> str:
+    """Return the name of a role in a claim as the report writes it, such as CL for contrastive."""
+    return ROLES.get(role, role)
 
 
 def on_set(labels: str) -> str:

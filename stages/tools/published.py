@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.render.sections.verdicts import side_of_zero
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.params import load_params
@@ -265,7 +266,11 @@ def cell(claim: Mapping[str, Any] | None, *, narrow: bool = False) -> str:
     """
     if claim is None:
         return "–"
-    words = str(claim["verdict"]) + (", fragile" if claim.get("fragile") else "")
+    words = ", ".join(
+        word
+        for word in (str(claim["verdict"]), side_of_zero(claim), "fragile" if claim.get("fragile") else "")
+        if word
+    )
     if "effect" not in claim or not claim.get("margin"):
         return words
     effect = f"{claim['effect'] / claim['margin']:+.1f}".replace("-", "−")

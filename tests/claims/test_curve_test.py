@@ -65,7 +65,9 @@ def test_one_side_changes_its_signs():
 def test_four_seeds_a_side_that_lie_apart_give_the_smallest_p_value_there_is():
     result = joint_test(curve(np.random.default_rng(2), seeds=(4, 4), effect=20.0))
     assert (result.relabellings, result.share) == (70, 1.0)
-    assert result.p_median == pytest.approx(2 / 70)
+    assert result.p_median == pytest.approx(2 / 70) == result.least
+    uneven = joint_test(curve(np.random.default_rng(2), seeds=(3, 4), effect=20.0))
+    assert uneven.p_median == pytest.approx(1 / 35) == uneven.least  # no relabelling is the mirror image
 
 
 def test_many_relabellings_are_drawn():

@@ -149,6 +149,17 @@ def test_over_two_others_the_worse_decides(tables):
     assert decisions[0].joint.weakest.se > stats.sem(means)  # images add to it
 
 
+def test_the_joint_test_is_of_the_comparison_that_decides(tables):
+    def measure(tables, arm, *, heads):
+        level = {"cl": 2.0, "mim": 0.0, "hybrid": 1.5}[arm]
+        return pd.Series(level + noise(arm, heads, seed=tables.seed))
+
+    both = claim(measure, HEADS, lower=("masked", "hybrid"))
+    alone = claim(measure, HEADS, lower=("hybrid",))
+    tests = [curve_test(item, decided(item, tables), seed=0) for item in (both, alone)]
+    assert tests[0] == tests[1] and 0 < tests[0].median < 1
+
+
 def test_all_combinations_see_the_images_that_all_have(tables):
     def measure(tables, arm, *, heads):
         values = pd.Series(noise(arm, heads, seed=tables.seed))

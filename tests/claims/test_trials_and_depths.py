@@ -1,5 +1,7 @@
 """What claims compare of single blocks, corrupted images and mixed tables, against plain loops."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from stages.claims.accuracy_measures import (
     cue_accuracy,
     depth_accuracy,
     fall_after_best,
+    few_label_accuracy,
     gain_over_linear,
     noise_contrast,
     overlap,
@@ -200,6 +203,14 @@ def test_rows_of_one_measure_among_several(tables):
         heads_alike(tables, "cl", measure="outputs", blocks="last block")
     with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
         in_blocks(tables, "cl", **options, where={"measure": "heads"}, variant="raw")
+
+
+def test_few_labels_are_a_mean_over_shares_and_not_the_chosen_one():
+    few = {"share": 0.01, "chosen": False, "image": [3, 5], "truth": 1, "predicted": [1, 0]}
+    more = {"share": 0.1, "chosen": True, "image": [3, 5], "truth": 1, "predicted": [1, 1]}
+    table = pd.concat([pd.DataFrame(few), pd.DataFrame(more)]).assign(labels="class")
+    tables = SimpleNamespace(probe=lambda name, arm: {("few_shot", "cl"): table}[name, arm])
+    assert few_label_accuracy(tables, "cl", labels="mean of all").to_dict() == {3: 1.0, 5: 0.5}
 
 
 def test_a_probe_that_has_no_pooling_is_taken_as_it_chose(tables):

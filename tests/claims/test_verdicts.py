@@ -72,7 +72,7 @@ def tables_of(**seeds):
 def compare(claim, tables, gates=()):
     """The numbers of one claim, decided alone."""
     item = draft(claim, tables=tables, gates=gates)
-    return decided(item, corrected([item]).get(claim.name), tables=tables, seed=0)
+    return decided(item, corrected([item]).get(claim.name), tables=tables, seed=0, gates=gates)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_joint_test_of_all_choices_is_of_the_seed_that_was_given():
 
 @pytest.mark.parametrize(
     ("lift", "spread", "verdict"),
-    [(3, 0.1, "above"), (-3, 0.1, "below"), (0, 0.1, "no different"), (0, 3, "not distinguishable")],
+    [(3, 0.1, "above"), (-3, 0.1, "below"), (0, 0.1, "within the margin"), (0, 3, "undecided")],
 )
 def test_each_side_has_its_difference_to_the_untrained_encoder(lift, spread, verdict):
     generator = np.random.default_rng(1)
@@ -294,6 +294,13 @@ def test_other_methods_of_the_same_kind_are_compared_at_the_plain_level():
     assert effect == pytest.approx(np.mean(sides[0]) - np.mean(sides[1]))
     assert "replications" not in compare(replace(CLAIM, general=False), tables)
     assert "replications" not in compare(replace(CLAIM, lower=("hybrid",)), tables_of(cl=three, hybrid=three))
+    failed = [Gate(LEARNT, "mae", FAILED, 0.0, "no better")]
+    gated = compare(CLAIM, tables, gates=failed)
+    assert {name: part["verdict"] for name, part in gated["replications"].items()} == {
+        "contrastive over autoencoder": "not testable at this budget",
+        "dino over masked": "higher",
+        "dino over autoencoder": "not testable at this budget",
+    }
     # Both roles may have the same method in their place: such a pair is no comparison.
     twice = compare(replace(CLAIM, higher="masked", lower=("autoencoder",)), tables)
     assert "replications" not in twice

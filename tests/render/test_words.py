@@ -39,6 +39,6 @@ def test_intervals_in_words() -> None:
 
 
 def test_a_comparison_is_a_difference() -> None:
-    assert minus("contrastive over masked") == "contrastive minus masked"
-    assert minus("hybrid over contrastive and masked") == "hybrid minus the higher of contrastive and masked"
-    assert minus("masked over 0") == "masked minus 0" and minus("") == ""
+    assert minus("contrastive over masked") == "CL minus MIM"
+    assert minus("hybrid over contrastive and masked") == "hybrid minus the higher of CL and MIM"
+    assert minus("masked over 0") == "MIM minus 0" and minus("") == ""

@@ -37,6 +37,8 @@ def claim(verdict, *, effect=0.06, margin=0.03, family="headline", **more):
 def test_a_cell_gives_the_effect_in_margins():
     assert cell(claim("supported")) == "supported (+2.0)"
     assert cell(claim("contradicted", effect=-0.045, fragile=True)) == "contradicted, fragile (−1.5)"
+    against = claim("undecided", effect=-0.045, corrected_low=-0.09, corrected_high=-0.01)
+    assert cell(against) == "undecided, below 0 (−1.5)"
     assert cell({"verdict": "not tested", "family": "headline"}) == "not tested"
     assert cell(None) == "–"
 

@@ -1,6 +1,7 @@
 """Common parts of captions and alternative texts: uncertainty, n, and where to find the numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from statistics import mode
 
 import pandas as pd
 
@@ -59,16 +60,19 @@ def bands(
     alone:  the interval of one training, in words
     """
     mean, single, spread = marks
-    counts = curves.groupby("label", sort=False)["trainings"].first()
-    several = sorted({int(count) for count in counts if count > 1})
-    once = [str(label) for label, count in counts.items() if count == 1]
+    counts = {
+        str(label): int(count)
+        for label, count in curves.groupby("label", sort=False)["trainings"].first().items()
+    }
+    several = replicated(counts)
+    once = [label for label, count in counts.items() if count == 1]
     over = ""
     if "images" in curves:
         over = f", {any_of(sorted(curves['images'].unique()))} images"
     if not several:
         return f"One training per arm{over}; {spread}: {alone}."
     text = (
-        f"{mean}: mean over {any_of(several)} trainings{over}; {single}: single trainings; "
+        f"{mean}: mean over {several}{over}; {single}: single trainings; "
         f"{spread}: 95 % t-intervals over trainings"
     )
     if not once:
@@ -77,13 +81,29 @@ def bands(
     return f"{text} ({alike}: one training, {alone})."
 
 
+def replicated(counts: Mapping[str, int]) -> str:
+    """Return the number of trainings of the arms with several, in words: 5 trainings (Hybrid: 3).
+
+    counts:  label -> trainings
+    returns: empty if every arm has one training; the arm with another number is named if it is the only one
+    """
+    several = {label: count for label, count in counts.items() if count > 1}
+    if not several:
+        return ""
+    usual = mode(several.values())
+    others = [label for label, count in several.items() if count != usual]
+    if len(others) > 1:
+        return f"{any_of(sorted(set(several.values())))} trainings"
+    return f"{usual} trainings" + (f" ({others[0]}: {several[others[0]]})" if others else "")
+
+
 def trainings_of(study: Study) -> str:
     """Return over how many trainings the numbers of the arms are averaged, for captions."""
-    counts = {name: len(seeds_of(study, name)) for name in study.arms}
-    several = sorted({count for count in counts.values() if count > 1})
-    once = [label_of(study, name) for name, count in counts.items() if count == 1]
+    counts = {label_of(study, name): len(seeds_of(study, name)) for name in study.arms}
+    several = replicated(counts)
+    once = [label for label, count in counts.items() if count == 1]
     if not several:
         return "one training per arm with 95 % bootstrap intervals over images"
-    text = f"mean over {any_of(several)} trainings with 95 % t-intervals over trainings"
+    text = f"mean over {several} with 95 % t-intervals over trainings"
     alike = once[0] if len(once) == 1 else f"{len(once)} arms"
     return text + (f"; {alike}: one training, interval over images" if once else "")

@@ -53,7 +53,7 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
         axis.set_xticks([-8, -4, 0, 4, 8] if narrow else [-8, -6, -4, -2, 0, 2, 4, 6, 8])
         axis.tick_params(labelsize=8)
         line_break = "\n" if narrow else " "
-        axis.set_xlabel(f"effect in margins;{line_break}right of 0: as the paper claims", fontsize=8.5)
+        axis.set_xlabel(f"effect in margins;{line_break}right of 0: as claimed", fontsize=8.5)
         place, family = 0.0, ""
         for row, lines_of, height in zip(rows, wrapped, heights, strict=True):
             if row.family != family:
@@ -143,6 +143,9 @@ def _verdict(axis: Axes, row: ForestRow, *, y: float, narrow: bool) -> None:
     sign, colour, _ = VERDICTS.get(verdict, NOT_TESTED)
     words = f"{sign} {SHORT.get(verdict, verdict)}"
     agreement = row.main.agreement if row.main else ""
+    if row.main and verdict == "undecided":
+        low, high = row.main.outer
+        words += ", above 0" if low > 0 else ", below 0" if high < 0 else ""
     if row.main and row.main.fragile:
         words += ", fragile"
     across = axis.get_yaxis_transform()
@@ -188,7 +191,7 @@ def forest_caption(rows: Sequence[ForestRow]) -> str:
     seeds = f"; small dots: each of {any_of(counts)} seeds" if counts else ""
     return (
         "Effect of every claim in units of its margin, the smallest effect of interest; positive effects "
-        "have the direction that the paper claims. Thick lines: 95 % intervals over trainings; thin lines: "
+        "have the direction of the claim. Thick lines: 95 % intervals over trainings; thin lines: "
         f"corrected intervals, which decide{seeds}. Arrows: effects beyond ±{EDGE:g} margins. Last column: "
         "analysis choices with the same verdict."
     )

@@ -19,8 +19,9 @@ def loss_caption(histories: Mapping[str, pd.DataFrame]) -> str:
     histories: as `histories` returns them
     """
     return (
-        f"Pre-training loss by epoch{_trainings(histories)}; dotted: the terms of a sum. Every panel has its "
-        "own scale, because losses of different objectives are not comparable."
+        f"Pre-training loss by epoch{_trainings(histories)}; dotted: the terms of a sum, or, for MIM, the "
+        "loss of predicting the mean of the visible surroundings. Every panel has its own scale, because "
+        "losses of different objectives are not comparable."
     )
 
 
@@ -81,7 +82,7 @@ def loss_figure(histories: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
             for part in parts:
                 axis.plot(whole[part], color=ink.colour, linestyle=":", linewidth=1.3)
             shown = ["loss", *parts] if parts else []
-            ends.append([(part if part != "loss" else "sum", float(whole.index[-1]),
+            ends.append([(part, float(whole.index[-1]),
                           float(whole[part].iloc[-1]), ink.colour) for part in shown])  # fmt: skip
             title_of(axis, label, ink)
             axis.set_xlabel("epoch")

@@ -1,5 +1,6 @@
 """Accuracy on corrupted images, by frequency of the noise and by corruption."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ from stages.render.figures.dot_charts import grouped_figure, per_cent
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, panels, share
 from stages.render.figures.name_placing import settle
 from stages.render.figures.style import styled
+from stages.render.words import listed
 
 
 def noise_figure(curves: pd.DataFrame, *, inks: Inks) -> Figure:
@@ -55,9 +57,11 @@ def trial_figure(accuracy: pd.DataFrame, *, inks: Inks) -> Figure:
     return grouped_figure(tables, inks=inks, xlabel="accuracy (%)")
 
 
-def trial_caption(accuracy: pd.DataFrame) -> str:
-    """Return the caption of the corruptions."""
-    return f"Accuracy on clean and corrupted held-out images. {bands(accuracy, marks=DOTS)}"
+def trial_caption(accuracy: pd.DataFrame, *, stimuli: Collection[str] = ()) -> str:
+    """Return the caption of the corruptions. stimuli: trials of other images"""
+    others = [name.replace("_", " ") for name in stimuli if name in set(accuracy["trial"])]
+    also = f" and on {listed(others)} (other images, not comparable with clean ones)" if others else ""
+    return f"Accuracy on clean and corrupted held-out images{also}. {bands(accuracy, marks=DOTS)}"
 
 
 def trial_alt(accuracy: pd.DataFrame) -> str:

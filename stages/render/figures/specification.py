@@ -77,7 +77,7 @@ def specification_caption(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     """Return the caption of a specification curve."""
     return (
         f"Effect ({minus(claim['comparison'])}) under {len(rows)} combinations of analysis choices, in "
-        "rising order, with 95 % intervals. Effects above 0 have the direction that the paper claims. Dots "
+        "rising order, with 95 % intervals. Effects above 0 have the direction of the claim. Dots "
         "below: the choices behind each effect. Shaded: the main choices, which decide the claim."
     )
 
@@ -89,10 +89,7 @@ def specification_findings(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     size, test = summary.get("median_d"), claim.get("joint_test")
     median = "" if size is None else f" Median effect size: d = {number(size, digits=2)}."
     if test:
-        median += (
-            f" Joint test of all choices over {test['relabellings']} relabellings of trainings: "
-            f"p = {number(test['p_median'], digits=2)}."
-        )
+        median += _joint(test)
     return f"{_outcome(ranked)}{median} {_weakest(rows, claim=claim)}{fixed}"
 
 
@@ -166,6 +163,16 @@ def _draw_choices(
 def _width(text: str) -> float:
     """Return the width of a name in inches."""
     return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), False)[0] / 72
+
+
+def _joint(test: dict[str, Any]) -> str:
+    """Return the joint test in words; with few trainings, its p-value cannot be small."""
+    p, least = test["p_median"], test.get("least", 0.0)
+    bound = f", the smallest that {test['relabellings']:,} allow" if p < least + 1e-9 else ""
+    return (
+        f" Joint test of all choices over {test['relabellings']:,} exchanges of trainings or signs: "
+        f"p = {number(p, digits=2)}{bound}."
+    )
 
 
 def _outcome(ranked: pd.DataFrame) -> str:

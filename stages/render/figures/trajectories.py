@@ -50,9 +50,9 @@ def trajectory_caption(claims: Sequence[dict[str, Any]]) -> str:
     after = listed([f"{100 * share:.0f} %" for share in shares])
     return (
         f"Effect of each claim after {after} of the training, with uncorrected 95 % intervals over "
-        "trainings. Effects above 0 have the direction that the paper claims. Shaded: the margin. Horizontal "
-        "axis: images seen by the side claimed to be higher. Snapshots use fewer held-out images than "
-        "verdicts."
+        "trainings. Positive: as claimed. Shaded: the margin. Horizontal axis: images seen by the side "
+        "claimed to be higher. Probes and analyses of snapshots use fewer images than verdicts, so compare "
+        "shapes, not absolute values."
     )
 
 

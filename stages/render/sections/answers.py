@@ -9,7 +9,7 @@ from stages.render.figures.gradients import gradient_rows
 from stages.render.figures.layerwise import declines
 from stages.render.figures.line_charts import below_one
 from stages.render.figures.singular_values import unison_curves
-from stages.render.words import fixed, interval, listed, on_set, signed
+from stages.render.words import fixed, interval, listed, on_set
 from stages.results.analysis_curves import block_curves, last_block, uniform_distance
 from stages.results.gradients import whole_cosine
 from stages.results.study_results import FINE_TUNED, Results
@@ -92,7 +92,7 @@ def on_components(results: Results, *, probes: Container[str], label_sets: list[
 
 
 def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "linear") -> tuple[str, str]:
-    """Answer what the first hybrid gains over the better of its parents, and whether their gradients agree.
+    """Answer how accurate the first hybrid and the better of its parents are, and whether gradients agree.
 
     accuracies: as `accuracies.accuracies` returns them
     """
@@ -104,15 +104,16 @@ def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "
     parents = [by_objective[objective] for objective in PARENTS if objective in by_objective]
     if mixed is None or len(parents) < len(PARENTS):
         return "This study does not have a hybrid and both of its parents.", ""
-    gains = []
+    pairs = []
     for evaluation, words in ((probe, f"{probe} probe"), (FINE_TUNED, FINE_TUNED)):
         chosen = accuracies[accuracies["evaluation"] == evaluation]
         for labels, rows in chosen.groupby("labels", sort=False):
-            mean = 100 * rows.set_index("label")["mean"]
-            gains.append(f"{signed(mean[mixed] - mean[parents].max())} ({words}{on_set(str(labels))})")
+            by_label = 100 * rows.set_index("label")[["mean", "low", "high"]]
+            better = str(by_label.loc[parents, "mean"].idxmax())
+            numbers = [interval(*by_label.loc[label], decimals=1) for label in (mixed, better)]
+            pairs.append(f"{numbers[0]} and {numbers[1]} % ({words}{on_set(str(labels))}; {better})")
     return (
-        f"Compared with the better of {listed(parents)}, the accuracy of {mixed} differs by {listed(gains)} "
-        "points.",
+        f"Accuracy of {mixed} and of the better of its parents: {listed(pairs)}.",
         _agreement(results),
     )
 

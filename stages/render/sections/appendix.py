@@ -16,10 +16,11 @@ GLOSSARY: Mapping[str, str] = {
     "Claim": "a statement, of the paper or of this project, that a measure is higher for one method than for "
     "another",
     "Margin": "the smallest effect of interest of a claim, by a rule that is fixed before the study runs",
-    "Supported": "the corrected interval lies above the margin, in the direction that the paper claims",
+    "Supported": "the corrected interval lies above the margin, in the direction of the claim",
     "Contradicted": "the corrected interval lies beyond the margin in the opposite direction",
     "Negligible": "the corrected interval lies between minus the margin and the margin",
-    "Undecided": "none of these three; more seeds may decide",
+    "Undecided": "none of these three; more seeds may decide. Above 0 or below 0: the corrected interval "
+    "excludes 0, so the sign is clear but not the size",
     "Not testable at this budget": "a condition for testing fails; for example, a probe of a trained arm is "
     "no better than a probe of the untrained arm",
     "Agreement": "the share of analysis choices that give the same verdict",

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from stages.encoders.size import parameters
 from stages.render.encoder_size import millions, vit_of
 from stages.render.page.provenance import portable
+from stages.render.sections.verdicts import side_of_zero
 from stages.render.words import listed, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import recipe_of
@@ -95,7 +96,9 @@ def outcome(claims: list[dict[str, Any]]) -> str:
             f"{'has' if len(compared) == 1 else 'have'} the direction that the paper claims."
         )
     verdicts = [claim["verdict"] for claim in headline]
-    counts = [f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts]
+    against = sum(side_of_zero(claim) == "below 0" for claim in headline)
+    notes = {"undecided": f" ({against} against the paper, by an interval without 0)"} if against else {}
+    counts = [f"{verdicts.count(name)} {name}{notes.get(name, '')}" for name in VERDICTS if name in verdicts]
     one_sided = sum(claim not in decided for claim in testable)
     rest = f"; {one_sided} of them only about these encoders, not the methods" if one_sided else ""
     return f"Verdicts on {counted(len(headline), 'headline claim')} of the paper: {listed(counts)}{rest}."
@@ -131,9 +134,11 @@ def limit(
         )
     built = [arm for arm in study.arms.values() if arm.objective != "imported"]
     if built and max(_size(study, arm) for arm in built) < SMALL:
+        seen = _most_seen(study, manifest)
+        budget = f"; {seen:,} images seen per training instead of 384 million or more" if seen else ""
         return (
-            "Limit: the encoders are smaller and trained more briefly than those of the paper (ViT-B/16 with "
-            "86 million parameters on ImageNet-1K)."
+            f"Limit: encoders of {millions(study)} instead of 86 million in the paper; images of "
+            f"{manifest['image_size']} px instead of 224{budget}."
         )
     return "Limit: one family of encoders and one recipe; other recipes may rank the methods differently."
 
@@ -174,6 +179,21 @@ def _seeds(study: Study) -> str:
     if len(counts) == 1:
         return f", {each} from {counts[0]} seeds"
     return f", {each} from {counts[0]} to {counts[-1]} seeds"
+
+
+def _most_seen(study: Study, manifest: dict[str, Any]) -> int:
+    """Return the largest number of images that an arm sees in one training; 0 without trained arms."""
+    images = manifest["splits"]["train"]["images"]
+    recipes = {
+        name: recipe_of(study, name)[1] for name, arm in study.arms.items() if arm.objective not in UNTRAINED
+    }
+    return max(
+        (
+            (study.arms[name].stop_epoch or recipe.epochs) * (images - images % recipe.batch_size)
+            for name, recipe in recipes.items()
+        ),
+        default=0,
+    )
 
 
 def _size(study: Study, arm: Arm) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from stages.render.figures.forest_rows import paper_effects
 from stages.render.figures.specification import (
     specification_alt,
     specification_caption,
@@ -48,8 +49,8 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "blocks_alike": ("similarity-fig-cka", "similarity-fig-blocks"),
     "positions_alike": ("similarity-fig-positions",),
     "tokens_in_unison": ("singular_values-fig-unison",),
-    "token_spread": ("singular_values-fig-spectrum",),
-    "image_spread": ("singular_values-fig-spectrum",),
+    "token_spread": (),  # the figure of the spectra shows their form, without their scale
+    "image_spread": (),
     "tokens_by_image": ("token_embedding-fig-silhouettes",),
     "frequency": ("fourier-fig-highest-frequency",),
     "frequency_falls": ("fourier-fig-highest-frequency",),
@@ -179,9 +180,11 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
     if claim.get("margin") is not None:
         reason = claim.get("margin_reason")
         rows["Margin"] = _scaled(claim, "margin") + (f" ({reason})" if reason else "")
+    if (published := paper_effects().get(claim["name"])) is not None and claim.get("margin"):
+        rows["In the paper"] = _published(published, claim)
     if claim.get("p_adjusted") is not None:
         adjusted = claim["p_adjusted"]
-        rows["Adjusted p"] = "below 0.001" if adjusted < 0.001 else number(adjusted, digits=2)
+        rows["Adjusted p of the verdict"] = "below 0.001" if adjusted < 0.001 else number(adjusted, digits=2)
     if claim.get("d") is not None:
         rows["Cohen's d"] = number(claim["d"], digits=2)
     rows |= {
@@ -191,6 +194,16 @@ def _rows(claim: dict[str, Any]) -> dict[str, str]:
         "Other methods": _replications(claim),
     }
     return {name: unbroken(value) if type(value) is str else value for name, value in rows.items()}
+
+
+def _published(value: float, claim: dict[str, Any]) -> str:
+    """Return the effect in the paper, and what an effect within the margin means."""
+    text = _scaled({"unit": claim.get("unit"), "published": value}, "published")
+    return text + (
+        "; within the margin, so a study with the same effect finds it negligible"
+        if abs(value) < claim["margin"]
+        else ""
+    )
 
 
 def _replications(claim: dict[str, Any]) -> str:

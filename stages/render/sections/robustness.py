@@ -56,12 +56,13 @@ def robustness_section(results: Results, *, inks: Inks, folder: str = "") -> Non
             folder=folder,
         )
     others = accuracy[~accuracy["trial"].isin([NOISE, CONFLICT, LOST_BLOCK])]
-    conclude(trial_findings(others))
+    stimuli = list(results.study.robustness.stimuli)
+    conclude(trial_findings(others, stimuli=stimuli))
     show(
         trial_figure(others, inks=inks),
         name="corruptions",
         alt=trial_alt(others),
-        caption=trial_caption(others),
+        caption=trial_caption(others, stimuli=stimuli),
         data=others,
         folder=folder,
     )

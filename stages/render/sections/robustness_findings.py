@@ -1,39 +1,38 @@
-"""Put the results on corrupted images into sentences: the most and the least affected arms."""
+"""Put the results on corrupted images into sentences: the most harmful bands and corruptions."""
+
+from collections.abc import Collection
 
 import pandas as pd
 
 from stages.render.figures.robustness import panel_name, trial_name
-from stages.render.words import fixed, signed
+from stages.render.words import interval, listed, signed
 from stages.results.corrupted import CLEAN
 
 
 def noise_findings(curves: pd.DataFrame) -> str:
-    """Return for each head and label set which arm frequency noise affects least and most.
+    """Return for each head and label set in which band frequency noise costs each arm the most accuracy.
 
     curves: as `corrupted.noise_curves` returns them
     """
     sentences = []
     for (head, labels), part in curves.groupby(["head", "labels"], sort=False):
-        by_arm = part.groupby("label", sort=False)["mean"].mean()
-        by_frequency = part.groupby("frequency")["mean"].mean()
-        name = panel_name(head, labels)
-        if len(by_arm) == 1:
-            sentences.append(f"{name}: {by_arm.index[0]} keeps {_mean(by_arm, by_arm.index[0])}.")
-            continue
-        best, worst = by_arm.idxmax(), by_arm.idxmin()
-        sentences.append(
-            f"{name}: {best} keeps the most ({_mean(by_arm, best)}), {worst} the least "
-            f"({_mean(by_arm, worst)}); the most harmful band is at {by_frequency.idxmin():.2g} π."
+        worst = part.loc[part.groupby("label", sort=False)["mean"].idxmin()]
+        bands = listed(
+            f"{row['label']} {row['frequency']:.2g} π ({interval(row['mean'], row['low'], row['high'])} %)"
+            for row in worst.to_dict("records")
         )
-    start = "Share of the clean accuracy kept under noise, mean over frequency bands."
+        sentences.append(f"{panel_name(head, labels)}: {bands}.")
+    start = "Most harmful band of noise by arm, with the share of the clean accuracy that is kept."
     return f"{start} {' '.join(sentences)}" if sentences else ""
 
 
-def trial_findings(accuracy: pd.DataFrame) -> str:
+def trial_findings(accuracy: pd.DataFrame, *, stimuli: Collection[str] = ()) -> str:
     """Return for each head and label set which corruption costs the most accuracy, averaged over arms.
 
     accuracy: as `corrupted.accuracy_by_trial` returns it
+    stimuli:  trials of other images, which cannot be compared with the clean ones
     """
+    accuracy = accuracy[~accuracy["trial"].isin(stimuli)]
     sentences = []
     for (head, labels), part in accuracy.groupby(["head", "labels"], sort=False):
         table = 100 * part.pivot(index=["trial", "level"], columns="label", values="mean")
@@ -46,7 +45,3 @@ def trial_findings(accuracy: pd.DataFrame) -> str:
         )
     start = "Most harmful corruption, mean over arms."
     return f"{start} {' '.join(sentences)}" if sentences else ""
-
-
-def _mean(values: pd.Series, label: str) -> str:
-    return f"{fixed(float(values[label]), decimals=0)} %"

@@ -24,6 +24,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
     size = manifest["image_size"]
     images = {split: f"{content['images']:,}" for split, content in manifest["splits"].items()}
     grid = size // vit.patch_size
+    labelled = "all" if finetune.train_images is None else f"{finetune.train_images:,}"
     rows = {
         "Data": f"{portable(manifest['source'])}: {images['train']} training and {images['test']} held-out "
         f"images of {size} × {size} px",
@@ -43,8 +44,9 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         if name in used:
             rows[f"{name.capitalize()} objective"] = words
     rows |= {
-        "Fine-tuning": f"{counted(finetune.epochs, 'epoch')}, batch {finetune.batch_size}, peak learning "
-        f"rate {finetune.lr:g}, layer decay {finetune.layer_decay:g}",
+        "Fine-tuning": f"{counted(finetune.epochs, 'epoch')} of {labelled} labelled images (probes: all), "
+        f"batch {finetune.batch_size}, peak learning rate {finetune.lr:g}, layer decay "
+        f"{finetune.layer_decay:g}",
         "Probes": listed([*dict(study.probes), *([AUGMENTED] if study.linear_augmented.arms else [])]),
         "Analyses": listed(study.analyses),
     }

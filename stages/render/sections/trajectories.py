@@ -33,7 +33,11 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     headline = [claim for claim in measured if claim["family"] in HEADLINE]
     others = [claim for claim in measured if claim["family"] not in HEADLINE]
     if headline:
-        say(f"Headline claims in the course of their trainings: {in_words(headline)}.")
+        total = sum(claim["family"] in HEADLINE for claim in claims)
+        say(
+            f"{len(headline)} of {total} headline claims, those on the hybrid included, have a trajectory: "
+            f"{in_words(headline)}."
+        )
         show(trajectory_figure(headline), name="trajectories", lead=True, folder=folder, **about(headline))
     if others:
         figure = drawn(trajectory_figure(others), name="trajectories-others", folder=folder, **about(others))

@@ -1,11 +1,12 @@
 """Put verdicts into words: effects, agreement between analysis choices, and conditions for testing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from stages.render.words import interval, listed, nowrap, number, unbroken
+from stages.render.words import interval, listed, nowrap, number, role_name, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.study import Study
 from stages.study.words import counted
@@ -39,6 +40,7 @@ def claims_caption(rules: dict[str, str]) -> str:
         "scope",
         "margin",
         "correction",
+        "p_adjusted",
         "effect_size",
         "specifications",
         "joint_test",
@@ -85,7 +87,19 @@ def verdict_of(claim: dict[str, Any]) -> Markup:
     verdict = claim["verdict"]
     of_encoders = claim.get("scope", METHODS) != METHODS and verdict not in ("not tested", NOT_TESTABLE)
     marked = verdict_mark(verdict) + (" in these encoders" if of_encoders else "")
-    return marked + (Markup(' <span class="basis">fragile</span>') if claim.get("fragile") else "")
+    notes = [side_of_zero(claim), "fragile" if claim.get("fragile") else ""]
+    return marked + Markup("").join(
+        Markup(' <span class="basis">{}</span>').format(note) for note in notes if note
+    )
+
+
+def side_of_zero(claim: Mapping[str, Any]) -> str:
+    """Return the side of an undecided claim whose corrected interval excludes 0; empty for all others."""
+    if claim["verdict"] != "undecided" or claim.get("corrected_low") is None:
+        return ""
+    if claim["corrected_low"] > 0:
+        return "above 0"
+    return "below 0" if claim["corrected_high"] < 0 else ""
 
 
 def verdict_mark(verdict: str) -> Markup:
@@ -97,14 +111,17 @@ def verdict_mark(verdict: str) -> Markup:
 
 
 def effect(claim: dict[str, Any]) -> str:
-    """Return the effect of a claim with its interval and unit; a dash if the claim was not tested."""
-    if claim.get("effect") is None:
-        return "–"
+    """Return `effect_text` as HTML without line breaks; a dash if the claim was not tested."""
+    return "–" if claim.get("effect") is None else nowrap(effect_text(claim))
+
+
+def effect_text(claim: Mapping[str, Any]) -> str:
+    """Return the effect of a tested claim with its interval and unit."""
     numbers = [float(claim[key]) for key in ("effect", "low", "high")]
     unit = claim.get("unit") or ""
     if is_share(unit):
-        return nowrap(interval(*(100 * value for value in numbers), unit="points", decimals=1))
-    return nowrap(interval(*numbers, unit=unit))
+        return interval(*(100 * value for value in numbers), unit="points", decimals=1)
+    return interval(*numbers, unit=unit)
 
 
 def is_share(unit: str | None) -> bool:
@@ -127,12 +144,15 @@ def robust(claim: dict[str, Any]) -> str:
 
 
 def against_untrained(claim: dict[str, Any]) -> str:
-    """Return whether each side of a claim is above or below the untrained control, or not distinguishable.
+    """Return the difference between each side of a claim and the untrained control, with its verdict.
 
     A difference between two arms may come from an arm that falls below the untrained control.
     """
-    sides = [f"{role} {over['verdict']}" for role, over in (claim.get("over_random") or {}).items()]
-    return ", ".join(sides) or "–"
+    sides = [
+        f"{role_name(role)} {over['verdict']}, {effect_text(over | {'unit': claim.get('unit')})}"
+        for role, over in (claim.get("over_random") or {}).items()
+    ]
+    return "; ".join(sides) or "–"
 
 
 def tally(claims: list[dict[str, Any]]) -> str:
@@ -154,11 +174,14 @@ def tally(claims: list[dict[str, Any]]) -> str:
 
 def steadiness(claims: list[dict[str, Any]]) -> str:
     """Return how many verdicts are the same under every analysis choice; empty without choices."""
-    shares = [claim["specifications"]["agree"] for claim in claims if claim.get("specifications")]
-    if not shares:
+    varied = [claim for claim in claims if (claim.get("specifications") or {}).get("count", 1) > 1]
+    if not varied:
         return ""
-    same = sum(share == 1 for share in shares)
-    return f"{same} of {len(shares)} verdicts are the same under every analysis choice."
+    same = sum(claim["specifications"]["agree"] == 1 for claim in varied)
+    return (
+        f"{same} of {counted(len(varied), 'verdict')} on claims with several analysis choices "
+        f"{'is' if same == 1 else 'are'} the same under all of them."
+    )
 
 
 def runs(study: Study) -> str:
@@ -178,10 +201,5 @@ def runs(study: Study) -> str:
 def means(claim: dict[str, Any]) -> str:
     """Return the mean of the measure for each side of a claim and the untrained control."""
     scale, unit = (100, "\u00a0%") if is_share(claim.get("unit")) else (1, "")
-    arms, means = claim.get("arms") or {}, (claim.get("values") or {}).items()
-    return (
-        ", ".join(
-            f"{listed(arms.get(role, [role]))}\u00a0{number(scale * value)}{unit}" for role, value in means
-        )
-        or "–"
-    )
+    means = (claim.get("values") or {}).items()
+    return ", ".join(f"{role_name(role)}\u00a0{number(scale * value)}{unit}" for role, value in means) or "–"

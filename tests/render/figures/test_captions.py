@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.render.figures.captions import DOTS, LONGEST_ALT, NUMBERS, alt_text, bands
+from stages.render.figures.captions import DOTS, LONGEST_ALT, NUMBERS, alt_text, bands, replicated
 from stages.render.figures.depth import depth_alt, depth_caption
 from stages.render.figures.paper import distance
 
@@ -21,6 +21,12 @@ def test_captions_give_uncertainty_and_n() -> None:
     assert dots.startswith("Dots: mean over 3") and dots.endswith("bars: 95 % t-intervals over trainings.")
     more = pd.concat([curves, curves[:1].assign(label="C")])
     assert "(2 arms: one training" in bands(more)
+
+
+def test_the_arm_with_fewer_trainings_is_named() -> None:
+    assert replicated({"A": 5, "B": 5, "C": 3, "D": 1}) == "5 trainings (C: 3)"
+    assert replicated({"A": 2, "B": 5, "C": 3, "D": 5}) == "2, 3 or 5 trainings"
+    assert (replicated({"A": 4, "B": 4}), replicated({"A": 1})) == ("4 trainings", "")
 
 
 def test_alternative_texts_name_the_arms_while_there_is_room_and_always_the_numbers() -> None:

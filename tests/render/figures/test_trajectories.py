@@ -58,9 +58,9 @@ def test_headline_claims_are_in_sight_and_the_others_folded(measured, monkeypatc
     unmeasured = first | {"name": "third", "trajectory": []}
     trajectory_section([first, second | {"family": "exploratory"}, unmeasured], folder=str(tmp_path))
     page = "".join(shown)
-    assert page.index("Headline claims in the course of their trainings: 1 emerging") < page.index(
-        'id="fig-trajectories"'
-    )
+    assert page.index(
+        "1 of 2 headline claims, those on the hybrid included, have a trajectory: 1 emer"
+    ) < page.index('id="fig-trajectories"')
     assert page.index("Other claims: 1 stable") < page.index('id="fig-trajectories-others"')
     assert "Claims without a trajectory: third." in page
     assert (tmp_path / "trajectories-others.csv").read_text().startswith("claim,trajectory,unit,share")

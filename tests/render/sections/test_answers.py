@@ -23,6 +23,7 @@ def accuracies(**by_label: tuple[float, float]) -> pd.DataFrame:
     """Return accuracies from label -> linear and fine-tuned accuracy."""
     rows = [
         {"label": label, "evaluation": evaluation, "labels": "class", "mean": value}
+        | {"low": value - 0.02, "high": value + 0.02}
         for label, values in by_label.items()
         for evaluation, value in zip(("linear", "fine-tuned"), values, strict=True)
     ]
@@ -45,8 +46,8 @@ def test_the_hybrid_is_compared_with_the_better_of_its_parents(
     scores = accuracies(CL=(0.50, 0.60), MIM=(0.40, 0.70), Both=(0.55, 0.68))
     first, second = on_combination(results(*ARMS), scores)
     assert first == (
-        "Compared with the better of CL and MIM, the accuracy of Both differs by +5.0 (linear probe) and "
-        "−2.0 (fine-tuned) points."
+        "Accuracy of Both and of the better of its parents: 55.0 [53.0, 57.0] and 50.0 [48.0, 52.0] % "
+        "(linear probe; CL) and 68.0 [66.0, 70.0] and 70.0 [68.0, 72.0] % (fine-tuned; MIM)."
     )
     assert second == ""  # no gradients are stored
 

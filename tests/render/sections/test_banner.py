@@ -86,6 +86,12 @@ def test_one_encoder_is_compared_with_nothing() -> None:
     assert runs(study) == f"T{once[1:]}"
 
 
+def test_an_undecided_claim_against_the_paper_is_counted() -> None:
+    against = {"verdict": "undecided", "corrected_low": -3.0, "corrected_high": -1.0}
+    claims = [CLAIMS[0] | {"verdict": "undecided"}, CLAIMS[0] | against]
+    assert "2 undecided (1 against the paper, by an interval without 0)" in outcome(claims)
+
+
 def test_one_difference_is_counted_in_the_singular() -> None:
     alone = [CLAIMS[0] | {"scope": "these encoders", "verdict": "higher"}]
     assert "; 1 of 1 difference between these encoders has the direction" in outcome(alone)
@@ -136,7 +142,11 @@ def test_mixed_precision_is_named_and_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "words"), [(64, "the encoders are smaller"), (1024, "one family of encoders and one recipe")]
+    ("width", "words"),
+    [
+        (64, "encoders of 0.20 million parameters instead of 86 million"),
+        (1024, "one family of encoders and one recipe"),
+    ],
 )
 def test_photographs_by_small_and_by_large_encoders(width: int, words: str) -> None:
     study = study_of({name: {"objective": name_of, "width": width} for name, name_of in

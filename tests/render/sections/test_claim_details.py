@@ -34,18 +34,22 @@ def test_the_fold_lists_the_statistics() -> None:
     assert rows == {
         "Source": "§2, Fig. 3",
         "Measure": "a mean",
-        "Comparison": "contrastive minus masked",
+        "Comparison": "CL minus MIM",
         "Effect": "4.31 [4.27, 4.35] px",
         "Margin": "0.83 px",
-        "Adjusted p": "below 0.001",
+        "Adjusted p of the verdict": "below 0.001",
         "Cohen's d": "2.1",
         "Agreement": "3 of 4 choices agree; 1 undecided",
-        "Means": "cl 16.2, mim 11.9, random 16.5",
-        "Compared with untrained": "contrastive no different, masked below",
-        "Other methods": "dino minus masked: ? undecided 0.2 [−0.1, 0.5] px",
+        "Means": "CL 16.2, MIM 11.9, untrained 16.5",
+        "Compared with untrained": "CL within the margin, −0.3 [−0.7, 0.1] px; "
+        "MIM below, −4.6 [−5.0, −4.2] px",
+        "Other methods": "DINO minus MIM: ? undecided 0.2 [−0.1, 0.5] px",
     }
     corrected = entries()[1] | {"corrected_low": -0.09, "corrected_high": -0.03, "level": 0.0167}
     assert rows_of(corrected)["Corrected interval"] == "−9.0 to −3.0\u00a0points, significance level 0.017"
+    known = rows_of(entries()[1] | {"name": "finetuning", "margin": 0.02, "unit": "share of images"})
+    assert known["In the paper"].startswith("0.60\u00a0points; within the margin")
+    assert "within" not in rows_of(entries()[0] | {"name": "frequency", "margin": 0.15})["In the paper"]
     untested = rows_of(entries()[3])
     assert untested["Why not tested"] == "no arm has the objective hybrid" and "Margin" not in untested
     assert "exploratory" in rows_of(entries()[2])["Source"]

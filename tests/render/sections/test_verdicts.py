@@ -6,8 +6,10 @@ from stages.render.sections.verdicts import (
     gate_rows,
     gates_in_words,
     runs,
+    side_of_zero,
     steadiness,
     tally,
+    verdict_of,
 )
 from tests.render.synthetic import study_of
 from tests.render.synthetic_claims import claims
@@ -21,11 +23,21 @@ def test_claims_keep_their_verdicts() -> None:
         "1 headline claim on the hybrid: 1 not tested. 1 exploratory claim: 1 undecided. "
         "1 further claim, about these encoders only, not the methods."
     )
-    assert steadiness(entries) == "0 of 1 verdicts are the same under every analysis choice."
+    assert steadiness(entries) == (
+        "0 of 1 verdict on claims with several analysis choices are the same under all of them."
+    )
     assert steadiness(entries[1:]) == ""
     assert claims_caption(content["rules"]) == (
         "How the claims were decided: 95 % interval over trainings. Holm over 3 tested claims."
     )
+
+
+def test_an_undecided_claim_says_on_which_side_of_0_it_lies() -> None:
+    claim = {"verdict": "undecided", "corrected_low": -0.4, "corrected_high": -0.1}
+    assert side_of_zero(claim) == "below 0" and "below 0" in verdict_of(claim)
+    assert side_of_zero(claim | {"corrected_low": 0.1, "corrected_high": 0.4}) == "above 0"
+    assert side_of_zero(claim | {"corrected_high": 0.1}) == ""
+    assert side_of_zero(claim | {"verdict": "contradicted"}) == side_of_zero({"verdict": "undecided"}) == ""
 
 
 def test_conditions_are_summarised() -> None:
