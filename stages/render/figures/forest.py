@@ -145,7 +145,7 @@ def _verdict(axis: Axes, row: ForestRow, *, y: float, narrow: bool) -> None:
     agreement = row.main.agreement if row.main else ""
     if row.main and verdict == "undecided":
         low, high = row.main.outer
-        words += ", above 0" if low > 0 else ", below 0" if high < 0 else ""
+        words += " > 0" if low > 0 else " < 0" if high < 0 else ""
     if row.main and row.main.fragile:
         words += ", fragile"
     across = axis.get_yaxis_transform()
@@ -190,8 +190,8 @@ def forest_caption(rows: Sequence[ForestRow]) -> str:
     counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
     seeds = f"; small dots: each of {any_of(counts)} seeds" if counts else ""
     return (
-        "Effect of every claim in units of its margin, the smallest effect of interest; positive effects "
-        "have the direction of the claim. Thick lines: 95 % intervals over trainings; thin lines: "
-        f"corrected intervals, which decide{seeds}. Arrows: effects beyond ±{EDGE:g} margins. Last column: "
+        "Effect of every claim in units of its margin, the smallest effect of interest; positive: as "
+        "claimed. Thick lines: 95 % intervals over trainings; thin lines: corrected intervals, which decide "
+        f"(> 0, < 0: they exclude 0){seeds}. Arrows: effects beyond ±{EDGE:g} margins. Last column: "
         "analysis choices with the same verdict."
     )
