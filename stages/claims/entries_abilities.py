@@ -117,6 +117,7 @@ ABILITIES = (
         higher="contrastive",
         lower=("masked",),
         choices=(LABELS,),
+        frozen="2026-11-30",
     ),
     Claim(
         name="attentive_probing",

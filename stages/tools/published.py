@@ -164,8 +164,9 @@ def runs(studies: Mapping[str, Study]) -> str:
 def agreement(studies: Mapping[str, Study]) -> str:
     """Return the agreement of each run with the first one, with one row per run.
 
-    Claims that neither run can test do not count as agreement. Two runs that leave most claims undecided
-    agree on these, so the claims that at least one of them decides are counted too.
+    Claims that neither run can test do not count as agreement, nor do claims whose main specification
+    changed between the runs. Two runs that leave most claims undecided agree on these, so the claims that at
+    least one of them decides are counted too.
     """
     (first_name, first), *others = studies.items()
     rows = []
@@ -173,7 +174,7 @@ def agreement(studies: Mapping[str, Study]) -> str:
         pairs = {
             claim: (entry["verdict"], study["claims"][claim]["verdict"])
             for claim, entry in first["claims"].items()
-            if claim in study["claims"]
+            if claim in study["claims"] and frozen(first, claim) == frozen(study, claim)
         }
         tested = [pair for pair in pairs.values() if not all(word.startswith(UNTESTED) for word in pair)]
         decided = [pair for pair in tested if not all(is_open(word) for word in pair)]
@@ -181,6 +182,11 @@ def agreement(studies: Mapping[str, Study]) -> str:
         rows.append([f"`{name}`", shares(tested), shares(decided), ", ".join(reversals) or "none"])
     header = ["run", f"same verdict as `{first_name}`", "of the claims that either run decides", "reversed"]
     return markdown(header, rows)
+
+
+def frozen(study: Study, name: str) -> str:
+    """Return the date since which the main specification of a claim is fixed; empty if it is not given."""
+    return next((str(entry.get("frozen", "")) for entry in study["entries"] if entry["name"] == name), "")
 
 
 def is_open(verdict: str) -> bool:

@@ -91,6 +91,17 @@ def test_runs_are_compared_with_the_first():
     assert "| `c`: c holds | headline | contradicted (−33.3) | supported (+2.0) |" in text
 
 
+def test_claims_with_another_main_specification_are_not_compared():
+    first, second = (
+        study(a=claim("supported"), b=claim(verdict)) for verdict in ("supported", "contradicted")
+    )
+    assert "1 of 2 (50 %)" in agreement({"one": first, "other": second})
+    second["entries"][1]["frozen"] = "2026-11-30"
+    assert "| `other` | 1 of 1 (100 %) | 1 of 1 (100 %) | none |" in agreement(
+        {"one": first, "other": second}
+    )
+
+
 def test_runs_without_a_tested_claim_are_compared_too():
     one = study(a={"verdict": "not tested", "family": "headline"})
     assert "| `other` | – | – | none |" in agreement({"one": one, "other": one})
