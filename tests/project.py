@@ -29,7 +29,7 @@ TOY: dict[str, Any] = {
         "knn": {"k": 5},
         **{name: {"epochs": 2} for name in ("linear", "layerwise", "attentive")},
     },
-    "finetune": {"epochs": 1, "batch_size": 32},
+    "finetune": {"epochs": 1, "batch_size": 32, "poolings": ["mean"]},
     "segmentation": {
         "train_images": 48,
         "test_images": 12,
