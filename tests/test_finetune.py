@@ -200,7 +200,7 @@ def test_the_images_that_choose_do_not_train():
     few = several.model_copy(update={"train_images": 7})
     assert [len(part) for part in divided(50, settings=few, seed=3)] == [10, 7]
     assert np.array_equal(divided(50, settings=few, seed=3)[0], validation)
-    alone = settings.model_copy(update={"train_images": 500})
+    alone = settings.model_copy(update={"poolings": ["mean"], "train_images": 500})
     assert [len(part) for part in divided(50, settings=alone, seed=3)] == [0, 50]
     assert not np.array_equal(divided(50, settings=alone, seed=3)[1], divided(50, settings=alone, seed=4)[1])
 
