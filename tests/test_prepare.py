@@ -230,7 +230,7 @@ def test_as_dvc_runs_it(study):
     assert done.returncode == 0, done.stderr
     begun, ended = done.stdout.splitlines()
     assert begun == "prepare" and ended.startswith("prepare · done in ")
-    assert ended.endswith(" s · 8 train and 2 test images of images, 16 px · data/prepared")
+    assert ended.endswith(" · 8 train and 2 test images of images, 16 px · data/prepared")
     assert done.stderr == ""  # no progress bar where nobody watches, no warnings
     assert read_manifest().labels == {"class": ["cat", "dog"]}
 
