@@ -207,6 +207,26 @@ def test_the_same_study_has_the_same_bytes(study, tmp_path):
         assert (project / path).read_bytes() == (study / path).read_bytes(), path
 
 
+def test_verdicts_and_report_return_from_the_packed_tables(study, python, tmp_path):
+    """As a reader of published tables makes them: in a fresh clone, without any training."""
+    clone = as_dvc_repository(copy_project(tmp_path / "clone"))
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    tables = ("python", "-m", "stages.tools.tables")
+    for project, *words in (
+        (study, *tables, "pack", f"{tmp_path / 'tables.zip'}"),
+        (clone, "git", "add", "."),
+        (clone, "git", *author, "commit", "--quiet", "--message", "clone"),
+        (clone, *tables, "unpack", f"{tmp_path / 'tables.zip'}"),
+        (clone, "dvc", "repro", "--single-item", "decide", "report", "summary"),
+    ):
+        done = run_in(project, *words, python=python)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert stages_run(done.stdout) == {"decide", "report@attention", "report@fourier", "summary"}
+    for path in ("results/claims.json", "results/specifications.csv", "reports/pages/fourier.html"):
+        assert (clone / path).read_bytes() == (study / path).read_bytes(), path
+    assert (clone / "reports/index.html").stat().st_size > 100_000
+
+
 def test_every_probe_and_analysis_runs_on_an_arm_of_the_study(study, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(study, project, symlinks=True)
