@@ -130,9 +130,12 @@ def refuse_results(project: Path) -> None:
     if (project / "models").exists() or (project / "data/prepared").exists():
         raise StudyError("this folder has a study of its own; unpack into a fresh clone")
     command = ["git", "status", "--porcelain", "--", f"{PARAMS}", "results"]
-    changed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False).stdout
-    if changed:
-        raise StudyError(f"{changed.split()[1]}: changed since the last commit; unpack into a fresh clone")
+    status = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if status.returncode:
+        raise StudyError(f"{project.absolute()}: not under Git; unpack into a fresh clone")
+    if status.stdout:
+        name = status.stdout.split()[1]
+        raise StudyError(f"{name}: changed since the last commit; unpack into a fresh clone")
 
 
 def joined_params(texts: Mapping[str, bytes]) -> str:

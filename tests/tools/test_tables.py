@@ -174,6 +174,9 @@ def test_nothing_of_a_user_is_replaced(packed, clone, tmp_path):
     (clone / "params.yaml").write_text((clone / "params.yaml").read_text() + "# mine\n")
     with pytest.raises(StudyError, match=r"params\.yaml: changed since the last commit"):
         unpack([archive], clone)
+    shutil.rmtree(clone / ".git")
+    with pytest.raises(StudyError, match="not under Git"):
+        unpack([archive], clone)
     assert (clone / "params.yaml").read_text().endswith("# mine\n")
 
 
