@@ -66,7 +66,9 @@ def unpack(path: Path) -> list[Training]:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             with tarfile.open(path, "r:") as archive:
-                archive.extractall(temporary, filter="data")
+                # As an attribute, because Python before 3.11.4 does not know the argument.
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                archive.extractall(temporary)
         except (tarfile.TarError, EOFError) as error:
             raise StudyError(f"{path}: not a complete tar file ({error}); copy it again") from None
         for result in sorted(Path(temporary).iterdir()):

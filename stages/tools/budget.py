@@ -7,6 +7,7 @@ epoch. Arms without training are left to `make study`.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 
 from joblib import cpu_count
 
+from stages.data.arrays import read_manifest
 from stages.objectives.contract import Objective
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
@@ -24,6 +26,7 @@ from stages.study.words import counted
 from stages.tools.trainings import Lacking, lacking
 
 LOOK = 0.1  # seconds between two looks at the running trainings
+STOPPED = (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM)  # exit statuses after `stop`
 GRACE = 20.0  # seconds that a training may take to stop
 
 
@@ -43,8 +46,9 @@ def train_for(seconds: float, *, jobs: int) -> str:
     """Run missing pre-trainings in order of value; return how many ended, were stopped or did not start.
 
     jobs: number of trainings at once
-    Raises StudyError if trainings failed; all others have run.
+    Raises StudyError if the images are not prepared, or if trainings failed; all others have run.
     """
+    read_manifest()  # before `prepare`, no training is known to be missing
     end = time.monotonic() + seconds
     waiting = by_value(load_params(), lacking("pretrain"))
     threads = f"{max(1, cpu_count() // jobs)}"
@@ -61,6 +65,8 @@ def train_for(seconds: float, *, jobs: int) -> str:
                 ended[running.pop(process)] = process.returncode
     finally:
         stop(running)
+    for process in [process for process in running if process.returncode not in STOPPED]:
+        ended[running.pop(process)] = process.returncode  # it ended by itself meanwhile
     failed = [training for training, status in ended.items() if status]
     parts = [
         f"{counted(len(ended) - len(failed), 'training')} done",

@@ -21,7 +21,7 @@ import networkx
 from dvc.exceptions import ReproductionError
 from joblib import cpu_count
 
-from stages.study.command import Terminated, exit_with
+from stages.study.command import exit_with
 from stages.study.params import load_params, seeds_of
 from stages.study.settings import Runtime
 from stages.tools.forks import forks
@@ -52,6 +52,8 @@ class Task:
 def main() -> None:
     """Read the command line and run the study."""
     argparse.ArgumentParser(prog="python -m stages.tools.repro", description=__doc__).parse_args()
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it, so the study goes on
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
         exit_with("repro", reproduce)
     except SystemExit as end:
@@ -154,7 +156,8 @@ def shared(graph: networkx.DiGraph) -> set[str]:
 
 def training_tasks(slot: Slot) -> list[Task]:
     """Return a task for every pre-training that the store lacks, named by arm and seed, longest first."""
-    launch = shlex.split((os.environ | slot).get("STUDY_LAUNCH", sys.executable))
+    given = (os.environ | slot).get("STUDY_LAUNCH")
+    launch = shlex.split(given) if given else [sys.executable]
     missing = longest_first(lacking("pretrain"))
     return [Task(f"{t.arm} {t.seed}", (*launch, *t.command.split())) for t in missing]
 
@@ -189,7 +192,7 @@ def run(tasks: list[Task], *, slots: list[Slot]) -> None:
     """Run tasks in order as soon as the tasks they need have ended, one at a time in each slot.
 
     After a failure, no new task starts, running tasks finish, and the exit status is that of the failure.
-    Ctrl-C and SIGTERM are passed on to all running tasks.
+    Ctrl-C, SIGTERM and a closed terminal stop all running tasks.
     """
     waiting, free, status = list(tasks), list(slots), 0
     running: dict[Future[int], tuple[Task, Slot, subprocess.Popen[str]]] = {}
@@ -206,10 +209,10 @@ def run(tasks: list[Task], *, slots: list[Slot]) -> None:
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    free.append(running.pop(future)[1])
                     status = status or future.result()
-        except (KeyboardInterrupt, Terminated) as stop:
-            number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+                    free.append(running.pop(future)[1])
+        except BaseException as stop:
+            number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
             for *_, process in running.values():
                 if process.poll() is None:
                     os.killpg(process.pid, number)
@@ -227,12 +230,18 @@ def start(command: tuple[str, ...], *, slot: Slot) -> "subprocess.Popen[str]":
 
 
 def follow(process: "subprocess.Popen[str]", screen: threading.Lock) -> int:
-    """Print the output of a process by whole lines, so parallel tasks do not mix; return the exit status."""
+    """Print the output of a process by whole lines, so parallel tasks do not mix; return the exit status.
+
+    If nobody reads any more, as in `make study | head`, the process goes on in silence.
+    """
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip() and not CHATTER.search(line):
             with screen:
-                print(line, end="", flush=True)
+                try:
+                    print(line, end="", flush=True)
+                except OSError:
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return process.wait()
 
 

@@ -88,7 +88,7 @@ def submit(*, dry: bool = False) -> str:
     numbers: dict[str, str] = {}  # of jobs, by what they do
     for batch in plan(before=before, trainings=trainings, arms=arms):
         words = sbatch(batch, settings=params.runtime.slurm, numbers=numbers)
-        script = SCRIPT.format(path=Path(sys.executable).parent, commands=shlex.join(batch.commands.values()))
+        script = script_of(batch)
         if dry:
             print(
                 shlex.join(words), *(f"  {name}: {line}" for name, line in batch.commands.items()), sep="\n"
@@ -102,6 +102,12 @@ def submit(*, dry: bool = False) -> str:
     return (
         f"{counted(len(numbers), 'job')}; `make status` shows them, {record().parent}/*.log have their output"
     )
+
+
+def script_of(batch: Batch) -> str:
+    """Return the script of a job."""
+    path = shlex.quote(f"{Path(sys.executable).parent}")
+    return SCRIPT.format(path=path, commands=shlex.join(batch.commands.values()))
 
 
 def wanted(params: Study, *, known: bool) -> list[Lacking]:

@@ -13,13 +13,14 @@ import io
 import json
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-import yaml
+from ruamel.yaml import YAML
 
 from stages.results.metrics import over_seeds
 from stages.results.study_results import CLAIMS, MANIFEST, SPECIFICATIONS, TRAJECTORIES
@@ -108,7 +109,7 @@ def contents(file: Path) -> Contents:
             found = {name: archive.read(name) for name in archive.namelist()}
     except FileNotFoundError:
         raise StudyError(f"{file}: not found") from None
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError) as error:
         raise StudyError(f"{file}: not a complete ZIP file ({error}); copy it again") from None
     outside = [name for name in found if not is_inside(PurePosixPath(name))]
     if outside or not {f"{PARAMS}", MANIFEST.as_posix()} <= set(found):
@@ -129,7 +130,7 @@ def refuse_results(project: Path) -> None:
     """Raise StudyError if unpacking would replace results that Git cannot restore."""
     if (project / "models").exists() or (project / "data/prepared").exists():
         raise StudyError("this folder has a study of its own; unpack into a fresh clone")
-    command = ["git", "status", "--porcelain", "--", f"{PARAMS}", "results"]
+    command = ["git", "status", "--porcelain", "--ignored", "--", f"{PARAMS}", "results"]
     status = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if status.returncode:
         raise StudyError(f"{project.absolute()}: not under Git; unpack into a fresh clone")
@@ -142,31 +143,37 @@ def joined_params(texts: Mapping[str, bytes]) -> str:
     """Return the params.yaml of several studies, which differ at most in arms, seeds and labels.
 
     texts: name of the study -> its params.yaml
-    Raises StudyError naming the first other setting in which they differ.
+    Raises StudyError naming the first other setting in which they differ, or what is wrong with the result.
     """
     names = list(texts)
+    values = {name: YAML(typ="safe").load(text) for name, text in texts.items()}
+    studies = {name: validate(study, where=name) for name, study in values.items()}
     if len(names) == 1:
         return texts[names[0]].decode()
-    values = {name: yaml.safe_load(text) for name, text in texts.items()}
-    first = values[names[0]]
-    arms: dict[str, Any] = {}
+    arms: dict[str, dict[str, Any]] = {}
+    labels: dict[str, str] = {}
     seeds: dict[str, set[int]] = {}
     for name, study in values.items():
-        checked = validate(study, where=name)
-        if difference := first_difference(common(first), common(study)):
+        if difference := first_difference(common(values[names[0]]), common(study)):
             raise StudyError(f"{name}: {difference} differs from {names[0]}; only arms and seeds may differ")
         for arm, settings in study["arms"].items():
             own = {key: value for key, value in settings.items() if key != "seeds"}
             if arms.setdefault(arm, own) != own:
                 raise StudyError(f"{name}: arms.{arm} differs from {names[0]}")
-            seeds.setdefault(arm, set()).update(seeds_of(checked, arm))
-        first["labels"] = study.get("labels", {}) | first.get("labels", {})
-    first["seeds"] = sorted(set().union(*seeds.values()))
-    first["arms"] = {
-        arm: settings | ({} if sorted(seeds[arm]) == first["seeds"] else {"seeds": sorted(seeds[arm])})
-        for arm, settings in arms.items()
-    }
-    return yaml.safe_dump(first, sort_keys=False, allow_unicode=True, width=120)
+            if own["objective"] != "imported":  # one encoder, without a seed
+                seeds.setdefault(arm, set()).update(seeds_of(studies[name], arm))
+        labels = (study.get("labels") or {}) | labels
+    every = sorted(set().union(*seeds.values()))
+    yaml = YAML()  # keeps the comments
+    params = yaml.load(texts[names[0]])
+    params["labels"], params["seeds"] = labels, every
+    for arm, own in arms.items():
+        several = sorted(seeds.get(arm, every))
+        params["arms"][arm] = own | ({} if several == every else {"seeds": several})
+    text = io.StringIO()
+    yaml.dump(params, text)
+    validate(YAML(typ="safe").load(text.getvalue()), where=f"{PARAMS} of {' and '.join(names)}")
+    return text.getvalue()
 
 
 def common(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,40 +193,65 @@ def first_difference(one: Any, other: Any, path: str = "") -> str:
 
 
 def joined(path: str, holders: Mapping[str, bytes]) -> bytes:
-    """Return one file of all studies that have it: the rows, or the metrics, of all seeds.
+    """Return one file of all studies that have it: the rows, or the metrics, of all trainings.
 
     holders: name of the study -> content of the file
-    Raises StudyError if two studies have the same seed, other columns or other images.
+    Raises StudyError if two studies have the same training, or differ in images, columns or protocol.
     """
-    (first, content), *others = holders.items()
-    if not others:
-        return content
+    contents = list(holders.values())
+    if all(content == contents[0] for content in contents):
+        return contents[0]
     if path == MANIFEST.as_posix():
-        if len({json.loads(manifest)["digest"] for manifest in holders.values()}) > 1:
+        if len({json.loads(manifest)["digest"] for manifest in contents}) > 1:
             raise StudyError(f"{', '.join(holders)}: not the same images")
-        return content
+        return contents[0]
     if path.endswith(".json"):
-        metrics = [json.loads(text).get("seeds") or {} for text in holders.values()]
-        refuse_shared(path, [set(each) for each in metrics])
-        each = {int(seed): of_seed for several in metrics for seed, of_seed in several.items()}
-        whole = over_seeds(dict(sorted(each.items())))
+        whole = joined_metrics([json.loads(text) for text in contents], where=path)
         return (json.dumps(whole, indent=2, sort_keys=True) + "\n").encode()
-    tables = [text.decode().partition("\n") for text in holders.values()]
+    tables = [text.decode().partition("\n") for text in contents]
     if len({header for header, _, _ in tables}) > 1:
-        raise StudyError(f"{path}: other columns in {others[0][0]} than in {first}")
-    refuse_shared(path, [seeds_in(text) for text in holders.values()])
+        raise StudyError(f"{path}: the files have different columns; pack them with the same code")
+    refuse_shared([trainings_in(text) for text in contents], where=path)
     return (tables[0][0] + "\n" + "".join(rows for _, _, rows in tables)).encode()
 
 
-def seeds_in(table: bytes) -> set[str]:
-    """Return the seeds of a table; empty if it has no rows or no column of that name."""
-    return {row["seed"] for row in csv.DictReader(io.StringIO(table.decode())) if row.get("seed")}
+def joined_metrics(parts: Sequence[dict[str, Any]], *, where: str) -> dict[str, Any]:
+    """Return the metrics of all seeds of an arm with their means, and what the parts share.
+
+    Raises StudyError if two parts have the same seed, or differ in a protocol: each part may have chosen
+    another pooling.
+    """
+    seeds = [part.get("seeds") or {} for part in parts]
+    refuse_shared([set(each) for each in seeds], where=where)
+    every = {int(seed): of_seed for each in seeds for seed, of_seed in each.items()}
+    whole = over_seeds(dict(sorted(every.items())))
+    for key, value in parts[0].items():
+        others = [part.get(key) for part in parts]
+        if key == "by_pooling":
+            whole[key] = {
+                pooling: joined_metrics([other[pooling] for other in others if other], where=where)
+                for pooling in value
+            }
+        elif key not in whole:
+            if any(other != value for other in others):
+                raise StudyError(f"{where}: the files differ in {key}: {'; '.join(map(str, others))}")
+            whole[key] = value
+    return whole
 
 
-def refuse_shared(path: str, seeds: Sequence[set[str]]) -> None:
-    """Raise StudyError unless every part has seeds, and no two share one."""
-    if not all(seeds) or len(set().union(*seeds)) < sum(map(len, seeds)):
-        raise StudyError(f"{path}: the files have results of the same training; join other arms or seeds")
+def trainings_in(table: bytes) -> set[tuple[str, ...]]:
+    """Return the seeds in a table, with the arms if it has a column of them; empty if it has no rows."""
+    rows = csv.DictReader(io.StringIO(table.decode(), newline=""))
+    keys = [name for name in ("seed", "arm", "other_arm") if name in (rows.fieldnames or ())]
+    return {tuple(row[key] for key in keys) for row in rows}
+
+
+def refuse_shared(trainings: Sequence[set[Any]], *, where: str) -> None:
+    """Raise StudyError unless every part has trainings, and no two share one."""
+    if not all(trainings):
+        raise StudyError(f"{where}: a file has no results there; pack finished studies")
+    if len(set().union(*trainings)) < sum(map(len, trainings)):
+        raise StudyError(f"{where}: the files have results of the same training; join other arms or seeds")
 
 
 def by_columns(table: bytes) -> bytes | None:

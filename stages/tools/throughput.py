@@ -3,15 +3,17 @@
 Each row is an arm: the median over its runs of images/s, from the first saved epoch to the last, checkpoints
 included. The last row adds up runs that shared the device. "Of peak" is the time that the FLOP of all matrix
 products would take at the speed of this device's fastest matrix product, measured now, as a share of the time
-taken. The times come from scratch/timings.jsonl.
+taken. The times come from scratch/timings.jsonl; delete it after a change of batch size or images.
 """
 
 import argparse
 import json
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import NamedTuple
 
 from stages.data.arrays import read_manifest
@@ -27,7 +29,7 @@ from stages.tools.step import peak_flops
 
 
 class Span(NamedTuple):
-    """The time from the first to the last saved epoch of one process that pre-trained."""
+    """The time from the first to the last saved epoch of one training in one process."""
 
     arm: str
     start: float  # seconds since 1970
@@ -72,13 +74,25 @@ def table(study: Study, *, images: int) -> str:
         seen = sum(rate * span.seconds for rate, span in zip(rates, several, strict=True))
         total_images, total_ideal = total_images + seen, total_ideal + seen * ideal
     every = [span for several in arms.values() for span in several]
-    seconds = max(span.end for span in every) - min(span.start for span in every)
+    seconds = covered([(span.start, span.end) for span in every])
     rate, share = total_images / seconds, total_ideal / seconds
     return "\n".join([*lines, f"| together | {len(every)} | {rate:,.0f} | | {share:.1%} |"])
 
 
+def covered(intervals: Sequence[tuple[float, float]]) -> float:
+    """Return the time in at least one of the intervals."""
+    total, reached = 0.0, -math.inf
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
 def spans() -> Iterator[Span]:
-    """Yield the span of every process in scratch/timings.jsonl that saved two or more epochs of an arm."""
+    """Yield the span of every training in scratch/timings.jsonl that saved two or more epochs of an arm.
+
+    A process may train several seeds, one after the other.
+    """
     saved: dict[tuple[str, ...], list[tuple[float, int]]] = defaultdict(list)  # time and number of each epoch
     stages: dict[tuple[str, str, int], tuple[str, ...]] = {}  # of each process: its stage and start
     for line in read_lines():
@@ -91,9 +105,11 @@ def spans() -> Iterator[Span]:
                 saved[stages[process]].append((event["time"], event["epoch"]))
     for (stage, *_), epochs in saved.items():
         kind, _, training = stage.partition("@")
-        (start, first), (end, last) = epochs[0], epochs[-1]
-        if kind == "pretrain" and end > start:
-            yield Span(training.partition("-")[0], start, end, last - first)
+        starts = [i for i, (_, number) in enumerate(epochs) if i == 0 or number <= epochs[i - 1][1]]
+        for first, after in pairwise([*starts, len(epochs)]):
+            (start, low), (end, high) = epochs[first], epochs[after - 1]
+            if kind == "pretrain" and end > start:
+                yield Span(training.partition("-")[0], start, end, high - low)
 
 
 def read_lines() -> list[str]:

@@ -7,7 +7,7 @@ covers all trainings that can start. Fine-tuning, for example, is listed only af
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,16 +45,23 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("stage", nargs="*", choices=[[], *STAGES], help="list only trainings of these stages")
     stages = parser.parse_args().stage or STAGES
-    exit_with(
-        "trainings",
-        lambda: "\n".join(f"python {training.command}" for training in longest_first(lacking(*stages))),
-    )
+    exit_with("trainings", lambda: commands(stages))
+
+
+def commands(stages: Sequence[str]) -> str:
+    """Return a command for each training of these stages that the store lacks, one per line.
+
+    Raises StudyError if the images are not prepared.
+    """
+    read_manifest()
+    return "\n".join(f"python {training.command}" for training in longest_first(lacking(*stages)))
 
 
 def lacking(*stages: str) -> list[Lacking]:
     """Return the trainings of these stages that are neither in the store nor in an out.
 
-    Trainings on top of encoders appear only after all encoders of their arm exist. Nothing is written.
+    Trainings on top of encoders appear only after all encoders of their arm exist, and none before the images
+    are prepared. Nothing is written.
     Raises ParamsError if params.yaml is not valid.
     """
     if not (DATA / "manifest.json").is_file():

@@ -23,7 +23,9 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from stages.study.command import exit_with
+from stages.study.documents import read_yaml
 from stages.study.errors import StudyError
+from stages.study.params import validate
 from stages.study.paths import probe_metrics, read_json, write_text
 
 PARAMS = Path("params.yaml")
@@ -73,6 +75,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=8, help="number per arm (8)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws (0)")
     arguments = parser.parse_args()
+    if arguments.trials < 1:
+        parser.error("--trials must be at least 1")
     exit_with(
         "tune",
         {
@@ -111,8 +115,10 @@ def trials_of(arm: Mapping[str, Any], *, trials: int, seed: int) -> list[dict[st
         quantiles = iter(float(setting[number]) for setting in settings)
         entry: dict[str, Any] = dict(arm) | {"seeds": [SEED]}
         entry |= {key: span.at(next(quantiles)) for key, span in RECIPE.items()}
-        entry["objectives"] = {
-            section: {key: span.at(next(quantiles)) for key, span in spans.items()}
+        given = arm.get("objectives") or {}
+        entry["objectives"] = given | {
+            section: dict(given.get(section) or {})
+            | {key: span.at(next(quantiles)) for key, span in spans.items()}
             for section, spans in objective.items()
         }
         entries.append(entry)
@@ -120,7 +126,11 @@ def trials_of(arm: Mapping[str, Any], *, trials: int, seed: int) -> list[dict[st
 
 
 def edit(change: Any) -> str:
-    """Remove all trials from params.yaml, change its arms, and preserve all other lines and comments."""
+    """Remove all trials from params.yaml, change its arms, and preserve all other lines and comments.
+
+    Raises StudyError if params.yaml is not valid, before or after; it is then unchanged.
+    """
+    validate(read_yaml(PARAMS))
     yaml = YAML()
     yaml.preserve_quotes = True
     params = yaml.load(PARAMS.read_text(encoding="utf-8"))
@@ -129,6 +139,7 @@ def edit(change: Any) -> str:
     change(params["arms"])
     text = io.StringIO()
     yaml.dump(params, text)
+    validate(YAML(typ="safe").load(text.getvalue()), where=f"{PARAMS} with trials")
     write_text(PARAMS, text.getvalue())
     return f"{sum(bool(TRIAL.fullmatch(name)) for name in params['arms'])} trials in {PARAMS}"
 
@@ -138,7 +149,9 @@ def table() -> str:
 
     Raises StudyError if params.yaml has no trials, or if a trial has no probe.
     """
-    arms = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))["arms"]
+    values = read_yaml(PARAMS)
+    validate(values)
+    arms = values["arms"]
     groups: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for name, entry in arms.items():
         if match := TRIAL.fullmatch(name):

@@ -62,6 +62,7 @@ def commands(monkeypatch):
         monkeypatch.setattr(budget, "start", start)
         monkeypatch.setattr(budget, "lacking", lambda stage: missing(["cl"], by_seed))
         monkeypatch.setattr(budget, "load_params", lambda: None)
+        monkeypatch.setattr(budget, "read_manifest", lambda: None)
         monkeypatch.setattr(budget, "by_value", lambda study, trainings: trainings)
         return started
 
@@ -93,6 +94,22 @@ def test_a_failure_is_named_and_the_others_run(commands):
     commands({0: ["false"], 1: ["true"]})
     with pytest.raises(StudyError, match=r"1 training failed \(cl 0\); 1 training done, 0 stopped"):
         train_for(10.0, jobs=1)
+
+
+def test_what_ends_by_itself_when_the_time_is_up_was_not_stopped(commands, monkeypatch):
+    """One training has ended since it was last looked at, another failed instead of stopping."""
+    monkeypatch.setattr(budget, "LOOK", 1.0)
+    commands({0: ["true"]})
+    assert train_for(0.5, jobs=1) == "1 training done, 0 stopped, 0 not started"
+    commands({0: ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"]})
+    with pytest.raises(StudyError, match=r"1 training failed \(cl 0\); 0 trainings done, 0 stopped"):
+        train_for(0.5, jobs=1)
+
+
+def test_before_images_are_prepared_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match="prepare"):
+        train_for(0.5, jobs=1)
 
 
 def test_nothing_is_left_running_after_ctrl_c(commands, monkeypatch):

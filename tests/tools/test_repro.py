@@ -11,7 +11,9 @@ import pytest
 
 from stages.study.errors import StudyError
 from stages.study.params import load_params
+from stages.tools import repro as repro_tool
 from stages.tools.repro import Task, arm_tasks, follow, shared, slots_of, stale_stages, start
+from stages.tools.trainings import Lacking
 from tests.project import ROOT, as_dvc_repository, copy_project, edit, environment, run_in
 
 # A stage or a training notes when it began and ended. Trainings begin their work when two of them are there.
@@ -127,7 +129,9 @@ def test_a_failure_lets_the_others_end_and_starts_nothing_more(tmp_path):
     assert {"prepare", "train-b-0"} <= ran(project) <= {"prepare", "train-b-0", "train-b-1"}
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
 def test_a_signal_reaches_all_that_runs_and_waits_for_what_they_save(tmp_path, number, status):
     project = sleeping_study(tmp_path / "project", seconds="0 if name == 'prepare' else 60")
     process = subprocess.Popen(
@@ -151,6 +155,50 @@ def test_a_signal_reaches_all_that_runs_and_waits_for_what_they_save(tmp_path, n
     finally:
         process.kill()
     assert {path.stem for path in (project / "log").glob("*.saved")} == {"train-a-0", "train-b-0"}
+
+
+def test_the_study_goes_on_if_nobody_reads_its_output(tmp_path):
+    project = sleeping_study(tmp_path / "project", seconds="0.3")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.tools.repro"],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0 and not process.stderr.read()
+    assert len(ran(project)) == 11
+
+
+def test_an_error_of_this_program_stops_what_runs(tmp_path, monkeypatch):
+    def lost(process, screen):
+        raise MemoryError
+
+    monkeypatch.setattr(repro_tool, "follow", lost)
+    started = []
+
+    def begin(command, slot):
+        started.append(start(command, slot=slot))
+        return started[-1]
+
+    monkeypatch.setattr(repro_tool, "start", begin)
+    tasks = [Task(name, ("sleep", "60")) for name in ("a", "b")]
+    with pytest.raises(MemoryError):
+        repro_tool.run(tasks, slots=[{}, {}])
+    assert [process.wait(timeout=10) for process in started] == [-signal.SIGTERM] * len(started)
+
+
+def test_the_interpreter_may_lie_in_a_folder_with_a_space(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/home/u/my study/.venv/bin/python")
+    monkeypatch.setattr(repro_tool, "lacking", lambda stage: [Lacking("pretrain", "cl", 0)])
+    monkeypatch.setattr(repro_tool, "longest_first", list)
+    monkeypatch.delenv("STUDY_LAUNCH", raising=False)
+    assert repro_tool.training_tasks({})[0].command[:3] == (sys.executable, "-m", "stages.pretrain")
+    launched = repro_tool.training_tasks({"STUDY_LAUNCH": "torchrun --x 2"})
+    assert launched[0].command[:3] == ("torchrun", "--x", "2")
 
 
 def test_the_stages_of_an_arm_are_one_task_after_its_trainings():

@@ -152,6 +152,18 @@ def test_nothing_runs_when_nothing_changed_or_only_how_it_runs(project, repro):
     assert summary(rows_of()) == "All 14 stages are done; `make study` runs nothing."
 
 
+def test_what_users_add_to_dvc_is_no_stage_of_the_study(project):
+    (project / "mine").mkdir()
+    (project / "mine/image.png").write_text("pixels")
+    (project / "mine/dvc.yaml").write_text("stages: {other: {cmd: 'true', deps: [image.png]}}")
+    done = run_in(project, "dvc", "add", "mine/image.png")
+    assert done.returncode == 0, done.stderr
+    assert foretold() == {}
+    done = run_in(project, sys.executable, "-m", "stages.tools.status")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "All 14 stages are done" in done.stdout and "mine" not in done.stdout
+
+
 def test_a_changed_number_and_the_same_number_changed_back(project, repro):
     edit(project, {"arms": {"hybrid": {"cl_weight": 0.5}}})
     before = foretold()

@@ -1,6 +1,8 @@
 """The jobs of a study as they are planned, and what Slurm says of them in words."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -11,7 +13,7 @@ from stages.study.slurm import Job
 from stages.tools import jobs
 from stages.tools.jobs import queue_lines
 from stages.tools.repro import Task
-from stages.tools.submit import Batch, plan, sbatch, send
+from stages.tools.submit import Batch, plan, sbatch, script_of, send
 from stages.tools.trainings import Lacking
 
 TRAININGS = [Lacking("pretrain", "cl", 0), Lacking("pretrain", "cl", 1), Lacking("pretrain", "mim", 0)]
@@ -101,6 +103,14 @@ def test_without_slurm_one_line_says_so(commands):
     commands("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(StudyError, match="squeue: slurm_load_jobs error"):
         jobs.slurm.jobs()
+
+
+def test_a_folder_may_have_a_space_in_its_name(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/home/u/my study/.venv/bin/python")
+    script = script_of(Batch("gather", {"gather": "true"}))
+    lines = script.partition("export STUDY_LAUNCH")[0] + 'echo "$PATH"'
+    done = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("/home/u/my study/.venv/bin:") and not done.stderr
 
 
 def test_options_that_no_shell_could_split_are_refused():

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.results.metrics import over_seeds
 from stages.results.study_results import FINE_TUNED, Results
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import read_json
-from stages.tools.tables import by_columns, by_rows, pack, unpack
+from stages.tools.tables import by_columns, by_rows, joined_metrics, pack, unpack
 from tests.tracked_study import make_study
 
 TABLE = "results/analysis/attention/{}.csv"
@@ -33,6 +34,7 @@ def packed(tmp_path):
             table.parent.mkdir(parents=True, exist_ok=True)
             parts = [ROWS.format(seed).partition("\n") for seed in seeds]
             table.write_text(parts[0][0] + "\n" + "".join(rows for _, _, rows in parts))
+        compare(root, arms, seeds)
         params = yaml.safe_load((root / "params.yaml").read_text())
         params["seeds"] = list(seeds)
         change(params)
@@ -41,6 +43,16 @@ def packed(tmp_path):
         return root / "tables.zip"
 
     return packed
+
+
+def compare(root, arms, seeds):
+    """Write the table that has two columns of arms, and what data without masks have."""
+    rows = [f"{seed},{arm},0,{other},0,0.5\n" for seed in seeds for arm in arms for other in arms]
+    table = root / "results/comparison.csv"
+    table.write_text("seed,arm,block,other_arm,other_block,cka\n" + "".join(rows))
+    for arm in arms:
+        (root / f"results/segmentation/{arm}.json").write_text('{"why": "no masks"}')
+        (root / f"results/segmentation/{arm}.csv").write_text("seed,image,way\n")
 
 
 def rename(root, arm, seeds):
@@ -140,6 +152,47 @@ def test_joined_studies_have_the_seeds_and_arms_of_both(packed, clone):
     assert len(results.trainings("cl")) == 4
 
 
+def test_arms_with_the_same_seeds_join(packed, clone):
+    unpack([packed("first"), packed("second", arms=("mim",))], clone)
+    study = load_params(clone / "params.yaml")
+    assert list(study.arms) == ["cl", "mim"] and all(arm.seeds is None for arm in study.arms.values())
+    table = Results(study, clone).comparison()
+    assert (
+        sorted(zip(table["arm"], table["other_arm"], strict=True))
+        == [("cl", "cl")] * 2 + [("mim", "mim")] * 2
+    )
+    assert read_json(clone / "results/segmentation/mim.json") == {"why": "no masks"}
+
+
+def test_an_imported_arm_joins_without_seeds(packed, clone):
+    def add(params):
+        params["arms"]["theirs"] = {"objective": "imported", "weights": "weights.pth", "format": "mae"}
+
+    unpack([packed("first", seeds=(2, 3)), packed("second", arms=("mim",), seeds=(2, 3), change=add)], clone)
+    study = load_params(clone / "params.yaml")
+    assert study.seeds == [2, 3] and study.arms["theirs"].seeds is None
+
+
+def fine_tuned_with(pooling, seeds):
+    """Metrics of fine-tuning whose pooling was chosen: the best one, and those of both."""
+    of_seed = {f"{seed}": {"validation": {"class": 0.5 + seed / 10}} for seed in seeds}
+    one = over_seeds({int(seed): values for seed, values in of_seed.items()})
+    return one | {"protocol": pooling, "by_pooling": {"mean": one, "token": one}}
+
+
+def test_the_poolings_of_fine_tuning_join_only_if_every_study_chose_the_same():
+    whole = joined_metrics(
+        [fine_tuned_with("token", (0, 1)), fine_tuned_with("token", (2,))], where="finetune/cl.json"
+    )
+    assert whole["protocol"] == "token" and list(whole["seeds"]) == ["0", "1", "2"]
+    assert whole["validation"]["class"] == pytest.approx(0.6)
+    assert whole["by_pooling"]["mean"]["validation"]["class"] == pytest.approx(0.6)
+    with pytest.raises(StudyError, match=r"finetune/cl\.json: the files differ in protocol: token; mean"):
+        joined_metrics(
+            [fine_tuned_with("token", (0, 1)), fine_tuned_with("mean", (2,))], where="finetune/cl.json"
+        )
+
+
 def test_studies_with_other_settings_or_the_same_training_are_refused(packed, clone, tmp_path):
     first = packed("first")
 
@@ -148,7 +201,11 @@ def test_studies_with_other_settings_or_the_same_training_are_refused(packed, cl
             unpack([first, other], clone)
         assert not git_status(clone)
 
-    refused(packed("same"), "results of the same training")
+    def other_numbers(params):
+        table = tmp_path / "same" / TABLE.format("cl")
+        table.write_text(table.read_text().replace("0.25", "0.5"))
+
+    refused(packed("same", change=other_numbers), "results of the same training")
     refused(
         packed("wide", seeds=(1, 2), change=lambda params: params["vit"].update(width=32)),
         r"wide/tables\.zip: vit\.width differs from .*first/tables\.zip",
@@ -174,14 +231,23 @@ def test_nothing_of_a_user_is_replaced(packed, clone, tmp_path):
     (clone / "params.yaml").write_text((clone / "params.yaml").read_text() + "# mine\n")
     with pytest.raises(StudyError, match=r"params\.yaml: changed since the last commit"):
         unpack([archive], clone)
+    git(clone, "checkout", "--quiet", "params.yaml")
+    (clone / ".gitignore").write_text("*.csv\n")
+    (clone / "results/comparison.csv").write_text("mine")  # Git would not bring it back
+    with pytest.raises(StudyError, match=r"results/comparison\.csv: .*unpack into a fresh clone"):
+        unpack([archive], clone)
+    assert (clone / "results/comparison.csv").read_text() == "mine"
     shutil.rmtree(clone / ".git")
     with pytest.raises(StudyError, match="not under Git"):
         unpack([archive], clone)
-    assert (clone / "params.yaml").read_text().endswith("# mine\n")
 
 
 def test_damaged_and_foreign_files_are_refused(packed, clone, tmp_path):
     archive = packed("one")
+    flipped = tmp_path / "flipped.zip"
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 3] ^= 0x55
+    flipped.write_bytes(content)
     half = tmp_path / "half.zip"
     half.write_bytes(archive.read_bytes()[:-200])
     foreign = tmp_path / "foreign.zip"
@@ -193,6 +259,7 @@ def test_damaged_and_foreign_files_are_refused(packed, clone, tmp_path):
         file.writestr("results/../../outside.csv", "seed\n")
     for path, why in (
         (half, "not a complete ZIP file"),
+        (flipped, "not a complete ZIP file"),
         (foreign, "no packed study"),
         (escaping, "no packed study"),
         (tmp_path / "none.zip", "not found"),

@@ -65,6 +65,19 @@ def test_a_resumed_training_counts_from_where_it_resumed(study):
     assert "| cl | 2 | 10 |" in throughput.table(study, images=96)
 
 
+def test_seeds_that_one_process_trains_are_several_trainings(study):
+    """As `dvc repro` does, or a machine with one GPU."""
+    events(
+        (1, "began", 0.0, {"stage": "pretrain@cl"}), *saved(1, 10.0, 20.0, 30.0), *saved(1, 50.0, 60.0, 70.0)
+    )
+    _, _, cl, together = throughput.table(study, images=96).splitlines()
+    assert cl.startswith("| cl | 2 | 10 |") and together.startswith("| together | 2 | 10 |")  # 96 in 10 s
+
+
+def test_the_time_between_runs_does_not_count(study):
+    assert throughput.covered([(0.0, 2.0), (1.0, 3.0), (1.5, 2.5), (10.0, 11.0)]) == 4.0
+
+
 def test_without_trainings_there_is_one_line(study):
     with pytest.raises(StudyError, match="no pre-training with two saved epochs"):
         throughput.table(study, images=96)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from stages.study.errors import StudyError
 from stages.study.timings import Run
 from stages.tools import trainings
 from stages.tools.trainings import Lacking, lacking, longest_first
@@ -39,6 +40,11 @@ def test_each_training_is_lacking_until_its_result_is_in_the_store_or_in_an_out(
     (project / "models/random").rename(project / "models/untrained")  # as if the arm was renamed
     assert lacking("pretrain") == everything[2:]
     assert not (project / "scratch/trainings").exists()  # nothing is written
+
+
+def test_before_images_are_prepared_the_command_says_so(project):
+    with pytest.raises(StudyError, match="prepare"):
+        trainings.commands(["pretrain"])
 
 
 def test_the_longest_come_first_and_the_unknown_before_them(monkeypatch):

@@ -42,6 +42,24 @@ def test_drawing_again_replaces_trials_and_clearing_restores_the_arms(project):
     assert "# lambda in (1 - lambda) MIM" in Path("params.yaml").read_text(encoding="utf-8")
 
 
+def test_what_an_arm_sets_for_its_objective_stays_in_its_trials(project):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    own = "cl: {objective: contrastive, objectives: {contrastive: {hidden_dim: 96, temperature: 0.3}}}"
+    Path("params.yaml").write_text(text.replace("cl: {objective: contrastive}", own), encoding="utf-8")
+    tune.draw(trials=2, seed=0)
+    settings = arms()["cl_trial_1"]["objectives"]["contrastive"]
+    assert settings["hidden_dim"] == 96 and settings["temperature"] != 0.3 and "crop_scale_min" in settings
+
+
+def test_a_params_yaml_that_is_not_valid_is_one_line_and_stays(project):
+    for text in (TEXT.replace("seeds:", "seeds: [", 1), TEXT.replace("width: 64", "width: 63")):
+        Path("params.yaml").write_text(text, encoding="utf-8")
+        for action in (lambda: tune.draw(trials=2, seed=0), tune.table):
+            with pytest.raises(StudyError, match=r"params\.yaml"):
+                action()
+        assert Path("params.yaml").read_text(encoding="utf-8") == text
+
+
 def test_every_arm_is_tried_at_the_same_quantiles_over_the_whole_range():
     cl = tune.trials_of({"objective": "contrastive"}, trials=8, seed=0)
     mim = tune.trials_of({"objective": "masked"}, trials=8, seed=0)
