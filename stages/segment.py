@@ -78,6 +78,7 @@ def segmentings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Tr
         finetune={key: value for key, value in recipe if value is not None} | {"peak_lr": recipe.peak_lr},
         segmentation=params.segmentation.model_dump(exclude_none=True),
         evaluation=params.seed,
+        tokens=params.features.token_images,  # frozen ways read the features of so many images
         data=manifest.digest,
         code=code_digest("stages.heads.segmenting.train_segmenter"),
     )

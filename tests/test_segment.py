@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from stages.data.arrays import read_manifest
 from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
@@ -17,7 +18,8 @@ from stages.features import frozen_features
 from stages.heads.segmenter import Segmenter
 from stages.probes.linear import LinearHead
 from stages.probes.segmentation import IGNORED, upsampled
-from stages.segment import segment
+from stages.segment import segment, segmentings
+from stages.study.params import load_params
 from stages.study.paths import (
     features_dir,
     features_name,
@@ -26,7 +28,8 @@ from stages.study.paths import (
     segmentation_table,
 )
 from stages.study.seeds import Draws
-from tests.project import copy_project
+from stages.training.loop import parameter_groups
+from tests.project import copy_project, edit
 
 VIT = Vit(width=16, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 NAMES = {"shape": ["disc", "star"], "texture": ["grass", "brick", "wool"]}
@@ -78,6 +81,35 @@ def test_all_ways_find_objects_that_can_be_seen(tmp_path, monkeypatch):
     first = segmentation_table("cl").read_bytes()
     segment("cl")
     assert segmentation_table("cl").read_bytes() == first
+
+
+def test_fine_tuning_trains_the_encoder_and_the_head():
+    head = LinearHead(torch.zeros(17, 3), mean=torch.zeros(16), std=torch.ones(16))
+    task = Segmenter(build_encoder(vit=VIT, image_size=16, seed=0), head, manifest=None)
+    groups = parameter_groups(task, weight_decay=0.05, layer_decay=0.65)
+    trained = {id(parameter) for group in groups for parameter in group["params"]}
+    assert trained == {id(parameter) for parameter in task.parameters() if parameter.requires_grad}
+    scales = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    assert {scales[id(parameter)] for parameter in task.encoder.head.parameters()} == {1.0}
+
+
+def test_as_many_images_are_measured_if_only_some_held_out_images_have_features(tmp_path, monkeypatch):
+    make(tmp_path, monkeypatch, masks=["masks"])
+    path = features_dir("cl", 0) / features_name("tokens", "test")
+    save_file({name: values[5:18].clone() for name, values in load_file(path).items()}, path)
+    segment("cl")
+    images = pd.read_csv(segmentation_table("cl"))["image"].unique()
+    assert len(images) == 12 and set(images) <= set(range(5, 18))
+
+
+def test_another_number_of_features_segments_again(tmp_path, monkeypatch):
+    make(tmp_path, monkeypatch, masks=["masks"])
+    read = [
+        segmentings(load_params(stage="segment", arm="cl"), "cl", manifest=read_manifest())[0].fingerprint
+        for images in (64, 30)
+        if not edit(tmp_path / "study", {"features": {"token_images": images}})
+    ]
+    assert read[0] != read[1]
 
 
 def test_ignored_pixels_are_neither_learnt_nor_counted(tmp_path, monkeypatch):

@@ -52,6 +52,7 @@ def train_classifier(
     targets = joint_labels(train_split, manifest)
     validation, fitting = divided(len(train_split.images), settings=settings, seed=seed)
     if settings.head == "linear_probe":
+        task.to(fabric.device)
         start_from_probe(
             task, train_split, fitting, manifest, batch_size=params.runtime.eval_batch_size, seed=seed
         )

@@ -27,9 +27,9 @@ class Segmenter(Task):
 
     def __init__(self, encoder: VisionTransformer, head: LinearHead, *, manifest: Manifest) -> None:
         super().__init__()
+        encoder.head = head.layer()  # of the encoder, whose parameters are those that layer decay trains
         self.encoder = encoder
         self.manifest = manifest
-        self.head = head.layer()
 
     def views(self, images: Tensor, targets: Tensor, *, draws: Draws) -> tuple[Tensor, Tensor]:
         """Flip half of the images with their targets, and normalise. images: (B, 3, S, S) uint8"""
@@ -51,7 +51,7 @@ class Segmenter(Task):
     def scores(self, images: Tensor) -> Tensor:
         """Return the class scores of every patch, (B, N, C)."""
         tokens = encode(self.encoder, embed(self.encoder, images))
-        return self.head(tokens[:, self.encoder.num_prefix_tokens :])
+        return self.encoder.head(tokens[:, self.encoder.num_prefix_tokens :])
 
 
 def scores_to_pixels(scores: Tensor, truth: Tensor) -> Tensor:

@@ -53,11 +53,9 @@ def train_segmenter(params: Study, name: str, seed: int, training: Training, fab
     drawn = torch.randperm(len(tokens["image"]), generator=generator(seed, "segment"))
     chosen = drawn[: settings.train_images].sort().values
     images = tokens["image"][chosen].numpy()
-    measured = np.isin(
-        test_tokens["image"].numpy(),
-        evaluation_subset(len(test_split.images), settings.test_images, seed=params.seed),
-    )
-    test_images = test_tokens["image"].numpy()[measured]
+    cached = test_tokens["image"].numpy()
+    measured = evaluation_subset(len(cached), settings.test_images, seed=params.seed)
+    test_images = cached[measured]
     truth, wanted = (
         targets_of(split, labels, rows) for split, rows in ((test_split, test_images), (train_split, images))
     )
