@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import signal
 import sys
 import threading
@@ -82,15 +83,21 @@ def run(
 def exit_with(name: str, work: Callable[[], str]) -> None:
     """Do the work and print the line that it returns, if any.
 
-    Exit with one line and code 2 if the user can fix the problem, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit with one line and code 2 if the user can fix the problem, 130 after Ctrl-C, 143 after SIGTERM, and
+    silently with 141 if nobody reads the output.
     """
     try:
         with terminable():
             result = work()
+        if result:
+            print("\n".join(map(printable, result.split("\n"))), flush=True)
     except StudyError as error:
         print(printable(f"{name}: {error}"), file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and output_is_closed():  # such as `make status | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         if (advice := advice_on(error)) is None:
             raise
         print(printable(f"{name}: {advice}"), file=sys.stderr)
@@ -105,8 +112,13 @@ def exit_with(name: str, work: Callable[[], str]) -> None:
         notes = getattr(stop, "__notes__", ["the same command continues from the last checkpoint"])
         print(f"{newline}{name}: {'; '.join([word, *notes])}", file=sys.stderr)
         sys.exit(128 + number)
-    if result:
-        print("\n".join(map(printable, result.split("\n"))), flush=True)
+
+
+def output_is_closed() -> bool:
+    """Return whether nobody reads the standard output any more."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # errors are always reported
+    return bool(output.poll(0))
 
 
 def advice_on(error: Exception) -> str | None:

@@ -113,3 +113,22 @@ def test_sigterm_twice_at_once_is_one_and_a_later_one_kills(wait, status, saved)
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == status and ("saved" in done.stdout) == saved
     assert ("x: stopped by SIGTERM" in done.stderr) == saved
+
+
+@pytest.mark.parametrize("work", ["print('x' * 100_000, flush=True)", "'x' * 100_000"])
+def test_output_that_nobody_reads_ends_the_command_in_silence(work):
+    code = f"from stages.study.command import exit_with; exit_with('look', lambda: {work})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(timeout=30) == 141
+
+
+def test_another_closed_pipe_keeps_its_traceback():
+    def work():
+        raise BrokenPipeError("of a server")
+
+    with pytest.raises(BrokenPipeError, match="of a server"):
+        exit_with("look", work)
