@@ -15,7 +15,7 @@ from stages.objectives.overrides import objectives_of
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError
-from stages.study.lookup import refuse_unknown_names
+from stages.study.lookup import find, refuse_unknown_names
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
 from stages.study.places import named_paths
@@ -81,7 +81,7 @@ def refuse_absent_files(params: Study) -> None:
 
 
 def refuse_unfit_recipes(params: Study) -> None:
-    """Refuse arms with contradictory settings, or whose width does not fit the attentive probe."""
+    """Refuse arms with settings that contradict each other, their objective or the attentive probe."""
     attentive = params.probes.attentive
     for name, arm in params.arms.items():
         vit = recipe_of(params, name)[0]
@@ -91,6 +91,12 @@ def refuse_unfit_recipes(params: Study) -> None:
             raise ParamsError(
                 f"params.yaml: vit.width {vit.width} and vit.depth {vit.depth} give arm {name} {count:.0e} "
                 f"parameters, more than {MOST_PARAMETERS:.0e}; lower one of them"
+            )
+        if arm.objectives or vit.position == "relative":
+            from stages.objectives.contract import Objective  # imports torch, which few studies need here
+
+            find(Objective, arm.objective).check(
+                arm=name, objective=arm.objective, position=vit.position, sections=arm.objectives or ()
             )
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"

@@ -12,7 +12,6 @@ from stages.objectives.contract import Objective
 from stages.objectives.overrides import objectives_of
 from stages.objectives.pretraining import train_encoder
 from stages.objectives.reading import entries
-from stages.study.errors import StudyError
 from stages.study.fingerprint import code_digest, fingerprint
 from stages.study.lookup import find
 from stages.study.params import arm_of, load_params, seeds_of
@@ -77,13 +76,9 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
     objective = find(Objective, arm.objective)
-    objective.check(arm=name, objective=arm.objective, position=vit.position)
-    for section in arm.objectives or {}:
-        if section not in objective.settings:
-            raise StudyError(
-                f"params.yaml: arms.{name}.objectives.{section}: objective {arm.objective} reads "
-                f"{' and '.join(objective.settings) or 'no such section'}; remove {section}"
-            )
+    objective.check(
+        arm=name, objective=arm.objective, position=vit.position, sections=arm.objectives or ()
+    )
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
     # Snapshots enter the fingerprint, because a finished training cannot add them later.
     if not recipe.snapshots:

@@ -63,6 +63,14 @@ def test_a_key_given_twice_is_refused_where_it_stands(project, capsys):
         ),
         ({"analyses": {"colour": {"images": 5}}}, ["analyses.colour", "attention, attention_maps, fourier"]),
         ({"arms": {"cl": {"width": 30}}}, ["arms.cl", "30", "multiple of heads"]),
+        (
+            {"arms": {"idle": {"objective": "masked", "objectives": {"dino": {"momentum": 0.9}}}}},
+            ["arms.idle.objectives.dino", "masked reads masked; remove dino"],
+        ),
+        (
+            {"arms": {"mae": {"objective": "autoencoder", "position": "relative"}}},
+            ["arms.mae", "position relative needs whole images"],
+        ),
         ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
         (
             {"report": {"compare_with": {"CIFAR-10": "cifar/claims.json"}}},
