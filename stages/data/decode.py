@@ -73,10 +73,17 @@ def decode(
     try:
         deep = deep_tiff(content, most=MOST) if isinstance(content, bytes) and content[:4] in TIFF else None
         if deep is None:
-            image = content if isinstance(content, Image.Image) else opened(content, image_size=image_size)
+            if isinstance(content, bytes):
+                image, full = _opened(content, image_size=image_size)
+            else:
+                image, full = content, None
             many = image.width * image.height > MANY
             with ALONE if many else nullcontext():
-                return _decoded(image, content, image_size=image_size, ranges=ranges, whole=whole)
+                decoded = _decoded(image, content, image_size=image_size, ranges=ranges, whole=whole)
+            if full and isinstance(decoded, Decoded):
+                sideways = decoded.orientation in SIDEWAYS
+                decoded = decoded._replace(size=full[::-1] if sideways else full)
+            return decoded
         return _square(deep, image_size=image_size, ranges=ranges, whole=whole)
     except Unreadable:
         raise
@@ -91,6 +98,11 @@ def opened(content: bytes, *, image_size: int) -> Image.Image:
     Raises Unreadable if the image has too many pixels, in total or for the size of its file (a decompression
     bomb).
     """
+    return _opened(content, image_size=image_size)[0]
+
+
+def _opened(content: bytes, *, image_size: int) -> tuple[Image.Image, tuple[int, int] | None]:
+    """Return an opened image, and its (W, H) if it is set to decode at a reduced size, otherwise None."""
     if content[8:12] in HEIF:
         from pillow_heif import register_heif_opener  # sources.py lists HEIF files only if this is installed
 
@@ -99,9 +111,11 @@ def opened(content: bytes, *, image_size: int) -> Image.Image:
     pixels = image.width * image.height
     if pixels > MOST or (pixels > MANY and pixels > BOMB * len(content)):
         raise Unreadable(f"too many pixels: {image.width} x {image.height} in {len(content)} bytes")
-    if pixels > MANY and image.format == "JPEG":
-        image.draft(image.mode, (2 * image_size, 2 * image_size))
-    return image
+    if pixels <= MANY or image.format != "JPEG":
+        return image, None
+    full = image.size
+    image.draft(image.mode, (2 * image_size, 2 * image_size))
+    return image, full
 
 
 def _decoded(

@@ -12,7 +12,7 @@ from stages.data.arrays import SPLITS, Manifest
 from stages.data.decode import SIDEWAYS, UPRIGHT, Decoded
 from stages.data.deep import REAL, WHOLE, Extremes, Range, Unreadable, common_ranges
 from stages.data.listings import Listing
-from stages.data.masks import Mask, read_masks
+from stages.data.masks import Mask, read_masks, refuse_shared
 from stages.data.photograph_writer import PhotographWriter
 from stages.data.readers import find_images, read_images, row_order, some
 from stages.data.record import Record
@@ -27,10 +27,14 @@ NO_MASK = "no readable mask"
 def decode_images(directory: Path, *, data: Data, seed: int, threads: int) -> Manifest:
     """Decode the images of a real source into an empty directory.
 
-    Raises StudyError if more than data.max_unreadable of the images are unreadable, or all images of a class.
+    Raises StudyError if more than data.max_unreadable of the images are unreadable, or all images of a class,
+    or if masks match images of both splits.
     """
     splits = find_images(data, seed=seed)
     assert splits.test is not None
+    if data.masks and data.test_source and not data.masks.test_source:
+        refuse_numbers(data)
+        refuse_shared(splits.train.classes, splits.test.classes, source=data.masks.source)
     whole = data.store == "photographs"
     train = SplitDecoder(
         directory / "train", splits.train, data=data, seed=seed, keep=data.max_train_images, whole=whole

@@ -12,7 +12,9 @@ from PIL import Image
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a file; + for BigTIFF
 PNG = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112
-WHITE, UNSIGNED = 0, 1  # TIFF tags: the lowest value is white; unsigned integers
+WHITE, RGB, UNSIGNED = 0, 2, 1  # TIFF tags: the lowest value is white; RGB; unsigned integers
+OPACITY = (1, 2)  # TIFF tag ExtraSamples: the extra band is transparency, not just any further band
+OTHER_COLOURS = {3: "a palette", 5: "CMYK", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab"}  # TIFF photometrics
 WHOLE, REAL = "whole numbers", "real numbers"
 LIMITS = (2**8 - 1, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # of usual sensors
 SLACK = 0.01  # share by which processed values may exceed a range
@@ -82,7 +84,8 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
     """Read a TIFF of more than 8 bits, or of signed or real numbers; return None if PIL can read it.
 
     most: largest number of pixels to read
-    Raises Unreadable if the file is truncated or its pixels have neither one nor three colours.
+    A fourth band beside RGB that is not transparency, such as infrared, is dropped.
+    Raises Unreadable if the file is truncated, or if its pixels are neither grey nor RGB.
     """
     from tifffile import TiffFile, TiffFileError
 
@@ -91,6 +94,8 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
             page = file.pages.first
             if page.bitspersample <= 8 and page.sampleformat == UNSIGNED:
                 return None
+            if page.photometric in OTHER_COLOURS:
+                raise Unreadable(f"{OTHER_COLOURS[page.photometric]} of more than 8 bits; convert it to RGB")
             if page.imagewidth * page.imagelength > most:
                 raise Unreadable(f"too many pixels: {page.imagewidth} x {page.imagelength}")
             if page.size > max(4 * page.imagewidth * page.imagelength, 2**24):  # before memory is reserved
@@ -108,6 +113,9 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
                 raise
             if page.axes.startswith("S"):  # one plane per colour
                 values = np.moveaxis(values, 0, -1)
+            transparent = bool(page.extrasamples) and page.extrasamples[-1] in OPACITY
+            if page.photometric == RGB and page.samplesperpixel == 4 and not transparent:
+                values = values[..., :3]
             inverted = page.photometric == WHITE
             orientation = int(page.tags[ORIENTATION].value) if ORIENTATION in page.tags else 1
     except (TiffFileError, ValueError, KeyError, IndexError, OSError) as error:
@@ -115,7 +123,8 @@ def deep_tiff(content: bytes, *, most: int) -> Deep | None:
         if "imagecodecs" in reason:
             reason = "its compression needs imagecodecs: `pip install '.[pictures]'`"
         raise Unreadable(reason) from error
-    return _deep(values, mode=f"TIFF {values.dtype}", inverted=inverted, orientation=orientation)
+    mode = f"TIFF {values.dtype}"
+    return _deep(values, mode=mode, orientation=orientation, transparent=transparent, inverted=inverted)
 
 
 def deep_png(content: bytes, image: Image.Image) -> Deep | None:
@@ -130,7 +139,8 @@ def deep_png(content: bytes, image: Image.Image) -> Deep | None:
         values = decode_image(encoded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
     except RuntimeError as error:
         raise Unreadable(str(error).partition("\n")[0]) from error
-    return _deep(values, mode=f"{image.mode};16", orientation=image.getexif().get(ORIENTATION, 1))
+    orientation, transparent = image.getexif().get(ORIENTATION, 1), values.shape[2] in (2, 4)
+    return _deep(values, mode=f"{image.mode};16", orientation=orientation, transparent=transparent)
 
 
 def deep_mode(image: Image.Image, *, orientation: int) -> Deep | None:
@@ -143,13 +153,15 @@ def deep_mode(image: Image.Image, *, orientation: int) -> Deep | None:
     return _deep(np.asarray(image), mode=image.mode, orientation=orientation)
 
 
-def _deep(values: NDArray, *, mode: str, orientation: int, inverted: bool = False) -> Deep:
+def _deep(
+    values: NDArray, *, mode: str, orientation: int, transparent: bool = False, inverted: bool = False
+) -> Deep:
     if values.ndim == 2:
         values = values[..., None]
-    if values.ndim != 3 or values.shape[2] > 4 or values.dtype.kind not in "iuf":
+    if values.ndim != 3 or values.shape[2] - transparent not in (1, 3) or values.dtype.kind not in "iuf":
         raise Unreadable(f"needs one or three colours, but has values {values.dtype} {values.shape}")
     colours, opaque = values, None
-    if values.shape[2] in (2, 4):
+    if transparent:
         colours, last = values[..., :-1], values[..., -1].astype(np.float64)
         full = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
         opaque = (last.clip(0, full) * (255 / full)).round().astype(np.uint8)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from stages.data.sources import ARCHIVE, NO_IMAGE, Source, open_source
+from stages.data.sources import NO_PICTURE, Source, open_source, reason_against
 from stages.study.errors import StudyError
 from stages.study.words import counted
 
@@ -155,7 +155,7 @@ def _under(files: Source, names: set[str]) -> Source:
 
 def _pictures(files: Source) -> list[str]:
     """Return the names of all pictures, including formats that are not read."""
-    return files.images + [name for name, why in files.others.items() if why not in (NO_IMAGE, ARCHIVE)]
+    return files.images + [name for name in files.others if reason_against(name) not in NO_PICTURE]
 
 
 def _listing(files: Source, whole: Source, *, source: str) -> Listing:
@@ -207,7 +207,8 @@ def _annotated(names: list[str], files: Source) -> dict[str, str]:
     for wanted in (name for name in files.others if PurePosixPath(name).name in ANNOTATIONS):
         if not all(_of_one_split(wanted, name) for name in names):
             continue
-        text = next(content for _, content in files.read([wanted])).decode("utf-8", errors="replace")
+        content = next((content for _, content in files.read([wanted])), b"")  # empty: a link to nothing
+        text = content.decode("utf-8", errors="replace")
         rows = csv.reader(io.StringIO(text, newline=""), delimiter="," if wanted.endswith(".csv") else "\t")
         try:
             lines = [row for row in rows if len(row) > 1 and row[1].strip()]

@@ -77,6 +77,22 @@ def pair(images: Collection[str], masks: Collection[str], *, source: str) -> dic
     return matches
 
 
+def refuse_shared(train: Collection[str], test: Collection[str], *, source: str) -> None:
+    """Refuse one source of masks for two sources of images if a mask matches an image of each by its name.
+
+    train, test: names of all images, relative to their own source
+    Raises StudyError, which names such a mask, or as `pair` does.
+    """
+    masks = open_source(source).images
+    of_train, of_test = (set(pair(names, masks, source=source).values()) for names in (train, test))
+    if both := sorted(of_train & of_test):
+        match = "mask matches" if len(both) == 1 else "masks match"
+        raise StudyError(
+            f"data.masks: {source}: {len(both)} {match} a training and a test image, such as {both[0]}; set "
+            "data.masks.test_source to the masks of data.test_source"
+        )
+
+
 def _parts(name: str) -> tuple[str, ...]:
     """Return the folders and the name without its suffix, normalised to Unicode NFC."""
     return PurePosixPath(unicodedata.normalize("NFC", name)).with_suffix("").parts

@@ -1,11 +1,13 @@
 """Data sets from timm by name, such as torch/cifar10 or hfds/uoft-cs/cifar10."""
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from stages.data.listings import Content, Listing
+from stages.data.sources import content_of, located
 from stages.study.errors import StudyError
 from stages.study.paths import scratch
 
@@ -29,15 +31,16 @@ def list_named(
     label_column: likewise, of the classes
     Raises StudyError with the reason if timm cannot load the data set, or if a column is not clear.
     """
-    folder = Path(root).expanduser() if root else scratch() / "downloads"
+    folder = scratch() / "downloads"
+    if root:
+        folder = located(root) or Path(os.path.expanduser(root))
     columns: dict[str, str] = {}
     if features := _features(source, root=folder):
         columns = columns_of(features, source=source, image=image_column, label=label_column)
     train = _create(source, root=folder, split="train", columns=columns)
     for split in TEST_SPLITS:
         test = _create(source, root=folder, split=split, columns=columns)
-        # If a folder lacks this split, timm returns the whole folder, and training images would be tested on.
-        if test is not None and getattr(train, "samples", 0) != getattr(test, "samples", 1):
+        if test is not None and not (_is_image_folder(test) and Path(test.root) == folder):
             return _listing(train, source, "train"), _listing(test, source, split)
     return _listing(train, source, "train"), None
 
@@ -110,6 +113,13 @@ def _create(source: str, *, root: Path, split: str, columns: Mapping[str, Any]) 
         raise StudyError(f"data.source {source}: {split}: {type(error).__name__}: {reason}") from None
 
 
+def _is_image_folder(dataset: Any) -> bool:
+    """Return whether a data set is torch/image_folder; torchvision's ImageNet is a subclass, and is not."""
+    from torchvision.datasets import ImageFolder  # takes seconds to import, as below
+
+    return type(dataset) is ImageFolder
+
+
 def _listing(dataset: Any, source: str, split: str) -> Listing:
     labels = _labels(dataset)
     texts = sorted({label for label in labels if isinstance(label, str)})
@@ -155,6 +165,9 @@ def _read(dataset: Any, wanted: dict[int, str]) -> Iterator[tuple[str, Content]]
     reader = getattr(dataset, "reader", dataset)
     if isinstance(dataset, IterableDataset):
         yield from ((wanted[index], image) for index, (image, _) in enumerate(dataset) if index in wanted)
+        return
+    if _is_image_folder(dataset):  # its loader would convert the images, without our ranges and background
+        yield from ((wanted[index], content_of(Path(dataset.samples[index][0]))) for index in sorted(wanted))
         return
     for index in sorted(wanted):
         try:

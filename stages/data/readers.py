@@ -1,9 +1,11 @@
 """Choose training and held-out images of a real source, fix their order, and read their pixels."""
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 from stages.data.decode import Decoded, decode
 from stages.data.deep import Extremes, Range, Unreadable, common_ranges
@@ -15,6 +17,7 @@ from stages.study.errors import StudyError
 from stages.study.seeds import derive
 
 READ_AHEAD = 64  # files in memory at a time
+DUPLICATES = 0.01  # share of test images that may be training images; published data sets have some
 
 
 def find_images(data: Data, *, seed: int) -> Splits:
@@ -22,7 +25,8 @@ def find_images(data: Data, *, seed: int) -> Splits:
 
     The held-out images come from data.test_source, if it is set. Otherwise they come from test/, val/ and the
     like beside train/, if present. Otherwise they are a random share of each class, data.test_fraction.
-    Raises StudyError if a source is missing or broken, or if the two splits differ in their classes.
+    Raises StudyError if a source is missing or broken, if the two splits differ in their classes, or if
+    data.test_source holds training images.
     """
     if located(data.source):
         splits = list_splits(data.source)
@@ -43,6 +47,7 @@ def find_images(data: Data, *, seed: int) -> Splits:
     train, test = splits.train, splits.test
     if data.test_source:
         test = list_images(data.test_source)
+        refuse_training_images(test, train, test_source=data.test_source, source=data.source)
     if test is None:
         train, test = hold_out(train, fraction=data.test_fraction, seed=seed)
     of_train, of_test = set(train.classes.values()), set(test.classes.values())
@@ -56,6 +61,40 @@ def find_images(data: Data, *, seed: int) -> Splits:
             f"data.source {data.source}: needs at least two classes, but has only {some(of_train)}"
         )
     return splits._replace(train=train, test=test)
+
+
+def refuse_training_images(test: Listing, train: Listing, *, test_source: str, source: str) -> None:
+    """Refuse a test source that is the training source, or shares many files with it, also through links.
+
+    A few duplicates are accepted, because published data sets have some.
+    Raises StudyError, which names some of the files.
+    """
+    of_train, of_test = located(source), located(test_source)
+    if not of_train or not of_test:  # a named data set has no paths
+        return
+    if os.path.realpath(of_train) == os.path.realpath(of_test):
+        raise StudyError(
+            f"params.yaml: data.test_source {test_source} is data.source; name a folder or archive of "
+            "held-out images, or set it to null"
+        )
+    if not (of_train.is_dir() and of_test.is_dir()):
+        return
+    tested = {file: name for name in test.classes if (file := _file(of_test / name))}
+    both = {tested[file] for name in train.classes if (file := _file(of_train / name)) in tested}
+    if len(both) > DUPLICATES * len(test.classes):
+        raise StudyError(
+            f"params.yaml: data.test_source {test_source}: {len(both)} of {len(test.classes)} test images "
+            f"are training images: {some(both)}; remove them from one of the two sources"
+        )
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file under all its names and links; None if it is a link to nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def hold_out(listing: Listing, *, fraction: float, seed: int) -> tuple[Listing, Listing]:

@@ -2,11 +2,12 @@
 
 import lzma
 import os
+import posixpath
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,8 @@ RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2")
 # fmt: on
 NO_IMAGE = "no image"
 ARCHIVE = "an archive; unpack it"
+NO_PICTURE = (NO_IMAGE, ARCHIVE)
+LINK = "a link to a folder or out of the archive; pack it with `tar --dereference`"
 # Formats that are not read. They are listed, so that a class with no other files is reported.
 UNREAD = {
     **dict.fromkeys(HEIF, "needs pillow-heif: `pip install '.[pictures]'`"),
@@ -47,7 +50,7 @@ class Source(NamedTuple):
 
 def located(source: str) -> Path | None:
     """Return the path of a source, or None if there is none; relative paths start at the project's root."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # Path.expanduser would raise for an unknown user
     # DVC's temporary runs lack the files that Git ignores.
     places = (path, Path(os.environ.get("DVC_ROOT", ".")) / path)
     return next((place for place in places if place.exists()), None)
@@ -63,28 +66,55 @@ def open_source(source: str) -> Source:
         raise StudyError(f"params.yaml: {source}: no such folder, tar or zip archive")
     open_files = _folder if path.is_dir() else _zip if _starts_as_zip(path) else _tar
 
-    def read(wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        wanted = set(wanted)
-        if path.is_dir():
-            yield from ((name, _content(path / name)) for name in sorted(wanted))
-            return
-        with open_files(path) as files:
-            for name, content in files:
-                if name in wanted:
-                    yield name, content()
-
     with open_files(path) as files:
-        names = sorted({name for name, _ in files if not _hidden(name)})
-    reasons = {name: reason_against(name) for name in names}
-    images = [name for name in names if not reasons[name]]
+        listed = [(file.name, file.link) for file in files]
+    stored = {name for name, link in listed if link is None}
+    links = {name: link for name, link in listed if link is not None and name not in stored}
+    targets = {name: _target(name, links) for name in links}
+
+    def read(wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        if path.is_dir():
+            yield from ((name, content_of(path / name)) for name in sorted(set(wanted)))
+            return
+        names: dict[str, list[str]] = {}  # wanted names of each stored file
+        for name in sorted(set(wanted)):
+            names.setdefault(targets.get(name, name), []).append(name)
+        with open_files(path) as files:
+            for file in files:
+                if file.name in names and file.link is None:
+                    content = file.content()
+                    yield from ((name, content) for name in names[file.name])
+
+    reasons = {
+        name: reason_against(name) if targets.get(name, name) in stored else LINK
+        for name in sorted(stored | links.keys())
+        if not _hidden(name)
+    }
+    images = [name for name, reason in reasons.items() if not reason]
     others = {name: reason for name, reason in reasons.items() if reason}
-    if not images and set(others.values()) <= {NO_IMAGE, ARCHIVE}:
-        packed = [name for name, reason in others.items() if reason == ARCHIVE]
-        words = f" ({' '.join(sorted(SUFFIXES))})"
-        if packed:
-            words = f", only archives; name one, such as {source}/{packed[0]}, or unpack them"
-        raise StudyError(f"{source}: holds no images{words}")
+    if not images and all(reason_against(name) in NO_PICTURE for name in others):
+        raise StudyError(f"{source}: holds no images{_instead(others, source=source)}")
     return Source(images, others, read)
+
+
+def _target(name: str, links: Mapping[str, str]) -> str:
+    """Return the name behind a link, through links to links; that of a link if they form a circle."""
+    passed = set()
+    while name in links and name not in passed:
+        passed.add(name)
+        name = links[name]
+    return name
+
+
+def _instead(others: Mapping[str, str], *, source: str) -> str:
+    """Return what a source without images holds, in words, or else which files count as images."""
+    for name, reason in others.items():
+        if reason == ARCHIVE:
+            return f", only archives; name one, such as {source}/{name}, or unpack them"
+    for name, reason in others.items():
+        if reason == LINK:
+            return f"; {name} is {LINK}"
+    return f" ({' '.join(sorted(SUFFIXES))})"
 
 
 def reason_against(name: str) -> str:
@@ -99,7 +129,15 @@ def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part in ALSO_HIDDEN for part in PurePosixPath(name).parts)
 
 
-Files = Iterator[tuple[str, Callable[[], bytes]]]  # name and reader of each file; call the reader at once
+class File(NamedTuple):
+    """A file of a source, or a link in a tar."""
+
+    name: str
+    content: Callable[[], bytes]  # call it at once
+    link: str | None = None  # name of the file that a link stands for; it may be missing
+
+
+Files = Iterator[File]
 
 
 @contextmanager
@@ -122,10 +160,10 @@ def _walk(root: Path) -> Files:
         inside = Path(folder).relative_to(root).as_posix()
         for file in sorted(files):
             name = file if inside == "." else f"{inside}/{file}"
-            yield name, lambda name=name: _content(root / name)  # type: ignore[misc]
+            yield File(name, lambda name=name: content_of(root / name))  # type: ignore[misc]
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """Return the content of a file; nothing if it may not be read, or is a pipe, a device or too large."""
     try:
         about = path.stat()
@@ -155,7 +193,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Files:
         if not member.is_dir():
             # Some Windows tools separate folders with backslashes.
             name = member.filename.replace("\\", "/") if member.create_system == 0 else member.filename
-            yield (
+            yield File(
                 PurePosixPath(name).as_posix(),
                 lambda member=member: (  # type: ignore[misc]
                     archive.read(member) if member.file_size <= LARGEST else b""
@@ -177,18 +215,27 @@ def _tar_members(archive: tarfile.TarFile, *, prefix: str, depth: int = 0) -> Fi
     while (member := archive.next()) is not None:
         archive.members = []  # type: ignore[attr-defined]  # otherwise it stores the header of every file
         name = prefix + PurePosixPath(member.name).as_posix()
+        if member.islnk() or member.issym():
+            yield File(name, bytes, prefix + _named_by(member))
         if not member.isreg():
             continue
         if name.lower().endswith(".tar") and not _hidden(name) and depth < DEEPEST:
             with tarfile.open(fileobj=_opened(archive, member), mode="r|", tarinfo=_Member) as inner:
                 yield from _tar_members(inner, prefix=f"{name[:-4]}/", depth=depth + 1)
             continue
-        yield (
+        yield File(
             name,
             lambda member=member: (  # type: ignore[misc]
                 _opened(archive, member).read() if member.size <= LARGEST else b""
             ),
         )
+
+
+def _named_by(link: tarfile.TarInfo) -> str:
+    """Return the name of a link's target; hard links start at the top of the tar, others at themselves."""
+    if link.islnk():
+        return PurePosixPath(link.linkname).as_posix()
+    return posixpath.normpath(posixpath.join(posixpath.dirname(link.name), link.linkname))
 
 
 def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

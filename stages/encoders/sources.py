@@ -38,7 +38,7 @@ def is_remote(weights: str) -> bool:
 
 def local_path(weights: str) -> Path:
     """Return the path of a file in params.yaml; DVC's temporary runs find it in the original project."""
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))  # Path.expanduser would raise for an unknown user
     places = (path, Path(os.environ.get("DVC_ROOT", ".")) / path)
     return next((place for place in places if place.exists()), path)
 

@@ -19,7 +19,7 @@ from stages.data.decode import UPRIGHT, Decoded, decode, opened, orientation_of
 from stages.data.decoding import misfit, refuse_numbers
 from stages.data.deep import REAL, TIFF, WHOLE, Extremes, Unreadable
 from stages.data.listings import Listing, list_images
-from stages.data.masks import decode_mask, pair
+from stages.data.masks import decode_mask, pair, refuse_shared
 from stages.data.readers import find_images, row_order, some
 from stages.data.settings import Masks
 from stages.data.sources import Source, open_source
@@ -151,6 +151,8 @@ def mask_files(params: Study, masks: Masks) -> Iterator[str]:
     """
     refuse_numbers(params.data)
     splits = find_images(params.data, seed=params.seed)
+    if splits.test and params.data.test_source and not masks.test_source:
+        refuse_shared(splits.train.classes, splits.test.classes, source=masks.source)
     for split, listing in (("train", splits.train), ("test", splits.test)):
         assert listing is not None
         source = (masks.test_source if split == "test" else None) or masks.source

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.data.decode import decode
+from stages.data.decode import decode, opened
 from stages.data.deep import Extremes, Unreadable, common_ranges
 from tests.data.pictures import GRADIENT, encoded, photo, png
 
@@ -175,3 +175,15 @@ def test_an_image_of_a_phone_is_read_where_its_library_is():
     result = decode(content, image_size=64)
     assert abs(result.pixels.astype(float) - np.asarray(photo(size=(64, 64)))).mean() < 40
     assert result.converted == ()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_size_of_a_large_jpeg_is_that_of_its_file(monkeypatch, orientation):
+    monkeypatch.setattr("stages.data.decode.MANY", 1000)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(photo(size=(66, 50)), format="JPEG", exif=exif)
+    assert opened(content, image_size=8).size == (33, 25)  # decoded at half its size
+    result = decode(content, image_size=8)
+    assert result.size == ((50, 66) if orientation == 6 else (66, 50))
+    assert result.pixels.shape == (8, 8, 3)

@@ -163,6 +163,47 @@ def test_many_channels_are_named():
         )
 
 
+@pytest.mark.parametrize("planes", [False, True])
+def test_an_infrared_band_beside_the_colours_is_not_their_transparency(planes):
+    infrared = np.full((16, 16, 1), 3000, np.uint16)
+    options = {"photometric": "rgb", "extrasamples": ["unspecified"]}
+    values = np.concatenate([TWELVE, infrared], axis=2)
+    if planes:
+        values, options = values.transpose(2, 0, 1).copy(), options | {"planarconfig": "separate"}
+    assert np.array_equal(stored(tiff(values, **options), (0, 4095)), stored(COLOURS["tiff"][0], (0, 4095)))
+
+
+@pytest.mark.parametrize("kind", ["assocalpha", "unassalpha"])
+def test_a_band_that_the_file_calls_transparency_is_one(kind):
+    opaque = np.where(RAMP > 0.5, 65535, 0).astype(np.uint16)[..., None]
+    for values, photometric in ((TWELVE, "rgb"), (TWELVE[..., :1], "minisblack")):
+        bands = np.concatenate([values, opaque], axis=2)
+        options = {"photometric": photometric, "planarconfig": "contig", "extrasamples": [kind]}
+        pixels = stored(tiff(bands, **options), (0, 4095))
+        assert (pixels[RAMP <= 0.5] == 128).all()
+        assert abs(pixels[RAMP > 0.5, 0] - BYTES[RAMP > 0.5]).max() <= 1
+
+
+@pytest.mark.parametrize("extra", [["unspecified"], ["unspecified"] * 3, ["unspecified", "unassalpha"]])
+def test_bands_that_are_no_colours_are_refused(extra):
+    values = np.zeros((16, 16, 1 + len(extra)), np.float32)
+    content = tiff(values, photometric="minisblack", planarconfig="contig", extrasamples=extra)
+    with pytest.raises(Unreadable, match="needs one or three colours, but has values float32"):
+        decode(content, image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bands", "words"),
+    [("separated", 4, "CMYK"), ("cielab", 3, "Lab"), ("icclab", 3, "Lab"), ("palette", 1, "palette")],
+)
+def test_a_deep_colour_space_other_than_rgb_and_grey_is_named(photometric, bands, words):
+    values = np.zeros((16, 16, bands) if bands > 1 else (16, 16), np.uint16)
+    options = {"colormap": np.zeros((3, 2**16), np.uint16)} if photometric == "palette" else {}
+    content = tiff(values, photometric=photometric, **options)
+    with pytest.raises(Unreadable, match=f"{words} of more than 8 bits; convert it to RGB"):
+        decode(content, image_size=8)
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_deep_tiff_is_turned_as_one_of_8_bits_is(orientation):
     tags = [(274, "H", 1, orientation, False)]

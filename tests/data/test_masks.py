@@ -229,3 +229,31 @@ def test_masks_are_found_whatever_the_spelling_of_accents():
     assert pair(["caf\u00e9/1.jpg", "th/1.jpg"], ["cafe\u0301/1.png"], source="m") == {
         "caf\u00e9/1.jpg": "cafe\u0301/1.png"
     }
+
+
+def test_masks_that_fit_an_image_of_each_split_are_refused_unless_both_sources_are_named(tmp_path):
+    write_images(tmp_path)
+    write_images(tmp_path / "held", count=4)
+    held, masks = str(tmp_path / "held/images"), str(tmp_path / "masks")
+    with pytest.raises(
+        StudyError,
+        match=r"data\.masks: .*/masks: 4 masks match a training and a test image, such as cat/0\.png; "
+        r"set data\.masks\.test_source",
+    ):
+        prepared(tmp_path, test_source=held)
+    (tmp_path / "data").rmdir()
+    named = Masks(source=masks, test_source=masks)
+    prepared(tmp_path, test_source=held, masks=named)
+    assert open_split("test", tmp_path / "data").masks.shape == (4, 8, 8)
+
+
+def test_one_folder_may_hold_the_masks_of_two_sources(tmp_path):
+    write_images(tmp_path)
+    write_images(tmp_path / "held", count=4)
+    for part in ("images", "masks"):
+        for path in sorted((tmp_path / "held" / part).rglob("*.png")):
+            path.rename(path.with_name(f"held_{path.name}"))
+    for path in sorted((tmp_path / "held/masks").rglob("*.png")):
+        path.rename(tmp_path / "masks" / path.parent.name / path.name)
+    prepared(tmp_path, test_source=str(tmp_path / "held/images"))
+    assert open_split("test", tmp_path / "data").masks.shape == (4, 8, 8)

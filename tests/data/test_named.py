@@ -9,12 +9,11 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import timm.data
-from PIL import Image
 from timm.data.dataset import ImageDataset, IterableImageDataset
 
 from stages.data.named import columns_of, is_name, list_named
 from stages.study.errors import StudyError
-from tests.data.pictures import class_files, photo, png, write_folder
+from tests.data.pictures import photo, png
 
 
 @pytest.fixture
@@ -58,25 +57,11 @@ def test_a_torchvision_set(mnist):
     assert np.array_equal(images["train/5"], pixels[5])
 
 
-def test_a_folder_by_name(tmp_path):
-    files = class_files(prefix="train/") | class_files(prefix="val/", count=2)
-    train, test = list_named("torch/image_folder", root=str(write_folder(tmp_path, files)))
-    assert len(train.classes) == 10
-    assert test is not None and len(test.classes) == 4
-    assert set(train.classes.values()) == set(test.classes.values()) == {"cat", "dog"}
-
-
-def test_a_folder_without_splits_is_not_tested_on_its_training_images(tmp_path):
-    train, test = list_named("torch/image_folder", root=str(write_folder(tmp_path, class_files())))
-    assert len(train.classes) == 10 and test is None
-
-
-def test_an_image_that_cannot_be_opened_is_empty(tmp_path):
-    files = class_files(prefix="train/") | {"train/cat/000.png": b"not an image"}
-    train, _ = list_named("torch/image_folder", root=str(write_folder(tmp_path, files)))
-    contents = dict(train.read(["train/0", "train/1"]))
-    assert contents["train/0"] == b""
-    assert isinstance(contents["train/1"], Image.Image)
+def test_a_root_of_a_user_who_does_not_exist_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(timm.data, "create_dataset", create(train=ImageDataset(None, reader=TargetReader())))
+    list_named("hfds/pets", root="~nosuchuser/pets")
+    assert (tmp_path / "~nosuchuser/pets").is_dir()
 
 
 class Reader:

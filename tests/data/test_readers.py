@@ -102,6 +102,36 @@ def test_a_test_source_counts_before_the_folders(tmp_path):
     assert len(list(test.read(test.classes))) == 6
 
 
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_a_test_source_that_is_the_source_is_refused(tmp_path, kind):
+    source = write_folder(tmp_path / "images", class_files())
+    if kind == "tar":
+        source = write_tar(tmp_path / "images.tar", class_files())
+    (tmp_path / "again").symlink_to(source)
+    for same in (source, tmp_path / "again"):
+        with pytest.raises(StudyError, match=r"data\.test_source .* is data\.source; .* held-out images"):
+            find_images(data(source, test_source=str(same)), seed=0)
+
+
+def test_a_test_source_with_training_images_is_refused(tmp_path):
+    source = write_folder(tmp_path / "images", class_files(prefix="old/", count=3))
+    held = write_folder(tmp_path / "held", class_files(count=2))
+    splits = find_images(data(source, test_source=str(held)), seed=0)
+    assert splits.test is not None and len(splits.test.classes) == 4
+    (held / "cat/linked.png").symlink_to(source / "old/cat/001.png")
+    with pytest.raises(StudyError, match=r"1 of 5 test images are training images: cat/linked\.png; "):
+        find_images(data(source, test_source=str(held)), seed=0)
+    with pytest.raises(StudyError, match=r"6 of 6 test images are training images: cat/000\.png, "):
+        find_images(data(source, test_source=str(source / "old")), seed=0)
+
+
+def test_a_test_source_inside_the_source_may_be_its_unused_split(tmp_path):
+    files = class_files(prefix="train/", count=4) | class_files(prefix="val/") | class_files(prefix="test/")
+    source = write_folder(tmp_path, files)
+    splits = find_images(data(source, test_source=str(source / "val")), seed=0)
+    assert splits.test is not None and set(splits.test.classes) == set(class_files())
+
+
 def test_without_either_a_share_is_held_out(tmp_path):
     train, test, *_ = find_images(data(write_folder(tmp_path, class_files(count=10))), seed=0)
     assert (len(train.classes), len(test.classes)) == (16, 4)

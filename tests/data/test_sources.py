@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from stages.data import sources
 from stages.data.listings import list_images, list_splits
-from stages.data.sources import open_source, reason_against
+from stages.data.sources import located, open_source, reason_against
 from stages.study.errors import StudyError
 from tests.data.pictures import class_files, png, write_folder, write_tar
 from tests.project import ROOT
@@ -114,3 +115,84 @@ def test_a_zip_inside_a_tar_is_counted(tmp_path):
         archive.writestr("a.png", png())
     path = write_tar(tmp_path / "images.tar", class_files() | {"more.zip": buffer.getvalue()})
     assert open_source(str(path)).others == {"more.zip": "an archive; unpack it"}
+
+
+def linked_folder(root):
+    """Classes of files (cat), of hard links to them (dog) and of symbolic links to both (owl)."""
+    write_folder(root, class_files(["cat"], count=3))
+    for label in ("dog", "owl"):
+        (root / label).mkdir()
+    for number in range(3):
+        os.link(root / f"cat/00{number}.png", root / f"dog/{number}.png")
+        (root / f"owl/{number}.png").symlink_to(f"../{('cat/00', 'dog/')[number % 2]}{number}.png")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar of tars"])
+def test_links_in_a_tar_are_the_files_that_they_name(tmp_path, kind):
+    root, path, prefix = linked_folder(tmp_path / "images"), tmp_path / "images.tar", "images"
+    with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as archive:
+        archive.add(root, arcname="./images")
+    if kind == "tar of tars":
+        prefix = "more/inner/images"
+        path = write_tar(tmp_path / "outer.tar", {"more/inner.tar": path.read_bytes()})
+    of_tar, of_folder = open_source(f"{path}"), open_source(f"{root}")
+    assert of_tar.images == [f"{prefix}/{name}" for name in of_folder.images]
+    assert dict(of_tar.read(of_tar.images)) == {
+        f"{prefix}/{name}": content for name, content in of_folder.read(of_folder.images)
+    }
+    assert dict(of_tar.read([f"{prefix}/owl/1.png"])).keys() == {f"{prefix}/owl/1.png"}
+
+
+def test_a_link_out_of_a_tar_is_counted_and_a_class_of_such_links_is_refused(tmp_path):
+    root = write_folder(tmp_path / "images", class_files(("cat", "dog", "owl"), count=2))
+    (root / "cat/out.png").symlink_to(tmp_path / "elsewhere.png")
+    (root / "cat/loop.png").symlink_to("loop.png")
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(root, arcname="images")
+    reason = "a link to a folder or out of the archive; pack it with `tar --dereference`"
+    parts = list_splits(str(tmp_path / "images.tar"))
+    assert len(parts.train.classes) == 6 and parts.skipped == ((f".png: {reason}", 2),)
+    for path in (root / "dog").iterdir():
+        path.unlink()
+        path.symlink_to(tmp_path / "elsewhere.png")
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(root, arcname="images")
+    with pytest.raises(StudyError, match=r"1 of 3 classes have no readable image \(dog\); dog has 2 \.png"):
+        list_splits(str(tmp_path / "images.tar"))
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_no_folder():
+    assert located("~nosuchuser/images") is None
+    with pytest.raises(StudyError, match="~nosuchuser/images: no such folder, tar or zip archive"):
+        open_source("~nosuchuser/images")
+
+
+def test_annotations_that_are_a_link_out_of_a_tar_name_no_classes(tmp_path):
+    path = write_tar(tmp_path / "images.tar", class_files(["images"], prefix="val/"))
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("val/val_annotations.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "/elsewhere/val_annotations.txt"
+        archive.addfile(link)
+    assert set(list_images(str(path)).classes.values()) == {"images"}
+
+
+def test_a_tar_of_links_to_folders_names_one(tmp_path):
+    write_folder(tmp_path / "flat", class_files())
+    (tmp_path / "images").mkdir()
+    for label in ("cat", "dog"):
+        (tmp_path / f"images/{label}").symlink_to(tmp_path / "flat" / label)
+    assert len(open_source(str(tmp_path / "images")).images) == 10
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(tmp_path / "images", arcname="images")
+    with pytest.raises(StudyError, match=r"holds no images; images/cat is a link to a folder or out of"):
+        open_source(str(tmp_path / "images.tar"))
+    write_tar(tmp_path / "images.tar", class_files(prefix="images/"), mode="a")
+    (tmp_path / "images/owl").symlink_to(tmp_path / "flat/cat")
+    with tarfile.open(tmp_path / "images.tar", "a") as archive:
+        archive.add(tmp_path / "images/owl", arcname="images/owl")
+    parts = list_splits(str(tmp_path / "images.tar"))
+    assert set(parts.train.classes.values()) == {"cat", "dog"}
+    assert [kind.partition(";")[0] for kind, _ in parts.skipped] == [
+        "no suffix: a link to a folder or out of the archive"
+    ]
