@@ -9,14 +9,14 @@ import pandas as pd
 
 
 def wilson_interval(correct: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the 95 % score interval of a proportion.
+    """Return the 95 % score interval of a proportion, which contains the proportion despite rounding.
 
     Source: Wilson 1927.
     """
     share = correct / total
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    return min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach))
 
 
 def summarize(predicted: np.ndarray, truth: np.ndarray, *, classes: int) -> dict[str, Any]:

@@ -55,7 +55,11 @@ def noise_curves(results: Results) -> pd.DataFrame:
 
     Returns: label, head, labels, frequency (centre of the band, units of π), mean, low, high (%, averaged
         over amplitudes), trainings, seed_0 and so on, images; no rows if the study does not add noise
+    Raises: StudyError if a table cannot be read; ParamsError if the setting `width` is not above 0
     """
+    settings = results.study.robustness.corruptions.get(NOISE)
+    if settings is None:
+        return pd.DataFrame()
     rows = []
     for arm in results.arms:
         sets = {tuple(place.values()): (place, right) for place, right in correctness(results, arm)}
@@ -69,7 +73,7 @@ def noise_curves(results: Results) -> pd.DataFrame:
     curves = pd.DataFrame(rows).drop(columns="trial", errors="ignore")
     if curves.empty:
         return curves
-    width = np.diff([0.0, *sorted(curves["level"].unique())]).min()
+    width = settings.positive("width", of=NOISE)  # of a band, units of π
     return curves.assign(frequency=curves.pop("level") - width / 2)
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from stages.study.paths import scratch, write_text, writing
 from stages.tracking.records import Record
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
     from mlflow.tracking import MlflowClient
 
 KEY = "study.key"  # tag with the digest of the results; a run with this key is complete when FINISHED
@@ -70,8 +71,8 @@ def connect() -> "Iterator[Store]":
     """Open the experiment, and create database and experiment if they are missing.
 
     A local database is locked for this process. MLFLOW_EXPERIMENT_NAME names the experiment; the default is
-    the name of the project. MLflow stores absolute paths of artifacts, so a moved project starts a new
-    experiment and renames the old one.
+    the name of the project. MLflow stores absolute paths of artifacts, so a moved project renames its
+    experiment and starts a new one, or continues the one that it had at this path before.
     Raises MLflow's own error if the server cannot be reached.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -86,18 +87,37 @@ def connect() -> "Iterator[Store]":
         if server.database and not server.database.exists():
             make_database(server.database)
         client = MlflowClient(tracking_uri=server.uri)
-        experiment = client.get_experiment_by_name(name)
-        if experiment and experiment.lifecycle_stage == "deleted":  # by a user, in MLflow's pages
-            client.restore_experiment(experiment.experiment_id)
+        experiment = _found(client, name)
         if experiment and server.artifacts and experiment.artifact_location != server.artifacts:
-            client.rename_experiment(experiment.experiment_id, f"{name} of {experiment.artifact_location}")
+            aside = _free(client, f"{name} of {experiment.artifact_location}")
+            client.rename_experiment(experiment.experiment_id, aside)
             experiment = None
+        if experiment is None and server.artifacts:
+            experiment = _found(client, f"{name} of {server.artifacts}")
+            if experiment and experiment.artifact_location == server.artifacts:
+                client.rename_experiment(experiment.experiment_id, name)
+            else:
+                experiment = None
         if experiment is None:
             identifier = client.create_experiment(name, artifact_location=server.artifacts)
         else:
             identifier = experiment.experiment_id
         client.set_experiment_tag(identifier, *KIND)
         yield Store(client, identifier)
+
+
+def _found(client: "MlflowClient", name: str) -> "Experiment | None":
+    """Return the experiment of this name, restored if it was deleted, or None."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment and experiment.lifecycle_stage == "deleted":  # by a user, in MLflow's pages
+        client.restore_experiment(experiment.experiment_id)
+    return experiment
+
+
+def _free(client: "MlflowClient", name: str) -> str:
+    """Return the name, with a number if an experiment has it already."""
+    names = (name if number == 1 else f"{name} {number}" for number in count(1))
+    return next(free for free in names if client.get_experiment_by_name(free) is None)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Accuracy on corrupted images: paired with the clean ones, seed by seed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from stages.results.corrupted import accuracy_by_trial, changes, noise_curves, s
 from stages.results.study_results import Results
 from stages.study.errors import StudyError
 from tests.render.synthetic import study_of, write_csv
+
+NOISE = {"frequency_noise": {"levels": [0.5, 1.0], "width": 0.5, "amplitudes": [0.1, 0.2]}}
 
 
 def frame(hits, *, trial="clean", level=0.0, amplitude=0.0, seed=0):
@@ -24,11 +27,13 @@ def frame(hits, *, trial="clean", level=0.0, amplitude=0.0, seed=0):
 def results_of(tmp_path: Path):
     """Results of one arm from these tables."""
 
-    def results_of(*tables: pd.DataFrame) -> Results:
+    def results_of(*tables: pd.DataFrame, corruptions: dict[str, Any] | None = None) -> Results:
         whole = pd.concat(tables)
         write_csv(tmp_path / "results/robustness/cl.csv", whole)
         seeds = sorted(whole["seed"].unique().tolist())
-        return Results(study_of({"cl": "contrastive"}, seeds=seeds), tmp_path)
+        study = study_of({"cl": "contrastive"}, seeds=seeds)
+        settings = study.robustness.model_dump() | {"corruptions": corruptions or {}}
+        return Results(study_of({"cl": "contrastive"}, seeds=seeds, robustness=settings), tmp_path)
 
     return results_of
 
@@ -42,15 +47,26 @@ def test_what_is_kept_under_noise_is_relative_to_the_same_images_and_the_mean_ov
             (1.0, 0.1, [1, 1, 1, 1]), (1.0, 0.2, [0, 1, 0, 1]),
         )
     ]  # fmt: skip
-    curves = noise_curves(results_of(pd.concat([clean, *noisy]).sample(frac=1, random_state=0)))
+    shuffled = pd.concat([clean, *noisy]).sample(frac=1, random_state=0)
+    curves = noise_curves(results_of(shuffled, corruptions=NOISE))
     curves = curves.sort_values("frequency")
     assert curves["mean"].tolist() == pytest.approx([100 * (2 / 4) / (3 / 4), 100])
     assert curves["frequency"].tolist() == [0.25, 0.75] and set(curves["images"]) == {4}
-    same = noise_curves(results_of(clean, clean.assign(trial="frequency_noise", level=1.0, amplitude=0.1)))
+    noisy = clean.assign(trial="frequency_noise", level=1.0, amplitude=0.1)
+    same = noise_curves(results_of(clean, noisy, corruptions=NOISE))
     assert same[["mean", "low", "high"]].to_numpy() == pytest.approx(100)
-    assert noise_curves(results_of(clean)).empty
+    assert noise_curves(results_of(clean, corruptions=NOISE)).empty
     nothing = frame([0, 0])
-    assert noise_curves(results_of(nothing, nothing.assign(trial="frequency_noise", level=1.0))).empty
+    noisy = nothing.assign(trial="frequency_noise", level=1.0)
+    assert noise_curves(results_of(nothing, noisy, corruptions=NOISE)).empty
+
+
+def test_the_centre_of_a_band_follows_from_its_width(results_of):
+    noisy = frame([1, 0], trial="frequency_noise", level=1.0, amplitude=0.1)
+    narrow = {"frequency_noise": NOISE["frequency_noise"] | {"levels": [1.0], "width": 0.2}}
+    curves = noise_curves(results_of(frame([1, 1]), noisy, corruptions=narrow))
+    assert curves["frequency"].tolist() == pytest.approx([0.9])
+    assert noise_curves(results_of(frame([1, 1]))).empty  # a study without this corruption
 
 
 def test_seeds_are_paired_with_their_own_clean_images(results_of):

@@ -80,6 +80,31 @@ def test_a_project_that_moves_begins_an_experiment_and_keeps_the_old_one(project
         assert new.info.artifact_uri.startswith(f"{moved}/mlruns/artifacts/")
 
 
+def test_a_project_that_moves_to_and_fro_finds_its_experiments_again(project, monkeypatch):
+    moved = project.parent / "moved"
+    places = {project: "", moved: ""}
+    for target in (project, moved, project, moved, project):
+        if not target.exists():
+            (moved if target == project else project).rename(target)
+        monkeypatch.chdir(target)
+        with connect() as store:
+            assert places[target] in ("", store.experiment)
+            assert store.client.get_experiment(store.experiment).artifact_location == place().artifacts
+        places[target] = store.experiment
+
+
+def test_a_taken_name_does_not_stop_a_project_that_moves(project, monkeypatch):
+    with connect() as store:
+        taken = f"{store.client.get_experiment(store.experiment).name} of {place().artifacts}"
+        store.client.create_experiment(taken, artifact_location="/elsewhere")
+        old = store.experiment
+    moved = project.parent / "moved"
+    project.rename(moved)
+    monkeypatch.chdir(moved)
+    with connect() as store:
+        assert store.client.get_experiment(old).name == f"{taken} 2"
+
+
 def test_processes_that_start_at_once_on_nothing_all_succeed(tmp_path, monkeypatch, project):
     monkeypatch.chdir(tmp_path)
     fork = multiprocessing.get_context("fork")  # MLflow is imported here already

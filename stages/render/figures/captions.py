@@ -1,5 +1,6 @@
 """Common parts of captions and alternative texts: uncertainty, n, and where to find the numbers."""
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import mode
 
@@ -31,7 +32,7 @@ def alt_text(drawing: str, labels: Iterable[str]) -> str:
 def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> str:
     """Return the labels with the highest and the lowest mean, each with its interval.
 
-    values:  index label; mean, low, high
+    values:  index label; mean, low, high; a mean whose low is nan is shown without an interval
     Returns: for example "A, 16.3 [16.2, 16.4] px, and lowest for B, 11.9 [11.8, 12.0] px"
     """
     parts = []
@@ -39,7 +40,9 @@ def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> 
     ranked = values.sort_values("mean", ascending=False, kind="stable")
     for label, row in ranked.iloc[[0, -1] if len(ranked) > 1 else [0]].iterrows():
         numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
-        if (
+        if math.isnan(row["low"]):
+            numbers = fixed(row["mean"], decimals=decimals) + (f" {unit}" if unit else "")
+        elif (
             row["mean"] >= 0 and max(-row["low"], row["high"]) < 0.5 * 10**-decimals
         ):  # the interval would print as zeros
             numbers = f"below {fixed(10**-decimals, decimals=decimals)}" + (f" {unit}" if unit else "")

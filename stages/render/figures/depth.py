@@ -46,7 +46,7 @@ def depth_figure(
     share_y: whether both panels have one scale, for measures that are comparable between grids of patches
     log:     whether the scale is logarithmic
     limits:  ends of the scale; None: from the data
-    reach:   uniform attention of this study and of the paper, for distances; both scales run from 0 to it
+    reach:   uniform attention of this study and of the paper, for distances; scales run from 0 to at least it
     """
     height = max(3.3, 1.0 + 0.2 * curves["label"].nunique())
     with styled():
@@ -82,16 +82,17 @@ def depth_figure(
 
 
 def _from_zero_to(axis: Axes, uniform: Uniform) -> None:
-    """Scale a panel from 0 to uniform attention, with ticks at whole patches."""
+    """Scale a panel from 0 to uniform attention or the highest curve, with ticks at whole patches."""
+    highest = max(uniform.distance, float(axis.dataLim.y1))
     axis.axhline(uniform.distance, color=PAPER, linewidth=1, linestyle=(0, (1, 2)))
     axis.annotate("uniform attention", (0.02, uniform.distance), xycoords=("axes fraction", "data"),
                   xytext=(0, 3), textcoords="offset points", fontsize=8.5,
                   color=darker(PAPER, 0.3))  # fmt: skip
     side = uniform.patch_size
-    step = max(1, round(uniform.distance / side / 5))
-    ticks = [side * patches for patches in range(0, int(uniform.distance / side) + 1, step)]
+    step = max(1, round(highest / side / 5))
+    ticks = [side * patches for patches in range(0, int(highest / side) + 1, step)]
     axis.set_yticks(ticks, [f"{tick} ({tick // side})" for tick in ticks])
-    axis.set_ylim(0, 1.12 * uniform.distance)
+    axis.set_ylim(0, max(1.12 * uniform.distance, 1.05 * highest))
 
 
 def depth_caption(curves: pd.DataFrame, *, measure: str, paper: str = "") -> str:

@@ -1,12 +1,13 @@
 """Dot charts: means with intervals and ticks of single trainings, one dot per arm."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.render.figures.line_charts import Inks, draw_ticks, panels
+from stages.render.figures.line_charts import Inks, bar_lengths, draw_ticks, panels, wrapped
 from stages.render.figures.style import NARROW, WIDE, darker, new_figure, styled
 from stages.results.seeds import PREFIX
 
@@ -17,8 +18,10 @@ SHADE = "#F3F4F6"  # of every second group
 def dot_figure(tables: Tables, *, inks: Inks, xlabel: str) -> Figure:
     """Draw one panel per table on one scale, one row per arm."""
     labels = _labels(tables)
+    names = [wrapped(label) for label in labels]
+    room = 0.18 + 0.16 * max(1 + name.count("\n") for name in names)  # inches, of one row
     with styled():
-        figure = new_figure(width=WIDE if len(tables) > 1 else NARROW, height=1.0 + 0.34 * len(labels))
+        figure = new_figure(width=WIDE if len(tables) > 1 else NARROW, height=1.0 + room * len(labels))
         axes = figure.subplots(1, len(tables), squeeze=False, sharex=True)[0]
         for axis, (title, table) in zip(axes, tables.items(), strict=True):
             for _, row in table.iterrows():
@@ -27,7 +30,7 @@ def dot_figure(tables: Tables, *, inks: Inks, xlabel: str) -> Figure:
                 axis.plot(row["mean"], place, ink.marker, color=ink.colour, markersize=6)
                 draw_ticks(axis, row, place=place, ink=ink)
             axis.set(title=title, xlabel=xlabel, ylim=(len(labels) - 0.5, -0.5))
-            axis.set_yticks(range(len(labels)), labels)
+            axis.set_yticks(range(len(labels)), names)
             for text, label in zip(axis.get_yticklabels(), labels, strict=True):
                 text.set_color(darker(inks[label].colour))
     return figure
@@ -53,13 +56,14 @@ def grouped_figure(tables: Tables, *, inks: Inks, xlabel: str) -> Figure:
                 places = [groups.index(name) + aside for name in rows["group"]]
                 for (_, row), height in zip(rows.iterrows(), places, strict=True):
                     draw_ticks(axis, row, place=height, ink=ink, size=4)
-                spread = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+                spread = bar_lengths(rows["mean"], low=rows["low"], high=rows["high"])
                 axis.errorbar(rows["mean"], places, xerr=spread, linestyle="none", marker=ink.marker,
                               color=ink.colour, linewidth=1, label=label)  # fmt: skip
             axis.set_yticks(range(len(groups)), groups)
             axis.set(title=title, xlabel=xlabel, xlim=(0, end), ylim=(len(groups) - 0.5, -0.5))
-        lines = axes[0].get_legend_handles_labels()
-        legend = figure.legend(*lines, loc="outside upper center", ncols=2, frameon=False)
+        # Explicit handles, because matplotlib leaves out labels that start with an underscore.
+        bars: list[Any] = list(axes[0].containers)
+        legend = figure.legend(bars, labels, loc="outside upper center", ncols=2, frameon=False)
         for text in legend.get_texts():
             text.set_color(darker(inks[text.get_text()].colour))
     return figure

@@ -54,6 +54,7 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
         axis.tick_params(labelsize=8)
         line_break = "\n" if narrow else " "
         axis.set_xlabel(f"effect in margins;{line_break}right of 0: as claimed", fontsize=8.5)
+        studies = _compared(rows)
         place, family = 0.0, ""
         for row, lines_of, height in zip(rows, wrapped, heights, strict=True):
             if row.family != family:
@@ -72,7 +73,7 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
                 0.0 if narrow else -1.64, words, "\n".join(lines_of), fontsize=8,
                 transform=axis.get_yaxis_transform(), va="center", linespacing=1.15,
             )  # fmt: skip
-            _row(axis, row, y=line)
+            _row(axis, row, y=line, studies=studies)
             _verdict(axis, row, y=line + 1.35 if narrow else line, narrow=narrow)
             place += height
             if not narrow:
@@ -80,16 +81,22 @@ def forest_figure(rows: Sequence[ForestRow], *, narrow: bool = False) -> Figure:
                     [-1.64, 1.64], [place, place], color="#E6E6E6", linewidth=0.5, clip_on=False,
                     transform=axis.get_yaxis_transform(), zorder=0,
                 )  # fmt: skip
-        _legend(figure, rows, narrow=narrow)
+        _legend(figure, rows, studies=studies, narrow=narrow)
     return figure
 
 
-def _row(axis: Axes, row: ForestRow, *, y: float) -> None:
-    """Draw the markers of one claim: this study, other studies just below, the paper."""
+def _compared(rows: Sequence[ForestRow]) -> list[str]:
+    """Return the other studies; the place of a study in this list sets its mark in all rows."""
+    return list(dict.fromkeys(name for row in rows for name in row.others))
+
+
+def _row(axis: Axes, row: ForestRow, *, y: float, studies: Sequence[str]) -> None:
+    """Draw the markers of one claim: this study, other studies just below and above, the paper."""
     if row.paper is not None:
         _marker(axis, row.paper, y=y, colour=PAPER, marker="|", size=9, label="paper ")
     offset = 0.42
-    for place, drawn in enumerate(row.others.values()):
+    for name, drawn in row.others.items():
+        place = studies.index(name)
         colour, marker = OTHERS[place % len(OTHERS)]
         at = y + offset * (1 if place == 0 else -1)
         _interval(axis, drawn.low, drawn.high, y=at, colour=colour, width=0.9)
@@ -157,9 +164,8 @@ def _verdict(axis: Axes, row: ForestRow, *, y: float, narrow: bool) -> None:
     axis.text(1.64, y, agreement, fontsize=8, transform=across, va="center", ha="right")
 
 
-def _legend(figure: Figure, rows: Sequence[ForestRow], *, narrow: bool) -> None:
+def _legend(figure: Figure, rows: Sequence[ForestRow], *, studies: Sequence[str], narrow: bool) -> None:
     """Explain the marks below the axis."""
-    studies = list(dict.fromkeys(name for row in rows for name in row.others))
     marks = [
         "● mean over seeds",
         "thick line: 95 % interval",

@@ -1,5 +1,7 @@
 """The cosine between the gradients of the two losses of a hybrid."""
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -111,7 +113,8 @@ def gradient_findings(rows: pd.DataFrame) -> str:
     sentences = []
     curves = late_rows(rows)
     if curves["label"].nunique() > MANY:
-        last = curves.groupby("label", sort=False).tail(1).set_index("label")[["mean", "low", "high"]]
+        last = curves.groupby("label", sort=False).tail(1).set_index("label")
+        last.loc[last["trainings"] == 1, ["low", "high"]] = math.nan  # no interval
         return f"The cosine in the last block is highest for {extremes(last)}. {PUBLISHED}"
     for label, blocks in curves.groupby("label", sort=False):
         ends = [

@@ -1,15 +1,18 @@
 """Line charts: lines with intervals and single trainings, axes, panels and colour bars."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from stages.render.figures.name_placing import label_ends
 from stages.render.figures.style import NARROW, WIDE, Ink, darker, new_figure
@@ -102,6 +105,12 @@ def draw_ticks(axis: Axes, row: pd.Series, *, place: float, ink: Ink, size: floa
         axis.plot(values, len(values) * [place], "|", color=ink.colour, markersize=size, alpha=0.7)
 
 
+def bar_lengths(values: ArrayLike, *, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """Return the lengths of error bars below and above each value, at least 0 despite rounding: (2, n)."""
+    lengths = np.stack([np.subtract(values, low), np.subtract(high, values)])
+    return np.maximum(lengths, 0.0)
+
+
 def label_line_ends(axis: Axes, curves: pd.DataFrame, *, inks: Inks, x: str) -> None:
     """Write each label at the end of its line; mark arms with one training beside arms with several."""
     ends = []
@@ -155,9 +164,14 @@ def colour_bar(figure: Figure, image: AxesImage, axes: Sequence[Axes], *, name: 
     return bar
 
 
-def title_of(axis: Axes, label: str, ink: Ink) -> None:
-    """Write a label above a panel, in its colour."""
-    axis.set_title(label, color=darker(ink.colour))
+def wrapped(label: str) -> str:
+    """Return a label in lines that are short enough for a small panel."""
+    return textwrap.fill(label, 18)
+
+
+def title_of(axis: Axes, label: str, ink: Ink, *, below: str = "") -> None:
+    """Write a label above a panel, in its colour, and a line below the label."""
+    axis.set_title(f"{wrapped(label)}\n{below}".rstrip(), color=darker(ink.colour))
 
 
 def whole_ticks(axis: Axes) -> None:

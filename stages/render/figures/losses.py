@@ -46,12 +46,14 @@ def _trainings(histories: Mapping[str, pd.DataFrame]) -> str:
 
 
 SINGLE = 0.6  # points, of the line of one training
+# Columns of a history that are no terms of the loss; spread: of latents over images, a measure of collapse.
+NO_TERMS = ("seed", "epoch", "loss", "lr", "grad_norm", "spread")
 
 
 def histories(results: Results) -> dict[str, pd.DataFrame]:
     """Return the pre-training history by label; untrained and imported arms are left out.
 
-    Returns: label -> seed, epoch, loss, named terms of the loss, lr, grad_norm
+    Returns: label -> seed, epoch, loss, named terms of the loss and other measures, lr, grad_norm
     Raises StudyError naming a file that is missing or has no column epoch or loss.
     """
     tables = {results.label(arm): results.history(arm) for arm in results.arms}
@@ -60,7 +62,7 @@ def histories(results: Results) -> dict[str, pd.DataFrame]:
 
 def loss_parts(history: pd.DataFrame) -> list[str]:
     """Return the named terms of the loss in a history, in file order."""
-    return [name for name in history if name not in ("seed", "epoch", "loss", "lr", "grad_norm")]
+    return [name for name in history if name not in NO_TERMS]
 
 
 def loss_figure(histories: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:

@@ -73,7 +73,7 @@ def planes_figure(planes: Mapping[str, pd.DataFrame], *, inks: Inks) -> Figure:
             above, below = grid[2 * row : 2 * row + 2, column]
             for axis, words in ((above, "image"), (below, "class")):
                 _bare(axis)
-                title_of(axis, f"{label}\n{GROUPS[words]}, one training", inks[label])
+                title_of(axis, label, inks[label], below=f"{GROUPS[words]}, one training")
             numbers = {image: i for i, image in enumerate(tokens["image"].unique())}
             colours = colormaps["turbo"](np.linspace(0.03, 0.97, max(2, len(numbers))))
             shades = [darker(to_hex(colour), 0.35) for colour in colours]  # for contrast with white

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.render.figures.captions import alt_text
-from stages.render.figures.line_charts import Inks
+from stages.render.figures.line_charts import Inks, wrapped
 from stages.render.figures.singular_values import ANALYSIS
 from stages.render.figures.style import darker, new_figure, styled
 from stages.render.words import number
@@ -65,7 +65,7 @@ def movement_figure(moves: pd.DataFrame, *, inks: Inks) -> Figure:
                 axis.autoscale_view()
                 of, apart = tokens["blocks"].iloc[0], number(1 - tokens["unison"].iloc[0], digits=2)
                 axis.set(xticks=[], yticks=[])
-                axis.set_title(f"{label}\nblock {block} of {of}: 1 − unison {apart}", fontsize=9,
+                axis.set_title(f"{wrapped(label)}\nblock {block} of {of}: 1 − unison {apart}", fontsize=9,
                                color=darker(ink.colour))  # fmt: skip
             for axis in axes[rows["block"].nunique() :]:
                 axis.remove()

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.render.figures.line_charts import Inks, panels, same_limits
+from stages.render.figures.line_charts import Inks, bar_lengths, panels, same_limits
 from stages.render.figures.name_placing import label_points, settle
 from stages.render.figures.paper import PaperPoint
 from stages.render.figures.style import PAPER, darker, styled
@@ -92,7 +92,7 @@ def _study_points(axis: Axes, points: pd.DataFrame, *, inks: Inks, marker: str) 
     for label, row in points.iterrows():
         ink = inks[str(label)]
         spread = {
-            name: [[100 * (row[name] - row[f"{name}_low"])], [100 * (row[f"{name}_high"] - row[name])]]
+            name: 100 * bar_lengths([row[name]], low=[row[f"{name}_low"]], high=[row[f"{name}_high"]])
             for name in ("probed", "tuned")
         }
         single = [name.removeprefix("probed") for name in points if name.startswith(f"probed_{PREFIX}")]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from stages.render.figures.captions import LONGEST_ALT, NUMBERS
-from stages.render.figures.line_charts import panels
+from stages.render.figures.line_charts import bar_lengths, panels
 from stages.render.figures.style import COLOURS, CONTROL, TEXT, styled
 from stages.render.words import listed
 
@@ -99,8 +99,8 @@ def _draw(axis: Axes, claim: dict[str, Any]) -> None:
     axis.axhspan(-margin, margin, color=BAND, linewidth=0)
     axis.axhline(0, color=CONTROL, linewidth=0.8)
     axis.errorbar(
-        points["images_seen"], effect, yerr=[effect - low, high - effect], color=COLOURS[0], marker="o",
-        capsize=2.5, elinewidth=1.2, linewidth=1.6,
+        points["images_seen"], effect, yerr=bar_lengths(effect, low=low, high=high), color=COLOURS[0],
+        marker="o", capsize=2.5, elinewidth=1.2, linewidth=1.6,
     )  # fmt: skip
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(points["images_seen"].tolist()))

@@ -53,7 +53,7 @@ def banner(study: Study, manifest: dict[str, Any], decided: dict[str, Any]) -> s
 def studied(study: Study, manifest: dict[str, Any]) -> str:
     """Return one sentence on what was studied: arms, seeds, encoder, data, budget and precision."""
     arms = study.arms
-    trained = [arm for arm in arms.values() if arm.objective not in UNTRAINED]
+    trained = [name for name, arm in arms.items() if arm.objective not in UNTRAINED]
     counts = {
         word: sum(arm.objective == objective for arm in arms.values())
         for objective, word in (("imported", "imported"), ("random", "untrained"))
@@ -66,7 +66,7 @@ def studied(study: Study, manifest: dict[str, Any]) -> str:
     if size := millions(study):
         parts.append(f"with {size}")
     if trained:
-        epochs = sorted({arm.stop_epoch or arm.epochs or study.pretrain.epochs for arm in trained})
+        epochs = sorted({arms[name].stop_epoch or recipe_of(study, name)[1].epochs for name in trained})
         images = manifest["splits"]["train"]["images"]
         parts.append(
             f"pre-trained for {listed(map(str, epochs))} epoch{'' if epochs == [1] else 's'} on "

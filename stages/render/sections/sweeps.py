@@ -160,14 +160,21 @@ def measure_panels(places: Places, results: Results) -> list[Panel]:
 def lines_of(places: Places, values: pd.DataFrame) -> list[Line]:
     """Return the lines of a panel, each from left to right.
 
+    An arm at the place of another arm of its line gets a line of its own.
+
     values: index label; mean, low, high
     """
     lines: dict[str, Line] = {}
+    alone: list[Line] = []
     for label, (name, ink, x) in sorted(places.items(), key=_from_left):
         if label in values.index:
             mean, low, high = (float(value) for value in values.loc[label])
-            lines.setdefault(name, Line(name, ink, {})).points[x] = (mean, low, high)
-    return list(lines.values())
+            line = lines.setdefault(name, Line(name, ink, {}))
+            if x in line.points:
+                line = Line(label, label, {})
+                alone.append(line)
+            line.points[x] = (mean, low, high)
+    return [*lines.values(), *alone]
 
 
 def _from_left(place: tuple[str, tuple[str, str, float]]) -> tuple[bool, float]:

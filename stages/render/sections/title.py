@@ -9,6 +9,7 @@ from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
 from stages.render.words import listed, number, unbroken
 from stages.study.params import label_of, seeds_of
+from stages.study.recipe import recipe_of
 from stages.study.study import Study
 from stages.study.words import counted
 
@@ -74,16 +75,16 @@ def _compute(study: Study, *, images: int) -> str:
     size = study.data.image_size
     parts = [words] if (words := millions(study)) else []
     trained = [
-        arm
+        (arm, arm.stop_epoch or recipe_of(study, name)[1].epochs)
         for name, arm in study.arms.items()
         if arm.objective not in UNTRAINED
         for _ in seeds_of(study, name)
     ]
     if trained:
-        seen = [images * (arm.stop_epoch or arm.epochs or study.pretrain.epochs) for arm in trained]
+        seen = [images * epochs for _, epochs in trained]
         flops = sum(
             count * forward_flops(vit_of(study, arm), image_size=size)
-            for count, arm in zip(seen, trained, strict=True)
+            for count, (arm, _) in zip(seen, trained, strict=True)
         )
         shown = listed(f"{count:,}" for count in sorted(set(seen)))
         parts.append(

@@ -107,6 +107,15 @@ def test_large_effects_are_arrows_at_the_edge_with_their_number(narrow: bool) ->
     assert figure.get_figwidth() == (3.2 if narrow else 11)
 
 
+def test_a_study_has_one_mark_in_all_rows_and_in_the_legend() -> None:
+    others = {"First": [claim()], "Second": [claim(), claim("b")]}
+    figure = forest_figure(forest_rows([claim(), claim("b")], others=others))
+    lines = figure.axes[0].get_lines()
+    assert [sum(line.get_marker() == marker for line in lines) for marker in "vP"] == [1, 2]
+    legend = figure.texts[0].get_text()
+    assert "▼ First" in legend and "✚ Second" in legend
+
+
 def test_text_fits_the_figure_and_narrow_screens_have_a_variant() -> None:
     rows = forest_rows(
         [claim(statement="A word " * 30), claim("b", verdict="contradicted", fragile=True)], others={}

@@ -9,7 +9,7 @@ import pytest
 from stages.render.figures.depth import depth_figure, uniform
 from stages.render.figures.heads import head_figure
 from stages.render.figures.line_charts import below_one, frame_of, power_of_ten
-from stages.render.figures.losses import loss_figure
+from stages.render.figures.losses import loss_figure, loss_parts
 from stages.render.figures.paper import (
     UNIFORM_DISTANCE,
     distance,
@@ -47,6 +47,23 @@ def test_figures_have_stable_bytes(form: str) -> None:
     first = draw()
     assert first == draw()
     assert b"dc:date" not in first
+
+
+def test_distances_beyond_uniform_attention_are_in_the_panel() -> None:
+    curves = curves_of(["arm_0"]).assign(mean=[40.0, 45.0, 50.0, 60.0], low=35.0, high=66.0)
+    reach = (uniform(image_size=32, patch_size=4),) * 2
+    inks = palette(arms("masked"))
+    figure = depth_figure(curves, inks=inks, ylabel="px", paper=[distance()], reach=reach)
+    assert figure.axes[0].get_ylim() == (0, pytest.approx(1.05 * 66))
+    assert figure.axes[0].get_yticks().max() == 60
+
+
+def test_a_measure_of_collapse_is_no_term_of_the_loss() -> None:
+    one = palette(arms("masked"))
+    history = pd.DataFrame({"seed": 0, "epoch": [1, 2], "loss": [0.5, 0.4], "spread": [1.0, 0.9]})
+    figure = loss_figure({next(iter(one)): history}, inks=one)
+    assert len(figure.axes[0].lines) == 1
+    assert loss_parts(history.assign(masked=0.1)) == ["masked"]
 
 
 def test_small_studies_can_be_drawn() -> None:

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from stages.render.figures.comparison import comparison_figure
-from stages.render.figures.dot_charts import grouped_figure
+from stages.render.figures.dot_charts import dot_figure, grouped_figure
 from stages.render.figures.line_charts import same_limits
+from stages.render.figures.losses import loss_figure
 from stages.render.figures.lost_blocks import losses_findings
 from stages.render.figures.style import new_figure, palette
 from stages.render.figures.token_embedding import APART, number_places, planes_figure
@@ -47,6 +48,31 @@ def test_groups_of_ten_dots_do_not_overlap_and_share_a_scale() -> None:
     assert all(axis.get_xlim() == pytest.approx((0, 1.05 * 45)) for axis in figure.axes)
     heights = sorted(y for bar in figure.axes[0].containers for y in bar.lines[0].get_ydata())
     assert np.diff(heights).min() > 0.05 and max(heights[:10]) < 0.5 < min(heights[10:])
+
+
+def test_a_name_that_starts_with_an_underscore_is_in_the_legend() -> None:
+    named = study_of({"a": "masked", "b": "contrastive"}, labels={"a": "_base"})
+    rows = [
+        {"group": "clean", "label": name, "mean": 9.0, "low": 5.0, "high": 12.0} for name in ("_base", "b")
+    ]
+    figure = grouped_figure({"A": pd.DataFrame(rows)}, inks=palette(named), xlabel="accuracy (%)")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["_base", "b"]
+
+
+def test_long_names_leave_room_for_the_dots_and_do_not_overlap() -> None:
+    names = ["MoCo v3 with 0.2 temperature and no blur augmentation", "SimMIM with mask ratio 0.6, unit 4"]
+    named = study_of({"a": "masked", "b": "contrastive"}, labels=dict(zip("ab", names, strict=True)))
+    rows = [{"label": name, "mean": 9.0, "low": 5.0, "high": 12.0} for name in names]
+    dots = dot_figure(dict.fromkeys("ABC", pd.DataFrame(rows)), inks=palette(named), xlabel="mIoU (%)")
+    history = pd.DataFrame({"seed": 0, "epoch": [1, 2], "loss": [0.5, 0.4]})
+    losses = loss_figure(dict.fromkeys(names, history), inks=palette(named))
+    for figure in (dots, losses):
+        figure.draw_without_rendering()
+        assert all(axis.get_position().width * figure.get_figwidth() > 0.9 for axis in figure.axes)  # inches
+        panels = [axis.get_tightbbox() for axis in figure.axes]
+        assert panels[0].x0 >= 0 and all(one.x1 <= other.x0 for one, other in pairwise(panels))
+    first, second = (text.get_window_extent() for text in dots.axes[0].get_yticklabels())
+    assert not first.overlaps(second)
 
 
 def test_planes_of_many_arms_stand_in_rows_of_four() -> None:

@@ -57,6 +57,11 @@ def test_accuracies_of_0_are_drawn_on_the_whole_scale() -> None:
     assert {axis.get_xlim() for axis in figure.axes} == {(0, 100)}
 
 
+def test_intervals_that_rounding_moves_past_the_mean_are_drawn() -> None:
+    full = accuracies().assign(mean=1.0, low=0.9, high=1 - 1e-16)
+    assert probes_figure(of_probes(full), inks=palette(STUDY)).axes
+
+
 def test_the_table_beside_it_has_the_probes_that_are_not_in_sight() -> None:
     html = all_probes(accuracies(), inks=palette(STUDY))
     assert 'id="fig-probes"' in html and "attentive (%)" in html and "linear (%)" not in html

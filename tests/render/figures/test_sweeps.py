@@ -24,7 +24,8 @@ from stages.render.figures.paper import size_sweep
 from stages.render.figures.style import palette
 from stages.render.figures.sweep_places import along_size, along_weight
 from stages.render.page.figure_card import image_bytes, show
-from stages.render.sections.sweeps import sweeps
+from stages.render.sections.sweeps import lines_of, sweeps
+from stages.render.words import fixed
 from stages.results.accuracies import accuracies
 from stages.results.study_results import Results
 from stages.study.errors import StudyError
@@ -162,6 +163,15 @@ def test_a_study_without_a_sweep_has_no_figure(tmp_path: Path, monkeypatch: pyte
     assert sweeps(params, scores, inks=palette(params.study)) == {}
 
 
+def test_arms_at_one_place_of_a_sweep_are_all_drawn() -> None:
+    values = pd.DataFrame({"mean": [1.0, 2.0, 3.0]}, index=["MIM", "H 0", "H 1"])
+    values = values.assign(low=values["mean"], high=values["mean"])
+    places = {"MIM": ("hybrid", "H 0", 0.0), "H 0": ("hybrid", "H 0", 0.2), "H 1": ("hybrid", "H 0", 0.2)}
+    first, second = lines_of(places, values)
+    assert first.name == "hybrid" and first.points == {0.0: (1.0, 1.0, 1.0), 0.2: (2.0, 2.0, 2.0)}
+    assert (second.name, second.ink, second.points) == ("H 1", "H 1", {0.2: (3.0, 3.0, 3.0)})
+
+
 def write_gradients(arm: str, seed: int, cosines: list[list[float]]) -> None:
     same = {"cl_weight": 0.2, "batches": 12, "square_cl": 4.0, "square_mim": 1.0, "half_cl": 0.5}
     rows = [
@@ -205,6 +215,9 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
     assert len(images) == 1
+
+    many = pd.concat([rows[rows["label"] == "k"].assign(label=name) for name in "abcd"] + [rows])
+    assert f"highest for a, 0.10, and lowest for Both, {fixed(-0.2, decimals=2)} [" in gradient_findings(many)
 
     assert list(measured(rows)) == ["block", "epoch"]
     assert measured(rows.assign(square_cl=-1.0)) == {}  # only noise

@@ -43,6 +43,12 @@ def points(figure: Figure, panel: int, *, marker: str, colour: str) -> list[tupl
     ]
 
 
+def test_intervals_that_rounding_moves_past_the_mean_are_drawn() -> None:
+    rounded = table().assign(high=table()["mean"] - 1e-16)
+    figure = trade_off_figure(rounded, inks=palette(STUDY), probe="linear", paper={})
+    assert len(figure.axes) == 1
+
+
 def test_both_protocols_of_an_arm_are_drawn_and_joined() -> None:
     inks = palette(STUDY)
     figure = trade_off_figure(table(), inks=inks, probe="linear", paper=trade_offs())

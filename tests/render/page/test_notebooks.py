@@ -1,5 +1,6 @@
 """Notebooks are clean, run without the report, and fail without leaving half a report."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,6 +44,19 @@ def test_sources_are_clean(path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             assert_no_result_by_hand(cell.source)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_table_of_a_figure_has_what_the_figure_draws(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    trees = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code"]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in (call for call in calls if ast.unparse(call.func) == "show"):
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert "data" in given or None in given, ast.unparse(call)  # None: **drawing
+        assert ("below_one" in " ".join(map(ast.unparse, call.args))) <= (
+            "below_one" in given.get("data", "")
+        )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -44,6 +44,12 @@ def test_the_default_study() -> None:
     assert html.count("<p>") == 3 and html.startswith('<div class="banner">') and "32\u00a0px" in html
 
 
+def test_an_arm_of_no_epochs_is_not_trained_as_long_as_the_others() -> None:
+    arms = {"cl": "contrastive", "mim": {"objective": "masked", "epochs": 0}}
+    study = study_of(arms)
+    assert f"pre-trained for 0 and {study.pretrain.epochs} epochs" in studied(study, manifest())
+
+
 def test_one_seed_gives_no_verdict() -> None:
     study = study_of(ARMS, seeds=[0])
     alone = [
