@@ -147,7 +147,8 @@ def pooled(encoder: VisionTransformer, tokens: Tensor) -> dict[str, Tensor]:
     returns: cls (B, D), the class token, if the encoder has one; mean (B, D), the mean of the patch tokens
     """
     mean = encoder.fc_norm(tokens[:, encoder.num_prefix_tokens :].mean(dim=1))
-    return {"cls": tokens[:, 0], "mean": mean} if encoder.has_class_token else {"mean": mean}
+    # The norm after pooling is the identity, except in encoders that have it instead of a final norm.
+    return {"cls": encoder.fc_norm(tokens[:, 0]), "mean": mean} if encoder.has_class_token else {"mean": mean}
 
 
 @torch.no_grad()
