@@ -14,6 +14,7 @@ from stages.claims.tables import Tables
 from stages.encoders.size import parameters
 from stages.results.corrupted import relative
 from stages.results.files import MissingResult
+from stages.study.params import seeds_of
 from stages.study.recipe import recipe_of
 
 CHOSEN = "chosen on validation"
@@ -58,6 +59,9 @@ def growth_with_size(tables: Tables, arm: str, *, labels: str) -> pd.Series:
     if len({width for _, width in shared}) < SIZES:
         raise MissingResult(f"a slope needs {SIZES} widths of both CL and MIM; this study has {len(shared)}")
     arms = by_size[method_of(tables.params.arms[arm])]
+    for key in shared:
+        if tables.seed not in seeds_of(tables.params, arms[key]):
+            raise MissingResult(f"arm {arms[key]} has no seed {tables.seed}; a slope needs it of every width")
     log_sizes = np.log10([size for size, _ in shared])
     weights = (log_sizes - log_sizes.mean()) / ((log_sizes - log_sizes.mean()) ** 2).sum()
     parts = [_correct(tables.finetuned(arms[key]), labels) for key in shared]
@@ -110,8 +114,8 @@ def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
     """Return 1 for each image classified by its shape, -1 by its texture, and 0 by neither.
 
     Only images whose shape and texture belong to different classes count.
-    trials: "cue conflict", with a linear probe trained where both cues agree; or "all with a competing
-            texture", with the ordinary linear probe
+    trials: "cue conflict": drawn images, with a linear probe trained where both cues agree, or stimuli named
+            cue_conflict, with the ordinary one; "all with a competing texture", with the ordinary one
     Source: Geirhos et al. 2019. Their shape bias drops the images classified by neither.
     """
     table = _conflicts(tables, arm)

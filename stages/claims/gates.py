@@ -17,6 +17,7 @@ from stages.claims.tables import Tables
 from stages.results.files import MissingResult
 from stages.results.gradients import gradient_ratio
 from stages.study.params import seeds_of
+from stages.study.recipe import recipe_of
 
 PASSED, FAILED, NOT_MEASURED, REPORTED = "passed", "failed", "not measured", "reported"
 
@@ -130,9 +131,12 @@ def _converged(arm: str, *, tables: Tables) -> Gate:
 
 def _learnt(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
-        untrained = next(iter(candidates(tables.params, "random")), None)
-        if untrained is None:
+        controls = candidates(tables.params, "random")
+        if not controls:
             raise MissingResult(f"{arm}: the study has no untrained arm to compare with")
+        # Of the same architecture, if there is one.
+        vit = recipe_of(tables.params, arm)[0]
+        untrained = next((name for name in controls if recipe_of(tables.params, name)[0] == vit), controls[0])
         both = aligned({name: _probed(name, tables=tables) for name in (arm, untrained)})
         gain = difference(both[arm].to_numpy().T, both[untrained].to_numpy().T)
         words = (

@@ -42,8 +42,8 @@ def margin_of(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> tuple[
         return margin.value * reach, margin.reason
     if margin.rule == "span":
         means = _means_of_arms(claim, chosen, tables=tables)
-        span = max(means) - min(means) if means else margin.value
-        if span < margin.value:
+        span = max(means) - min(means) if means else 0.0
+        if 0 < span < margin.value:  # one arm has no range
             return span / SPANS, f"a tenth of the narrow range of all arms, {span:.2g}"
     return margin.value, margin.reason
 

@@ -5,7 +5,6 @@ from functools import reduce
 
 import pandas as pd
 
-from stages.claims.tables import OtherArm
 from stages.results.files import MissingResult
 from stages.study.params import seeds_of
 from stages.study.settings import Arm
@@ -32,17 +31,16 @@ def values_of(method: str, *, measure: Callable[[str, int], pd.Series], params: 
     """Return the values of the arm that represents a method: a row per image, a column per seed.
 
     measure: (arm, seed) -> values per image
-    returns: of the method's first arm to which the measure applies; the columns' name is that of the arm
-    Raises MissingResult if the study has no such arm.
+    returns: of the method's first arm; the columns' name is that of the arm
+    Raises MissingResult if the study has no such arm, or if no image has a value of every seed.
     """
-    unfit = None
-    for name in candidates(params, method):
-        try:
-            values = pd.DataFrame({seed: measure(name, seed) for seed in seeds_of(params, name)})
-            return values.dropna().rename_axis(columns=name)
-        except OtherArm as error:
-            unfit = unfit or error
-    raise unfit or MissingResult(f"no arm has the objective {method}")
+    name = next(iter(candidates(params, method)), None)
+    if name is None:
+        raise MissingResult(f"no arm has the objective {method}")
+    values = pd.DataFrame({seed: measure(name, seed) for seed in seeds_of(params, name)}).dropna()
+    if values.empty:
+        raise MissingResult(f"arm {name}: no image has a value of every seed")
+    return values.rename_axis(columns=name)
 
 
 def aligned(sides: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

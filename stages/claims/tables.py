@@ -15,10 +15,6 @@ from stages.study.study import Study
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class OtherArm(MissingResult):
-    """The measure does not apply to this arm; another arm of the same method may fit."""
-
-
 @dataclass(frozen=True)
 class Tables:
     """The results of one seed of every arm; `of` returns those of another seed."""

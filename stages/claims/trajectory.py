@@ -68,18 +68,19 @@ def in_a_word(points: Sequence[Point], *, margin: float) -> str:
 
     points: in ascending order of share, the end of training last
     A point is above if its interval lies above 0, below if it lies below 0, and open otherwise.
-    reversing: at least one point is above and at least one is below
     stable:    all points are above, or all are below, or all intervals lie within the margin
+    reversing: otherwise, at least one point is above and at least one is below
     emerging:  open points come first, followed by points on one side up to the end
     unclear:   anything else, and every trajectory about these encoders only, because trainings may differ
     """
     if any(point.scope != METHODS for point in points):
         return UNCLEAR
     signs = [(point.low > 0) - (point.high < 0) for point in points]
+    within = all(-margin < point.low and point.high < margin for point in points)
+    if within or set(signs) in ({-1}, {1}):
+        return STABLE
     if {-1, 1} <= set(signs):
         return REVERSING
-    if 0 not in signs or all(-margin < point.low and point.high < margin for point in points):
-        return STABLE
     last_open = max(place for place, sign in enumerate(signs) if not sign)
     began = [place for place, sign in enumerate(signs) if sign]
     return EMERGING if began and last_open < began[0] else UNCLEAR

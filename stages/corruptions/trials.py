@@ -51,8 +51,7 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
         for amplitude, level in itertools.product(settings.amplitudes or [0.0], settings.levels):
             draws = generator(params.seed, "robustness", name)  # the same for every level and amplitude
             batches = []
-            for number, images in enumerate(pictures(split, few)):
-                indices = few[BATCH * number : BATCH * (number + 1)]
+            for indices, images in zip(in_batches(few), pictures(split, few), strict=True):
                 try:
                     changed = corruption.corrupt(
                         images,
@@ -69,6 +68,11 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
 
 def pictures(split: Split, chosen: np.ndarray) -> Iterator[Tensor]:
     """Yield images of a split in batches (B, 3, S, S) in [0, 1]. chosen: (n,) indices"""
-    for start in range(0, len(chosen), BATCH):
-        rows = np.ascontiguousarray(split.images[chosen[start : start + BATCH]].transpose(0, 3, 1, 2))
+    for indices in in_batches(chosen):
+        rows = np.ascontiguousarray(split.images[indices].transpose(0, 3, 1, 2))
         yield unit_range(torch.from_numpy(rows))
+
+
+def in_batches(chosen: np.ndarray) -> list[np.ndarray]:
+    """Divide indices (n,) into batches; a single last one joins the batch before, to have another image."""
+    return np.split(chosen, range(BATCH, len(chosen) - 1, BATCH))

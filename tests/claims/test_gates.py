@@ -182,6 +182,20 @@ def test_an_arm_has_learnt_what_its_chosen_probe_shows(tmp_path, right, status):
     )
 
 
+def test_an_arm_is_compared_with_the_untrained_encoder_of_its_own_size(tmp_path):
+    for name, right in (("random", (9, 10, 11)), ("random_s", (3, 4, 5)), ("cl_s", (7, 8, 9))):
+        probed(tmp_path, name, right=right)
+    small = {"width": 32, "heads": 2}
+    sizes = {
+        "random": Arm(objective="random"),
+        "random_s": Arm(objective="random", **small),
+        "cl_s": Arm(objective="contrastive", **small),
+    }
+    assert gates_of(arms(load_params(), **sizes), tmp_path)[LEARNT, "cl_s"].value == pytest.approx(4 / 20)
+    del sizes["random_s"]
+    assert gates_of(arms(load_params(), **sizes), tmp_path)[LEARNT, "cl_s"].value == pytest.approx(-2 / 20)
+
+
 def test_an_imported_arm_is_one_encoder_that_must_have_learnt_too(tmp_path):
     probed(tmp_path, "random", right=(9, 10, 11))
     probed(tmp_path, "moco", right=(18,), seeds=(0,))

@@ -94,6 +94,7 @@ def spread(levels):
         ({"cl": (0.1, 0.3), "mim": (0.1,)}, 0.03, False),
         ({"cl": (0.015, 0.025), "mim": (0.005,)}, 0.03, False),  # as wide as the margin itself
         ({}, 0.03, False),
+        ({"cl": (0.004, 0.008)}, 0.03, False),  # one arm has no range
     ],
 )
 def test_a_narrow_range_of_the_arms_has_a_tenth_of_it_as_margin(levels, margin, narrow):

@@ -8,7 +8,7 @@ from scipy.stats import linregress
 from stages.claims.accuracy_measures import finetuned_accuracy, growth_with_size, probe_accuracy
 from stages.claims.measures import before_late, fall, heads_alike, in_blocks, late
 from stages.claims.roles import candidates, values_of
-from stages.claims.tables import OtherArm, Tables
+from stages.claims.tables import Tables
 from stages.encoders.architecture import build_encoder
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
@@ -174,8 +174,6 @@ def test_arms_of_a_method():
     assert candidates(study, "contrastive") == ["wide", "cl", "moco"]
 
     def small(arm, seed):
-        if arm == "wide":
-            raise OtherArm("wide is wide")
         return pd.Series([1.0 + seed, np.nan], name=arm)
 
     stopped = study.model_copy(
@@ -191,11 +189,10 @@ def test_arms_of_a_method():
     with pytest.raises(MissingResult, match="no arm has the objective masked"):
         values_of("masked", measure=small, params=stopped)
     values = values_of("contrastive", measure=small, params=study)
-    assert values.columns.tolist() == [0, 3] and values.columns.name == "cl" and len(values) == 1
+    assert values.columns.tolist() == [0, 3] and values.columns.name == "wide" and len(values) == 1
     assert values.to_numpy().tolist() == [[1.0, 4.0]]
-    only = params.model_copy(update={"arms": {"wide": arms["wide"]}})
-    with pytest.raises(MissingResult, match="wide is wide"):
-        values_of("contrastive", measure=small, params=only)
+    with pytest.raises(MissingResult, match="arm wide: no image has a value of every seed"):
+        values_of("contrastive", measure=lambda arm, seed: pd.Series({seed: 1.0}), params=study)
     with pytest.raises(MissingResult, match="no arm has the objective dino"):
         values_of("dino", measure=small, params=study)
 
@@ -244,6 +241,11 @@ def test_growth_with_size_is_the_slope_of_a_regression(tables):
         sizes.append(sum(weight.numel() for weight in encoder.parameters() if weight.requires_grad))
     expected = linregress(np.log10(sizes), [accuracy[f"mim_{width}"] for width in (16, 32, 64)])
     assert slopes.mean() == pytest.approx(expected.slope) and len(slopes) == 20
+
+    fewer = arms | {"mim_64": arms["mim_64"].model_copy(update={"seeds": [0]})}
+    study = study.model_copy(update={"arms": fewer, "seeds": [0, 1]})
+    with pytest.raises(MissingResult, match=r"arm mim_64 has no seed 1; a slope needs it of every width"):
+        growth_with_size(Tables(Results(study, tables.results.root), seed=1), "mim_16", labels="class")
 
 
 def test_heads_are_alike_where_their_attention_does_not_diverge(tables):

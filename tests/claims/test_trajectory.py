@@ -31,6 +31,7 @@ def points(*ends, scope=METHODS):
         ([(-2, -1), (-4, -3)], "stable"),
         ([(-0.4, 0.3), (-0.2, 0.4)], "stable"),  # all within the margin of 0.5: no difference throughout
         ([(-0.4, 0.3), (0.1, 0.4)], "stable"),
+        ([(-0.4, -0.1), (0.1, 0.4)], "stable"),
         ([(-1, 1), (-1, 2), (1, 2)], "emerging"),
         ([(-1, 1), (1, 2), (2, 3)], "emerging"),
         ([(-1, 1), (-3, -2)], "emerging"),
