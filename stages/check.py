@@ -11,7 +11,7 @@ from stages.data.named import is_name
 from stages.data.sources import located
 from stages.encoders.size import parameters
 from stages.encoders.sources import refuse_weights
-from stages.objectives.overrides import objectives_of
+from stages.objectives.overrides import objectives_of, refuse_unread
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError
@@ -95,9 +95,9 @@ def refuse_unfit_recipes(params: Study) -> None:
         if arm.objectives or vit.position == "relative":
             from stages.objectives.contract import Objective  # imports torch, which few studies need here
 
-            find(Objective, arm.objective).check(
-                arm=name, objective=arm.objective, position=vit.position, sections=arm.objectives or ()
-            )
+            objective = find(Objective, arm.objective)
+            objective.check(arm=name, objective=arm.objective, position=vit.position)
+            refuse_unread(name, arm, reads=objective.settings)
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
             raise ParamsError(f"{key}: it must divide {vit.width}, the width of arm {name}")

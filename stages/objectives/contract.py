@@ -1,6 +1,6 @@
 """The contract of objectives: each is a module in this folder with one `OBJECTIVE = Objective(...)`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from timm.models.vision_transformer import VisionTransformer
@@ -50,18 +50,8 @@ class Objective(NamedTuple):
     needs_labels: bool = False
     shows_parts: bool = False  # the encoder sees small crops, or only the visible patches of an image
 
-    def check(self, *, arm: str, objective: str, position: str, sections: Iterable[str] = ()) -> None:
-        """Refuse an arm that does not fit its objective.
-
-        position: of its tokens; sections: those under its `objectives`
-        Raises ParamsError if the positions do not work with the objective, or if it does not read a section.
-        """
-        for section in sections:
-            if section not in self.settings:
-                raise ParamsError(
-                    f"params.yaml: arms.{arm}.objectives.{section}: objective {objective} reads "
-                    f"{' and '.join(self.settings) or 'no such section'}; remove {section}"
-                )
+    def check(self, *, arm: str, objective: str, position: str) -> None:
+        """Raise ParamsError if an arm has positions that do not work with its objective."""
         if position == "relative" and self.shows_parts:
             raise ParamsError(
                 f"params.yaml: arms.{arm}: position relative needs whole images, but objective {objective} "

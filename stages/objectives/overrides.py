@@ -1,10 +1,13 @@
 """Combine the common settings of objectives with the overrides of an arm."""
 
+from collections.abc import Collection
+
 from pydantic import ValidationError
 
 from stages.objectives.settings import Objectives
 from stages.study.errors import ParamsError
 from stages.study.params import arm_of
+from stages.study.settings import Arm
 from stages.study.study import Study
 
 
@@ -32,3 +35,16 @@ def objectives_of(study: Study, name: str) -> Objectives:
     except ValueError as error:
         raise ParamsError(f"params.yaml: arms.{name}: {error}") from None
     return objectives
+
+
+def refuse_unread(name: str, arm: Arm, *, reads: Collection[str]) -> None:
+    """Refuse overrides of an arm that its objective does not read. reads: sections that it reads
+
+    Raises ParamsError, which names the section.
+    """
+    for section in arm.objectives or {}:
+        if section not in reads:
+            raise ParamsError(
+                f"params.yaml: arms.{name}.objectives.{section}: objective {arm.objective} reads "
+                f"{' and '.join(reads) or 'no such section'}; remove {section}"
+            )
