@@ -11,11 +11,11 @@ from stages.data.named import is_name
 from stages.data.sources import located
 from stages.encoders.size import parameters
 from stages.encoders.sources import refuse_weights
-from stages.objectives.overrides import objectives_of, refuse_unread
+from stages.objectives.overrides import objectives_of, refuse_unfit
 from stages.study.command import exit_with
 from stages.study.documents import read_text
 from stages.study.errors import ParamsError
-from stages.study.lookup import find, refuse_unknown_names
+from stages.study.lookup import refuse_unknown_names
 from stages.study.params import load_params
 from stages.study.paths import CHECKED, write_text
 from stages.study.places import named_paths
@@ -92,12 +92,8 @@ def refuse_unfit_recipes(params: Study) -> None:
                 f"params.yaml: vit.width {vit.width} and vit.depth {vit.depth} give arm {name} {count:.0e} "
                 f"parameters, more than {MOST_PARAMETERS:.0e}; lower one of them"
             )
-        if arm.objectives or vit.position == "relative":
-            from stages.objectives.contract import Objective  # imports torch, which few studies need here
-
-            objective = find(Objective, arm.objective)
-            objective.check(arm=name, objective=arm.objective, position=vit.position)
-            refuse_unread(name, arm, reads=objective.settings)
+        if arm.objectives or vit.position == "relative":  # few studies; it imports torch
+            refuse_unfit(name, arm, position=vit.position)
         if attentive and arm.objective != "imported" and vit.width % attentive.heads:
             key = f"params.yaml: probes.attentive.heads is {attentive.heads}"
             raise ParamsError(f"{key}: it must divide {vit.width}, the width of arm {name}")

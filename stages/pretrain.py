@@ -9,7 +9,7 @@ from typing import Any
 from stages.data.arrays import Manifest, read_manifest
 from stages.encoders.sources import fetch, weights_of
 from stages.objectives.contract import Objective
-from stages.objectives.overrides import objectives_of, refuse_unread
+from stages.objectives.overrides import objectives_of, refuse_unfit
 from stages.objectives.pretraining import train_encoder
 from stages.objectives.reading import entries
 from stages.study.fingerprint import code_digest, fingerprint
@@ -76,8 +76,7 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
     arm = arm_of(params, name)
     vit, recipe = recipe_of(params, name)
     objective = find(Objective, arm.objective)
-    objective.check(arm=name, objective=arm.objective, position=vit.position)
-    refuse_unread(name, arm, reads=objective.settings)
+    refuse_unfit(name, arm, position=vit.position)
     unread = {"milestone"} if recipe.schedule == "cosine" else {"min_lr"}
     # Snapshots enter the fingerprint, because a finished training cannot add them later.
     if not recipe.snapshots:

@@ -1,11 +1,10 @@
 """Combine the common settings of objectives with the overrides of an arm."""
 
-from collections.abc import Collection
-
 from pydantic import ValidationError
 
 from stages.objectives.settings import Objectives
 from stages.study.errors import ParamsError
+from stages.study.lookup import find
 from stages.study.params import arm_of
 from stages.study.settings import Arm
 from stages.study.study import Study
@@ -37,14 +36,18 @@ def objectives_of(study: Study, name: str) -> Objectives:
     return objectives
 
 
-def refuse_unread(name: str, arm: Arm, *, reads: Collection[str]) -> None:
-    """Refuse overrides of an arm that its objective does not read. reads: sections that it reads
+def refuse_unfit(name: str, arm: Arm, *, position: str) -> None:
+    """Refuse an arm whose positions or overrides do not fit its objective. position: of the tokens
 
-    Raises ParamsError, which names the section.
+    Raises ParamsError, which names the arm and the section.
     """
+    from stages.objectives.contract import Objective  # imports torch, and the check of most studies does not
+
+    objective = find(Objective, arm.objective)
+    objective.check(arm=name, objective=arm.objective, position=position)
     for section in arm.objectives or {}:
-        if section not in reads:
+        if section not in objective.settings:
             raise ParamsError(
                 f"params.yaml: arms.{name}.objectives.{section}: objective {arm.objective} reads "
-                f"{' and '.join(reads) or 'no such section'}; remove {section}"
+                f"{' and '.join(objective.settings) or 'no such section'}; remove {section}"
             )

@@ -89,15 +89,16 @@ def dvc_project(*, mends: bool = False) -> Iterator[Repo]:
 
 
 def whole_graph(repo: Repo) -> networkx.DiGraph:
-    """Return the graph of all stages, with edges to dependencies.
+    """Return the graph of all stages of dvc.yaml, with edges to dependencies.
 
+    Files that users added to DVC are no stages of the study.
     Raises StudyError if DVC wrote dvc.lock meanwhile: stages not yet written would look as if never run.
     """
     before = _version(Path("dvc.lock"))
     graph: networkx.DiGraph = repo.index.graph
     if _version(Path("dvc.lock")) != before:
         raise StudyError("dvc.lock: DVC is writing it; run the command again")
-    return graph
+    return graph.subgraph([stage for stage in graph if stage.path_in_repo == "dvc.yaml"])
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -99,7 +99,7 @@ def rows_of() -> list[Row]:
     rows: dict[PipelineStage, Row] = {}
     settled: set[PipelineStage] = set()  # stages whose outs will match dvc.lock
     with dvc_project() as repo:
-        graph = pipeline(whole_graph(repo))  # edges lead from a stage to its dependencies
+        graph = whole_graph(repo)  # edges lead from a stage to its dependencies
         order = networkx.lexicographical_topological_sort(graph, key=lambda stage: stage.addressing)
         for stage in reversed(list(order)):
             needs = list(graph.successors(stage))
@@ -119,13 +119,6 @@ def rows_of() -> list[Row]:
             if row.state == DONE or (row.state == CACHED and not inputs) or row.stage == CHECK:
                 settled.add(stage)
     return list(rows.values())
-
-
-def pipeline(graph: networkx.DiGraph) -> networkx.DiGraph:
-    """Return the part of the graph that dvc.yaml describes, without files that users added to DVC."""
-    return graph.subgraph(
-        [stage for stage in graph if isinstance(stage, PipelineStage) and stage.path_in_repo == "dvc.yaml"]
-    )
 
 
 def changed_inputs(stage: PipelineStage, *, later: list[str]) -> list[str]:
