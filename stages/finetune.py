@@ -86,10 +86,9 @@ def finetunings(params: Study, name: str, *, manifest: Manifest) -> dict[Variant
     if len(recipe.poolings) > 1:  # a single pooling needs no validation images
         settings["validation_fraction"] = recipe.validation_fraction
     code = code_digest("stages.heads.finetuning.train_classifier")
+    data = manifest.content("train", "test", labels=True)
     by_pooling = {
-        pooling: trainings_from(
-            name, settings=settings | {"pooling": pooling}, data=manifest.digest, code=code
-        )
+        pooling: trainings_from(name, settings=settings | {"pooling": pooling}, data=data, code=code)
         for pooling in recipe.poolings
     }
     return {

@@ -73,7 +73,7 @@ def head_trainings(params: Study, name: str, *, manifest: Manifest) -> dict[int,
     return trainings_from(
         name,
         settings=dict(params.linear_augmented),  # only the keys that dvc.yaml declares for the stage
-        data=manifest.digest,
+        data=manifest.content("train", "test", labels=True),
         code=code_digest("stages.heads.augmenting.train_heads"),
     )
 

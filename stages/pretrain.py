@@ -83,7 +83,7 @@ def pretrainings(params: Study, name: str, *, manifest: Manifest) -> dict[int, T
         unread.add("snapshots")
     learnt = {
         "recipe": recipe.model_dump(exclude_none=True, exclude=unread) | {"peak_lr": recipe.peak_lr},
-        "data": manifest.digest,
+        "data": manifest.content("train", labels=objective.needs_labels),
     }
     settings: dict[str, Any] = {
         "objective": arm.objective,

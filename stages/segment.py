@@ -79,7 +79,7 @@ def segmentings(params: Study, name: str, *, manifest: Manifest) -> dict[int, Tr
         segmentation=params.segmentation.model_dump(exclude_none=True),
         evaluation=params.seed,
         tokens=params.features.token_images,  # frozen ways read the features of so many images
-        data=manifest.digest,
+        data=manifest.arrays,
         code=code_digest("stages.heads.segmenting.train_segmenter"),
     )
 

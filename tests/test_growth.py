@@ -6,7 +6,10 @@ import textwrap
 import pytest
 
 from stages.data.arrays import Manifest, SplitSummary
+from stages.finetune import finetunings
+from stages.linear_augmented import head_trainings
 from stages.pretrain import pretrainings
+from stages.segment import segmentings
 from stages.study.params import load_params
 from tests.forked_python import forked_python
 from tests.project import as_dvc_repository, copy_project, edit, remove, run_in
@@ -17,7 +20,9 @@ MANIFEST = Manifest(
     labels={"class": ["a", "b"]},
     mean=[0.5] * 3,
     std=[0.2] * 3,
-    digest="d" * 64,
+    arrays={
+        f"{split}/{name}": f"{split} {name}" for split in ("train", "test") for name in ("images", "class")
+    },
     splits={name: SplitSummary(images=4, per_class={"class": [2, 2]}) for name in ("train", "test")},
     unreadable=[],
     converted={},
@@ -38,11 +43,11 @@ def project(tmp_path, monkeypatch):
     return project
 
 
-def names_of(arms=("random", "cl", "mim", "hybrid")):
+def names_of(arms=("random", "cl", "mim", "hybrid"), *, manifest=MANIFEST):
     """Return the fingerprints of all trainings, by arm and seed."""
     params = load_params()
     return {
-        arm: {seed: each.fingerprint for seed, each in pretrainings(params, arm, manifest=MANIFEST).items()}
+        arm: {seed: each.fingerprint for seed, each in pretrainings(params, arm, manifest=manifest).items()}
         for arm in arms
     }
 
@@ -182,6 +187,43 @@ def test_what_a_training_depends_on_gives_it_another_name(project, changes, chan
     assert {arm for arm in before if before[arm] == after[arm]} == set(before) - changed
 
 
+@pytest.mark.parametrize(
+    ("arrays", "changed"),
+    [
+        (["test/images", "test/class"], set()),
+        (["train/masks", "test/masks", "train/ignored"], set()),
+        (["train/class"], {"supervised"}),
+        (["train/images"], {"cl", "mim", "hybrid", "supervised"}),
+        (["train/photographs"], {"cl", "mim", "hybrid", "supervised"}),
+    ],
+)
+def test_trainings_depend_on_the_arrays_that_they_read(project, arrays, changed):
+    edit(project, {"arms": {"supervised": {"objective": "supervised"}}})
+    arms = ("random", "cl", "mim", "hybrid", "supervised")
+    other = MANIFEST.model_copy(update={"arrays": MANIFEST.arrays | dict.fromkeys(arrays, "other")})
+    before, after = names_of(arms), names_of(arms, manifest=other)
+    assert {arm for arm in arms if before[arm] != after[arm]} == changed
+
+
+def test_fine_tuning_depends_on_test_images_but_not_on_masks(project, monkeypatch):
+    monkeypatch.setattr("stages.training.complete.sealed_seeds", lambda name: [0])
+    monkeypatch.setattr("stages.training.complete.encoder_digest", lambda name, seed: "encoder")
+
+    def names(**arrays):
+        manifest = MANIFEST.model_copy(update={"arrays": MANIFEST.arrays | arrays})
+        params = load_params()
+        return [
+            {training.fingerprint for training in of(params, "cl", manifest=manifest).values()}
+            for of in (finetunings, head_trainings, segmentings)
+        ]
+
+    before = names()
+    assert [same == old for same, old in zip(names(**{"test/masks": "m"}), before, strict=True)] == [
+        *(True, True, False)
+    ]
+    assert not any(same == old for same, old in zip(names(**{"test/images": "i"}), before, strict=True))
+
+
 def test_code_that_computes_something_else_gives_another_name(project):
     before = names_of()
     rewrite(project, "stages/objectives/losses.py", ("return error.sum() /", "return 2 * error.sum() /"))
@@ -318,6 +360,13 @@ def test_there_and_back_again_trains_once(copy, python):
         edit(copy, {"objectives": {"contrastive": {"temperature": temperature}}})
         assert trained(repro(copy, python, "pretrain@cl")) == expected
     assert outs(copy)["models/cl/0/encoder.safetensors"]
+
+
+def test_other_test_images_pre_train_nothing(copy, python):
+    edit(copy, {"data": {"max_test_images": 30}})
+    output = repro(copy, python, "finetune@cl")
+    assert trained(output) == {"finetune cl seed 0", "finetune cl seed 1"}
+    assert "Running stage 'pretrain@cl'" in output
 
 
 def test_a_seed_trained_by_hand_is_collected(copy, python):

@@ -66,7 +66,7 @@ def test_the_study_its_arms_and_their_seeds_have_a_run_each(study, monkeypatch):
     assert Path(page).read_text() == "<html>report</html>"
     assert names == {"results/claims.json", "results/specifications.csv"}
     assert seed.data.tags[PARENT] == arm.info.run_id and arm.data.tags[PARENT] == whole.info.run_id
-    assert whole.data.tags["data.digest"] == "d1g35t" and len(whole.data.tags["dvc.lock"]) == 32
+    assert len(whole.data.tags["data.digest"]) == len(whole.data.tags["dvc.lock"]) == 32
     assert arm.data.tags["training.device"] == "cpu" and arm.data.tags["training.precision"] == "32-true"
 
 

@@ -22,7 +22,7 @@ def make_study(root: Path, *, arms: tuple[str, ...] = ("cl",), knn: float = 0.2)
     params |= {"arms": {name: params["arms"][name] for name in arms}, "labels": {}, "seeds": [0, 7]}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"pretrain@cl": {"cmd": "x"}, "track": {}}}))
-    write(root / "data/prepared/manifest.json", {"digest": "d1g35t"})
+    write(root / "data/prepared/manifest.json", {"arrays": {"train/images": "d1g35t"}})
     verdicts = {"frequency": {"verdict": "supported"}, "shape": {"verdict": "undecided"}}
     entries = [{"name": name} for name in verdicts]
     write(root / "results/claims.json", {"claims": verdicts, "entries": entries})

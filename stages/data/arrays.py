@@ -54,10 +54,22 @@ class Manifest(BaseModel):
     labels: dict[str, list[str]]  # class names of each label set; a label is an index into them
     mean: list[float]  # per channel of the training images, in [0, 1]
     std: list[float]
-    digest: str  # SHA-256 of all arrays
+    arrays: dict[str, str]  # SHA-256 of each array, by its path without suffix, such as train/images
     splits: dict[str, SplitSummary]
     unreadable: list[str]  # skipped files, named relative to the source
     converted: dict[str, int]  # number of converted images by PIL mode; EXIF: rotated upright
+
+    def content(self, *splits: str, labels: bool) -> dict[str, str]:
+        """Return the digests of the images of some splits, with or without their labels, without object masks.
+
+        What a result depends on: other test images, labels or masks repeat only what reads them.
+        """
+        others = {"masks", "ignored"} | (set() if labels else set(self.labels))
+        return {
+            path: digest
+            for path, digest in self.arrays.items()
+            if path.partition("/")[0] in splits and path.partition("/")[2] not in others
+        }
 
 
 def read_manifest(directory: Path = DATA) -> Manifest:
@@ -102,13 +114,13 @@ def open_split(name: str, directory: Path = DATA) -> Split:
 
 
 def refuse_changed_images(directory: Path = DATA) -> None:
-    """Compare all arrays to the digest in the manifest; reads every byte once.
+    """Compare all arrays to their digests in the manifest; reads every byte once.
 
     Raises StudyError if they differ.
     """
-    expected = read_manifest(directory).digest
+    expected = read_manifest(directory).arrays
     try:
-        unchanged = _digest(directory) == expected
+        unchanged = digests(directory) == expected
     except (OSError, ValueError, EOFError):  # not an array any more
         unchanged = False
     if not unchanged:
@@ -118,16 +130,20 @@ def refuse_changed_images(directory: Path = DATA) -> None:
         )
 
 
-def _digest(directory: Path) -> str:
-    # The digest of writer.write_manifest.
-    digest = hashlib.sha256()
-    for split in SPLITS:
-        for path in sorted((directory / split).glob("*.npy")):
-            array = np.load(path, mmap_mode="r")
-            digest.update(f"{split}/{path.name} {array.dtype} {array.shape}".encode())
-            step = max(1, CHUNK // max(1, array[:1].nbytes))
-            for start in range(0, len(array), step):
-                digest.update(np.ascontiguousarray(array[start : start + step]).data)
+def digests(directory: Path) -> dict[str, str]:
+    """Return the SHA-256 of each array, its type and its shape, by its path without suffix."""
+    return {
+        f"{split}/{path.stem}": _digest(np.load(path, mmap_mode="r"))
+        for split in SPLITS
+        for path in sorted((directory / split).glob("*.npy"))
+    }
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    step = max(1, CHUNK // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[start : start + step]).data)
     return digest.hexdigest()
 
 

@@ -127,19 +127,20 @@ def write_manifest(
     converted: Mapping[str, int] | None = None,
 ) -> Manifest:
     """Write the manifest of the arrays in a directory, after their writers are closed."""
-    digest = hashlib.sha256()
+    arrays = {}
     histogram = np.zeros((3, 256), dtype=np.int64)  # of the training images; exact for any number of them
     splits = {}
     for split in SPLITS:
         counts = {}
         for path in sorted((directory / split).glob("*.npy")):
             array = np.load(path, mmap_mode="r")
-            digest.update(f"{split}/{path.name} {array.dtype} {array.shape}".encode())
+            digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())  # as in arrays.digests
             for start, stop in _chunks(array, len(array)):
                 chunk = np.ascontiguousarray(array[start:stop])
                 digest.update(chunk.data)
                 if split == "train" and path.stem == "images":
                     histogram += [np.bincount(chunk[..., c].reshape(-1), minlength=256) for c in range(3)]
+            arrays[f"{split}/{path.stem}"] = digest.hexdigest()
             if path.stem in labels:
                 counts[path.stem] = np.bincount(array, minlength=len(labels[path.stem])).tolist()
         splits[split] = SplitSummary(images=len(array), per_class=counts)
@@ -153,7 +154,7 @@ def write_manifest(
         mean=mean.tolist(),
         # Identical images have standard deviation 0, which would divide by zero.
         std=np.sqrt(variance.clip(min=1 / 255**2)).tolist(),
-        digest=digest.hexdigest(),
+        arrays=arrays,
         splits=splits,
         unreadable=sorted(unreadable),
         converted=dict(converted or {}),

@@ -98,7 +98,7 @@ def circumstances() -> dict[str, str]:
         "mlflow.source.git.commit": _git_commit(),
         "dvc.exp": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.lock": digest({name: entry for name, entry in stages.items() if name != "track"}),
-        "data.digest": read_json(manifest)["digest"] if manifest.is_file() else "",
+        "data.digest": digest(read_json(manifest)["arrays"]) if manifest.is_file() else "",
         "version.dvc": importlib.metadata.version("dvc"),
         "version.mlflow": importlib.metadata.version("mlflow"),
     }

@@ -86,7 +86,7 @@ def test_arrays_of_objects_do_not_run(tmp_path, monkeypatch):
     np.save(folder / "images.npy", np.array([Owned("touch", tmp_path / "ran")], dtype=object))
     np.save(folder / "class.npy", np.array([Owned("touch", tmp_path / "ran")], dtype=object))
     manifest = Manifest(
-        source="x", image_size=8, labels={"class": ["a", "b"]}, mean=[0.5] * 3, std=[0.1] * 3, digest="0",
+        source="x", image_size=8, labels={"class": ["a", "b"]}, mean=[0.5] * 3, std=[0.1] * 3, arrays={},
         splits={}, unreadable=[], converted={},
     )  # fmt: skip
     (tmp_path / "data/prepared/manifest.json").write_text(json.dumps(manifest.model_dump()))
