@@ -44,7 +44,9 @@ def processes(environ: Mapping[str, str], *, devices: int) -> Processes:
         raise StudyError(
             "WORLD_SIZE and RANK are set without LOCAL_WORLD_SIZE; start the stage with torchrun"
         )
-    if (mpi := number(environ, "OMPI_COMM_WORLD_SIZE")) > 1:
+    # Open MPI, and MPICH or Intel MPI; PMI_SIZE alone can also come from srun.
+    size = "PMI_SIZE" if "MPI_LOCALNRANKS" in environ else "OMPI_COMM_WORLD_SIZE"
+    if (mpi := number(environ, size)) > 1:
         raise StudyError(f"mpirun: its {mpi} processes cannot train together; use torchrun or srun instead")
     tasks = number(environ, "SLURM_NTASKS")
     # With STUDY_LAUNCH="srun python", only pre-training uses all tasks; later stages are single processes.

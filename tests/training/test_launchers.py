@@ -72,6 +72,7 @@ def test_the_launcher_says_how_many_train_together_else_the_settings_do(environ,
         (BATCH, "2 tasks, but only this process"),
         ({"RANK": "1", "WORLD_SIZE": "2"}, "without LOCAL_WORLD_SIZE"),
         ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun: its 4 processes"),
+        ({"PMI_SIZE": "2", "MPI_LOCALNRANKS": "1"}, "mpirun: its 2 processes"),  # MPICH, one on each node
     ],
 )
 def test_processes_that_would_wait_for_others_in_vain_are_refused(environ, message):
