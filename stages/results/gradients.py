@@ -49,7 +49,7 @@ def gradient_ratios(gradients: pd.DataFrame) -> pd.Series:
     """Return the length of the weighted gradient of CL relative to that of MIM, for each training.
 
     Lengths are those of single batches, over the blocks with both gradients. The ratio is the geometric mean
-    over epochs.
+    over epochs, or over parts of epochs with different weights.
 
     Args:
         gradients: seed, epoch, block, cl_weight, unweighted norm_cl and norm_mim, of one arm.
@@ -61,10 +61,10 @@ def gradient_ratios(gradients: pd.DataFrame) -> pd.Series:
     if reached.empty:
         raise MissingResult("no block has a gradient of both losses")
     squares = reached.assign(cl=reached["norm_cl"] ** 2, mim=reached["norm_mim"] ** 2)
-    of_epoch = squares.groupby(["seed", "epoch"]).agg({"cl": "sum", "mim": "sum", "cl_weight": "first"})
-    weight = of_epoch["cl_weight"]
+    of_part = squares.groupby(["seed", "epoch", "cl_weight"])[["cl", "mim"]].sum()
+    weight = of_part.index.get_level_values("cl_weight")
     with np.errstate(divide="ignore"):
-        logs = np.log(weight / (1 - weight)) + np.log(of_epoch["cl"] / of_epoch["mim"]) / 2
+        logs = np.log(weight / (1 - weight)) + np.log(of_part["cl"] / of_part["mim"]) / 2
     return np.exp(logs.groupby("seed").mean())
 
 

@@ -44,3 +44,5 @@ def test_the_ratio_of_the_weighted_gradients() -> None:
     assert gradient_ratio(rows.assign(cl_weight=1.0)) == np.inf
     with pytest.raises(MissingResult, match="no block"):
         gradient_ratio(rows.assign(norm_mim=0.0))
+    parts = rows[rows["seed"] == 0].assign(epoch=1, cl_weight=[0.2, 0.2, 0.2, 0.5])  # two parts of an epoch
+    assert gradient_ratios(parts).tolist() == pytest.approx([np.sqrt(5 / 10 / 4 * 8)])

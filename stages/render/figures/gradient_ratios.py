@@ -13,7 +13,7 @@ from stages.results.study_results import Results
 class Realised(NamedTuple):
     """The weight and the gradient ratio of an arm, as its trainings realised them."""
 
-    weight: float  # λ: mean over epochs and trainings, of its log odds
+    weight: float  # λ: mean over epochs or their parts and trainings, of its log odds
     ratio: float  # norm of the weighted CL gradient over that of the weighted MIM gradient: geometric mean
     low: float  # 95 % t-interval of the ratio over trainings; for one training the ratio itself
     high: float
@@ -30,7 +30,8 @@ def realised(results: Results) -> dict[str, Realised]:
         gradients = results.gradients(arm)
         if gradients.empty:
             continue
-        weights = gradients.drop_duplicates(["seed", "epoch"])["cl_weight"].to_numpy(dtype=float)
+        parts = gradients.drop_duplicates(["seed", "epoch", "cl_weight"])
+        weights = parts["cl_weight"].to_numpy(dtype=float)
         if not ((weights > 0) & (weights < 1)).all():
             continue
         try:

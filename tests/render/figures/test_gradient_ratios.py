@@ -53,6 +53,14 @@ def test_the_ratio_is_a_geometric_mean_with_an_interval_over_trainings(study: St
     assert matched[1:] == pytest.approx((1, 1, 1))
 
 
+def test_each_part_of_an_epoch_counts(study: Study) -> None:
+    whole = realised(Results(study))["Matched"]
+    for seed in (0, 1):
+        path = Path(f"models/matched/{seed}/gradients.csv")
+        write_csv(path, pd.read_csv(path).assign(epoch=1))
+    assert realised(Results(study))["Matched"] == pytest.approx(whole)
+
+
 def test_arms_lie_at_their_ratio_and_parents_are_horizontal_lines(study: Study) -> None:
     ratios = realised(Results(study))
     places = along_ratio(study, ratios)
