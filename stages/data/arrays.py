@@ -60,7 +60,7 @@ class Manifest(BaseModel):
     converted: dict[str, int]  # number of converted images by PIL mode; EXIF: rotated upright
 
     def content(self, *splits: str, labels: bool) -> dict[str, str]:
-        """Return the digests of the images of some splits, with or without their labels, without object masks.
+        """Return the digests of the images of some splits, and of their labels if wanted; masks never count.
 
         What a result depends on: other test images, labels or masks repeat only what reads them.
         """
