@@ -194,10 +194,12 @@ def forest_alt(rows: Sequence[ForestRow]) -> str:
 def forest_caption(rows: Sequence[ForestRow]) -> str:
     """Return the caption: what is plotted, its uncertainty, and over how many trainings."""
     counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
-    seeds = f"; small dots: each of {any_of(counts)} seeds" if counts else ""
+    several = counts != [1]
+    seeds = f"; small dots: each of {any_of(counts)} seeds" if counts and several else ""
+    over = "trainings" if several else "images, as each arm has one training"
     return (
         "Effect of every claim in units of its margin, the smallest effect of interest; positive: as "
-        "claimed. Thick lines: 95 % intervals over trainings; thin lines: corrected intervals, which decide "
+        f"claimed. Thick lines: 95 % intervals over {over}; thin lines: corrected intervals, which decide "
         f"(> 0, < 0: they exclude 0){seeds}. Arrows: effects beyond ±{EDGE:g} margins. Last column: "
         "analysis choices with the same verdict."
     )

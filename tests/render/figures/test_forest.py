@@ -116,6 +116,15 @@ def test_a_study_has_one_mark_in_all_rows_and_in_the_legend() -> None:
     assert "▼ First" in legend and "✚ Second" in legend
 
 
+def test_with_one_training_per_arm_the_caption_says_what_intervals_are_over() -> None:
+    single = {"contrastive": {"0": 3.0}, "masked": {"0": 1.0}}
+    caption = forest_caption(forest_rows([claim(by_seed=single, scope="encoders")], others={}))
+    assert "95 % intervals over images, as each arm has one training; " in caption and "seeds" not in caption
+    assert len(caption.split()) <= 60
+    several = forest_caption(forest_rows([claim()], others={}))
+    assert "95 % intervals over trainings; " in several and "small dots: each of 2 seeds" in several
+
+
 def test_text_fits_the_figure_and_narrow_screens_have_a_variant() -> None:
     rows = forest_rows(
         [claim(statement="A word " * 30), claim("b", verdict="contradicted", fragile=True)], others={}
