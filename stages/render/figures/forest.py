@@ -196,7 +196,7 @@ def forest_caption(rows: Sequence[ForestRow]) -> str:
     counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
     several = counts != [1]
     seeds = f"; small dots: each of {any_of(counts)} seeds" if counts and several else ""
-    over = "trainings" if several else "images, as each arm has one training"
+    over = "trainings" if several else "images where each arm has one training"
     return (
         "Effect of every claim in units of its margin, the smallest effect of interest; positive: as "
         f"claimed. Thick lines: 95 % intervals over {over}; thin lines: corrected intervals, which decide "
