@@ -119,7 +119,8 @@ def test_a_study_has_one_mark_in_all_rows_and_in_the_legend() -> None:
 def test_with_one_training_per_arm_the_caption_says_what_intervals_are_over() -> None:
     single = {"contrastive": {"0": 3.0}, "masked": {"0": 1.0}}
     caption = forest_caption(forest_rows([claim(by_seed=single, scope="encoders")], others={}))
-    assert "95 % intervals over images where each arm has one training; " in caption and "seeds" not in caption
+    assert "95 % intervals over images where each arm has one training; " in caption
+    assert "seeds" not in caption
     assert len(caption.split()) <= 60
     several = forest_caption(forest_rows([claim()], others={}))
     assert "95 % intervals over trainings; " in several and "small dots: each of 2 seeds" in several
