@@ -140,8 +140,7 @@ def verdicts(studies: Mapping[str, Study]) -> str:
     """Return the headline and hybrid claims, with one row per claim and one column per study."""
     first = next(iter(studies.values()))
     rows = [
-        [entry["statement"].rstrip("."), entry["section"]]
-        + [cell_of(study, entry["name"]) for study in studies.values()]
+        [entry["statement"].rstrip("."), entry["section"], *cells(studies, entry["name"])]
         for entry in first["entries"]
         if first["claims"][entry["name"]]["family"] in MAIN
     ]
@@ -154,9 +153,7 @@ def runs(studies: Mapping[str, Study]) -> str:
     claims = sorted(first["claims"].items(), key=lambda item: FAMILIES.index(item[1]["family"]))
     statements = {entry["name"]: entry["statement"].rstrip(".") for entry in first["entries"]}
     rows = [
-        [f"`{name}`: {statements[name]}", entry["family"]]
-        + [cell_of(study, name) for study in studies.values()]
-        for name, entry in claims
+        [f"`{name}`: {statements[name]}", entry["family"], *cells(studies, name)] for name, entry in claims
     ]
     return markdown(["claim", "family", *studies], rows)
 
@@ -257,6 +254,14 @@ def public_table(studies: Mapping[str, Study]) -> str:
         for arm in dict.fromkeys(arm for arm, _ in means):
             lines.append([f"`{name}`", arm, *(means.get((arm, column), "–") for column in columns)])
     return markdown(["study", "arm", *columns], lines)
+
+
+def cells(studies: Mapping[str, Study], name: str) -> list[str]:
+    """Return the cells of one claim, one per study; ‡ marks a main specification that later changed."""
+    last = max(frozen(study, name) for study in studies.values())
+    return [
+        cell_of(study, name) + (" ‡" if "" < frozen(study, name) < last else "") for study in studies.values()
+    ]
 
 
 def cell_of(study: Study, name: str) -> str:

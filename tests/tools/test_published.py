@@ -57,6 +57,17 @@ def test_the_reason_of_a_narrow_margin_is_that_of_the_claims():
     assert not cell_of(published["cifar10"], "attention_collapse").endswith(" †)")
 
 
+def test_a_claim_whose_specification_changed_later_is_marked():
+    """A run whose file gives no date has no mark, nor has a claim that it lacks."""
+    new, old, dateless = (study(a=claim("supported"), b=claim("undecided")) for _ in range(3))
+    new["entries"][0]["frozen"], old["entries"][0]["frozen"] = "2026-11-30", "2026-11-28"
+    new["entries"][1]["frozen"] = old["entries"][1]["frozen"] = "2026-11-28"
+    columns = {"new": new, "old": old, "dateless": dateless, "other": study(b=claim("undecided"))}
+    for table in (verdicts(columns), runs(columns)):
+        cells = "| supported (+2.0) | supported (+2.0) ‡ | supported (+2.0) | – |"
+        assert cells in table and table.count("‡") == 1
+
+
 def test_only_headline_and_hybrid_claims_are_in_the_table_of_verdicts():
     one = study(
         a=claim("supported"), b=claim("undecided", family="ours"), c=claim("negligible", family="hybrid")
