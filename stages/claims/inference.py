@@ -139,18 +139,30 @@ class Joint(NamedTuple):
         low = min(item.bounds(level)[0] for item in self.estimates)
         return low, min(item.bounds(level / len(self.estimates))[1] for item in self.estimates)
 
+    def p_above(self, value: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the smallest difference is at most `value`."""
+        return max(item.p_above(value) for item in self.estimates)
+
+    def p_below(self, value: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the smallest difference is at least `value`."""
+        return min(1.0, len(self.estimates) * min(item.p_below(value) for item in self.estimates))
+
+    @property
+    def p(self) -> float:
+        """Return the smallest level whose interval excludes 0."""
+        return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
+
     def p_verdicts(self, margin: float) -> dict[str, float]:
         """Return the smallest level whose interval gives each verdict.
 
         supported: the lower bound is above the margin; contradicted: the upper bound is below minus the
         margin; negligible: both bounds are within the margin (Schuirmann 1987).
         """
-        many = len(self.estimates)
-        above = [max(item.p_above(end) for item in self.estimates) for end in (margin, -margin)]
-        below = [
-            min(1.0, many * min(item.p_below(end) for item in self.estimates)) for end in (margin, -margin)
-        ]
-        one_sided = {SUPPORTED: above[0], CONTRADICTED: below[1], NEGLIGIBLE: max(above[1], below[0])}
+        one_sided = {
+            SUPPORTED: self.p_above(margin),
+            CONTRADICTED: self.p_below(-margin),
+            NEGLIGIBLE: max(self.p_above(-margin), self.p_below(margin)),
+        }
         return {name: min(1.0, 2 * p) for name, p in one_sided.items()}
 
     def p_decided(self, margin: float) -> float:

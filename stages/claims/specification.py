@@ -172,7 +172,7 @@ def numbers_of(joint: Joint) -> dict[str, Any]:
     """Return the smallest difference: effect, ends of the 95 % interval, p-value of no effect, and d_z."""
     low, high = joint.bounds()
     weakest = joint.weakest
-    return {"effect": weakest.effect, "low": low, "high": high, "p": weakest.p, "d_z": weakest.size_images}
+    return {"effect": weakest.effect, "low": low, "high": high, "p": joint.p, "d_z": weakest.size_images}
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -179,6 +179,16 @@ def test_a_claim_over_two_others_is_about_the_smaller_difference():
     assert Joint((up, exactly(3, 1, scope=ENCODERS))).scope == ENCODERS
 
 
+def test_the_p_value_of_two_comparisons_is_the_level_at_which_their_interval_reaches_0():
+    precise, vague, below = exactly(0.05, 0.02), exactly(0.07, 0.1), exactly(-0.3, 0.1)
+    for estimates in ((precise,), (precise, vague), (precise, below), (vague, below)):
+        joint = Joint(estimates)
+        for level, excludes in ((joint.p * 1.001, True), (joint.p * 0.999, False)):
+            low, high = joint.bounds(level)
+            assert (low > 0 or high < 0) == excludes
+    assert Joint((precise,)).p == precise.p and Joint((precise, vague)).p == pytest.approx(vague.p)
+
+
 def test_trainings_that_share_a_seed_may_be_correlated():
     assert correlation(np.array([1.0, 2, 3]), np.array([2.0, 4, 6])) == pytest.approx(1)
     assert correlation(np.ones(3), np.arange(3.0)) is None and correlation(np.ones(1), np.ones(1)) is None
