@@ -48,14 +48,14 @@ def trajectory(
     margin:    of the claim at the end of training
     returns:   trajectory, a list of points; trajectory_word; and trajectory_why if nothing was measured
     """
+    points, why = [], "the study has no snapshots of the compared arms"
     try:
         points = [_point(claim, results) for results in snapshots]
     except MissingResult as missing:
+        why = f"{missing}"
+    if not _moves(points):
         points = list(_possible(claim, stopped))
-        if len(points) < 2:
-            return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": f"{missing}"}
-    if len(points) < 2 or points[0].images_seen == points[-1].images_seen:
-        why = "the study has no snapshots of the compared arms"
+    if not _moves(points):
         return {"trajectory": [], "trajectory_word": NOT_MEASURED, "trajectory_why": why}
     return {
         "trajectory": [point._asdict() for point in points],
@@ -92,6 +92,11 @@ def trajectory_table(entries: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         {"claim": name} | point for name, entry in entries.items() for point in entry.get("trajectory", ())
     ]
     return pd.DataFrame(rows, columns=["claim", *Point._fields])
+
+
+def _moves(points: Sequence[Point]) -> bool:
+    """Return whether points show more than one moment of a training."""
+    return len(points) > 1 and points[0].images_seen != points[-1].images_seen
 
 
 def _possible(claim: Claim, stopped: Sequence[ResultsAt]) -> Iterator[Point]:

@@ -12,15 +12,17 @@ def stopped_early(study: Study, root: Path = Path()) -> list[ResultsAt]:
     """Return one study per share of the training at which arms stop, in ascending order, and the whole last.
 
     Each has the arms that stop at this share, as if they were complete, and the untrained and imported arms.
-    An arm that stops early counts if it has the settings of an arm that does not.
+    An arm that stops early counts if it has the settings of the arm that represents its method, because the
+    points of a trajectory must belong to one training.
     returns: empty without such arms
     """
     whole = {name: arm for name, arm in study.arms.items() if not arm.stop_epoch}
     same = {name: arm for name, arm in whole.items() if arm.objective in ("random", "imported")}
-    settings = [_settings(arm) for arm in whole.values()]
     by_share: dict[float, dict[str, Arm]] = {}
     for name, arm in study.arms.items():
-        if arm.stop_epoch and _settings(arm) in settings:
+        # The first arm of an objective represents its method.
+        first = next((other for other in whole.values() if other.objective == arm.objective), None)
+        if arm.stop_epoch and first and _settings(arm) == _settings(first):
             share = arm.stop_epoch / recipe_of(study, name)[1].epochs
             by_share.setdefault(share, {})[name] = arm.model_copy(update={"stop_epoch": None})
     studies = [(share, same | by_share[share]) for share in sorted(by_share)]

@@ -13,7 +13,7 @@ from stages.claims.trajectory import Point, in_a_word, trajectory, trajectory_ta
 from stages.results.snapshots import SnapshotResults
 from stages.results.stopped import stopped_early
 from stages.study.params import load_params
-from stages.study.paths import probe_predictions, snapshot_table, trajectory_dir
+from stages.study.paths import analysis_table, probe_predictions, snapshot_table, trajectory_dir
 from stages.study.settings import Arm
 
 NAMED = {claim.name: claim for claim in CLAIMS}
@@ -159,6 +159,19 @@ def test_arms_that_stop_early_show_what_snapshots_lack(study):
     assert [point["share"] for point in entry["trajectory"]] == [0.5, 1.0]
     assert [point["images_seen"] for point in entry["trajectory"]] == [500, 1000]
     assert entry["trajectory_word"] == "emerging"  # 20 images: the first interval contains 0
+    for arm in ("cl", "mim", "cl_half", "mim_half"):  # without snapshots, frozen encoders have one point
+        far = {"cl": 4, "cl_half": 2}.get(arm, 0)
+        index = pd.MultiIndex.from_product(
+            [params.seeds, range(20), range(1, 7), range(1, 3)], names=["seed", "image", "block", "head"]
+        )
+        noise = np.random.default_rng(far).normal(0, 0.01, len(index))
+        table = pd.DataFrame({"distance": 10 + far + noise, "nmi": 0.1}, index=index).reset_index()
+        (root / analysis_table("attention", arm)).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(root / analysis_table("attention", arm), index=False)
+    entry = trajectory(
+        NAMED["attention_distance"], snapshots=[SnapshotResults(params, root)], stopped=stopped, margin=0.5
+    )
+    assert [point["effect"] for point in entry["trajectory"]] == pytest.approx([2, 4], abs=0.02)
     missing = trajectory(
         NAMED["noise"], snapshots=[SnapshotResults(params, root)], stopped=stopped, margin=0.02
     )

@@ -27,6 +27,19 @@ def test_each_share_is_a_study_of_the_arms_that_stop_there_and_of_untrained_arms
     assert half.seeds("cl_half") == [0] and half.seeds("mim_half") == [0, 1]
 
 
+def test_an_arm_that_represents_no_method_has_no_earlier_moment():
+    """The second hybrid and the smaller CL are not the arms whose results stand at the end."""
+    weights = {
+        name: {"objective": "hybrid", "cl_weight": weight} for name, weight in (("h", 0.2), ("h4", 0.4))
+    }
+    small = {"objective": "contrastive", "width": 32, "heads": 2}
+    arms = {"cl": "contrastive", "cl_s": small, **weights}
+    stopped = {"h4_half": weights["h4"] | {"stop_epoch": 2}, "cl_s_half": small | {"stop_epoch": 2}}
+    assert stopped_early(study_of(arms | stopped)) == []
+    half = stopped_early(study_of(arms | stopped | {"h_half": weights["h"] | {"stop_epoch": 2}}))[0]
+    assert set(half.study.arms) == {"h_half"}
+
+
 def test_without_arms_that_stop_early_there_is_no_study():
     assert stopped_early(study_of({"random": "random", "cl": "contrastive"})) == []
     assert stopped_early(study_of({"cl": "contrastive", "a": {"objective": "masked", "stop_epoch": 1}})) == []
