@@ -16,6 +16,7 @@ from stages.results.corrupted import relative
 from stages.results.files import MissingResult
 from stages.study.params import seeds_of
 from stages.study.recipe import recipe_of
+from stages.study.study import Study
 
 CHOSEN = "chosen on validation"
 ALL_SETS = "mean of all"
@@ -48,24 +49,30 @@ def finetuned_accuracy(tables: Tables, arm: str, *, labels: str) -> pd.Series:
 def growth_with_size(tables: Tables, arm: str, *, labels: str) -> pd.Series:
     """Return, per image, the slope of fine-tuned correctness on log10 of the number of parameters.
 
-    arm: any arm of the method; a least-squares line is fitted through all widths that both CL and MIM have
+    arm: any arm of the method; a least-squares line is fitted through all `arms_by_size`
     Paper: Fig. 1 (middle).
     """
-    by_size = {
-        method: _arms_by_size(tables, method)
-        for method in ("contrastive", "masked", method_of(tables.params.arms[arm]))
-    }
-    shared = sorted(set.intersection(*(set(arms) for arms in by_size.values())))
-    if len({width for _, width in shared}) < SIZES:
-        raise MissingResult(f"a slope needs {SIZES} widths of both CL and MIM; this study has {len(shared)}")
-    arms = by_size[method_of(tables.params.arms[arm])]
-    for key in shared:
-        if tables.seed not in seeds_of(tables.params, arms[key]):
-            raise MissingResult(f"arm {arms[key]} has no seed {tables.seed}; a slope needs it of every width")
-    log_sizes = np.log10([size for size, _ in shared])
+    arms = arms_by_size(tables.params, arm)
+    if len({width for _, width in arms}) < SIZES:
+        raise MissingResult(f"a slope needs {SIZES} widths of both CL and MIM; this study has {len(arms)}")
+    for name in arms.values():
+        if tables.seed not in seeds_of(tables.params, name):
+            raise MissingResult(f"arm {name} has no seed {tables.seed}; a slope needs it of every width")
+    log_sizes = np.log10([size for size, _ in arms])
     weights = (log_sizes - log_sizes.mean()) / ((log_sizes - log_sizes.mean()) ** 2).sum()
-    parts = [_correct(tables.finetuned(arms[key]), labels) for key in shared]
+    parts = [_correct(tables.finetuned(name), labels) for name in arms.values()]
     return pd.concat(parts, axis=1, join="inner") @ weights
+
+
+def arms_by_size(study: Study, arm: str) -> dict[tuple[int, int], str]:
+    """Return the arms of the method of an arm, one per size that CL and MIM have too, the smallest first.
+
+    returns: (parameters, width) -> the first arm of this size
+    """
+    own = method_of(study.arms[arm])
+    by_size = {method: _arms_of_method(study, method) for method in ("contrastive", "masked", own)}
+    shared = set.intersection(*(set(arms) for arms in by_size.values()))
+    return {size: by_size[own][size] for size in sorted(shared)}
 
 
 def depth_accuracy(tables: Tables, arm: str, *, depth: str, labels: str) -> pd.Series:
@@ -110,19 +117,12 @@ def overlap(tables: Tables, arm: str, *, probe: str, objects: str) -> pd.Series:
     return (table["intersection"] / table["union"]).groupby(table["image"]).mean()
 
 
-def shape_preference(tables: Tables, arm: str, *, trials: str) -> pd.Series:
-    """Return 1 for each image classified by its shape, -1 by its texture, and 0 by neither.
+def shape_preference(tables: Tables, arm: str) -> pd.Series:
+    """Return 1 for each cue-conflict image classified by its shape, -1 by its texture, and 0 by neither.
 
-    Only images whose shape and texture belong to different classes count.
-    trials: "cue conflict": drawn images, with a linear probe trained where both cues agree, or stimuli named
-            cue_conflict, with the ordinary one; "all with a competing texture", with the ordinary one
     Source: Geirhos et al. 2019. Their shape bias drops the images classified by neither.
     """
     table = _conflicts(tables, arm)
-    of_conflict = table["trial"] == "cue_conflict"
-    table = table[of_conflict if trials == "cue conflict" else ~of_conflict]
-    if table.empty:
-        raise MissingResult(f"arm {arm} has no test images whose shape and texture belong to two classes")
     cue = (table["predicted"] == table["truth"]).astype(float) - (table["predicted"] == table["rival"])
     return cue.groupby(table["image"]).mean()
 
@@ -147,9 +147,6 @@ def cue_accuracy(tables: Tables, arm: str, *, cue: str) -> pd.Series:
     cue: shape or texture
     """
     table = _conflicts(tables, arm)
-    table = table[table["trial"] == "cue_conflict"]
-    if table.empty:
-        raise MissingResult(f"arm {arm} has no cue-conflict images")
     followed = table["predicted"] == table["truth" if cue == "shape" else "rival"]
     return followed.groupby(table["image"]).mean()
 
@@ -191,9 +188,17 @@ def noise_contrast(
 
 
 def _conflicts(tables: Tables, arm: str) -> pd.DataFrame:
-    """Return the linear probes' predictions on images whose shape and texture belong to two classes."""
+    """Return the linear probes' predictions on images whose shape and texture belong to two classes.
+
+    These are drawn images, with a probe trained where both cues agree, or stimuli named cue_conflict, with
+    the ordinary probe.
+    """
     table = tables.trials(arm)
-    return table[(table["head"] == "linear") & (table["rival"] >= 0) & (table["rival"] != table["truth"])]
+    table = table[(table["trial"] == "cue_conflict") & (table["head"] == "linear")]
+    table = table[(table["rival"] >= 0) & (table["rival"] != table["truth"])]
+    if table.empty:
+        raise MissingResult(f"arm {arm} has no test images whose shape and texture belong to two classes")
+    return table
 
 
 def _share_of(part: pd.Series, whole: pd.Series, *, arm: str) -> pd.Series:
@@ -204,10 +209,9 @@ def _share_of(part: pd.Series, whole: pd.Series, *, arm: str) -> pd.Series:
     return share
 
 
-def _arms_by_size(tables: Tables, method: str) -> dict[tuple[int, int], str]:
-    """Return the first arm of each size that this study trains by a method: (parameters, width) -> arm."""
+def _arms_of_method(study: Study, method: str) -> dict[tuple[int, int], str]:
+    """Return the first arm of each size that a study trains by a method: (parameters, width) -> arm."""
     arms: dict[tuple[int, int], str] = {}
-    study = tables.params
     for name in candidates(study, method):
         if study.arms[name].objective != "imported":
             vit = recipe_of(study, name)[0]

@@ -72,6 +72,7 @@ class Claim:
     fixed:   analysis decisions to which the tables of a study offer no alternative
     general: whether the paper states the claim for every method of its kind, so that others can replicate it
     tuned:   whether the measure needs fine-tuning, which must have converged
+    sizes:   whether the measure of an arm reads all arms of its method, one of each size
     beside:  secondary measures, shown for each side
     frozen:  date since which the main specification is fixed
     """
@@ -91,6 +92,7 @@ class Claim:
     fixed: tuple[str, ...] = ()
     general: bool = True
     tuned: bool = False
+    sizes: bool = False
     beside: tuple[Part, ...] = ()
     frozen: str = FROZEN
 

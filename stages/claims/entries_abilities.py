@@ -59,6 +59,7 @@ ABILITIES = (
         fixed=("all widths that CL and MIM share, at least three",),
         general=False,
         tuned=True,
+        sizes=True,
     ),
     Claim(
         name="dense_prediction",

@@ -144,7 +144,6 @@ REPRESENTATIONS = (
         margin=ACCURACY,
         higher="contrastive",
         lower=("masked",),
-        choices=(Choice("trials", ("cue conflict", "all with a competing texture")),),
         fixed=LINEAR_HEAD,
         beside=tuple(
             Part(f"classified by {cue}", cue_accuracy, {"cue": cue}) for cue in ("shape", "texture")

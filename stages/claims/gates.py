@@ -18,6 +18,7 @@ from stages.results.files import MissingResult
 from stages.results.gradients import gradient_ratio
 from stages.study.params import seeds_of
 from stages.study.recipe import recipe_of
+from stages.study.study import Study
 
 PASSED, FAILED, NOT_MEASURED, REPORTED = "passed", "failed", "not measured", "reported"
 
@@ -45,7 +46,9 @@ class Gate(NamedTuple):
 def check_gates(tables: Tables) -> list[Gate]:
     """Check every gate of a study, in the order of its arms."""
     study = tables.params
-    gates = [_converged(arm, tables=tables) for arm in candidates(study, "random")[:1]]
+    controls = candidates(study, "random")
+    # One of each architecture.
+    gates = [_converged(arm, tables=tables) for arm in controls if untrained_of(study, arm) == arm]
     for name, arm in study.arms.items():
         if arm.stop_epoch or method_of(arm) in ("random", "supervised"):
             continue
@@ -57,12 +60,22 @@ def check_gates(tables: Tables) -> list[Gate]:
     return gates
 
 
-def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool) -> list[Gate]:
-    """Return the gates of the arms that a claim compares; for a fine-tuned measure, also that of fine-tuning.
+def rests_on(gates: Iterable[Gate], *, arms: Sequence[str], tuned: bool, study: Study) -> list[Gate]:
+    """Return the gates of the arms that a claim reads; for a fine-tuned measure, also those of fine-tuning.
 
-    tuned: whether the measure of the claim needs fine-tuning
+    tuned: whether the measure of the claim needs fine-tuning, which then must have converged for the
+           untrained encoders of the sizes of the arms
     """
-    return [gate for gate in gates if (tuned if gate.name == CONVERGED else gate.arm in arms)]
+    untrained = {untrained_of(study, arm) for arm in arms} if tuned else set()
+    return [gate for gate in gates if gate.arm in (untrained if gate.name == CONVERGED else arms)]
+
+
+def untrained_of(study: Study, arm: str) -> str | None:
+    """Return the untrained arm of the architecture of an arm, or else the first one; None without any."""
+    controls = candidates(study, "random")
+    vit = recipe_of(study, arm)[0]
+    first = next(iter(controls), None)
+    return next((name for name in controls if recipe_of(study, name)[0] == vit), first)
 
 
 def last_gain(accuracies: Sequence[float], *, share: float = LAST_SHARE) -> float:
@@ -131,12 +144,9 @@ def _converged(arm: str, *, tables: Tables) -> Gate:
 
 def _learnt(arm: str, *, tables: Tables) -> Gate:
     def check() -> tuple[str, float, str]:
-        controls = candidates(tables.params, "random")
-        if not controls:
+        untrained = untrained_of(tables.params, arm)
+        if untrained is None:
             raise MissingResult(f"{arm}: the study has no untrained arm to compare with")
-        # Of the same architecture, if there is one.
-        vit = recipe_of(tables.params, arm)[0]
-        untrained = next((name for name in controls if recipe_of(tables.params, name)[0] == vit), controls[0])
         both = aligned({name: _probed(name, tables=tables) for name in (arm, untrained)})
         gain = difference(both[arm].to_numpy().T, both[untrained].to_numpy().T)
         words = (
@@ -165,13 +175,14 @@ def _beyond_mean(arm: str, *, tables: Tables) -> Gate:
 
 
 def _balance(arm: str, *, tables: Tables) -> Gate:
-    def check() -> tuple[str, float, str]:
+    def check() -> tuple[str, float | None, str]:
         gradients = tables.results.gradients(arm)
         if gradients.empty:
             raise MissingResult(f"{arm}: no gradients.csv")
         ratio = gradient_ratio(gradients)
-        words = f"weighted gradient of CL in {arm}: {ratio:.2g} times that of MIM"
-        return REPORTED, ratio, words
+        if not np.isfinite(ratio):
+            return REPORTED, None, f"weighted gradient of MIM in {arm}: none"
+        return REPORTED, ratio, f"weighted gradient of CL in {arm}: {ratio:.2g} times that of MIM"
 
     return _gate(BALANCE, arm, check)
 

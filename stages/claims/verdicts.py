@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from stages.claims.accuracy_measures import arms_by_size
 from stages.claims.claim import ALTERNATIVES, ZERO, Claim
 from stages.claims.families import Corrected, benjamini_hochberg, holm, is_fragile
 from stages.claims.gates import FAILED, Gate, rests_on
@@ -90,10 +91,14 @@ def draft(claim: Claim, *, tables: Tables, gates: Sequence[Gate] = ()) -> Draft:
     with suppress(MissingResult):
         sides.setdefault("random", role_values(claim, "random", chosen, tables=tables))
     sides = aligned(sides)
+    study = tables.params
     arms = [str(sides[role].columns.name) for role in claim.sides]
+    if claim.sizes:
+        arms = [each for arm in arms for each in arms_by_size(study, arm).values()]
     margin, reason = margin_of(claim, chosen, tables=tables)
     joint = joint_of(sides, higher=claim.higher, lower=claim.lower)
-    return Draft(claim, "", sides, joint, margin, reason, rests_on(gates, arms=arms, tuned=claim.tuned))
+    tested = rests_on(gates, arms=arms, tuned=claim.tuned, study=study)
+    return Draft(claim, "", sides, joint, margin, reason, tested)
 
 
 def corrected(drafts: Iterable[Draft]) -> dict[str, Corrected]:
@@ -215,7 +220,8 @@ def replications(claim: Claim, *, tables: Tables, gates: Sequence[Gate] = ()) ->
             joint = joint_of(sides, higher=methods[0], lower=methods[1:])
             verdict = joint.verdict(margin_of(claim, chosen, tables=tables)[0], level=LEVEL)
             trained = [str(table.columns.name) for table in sides.values()]
-            failed = any(gate.status == FAILED for gate in rests_on(gates, arms=trained, tuned=claim.tuned))
+            tested = rests_on(gates, arms=trained, tuned=claim.tuned, study=tables.params)
+            failed = any(gate.status == FAILED for gate in tested)
             comparisons[f"{methods[0]} over {' and '.join(methods[1:])}"] = numbers_of(joint) | {
                 "scope": joint.scope,
                 "verdict": NOT_TESTABLE if failed else in_words(verdict, scope=joint.scope),

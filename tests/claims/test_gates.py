@@ -75,9 +75,20 @@ def test_a_loss_must_be_clearly_below_that_of_the_mean():
 
 def test_a_claim_rests_on_the_gates_of_its_arms():
     gates = [Gate(CONVERGED, "random", "failed", 0.1, ""), Gate("learnt", "cl", "passed", 0.3, "")]
-    assert rests_on(gates, arms=["mim"], tuned=False) == []
-    assert rests_on(gates, arms=["cl"], tuned=False) == gates[1:]
-    assert rests_on(gates, arms=["cl"], tuned=True) == gates
+    small = {"width": 32, "heads": 2}
+    study = arms(
+        load_params(),
+        random=Arm(objective="random"),
+        random_s=Arm(objective="random", **small),
+        cl=Arm(objective="contrastive"),
+        mim=Arm(objective="masked"),
+        mim_s=Arm(objective="masked", **small),
+    )
+    gates.append(Gate(CONVERGED, "random_s", "failed", 0.1, ""))
+    assert rests_on(gates, arms=["mim"], tuned=False, study=study) == []
+    assert rests_on(gates, arms=["cl"], tuned=False, study=study) == gates[1:2]
+    assert rests_on(gates, arms=["cl"], tuned=True, study=study) == gates[:2]
+    assert rests_on(gates, arms=["mim_s"], tuned=True, study=study) == gates[2:]
 
 
 def write(path, **columns):
@@ -122,6 +133,7 @@ def test_each_kind_of_arm_has_its_gates(tmp_path):
         load_params(),
         untrained=Arm(objective="random"),
         other=Arm(objective="random"),
+        small=Arm(objective="random", width=32, heads=2),
         cl=Arm(objective="contrastive"),
         cl_3=Arm(objective="contrastive", stop_epoch=3),
         mae=Arm(objective="autoencoder"),
@@ -132,6 +144,7 @@ def test_each_kind_of_arm_has_its_gates(tmp_path):
     )
     assert [*gates_of(study, tmp_path)] == [
         (CONVERGED, "untrained"),
+        (CONVERGED, "small"),
         (LEARNT, "cl"),
         (LEARNT, "mae"),
         (LEARNT, "mim"),
@@ -243,3 +256,9 @@ def test_a_gradient_ratio_is_reported_and_no_hybrid_without_gradients_fails(tmp_
         REPORTED,
         "weighted gradient of CL in hybrid: 3 times that of MIM",
     )
+    for seed in (0, 1, 2):  # MIM has no weight
+        write(
+            tmp_path / gradients_table("hybrid", seed), seed=seed, epoch=[1, 2], **norms | {"cl_weight": 1.0}
+        )
+    gate = gates_of(study, tmp_path)[BALANCE, "hybrid"]
+    assert (gate.value, gate.words) == (None, "weighted gradient of MIM in hybrid: none")

@@ -162,11 +162,9 @@ def test_what_is_left_under_noise_is_relative_to_what_there_was(tables, bands, l
 
 
 def test_decisions_for_shape_and_for_texture(tables):
-    assert shape_preference(tables, "cl", trials="cue conflict").tolist() == [1, -1, 0, 1]
+    assert shape_preference(tables, "cl").tolist() == [1, -1, 0, 1]
     assert cue_accuracy(tables, "cl", cue="shape").tolist() == [1, 0, 0, 1]
     assert cue_accuracy(tables, "cl", cue="texture").tolist() == [0, 1, 0, 0]
-    with pytest.raises(MissingResult, match="no test images whose shape and texture"):
-        shape_preference(tables, "cl", trials="all with a competing texture")
 
 
 def test_without_texture_counts_shapes_at_the_strongest_level(tables):
@@ -233,21 +231,22 @@ def written(tables, path, rows):
 
 def test_competing_textures_count_but_for_those_of_the_same_class_and_other_heads(tables):
     rows = [
-        ("clean", "linear", 2, 0, 1, 0),
-        ("silhouette", "linear", 2, 0, 1, 1),
-        ("clean", "linear", 3, 0, 1, 1),
-        ("clean", "linear", 7, 4, 0, 4),  # the first class may compete
-        ("clean", "linear", 9, 1, 1, 1),  # the texture is of the class of the shape
-        ("clean", "linear", 9, 1, -1, 1),  # or of none
-        ("clean", "fine-tuned", 3, 0, 1, 0),
-        ("cue_conflict", "linear", 3, 0, 1, 0),
+        ("cue_conflict", "linear", 2, 0, 1, 0),
+        ("cue_conflict", "linear", 3, 0, 1, 1),
+        ("cue_conflict", "linear", 7, 4, 0, 4),  # the first class may compete
+        ("cue_conflict", "linear", 8, 1, 0, 2),
+        ("cue_conflict", "linear", 9, 1, 1, 1),  # the texture is of the class of the shape
+        ("cue_conflict", "linear", 9, 1, -1, 1),  # or of none
+        ("cue_conflict", "fine-tuned", 3, 0, 1, 0),
+        ("other_stimuli", "linear", 3, 0, 1, 0),  # other pictures
     ]
     columns = ["trial", "head", "image", "truth", "rival", "predicted"]
     trials = pd.DataFrame(rows, columns=columns).assign(level=0.0, amplitude=0.0, labels="shape")
-    preference = shape_preference(
-        written(tables, robustness_table("cl"), trials), "cl", trials="all with a competing texture"
-    )
-    assert preference.to_dict() == {2: 0, 3: -1, 7: 1}
+    read = written(tables, robustness_table("cl"), trials)
+    assert shape_preference(read, "cl").to_dict() == {2: 1, 3: -1, 7: 1, 8: 0}
+    none = written(tables, robustness_table("cl"), trials[trials["trial"] != "cue_conflict"])
+    with pytest.raises(MissingResult, match="no test images whose shape and texture"):
+        shape_preference(none, "cl")
 
 
 def test_without_texture_and_shapes_every_label_set_counts(tables):

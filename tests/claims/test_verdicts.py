@@ -168,7 +168,21 @@ def test_only_a_failed_gate_of_the_claim_leaves_it_without_a_verdict(name, arm, 
     assert not {"p_adjusted", "level", "specifications", "joint_test"} & set(entry)
     assert (entry["effect"], entry["se"]) == (plain["effect"], plain["se"])  # the numbers stand
     assert draft(claim, tables=tables_of(**FOUR), gates=[gate]).failed == [gate]
-    assert rests_on([gate], arms=["cl", "mim"], tuned=tuned) == [gate]
+    study = tables_of(**FOUR).params
+    assert rests_on([gate], arms=["cl", "mim"], tuned=tuned, study=study) == [gate]
+
+
+@pytest.mark.parametrize(("name", "arm"), [(LEARNT, "cl_s"), (CONVERGED, "random_s")])
+def test_a_claim_over_sizes_rests_on_the_arms_of_every_size_that_it_reads(name, arm):
+    small = {"width": 32, "heads": 2, "seeds": [0, 1, 2, 3]}
+    tables = tables_of(**FOUR)
+    sizes = {f"{name}_s": each.model_copy(update=small) for name, each in tables.params.arms.items()}
+    study = tables.params.model_copy(update={"arms": tables.params.arms | sizes})
+    of_sizes = Tables(Results(study, Path("nowhere")))
+    gate = Gate(name, arm, FAILED, None, "words of the gate")
+    claim = replace(CLAIM, tuned=True)
+    assert compare(claim, of_sizes, [gate])["verdict"] == "supported"
+    assert compare(replace(claim, sizes=True), of_sizes, [gate])["verdict"] == "not testable at this budget"
 
 
 def test_claims_without_a_verdict_take_no_part_in_the_correction():
