@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from stages.study.errors import ParamsError
 from stages.study.names import Name
@@ -90,6 +90,10 @@ class Stimuli(Section):
     classes: Annotated[dict[str, str], Field(min_length=2)]
 
 
+# Trials that every study has; stimuli cannot take their names.
+CLEAN, LOST_BLOCK = "clean", "reinitialised"
+
+
 class Robustness(Section):
     """Settings of all robustness tests. images: number of held-out images"""
 
@@ -97,3 +101,12 @@ class Robustness(Section):
     reinitialise: bool
     corruptions: dict[Name, CorruptionSettings]
     stimuli: dict[Name, Stimuli]
+
+    @model_validator(mode="after")
+    def _unlike_corruptions(self) -> "Robustness":
+        for name in self.stimuli:
+            if name in {CLEAN, LOST_BLOCK, *DECLARED, *self.corruptions}:
+                raise ValueError(
+                    f"stimuli.{name}: images of the study are tested under this name; choose another"
+                )
+        return self

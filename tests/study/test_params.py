@@ -159,6 +159,17 @@ def test_what_does_not_fit_the_images_is_refused_where_an_arm_uses_it(
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["edges", "mine", "clean", "reinitialised"])
+def test_stimuli_cannot_have_the_name_of_a_trial_of_the_study(values, name):
+    stimuli = {"source": "stimuli", "classes": {"a": "b", "c": "d"}}
+    values["robustness"]["corruptions"] = {"mine": {"levels": [1.0]}}
+    values["robustness"]["stimuli"] = {"cue_conflict": stimuli, "their_edges": stimuli}
+    validate(values)
+    values["robustness"]["stimuli"][name] = stimuli
+    with pytest.raises(ParamsError, match=rf"robustness.*stimuli\.{name}: .* this name; choose another"):
+        validate(values)
+
+
 def test_a_missing_key_is_named(values):
     del values["probes"]["knn"]["k"]
     with pytest.raises(ParamsError, match=r"probes\.knn\.k: missing"):
