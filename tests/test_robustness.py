@@ -7,6 +7,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from stages.corruptions import trials
+from stages.corruptions.trials import corrupted
+from stages.data.arrays import read_manifest
 from stages.data.writer import SplitWriter, write_manifest
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
@@ -137,6 +140,18 @@ def test_stimuli_are_read_with_the_cues_of_their_names(study, tmp_path):
         StudyError, match=r"robustness\.stimuli\.theirs\.classes: the data have no class square"
     ):
         robustness("cl")
+
+
+def test_images_are_corrupted_when_they_are_needed(study, monkeypatch):
+    """A trial of many images does not wait in memory: only its first batch is there before it is tested."""
+    monkeypatch.setattr(trials, "BATCH", 4)
+    read, pictures = [], trials.pictures
+    monkeypatch.setattr(
+        trials, "pictures", lambda *args: (read.append(len(batch)) or batch for batch in pictures(*args))
+    )
+    every = [*corrupted(load_params(), read_manifest())]
+    assert len(read) == len(every) - 1  # of each trial but the clean one
+    assert all(sum(map(len, trial.batches)) == len(trial.images) for trial in every)
 
 
 def test_a_level_that_does_not_fit_is_named(study):

@@ -57,7 +57,7 @@ def stimuli(params: Study, manifest: Manifest) -> Iterator[Trial]:
             np.arange(len(files)),
             {labels: truth},
             {labels: rival} if (rival >= 0).any() else {},
-            iter(unit_range(pixels).split(BATCH)),
+            (unit_range(batch) for batch in pixels.split(BATCH)),
         )
 
 

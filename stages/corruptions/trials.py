@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.corruptions.contract import Corruption
+from stages.corruptions.settings import CorruptionSettings
 from stages.data.arrays import Manifest, Split, open_split, unit_range
 from stages.data.evaluation import evaluation_subset
 from stages.study.errors import StudyError
@@ -49,21 +50,44 @@ def corrupted(params: Study, manifest: Manifest) -> Iterator[Trial]:
             few = chosen[evaluation_subset(len(chosen), settings.images, seed=params.seed)]
         truth = {labels: split.labels[labels][few] for labels in manifest.labels}
         for amplitude, level in itertools.product(settings.amplitudes or [0.0], settings.levels):
-            draws = generator(params.seed, "robustness", name)  # the same for every level and amplitude
-            batches = []
-            for indices, images in zip(in_batches(few), pictures(split, few), strict=True):
-                try:
-                    changed = corruption.corrupt(
-                        images,
-                        level=level,
-                        settings=settings.at(amplitude),
-                        masks=None if split.masks is None else torch.from_numpy(split.masks[indices]),
-                        draws=Draws(draws, batch=len(images)),
-                    )
-                except ValueError as error:
-                    raise StudyError(f"params.yaml: robustness.corruptions.{name}.levels: {error}") from None
-                batches.append(changed)
-            yield Trial(name, level, amplitude, few, truth, {}, iter(batches))
+            batches = changed(
+                name,
+                split,
+                few,
+                level=level,
+                settings=settings.at(amplitude),
+                draws=generator(params.seed, "robustness", name),  # the same for every level and amplitude
+            )
+            first = next(batches)  # so that a level that fits no image is an error before anything runs
+            yield Trial(name, level, amplitude, few, truth, {}, itertools.chain([first], batches))
+
+
+def changed(
+    name: str,
+    split: Split,
+    chosen: np.ndarray,
+    *,
+    level: float,
+    settings: CorruptionSettings,
+    draws: torch.Generator,
+) -> Iterator[Tensor]:
+    """Yield the corrupted images of a split in batches, each when it is needed.
+
+    name: of the corruption; chosen: (n,) indices
+    Raises StudyError if the level does not fit images of this size.
+    """
+    corruption = find(Corruption, name)
+    for indices, images in zip(in_batches(chosen), pictures(split, chosen), strict=True):
+        try:
+            yield corruption.corrupt(
+                images,
+                level=level,
+                settings=settings,
+                masks=None if split.masks is None else torch.from_numpy(split.masks[indices]),
+                draws=Draws(draws, batch=len(images)),
+            )
+        except ValueError as error:
+            raise StudyError(f"params.yaml: robustness.corruptions.{name}.levels: {error}") from None
 
 
 def pictures(split: Split, chosen: np.ndarray) -> Iterator[Tensor]:
