@@ -34,7 +34,7 @@ PARAMS = Path("params.yaml")
 FOLDERS = (Path("models"), Path("results"))
 DECIDED = (CLAIMS, SPECIFICATIONS, TRAJECTORIES, CHECKED)  # written anew from the tables
 COLUMNS = ".parquet"  # added to the name of a table that is stored by columns
-OWN = ("seeds", "labels", "runtime")  # settings in which joined studies may differ, besides their arms
+OWN = ("seeds", "labels", "runtime", "arms")  # settings in which joined studies may differ
 PLACES = ("source", "test_source", "root")  # where images lie; the manifest tells whether they are the same
 
 Contents = dict[str, bytes]  # by path in the project
@@ -153,6 +153,7 @@ def joined_params(texts: Mapping[str, bytes]) -> str:
     arms: dict[str, dict[str, Any]] = {}
     labels: dict[str, str] = {}
     seeds: dict[str, set[int]] = {}
+    augmented: set[str] = set().union(*(study["linear_augmented"]["arms"] for study in values.values()))
     for name, study in values.items():
         if difference := first_difference(common(values[names[0]]), common(study)):
             raise StudyError(f"{name}: {difference} differs from {names[0]}; only arms and seeds may differ")
@@ -160,6 +161,8 @@ def joined_params(texts: Mapping[str, bytes]) -> str:
             own = {key: value for key, value in settings.items() if key != "seeds"}
             if arms.setdefault(arm, own) != own:
                 raise StudyError(f"{name}: arms.{arm} differs from {names[0]}")
+            if arm in augmented and arm not in study["linear_augmented"]["arms"]:
+                raise StudyError(f"{name}: linear_augmented.arms lacks {arm}; another file has it")
             if own["objective"] != "imported":  # one encoder, without a seed
                 seeds.setdefault(arm, set()).update(seeds_of(studies[name], arm))
         labels = (study.get("labels") or {}) | labels
@@ -167,6 +170,7 @@ def joined_params(texts: Mapping[str, bytes]) -> str:
     yaml = YAML()  # keeps the comments
     params = yaml.load(texts[names[0]])
     params["labels"], params["seeds"] = labels, every
+    params["linear_augmented"]["arms"] = [arm for arm in arms if arm in augmented]
     for arm, own in arms.items():
         several = sorted(seeds.get(arm, every))
         params["arms"][arm] = own | ({} if several == every else {"seeds": several})
@@ -178,8 +182,9 @@ def joined_params(texts: Mapping[str, bytes]) -> str:
 
 def common(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that joined studies must share."""
-    shared = {key: value for key, value in params.items() if key not in (*OWN, "arms")}
-    shared["data"] = {key: value for key, value in params["data"].items() if key not in PLACES}
+    shared = {key: value for key, value in params.items() if key not in OWN}
+    for section, own in (("data", PLACES), ("linear_augmented", ("arms",))):
+        shared[section] = {key: value for key, value in params[section].items() if key not in own}
     return shared
 
 
@@ -202,7 +207,8 @@ def joined(path: str, holders: Mapping[str, bytes]) -> bytes:
     if all(content == contents[0] for content in contents):
         return contents[0]
     if path == MANIFEST.as_posix():
-        manifests = [json.loads(text) | {"source": None} for text in contents]  # a source has any address
+        # A source has any address, which the names of unreadable files may contain.
+        manifests = [json.loads(text) | {"source": None, "unreadable": None} for text in contents]
         if any(manifest != manifests[0] for manifest in manifests):
             raise StudyError(f"{', '.join(holders)}: not the same images")
         return contents[0]
@@ -223,6 +229,8 @@ def joined_metrics(parts: Sequence[dict[str, Any]], *, where: str) -> dict[str, 
     another pooling.
     """
     seeds = [part.get("seeds") or {} for part in parts]
+    if not any(seeds):  # a file of one training
+        raise StudyError(f"{where}: the files have different results of the same training; leave one out")
     refuse_shared([set(each) for each in seeds], where=where)
     every = {int(seed): of_seed for each in seeds for seed, of_seed in each.items()}
     whole = over_seeds(dict(sorted(every.items())))

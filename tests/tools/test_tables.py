@@ -1,5 +1,6 @@
 """Tables return from a file unchanged, and join if studies differ only in arms and seeds."""
 
+import json
 import shutil
 import subprocess
 import zipfile
@@ -173,6 +174,20 @@ def test_an_imported_arm_joins_without_seeds(packed, clone):
     assert study.seeds == [2, 3] and study.arms["theirs"].seeds is None
 
 
+def test_each_study_lists_its_own_arms_of_the_augmented_probe(packed, clone):
+    def listing(*arms):
+        return lambda params: params["linear_augmented"].update(arms=list(arms))
+
+    first = packed("first", change=listing("cl"))
+    unpack([first, packed("second", arms=("mim",), change=listing("mim"))], clone)
+    assert load_params(clone / "params.yaml").linear_augmented.arms == ["cl", "mim"]
+    git(clone, "checkout", "--quiet", ".")
+    git(clone, "clean", "--quiet", "-dffx")
+    third = packed("third", seeds=(1, 2), change=listing())
+    with pytest.raises(StudyError, match=r"third/tables\.zip: linear_augmented\.arms lacks cl"):
+        unpack([first, third], clone)
+
+
 def fine_tuned_with(pooling, seeds):
     """Metrics of fine-tuning whose pooling was chosen: the best one, and those of both."""
     of_seed = {f"{seed}": {"validation": {"class": 0.5 + seed / 10}} for seed in seeds}
@@ -220,6 +235,28 @@ def test_studies_with_other_settings_or_the_same_training_are_refused(packed, cl
         (tmp_path / "images/data/prepared/manifest.json").write_text('{"digest": "other"}')
 
     refused(packed("images", seeds=(1, 2), change=other_images), "not the same images")
+
+    def another_device(params):
+        (tmp_path / "cuda/models/cl/0/training.json").write_text('{"device": "cuda"}')
+
+    refused(
+        packed("cuda", change=another_device),
+        r"cl/0/training\.json: the files have different results of the same training; leave one out",
+    )
+
+
+def test_an_unreadable_file_may_lie_at_another_address(packed, clone, tmp_path):
+    def unreadable(name):
+        def change(params):
+            path = tmp_path / name / "data/prepared/manifest.json"
+            path.write_text(json.dumps(read_json(path) | {"unreadable": [f"/{name}/test/cat/1.png"]}))
+
+        return change
+
+    parts = [
+        packed(name, seeds=seeds, change=unreadable(name)) for name, seeds in (("a", (0, 1)), ("b", (2, 3)))
+    ]
+    assert "cl 0, 1, 2, 3" in unpack(parts, clone)
 
 
 def test_nothing_of_a_user_is_replaced(packed, clone, tmp_path):
