@@ -28,7 +28,9 @@ class Run:
     began: float  # seconds since 1970
     ended: float | None = None  # None: still running, or killed
     outcome: str = ""  # done, failed or interrupted; empty while the run has not ended
-    seconds: float = 0.0  # duration of the process, imports included
+    seconds: float = (
+        0.0  # duration of the process, imports included; without an end, up to the last checkpoint
+    )
     message: str = ""  # the key result or the error, in one line
     epoch: float | None = None  # the last saved epoch
     epochs: float | None = None
@@ -48,15 +50,15 @@ class Run:
 
     @property
     def alive(self) -> bool:
-        """Return whether the run is still going: it has not ended, and its Slurm job or process exists.
+        """Return whether the run is still going: it has not ended, and its Slurm job and its process exist.
 
-        A newer process with the same number does not count. A run on another machine without Slurm cannot be
-        checked and counts as alive.
+        A newer process with the same number does not count. A process on another machine cannot be checked
+        and counts as alive.
         """
         if self.ended is not None:
             return False
-        if self.job and (jobs := slurm.running()) is not None:
-            return self.job in jobs
+        if self.job and (jobs := slurm.running()) is not None and self.job not in jobs:
+            return False
         if self.host != platform.node():
             return True
         with suppress(psutil.Error):
@@ -109,6 +111,7 @@ def read_runs() -> list[Run]:
             run = latest[process]
             if event["event"] == "saved":
                 run.epoch, run.epochs = event["epoch"], event["epochs"]
+                run.seconds = event["time"] - run.began
             else:
                 run.ended, run.outcome = event["time"], event["event"]
                 run.seconds, run.message = event["seconds"], event.get("message", "")

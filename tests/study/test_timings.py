@@ -103,6 +103,7 @@ def test_torn_lines_and_a_missing_file_are_nothing(folder):
     note("saved", epoch=2, epochs=5)
     (past,) = read_runs()
     assert past.saved == "saved up to epoch 2 of 5"
+    assert 0 <= past.seconds < 60  # up to the checkpoint
 
 
 def test_a_process_that_is_gone_or_is_another_one_is_not_alive():
@@ -113,6 +114,18 @@ def test_a_process_that_is_gone_or_is_another_one_is_not_alive():
     with subprocess.Popen(["true"]) as gone:
         pass
     assert not Run("x", process=gone.pid, began=now).alive
+
+
+def test_a_killed_process_of_a_running_job_is_not_alive(monkeypatch):
+    """A shell of salloc goes on after the system has killed a stage in it."""
+    monkeypatch.setattr("stages.study.slurm.running", lambda: {"7"})
+    now = time.time()
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    assert not Run("x", process=gone.pid, began=now, job="7").alive
+    assert Run("x", process=os.getpid(), began=now, job="7").alive
+    assert not Run("x", process=os.getpid(), began=now, job="8").alive
+    assert Run("x", process=gone.pid, began=now, job="7", host="another").alive
 
 
 def of(stage, *seconds, outcome="done"):

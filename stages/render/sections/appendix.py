@@ -98,7 +98,8 @@ def machine_records(results: Results) -> dict[str, list[dict[str, Any]]]:
 def wall_times(records: Mapping[str, list[dict[str, Any]]], runs: Sequence[Run]) -> dict[str, str]:
     """Return the wall time per training by label: one duration, or the shortest and the longest.
 
-    The fingerprint of a training identifies its run. Arms whose trainings ran elsewhere are left out.
+    The fingerprint of a training identifies its run. Its time includes the runs that it resumed, a killed one
+    up to its last checkpoint. Arms whose trainings ran elsewhere are left out.
 
     records: as `machine_records` returns them
     runs:    as `timings.read_runs` returns them
@@ -108,12 +109,29 @@ def wall_times(records: Mapping[str, list[dict[str, Any]]], runs: Sequence[Run])
         seconds = [
             max(durations)  # a run that finds the stored training is short
             for training in trainings
-            if (durations := [run.seconds for run in runs if _is_run_of(training, run)])
+            if (
+                durations := [
+                    run.seconds + sum(part.seconds for part in resumed(runs[:place], run.stage))
+                    for place, run in enumerate(runs)
+                    if _is_run_of(training, run)
+                ]
+            )
         ]
         if seconds:
             ends = dict.fromkeys(spoken(duration) for duration in (min(seconds), max(seconds)))
             times[label] = " to ".join(ends)
     return times
+
+
+def resumed(runs: Sequence[Run], stage: str) -> list[Run]:
+    """Return the last runs of a stage that saved a checkpoint but did not finish. runs: in their order"""
+    parts = []
+    for run in reversed([run for run in runs if run.stage == stage]):
+        if run.outcome == "done":
+            break
+        if run.epoch:
+            parts.append(run)
+    return parts
 
 
 def _is_run_of(training: Mapping[str, Any], run: Run) -> bool:

@@ -65,6 +65,15 @@ def test_machines_and_wall_times_are_listed_by_arm(tmp_path: Path) -> None:
         records, [*runs, Run("pretrain@cl", 1, 0.0, outcome="done", seconds=500.0, message="2")]
     )
     assert times == {"cl": "40 s to 50 s"} and wall_times(records, []) == {}
+    # A requeued training: stopped twice with checkpoints, killed in between before the first one of its run.
+    parts = [
+        Run("pretrain@cl-1", 1, 0.0, outcome="interrupted", seconds=3600.0, epoch=3),
+        Run("pretrain@cl-1", 2, 0.0),
+        Run("pretrain@cl-0", 2, 0.0, outcome="interrupted", seconds=7.0, epoch=1),
+        Run("pretrain@cl-1", 3, 0.0, seconds=1800.0, epoch=5),
+    ]
+    requeued = wall_times(records, [runs[0], *parts, runs[2], runs[1]])
+    assert requeued == {"cl": "40 s to 1 h 31 min"}
     rows = machine_rows(records, wall_times=times)
     assert rows.loc["cl", "wall time per training"] == "40 s to 50 s"
     assert set(machine_rows(records, wall_times={})["wall time per training"]) == {"not recorded here"}
