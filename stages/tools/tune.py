@@ -94,7 +94,9 @@ def draw(*, trials: int, seed: int) -> str:
         for name, arm in list(arms.items()):
             if arm["objective"] in OBJECTIVES:
                 for number, trial in enumerate(trials_of(arm, trials=trials, seed=seed)):
-                    arms[f"{name}_trial_{number}"] = trial
+                    if (place := f"{name}_trial_{number}") in arms:
+                        raise StudyError(f"{PARAMS}: arms.{place} is an arm of yours; rename it")
+                    arms[place] = trial
 
     return edit(add)
 
@@ -134,14 +136,21 @@ def edit(change: Any) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     params = yaml.load(PARAMS.read_text(encoding="utf-8"))
-    for name in [name for name in params["arms"] if TRIAL.fullmatch(name)]:
-        del params["arms"][name]
-    change(params["arms"])
+    arms = params["arms"]
+    for name in [name for name in arms if is_trial(name, arms[name])]:
+        del arms[name]
+    kept = [*arms]
+    change(arms)
     text = io.StringIO()
     yaml.dump(params, text)
     validate(YAML(typ="safe").load(text.getvalue()), where=f"{PARAMS} with trials")
     write_text(PARAMS, text.getvalue())
-    return f"{sum(bool(TRIAL.fullmatch(name)) for name in params['arms'])} trials in {PARAMS}"
+    return f"{len(arms) - len(kept)} trials in {PARAMS}"
+
+
+def is_trial(name: str, arm: Mapping[str, Any]) -> bool:
+    """Return whether an arm is a trial, by name and seed; a trial that was given other seeds is an arm."""
+    return bool(TRIAL.fullmatch(name)) and list(arm.get("seeds") or []) == [SEED]
 
 
 def table() -> str:
@@ -154,7 +163,8 @@ def table() -> str:
     arms = values["arms"]
     groups: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for name, entry in arms.items():
-        if match := TRIAL.fullmatch(name):
+        match = TRIAL.fullmatch(name)
+        if match and is_trial(name, entry):
             groups.setdefault(match["arm"], []).append((validation_accuracy(name), entry))
     if not groups:
         raise StudyError(f"{PARAMS}: arms has no trials; add some with `python -m stages.tools.tune draw`")
@@ -167,7 +177,10 @@ def table() -> str:
                 for section, values in entry["objectives"].items()
                 for key, value in values.items()
             }
-            words = ", ".join(f"{key} {value:g}" for key, value in settings.items())
+            words = ", ".join(
+                f"{key} {'none' if value is None else value if isinstance(value, str) else f'{value:g}'}"
+                for key, value in settings.items()
+            )
             lines.append(f"| {words} | {accuracy:.1%} |")
         best = expected_best([accuracy for accuracy, _ in trials])
         words = ", ".join(f"{value:.1%} of {count}" for count, value in enumerate(best, start=1))

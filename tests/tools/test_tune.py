@@ -93,3 +93,26 @@ def test_the_table_ranks_by_validation_accuracy(project):
     assert lines[0] == "| cl | validation accuracy |"
     assert lines[2].endswith("| 50.0% |") and lines[3].endswith("| 30.0% |")
     assert "Expected best of cl: 40.0% of 1, 50.0% of 2 trials." in lines
+
+
+def test_a_trial_that_was_given_other_seeds_is_kept_and_not_replaced(project):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    own = "cl_trial_1: {objective: contrastive, lr: 3.0e-3}"
+    line = "  cl: {objective: contrastive}"
+    Path("params.yaml").write_text(text.replace(line, f"{line}\n  {own}"), encoding="utf-8")
+    assert tune.edit(lambda arms: None) == "0 trials in params.yaml" and "cl_trial_1" in arms()
+    with pytest.raises(StudyError, match=r"arms\.cl_trial_1 is an arm of yours; rename it"):
+        tune.draw(trials=2, seed=0)
+    assert "cl_trial_0" not in arms() and arms()["cl_trial_1"]["lr"] == 3.0e-3
+
+
+def test_the_table_has_words_for_settings_that_are_no_numbers(project):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    own = "mim: {objective: masked, objectives: {masked: {target_window: null}}}"
+    Path("params.yaml").write_text(text.replace("mim: {objective: masked}", own), encoding="utf-8")
+    tune.draw(trials=1, seed=0)
+    for name in arms():
+        path = tune.probe_metrics("attentive", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"labels": {"shape": {"validation": 0.5, "accuracy": 0.9}}})
+    assert "masked.target_window none" in tune.table()
