@@ -49,7 +49,8 @@ def forks(environment: dict[str, str], *, wanted: bool = True) -> Iterator[dict[
         yield {}
         return
     # With a long TMPDIR, the path of the socket would be too long.
-    place = None if len(f"{tempfile.gettempdir()}/tmp01234567/socket") < LONGEST_SOCKET else "/tmp"
+    longest = len(os.fsencode(f"{tempfile.gettempdir()}/tmp01234567/socket"))
+    place = None if longest < LONGEST_SOCKET else "/tmp"
     with tempfile.TemporaryDirectory(dir=place) as private:  # other users cannot reach the socket
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{private}/socket")

@@ -166,7 +166,7 @@ def joined_params(texts: Mapping[str, bytes]) -> str:
             if own["objective"] != "imported":  # one encoder, without a seed
                 seeds.setdefault(arm, set()).update(seeds_of(studies[name], arm))
         labels = (study.get("labels") or {}) | labels
-    every = sorted(set().union(*seeds.values()))
+    every = sorted(set().union(*seeds.values())) or studies[names[0]].seeds
     yaml = YAML()  # keeps the comments
     params = yaml.load(texts[names[0]])
     params["labels"], params["seeds"] = labels, every

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from unittest.mock import Mock
@@ -116,10 +117,11 @@ def test_without_such_a_process_it_is_python_itself(begin, tmp_path):
         assert done.returncode == 3 and "torch" not in seen["there"] and seen["process"] == done.pid
 
 
-def test_a_long_folder_for_temporary_files_leaves_room_for_the_socket(tmp_path, monkeypatch):
-    long = tmp_path / ("x" * 100)
-    long.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(long))
+@pytest.mark.parametrize("name", ["x" * 100, "ж" * 40])  # the limit is in bytes
+def test_a_long_folder_for_temporary_files_leaves_room_for_the_socket(monkeypatch, name):
+    long = tempfile.mkdtemp(prefix=name, dir="/tmp")
+    monkeypatch.setattr("tempfile.tempdir", long)
     monkeypatch.setattr("stages.tools.forks.subprocess.Popen", lambda *words, **options: Mock())
     with forks({}) as asking:
-        assert len(asking["STUDY_FORKS"]) < 104 and Path(asking["STUDY_FORKS"]).exists()
+        assert len(os.fsencode(asking["STUDY_FORKS"])) < 104 and Path(asking["STUDY_FORKS"]).exists()
+    Path(long).rmdir()
