@@ -73,7 +73,7 @@ def refuse_absent_files(params: Study) -> None:
             continue
         single = key.startswith("report.")  # a file, never a folder
         try:
-            exists = Path(path).is_file() if single else located(path)
+            exists = Path(path).expanduser().is_file() if single else located(path)
         except OSError as error:  # such as a name that is too long, or an unreadable folder
             raise ParamsError(f"params.yaml: {key} is {path!r}: {error.strerror}") from None
         if not exists:

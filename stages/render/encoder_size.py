@@ -13,6 +13,11 @@ def vit_of(study: Study, arm: Arm) -> Vit:
     return study.vit.model_copy(update=changes)
 
 
+def builds(study: Study) -> bool:
+    """Return whether an arm has an encoder of the study; imported checkpoints have their own settings."""
+    return any(arm.objective != "imported" for arm in study.arms.values())
+
+
 def millions(study: Study) -> str | None:
     """Return the parameters of all encoders built here, as "0.20 million parameters".
 

@@ -69,5 +69,6 @@ def gradient_ratios(gradients: pd.DataFrame) -> pd.Series:
 
 
 def gradient_ratio(gradients: pd.DataFrame) -> float:
-    """Return the geometric mean over trainings of `gradient_ratios`."""
-    return float(np.exp(np.log(gradient_ratios(gradients)).mean()))
+    """Return the geometric mean over trainings of `gradient_ratios`; 0 for a weight of 0."""
+    with np.errstate(divide="ignore"):
+        return float(np.exp(np.log(gradient_ratios(gradients)).mean()))

@@ -51,7 +51,7 @@ def other_claims(name: str, place: str) -> list[dict[str, Any]]:
             with build_opener(_NoRedirect).open(place, timeout=PATIENCE) as answer:
                 text = answer.read(LARGEST + 1)
         else:
-            with Path(place).open("rb") as file:
+            with Path(place).expanduser().open("rb") as file:
                 text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise StudyError(f"{key}: larger than {LARGEST} bytes; name the results/claims.json of a study")

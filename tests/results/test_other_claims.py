@@ -17,6 +17,12 @@ def test_words_and_numbers_are_put_together_in_the_order_of_the_entries(tmp_path
     assert result[0]["effect"] == 4.31 and result[0]["statement"] == "Claim <0> & more."
 
 
+def test_a_file_in_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "theirs.json").write_text(json.dumps({"claims": {}, "entries": []}))
+    assert other_claims("theirs", "~/theirs.json") == []
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

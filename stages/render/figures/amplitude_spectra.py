@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends
-from stages.render.figures.name_placing import settle
+from stages.render.figures.name_placing import lines_of, settle
 from stages.render.figures.style import new_figure, styled
 from stages.render.words import listed
 
@@ -17,7 +17,7 @@ def spectrum_figure(spectra: pd.DataFrame, *, inks: Inks, ylabel: str) -> Figure
     """
     places = list(dict.fromkeys(spectra["place"]))
     with styled():
-        figure = new_figure(height=max(3.4, 1.0 + 0.2 * spectra["label"].nunique()))
+        figure = new_figure(height=max(3.4, 1.0 + 0.2 * lines_of(spectra["label"])))
         axes = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
         for axis, place in zip(axes, places, strict=True):
             chosen = spectra[spectra["place"] == place]

@@ -7,13 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.render.encoder_size import builds
 from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, label_line_ends, log_axis
-from stages.render.figures.name_placing import label_ends, settle
+from stages.render.figures.name_placing import label_ends, lines_of, settle
 from stages.render.figures.paper import SETTING, PaperCurve
 from stages.render.figures.style import NARROW, PAPER, darker, new_figure, styled
 from stages.render.words import listed
 from stages.results.analysis_curves import uniform_distance
+from stages.study.study import Study
 
 
 class Uniform(NamedTuple):
@@ -27,6 +29,14 @@ def uniform(*, image_size: int, patch_size: int) -> Uniform:
     """Return the distance of uniform attention over square images. Sizes: px."""
     distance = uniform_distance(grid=image_size // patch_size, patch_size=patch_size)
     return Uniform(distance, patch_size)
+
+
+def reach(study: Study) -> tuple[Uniform, Uniform] | None:
+    """Return uniform attention of a study and of the paper; None if the study imports all its encoders."""
+    if not builds(study):
+        return None
+    own = uniform(image_size=study.data.image_size, patch_size=study.vit.patch_size)
+    return own, uniform(image_size=224, patch_size=16)
 
 
 def depth_figure(
@@ -48,7 +58,7 @@ def depth_figure(
     limits:  ends of the scale; None: from the data
     reach:   uniform attention of this study and of the paper, for distances; scales run from 0 to at least it
     """
-    height = max(3.3, 1.0 + 0.2 * curves["label"].nunique())
+    height = max(3.3, 1.0 + 0.2 * lines_of(curves["label"]))
     with styled():
         if not paper:
             figure = new_figure(width=NARROW, height=height)

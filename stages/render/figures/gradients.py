@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from stages.render.figures.captions import alt_text, bands, extremes
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, whole_ticks
-from stages.render.figures.name_placing import settle
+from stages.render.figures.name_placing import lines_of, settle
 from stages.render.figures.style import CONTROL, NARROW, WIDE, new_figure, styled
 from stages.render.words import fixed, number
 from stages.results.gradients import cosines, gradient_ratio, late
@@ -68,7 +68,7 @@ def gradient_figure(rows: pd.DataFrame, *, inks: Inks) -> Figure:
     drawn = measured(rows)
     with styled():
         figure = new_figure(width=WIDE if len(drawn) > 1 else NARROW,
-                            height=max(3.4, 1.0 + 0.25 * rows["label"].nunique()))  # fmt: skip
+                            height=max(3.4, 1.0 + 0.25 * lines_of(rows["label"])))  # fmt: skip
         axes = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
         for axis, (x, curves) in zip(axes, drawn.items(), strict=True):
             axis.axhline(0, color=CONTROL, linewidth=0.8)
@@ -121,11 +121,12 @@ def gradient_findings(rows: pd.DataFrame) -> str:
             f"{fixed(row['mean'], decimals=2)} in block {row['block']:.0f}"
             for _, row in blocks.iloc[[0, -1] if len(blocks) > 1 else [0]].iterrows()
         ]
-        ratio = number(gradient_ratio(rows[rows["label"] == label]), digits=2)
-        sentences.append(
-            f"{label}: cosine {', '.join(ends)}; the norm of the weighted CL gradient is {ratio} times that "
-            "of the weighted MIM gradient."
-        )
+        ratio = gradient_ratio(rows[rows["label"] == label])
+        size = "MIM has no weight"
+        if math.isfinite(ratio):
+            times = f"{number(ratio, digits=2)} times that of the weighted MIM gradient"
+            size = f"the norm of the weighted CL gradient is {times}"
+        sentences.append(f"{label}: cosine {', '.join(ends)}; {size}.")
     if not sentences:
         return ""
     return f"{' '.join(sentences)} {PUBLISHED}"

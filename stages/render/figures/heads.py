@@ -49,11 +49,12 @@ def head_caption(heads: pd.DataFrame, *, measure: str) -> str:
 
     heads: as `analysis_curves.head_means` returns them
     """
-    trainings = any_of(sorted(heads.groupby("label")["seed"].nunique().unique()))
-    return (
-        f"{measure} of every head of every training (dots; {heads['head'].nunique()} heads per block, "
-        f"{trainings} trainings per arm) and the mean over all (line)."
+    counted = ", ".join(
+        f"{any_of(counts)} {noun}{'' if counts == [1] else 's'} per {place}"
+        for column, noun, place in (("head", "head", "block"), ("seed", "training", "arm"))
+        if (counts := sorted(heads.groupby("label")[column].nunique().unique()))
     )
+    return f"{measure} of every head of every training (dots; {counted}) and the mean over all (line)."
 
 
 def head_alt(heads: pd.DataFrame, *, measure: str) -> str:

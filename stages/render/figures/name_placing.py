@@ -1,7 +1,7 @@
 """Write names beside lines and points without overlaps."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,6 +34,11 @@ def settle(figure: Figure) -> None:
     figure.draw_without_rendering()
 
 
+def lines_of(labels: Iterable[str]) -> int:
+    """Return the number of lines that the names of different labels take at the ends of lines."""
+    return sum(len(textwrap.wrap(name, LONGEST)) for name in dict.fromkeys(labels))
+
+
 def label_ends(axis: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
     """Write the name of each line to the right of the axis, as close to the end of the line as possible.
 
@@ -46,7 +51,7 @@ def label_ends(axis: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
     height = axis.bbox.height
     line = 1.3 * SIZE * figure.dpi / 72 / height  # of text, as a share of the axis
     names = [textwrap.fill(name, LONGEST) for name, *_ in ends]
-    heights = [line * (name.count("\n") + 1) for name in names]
+    heights = [line * (1 + 1.1 * name.count("\n")) for name in names]  # lines of one name are farther apart
     points = axis.transAxes.inverted().transform(axis.transData.transform([end[1:3] for end in ends]))
     places = spread(points[:, 1].tolist(), heights, low=-0.04, high=1.04)
     for (_, x, y, colour), name, place in zip(ends, names, places, strict=True):

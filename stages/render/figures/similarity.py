@@ -17,7 +17,7 @@ from stages.render.figures.line_charts import (
     panels,
     title_of,
 )
-from stages.render.figures.name_placing import settle
+from stages.render.figures.name_placing import lines_of, settle
 from stages.render.figures.style import new_figure, styled
 from stages.results.analysis_curves import block_curve, join
 from stages.results.study_results import Results
@@ -76,7 +76,7 @@ def paired_figure(
 
     curves: heading -> as `similarity_curves` returns them; log: whether the scale is logarithmic
     """
-    tallest = max(variant["label"].nunique() for variant in curves.values())
+    tallest = max(lines_of(variant["label"]) for variant in curves.values())
     with styled():
         figure = new_figure(height=max(3.6, 1.0 + 0.2 * tallest))
         axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from stages.render.figures.captions import alt_text, bands
 from stages.render.figures.line_charts import DEPTH, Inks, draw_curves, draw_trainings, label_line_ends
-from stages.render.figures.name_placing import settle
+from stages.render.figures.name_placing import lines_of, settle
 from stages.render.figures.style import new_figure, styled
 from stages.render.words import listed
 from stages.results.analysis_curves import block_curves
@@ -69,7 +69,7 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
     """
     spectrum = leading_ranks(spectrum)
     with styled():
-        figure = new_figure(height=max(4.2, 1.0 + 0.2 * spectrum["label"].nunique()))
+        figure = new_figure(height=max(4.2, 1.0 + 0.2 * lines_of(spectrum["label"])))
         panels = figure.subplots(1, len(LEVELS), sharey=True)
         for axis, (level, title) in zip(panels, LEVELS.items(), strict=True):
             shown = spectrum[spectrum["level"] == level]
@@ -114,7 +114,7 @@ def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> F
 
     curves: (measure, level) -> `rank_curves`
     """
-    labels = max(curve["label"].nunique() for curve in curves.values())
+    labels = max(lines_of(curve["label"]) for curve in curves.values())
     with styled():
         figure = new_figure(height=len(SCALARS) * max(2.6, 0.8 + 0.2 * labels))
         grid = figure.subplots(len(SCALARS), len(LEVELS), squeeze=False)

@@ -21,6 +21,7 @@ from stages.study.errors import StudyError
 from stages.study.paths import scratch
 
 SHOWN_LINES = 5
+PATIENCE = 600  # seconds in which a kernel must start; a cold network file system takes minutes
 
 
 def notebook_body(source: Path, *, parameters: dict[str, Any]) -> str:
@@ -54,9 +55,10 @@ def run_notebook(source: Path, *, parameters: dict[str, Any]) -> nbformat.Notebo
                 cwd=".",
                 record_timing=False,
                 progress_bar=False,
+                start_timeout=PATIENCE,
                 extra_arguments=["--log-level=CRITICAL"],  # silences the kernel, not the notebook
             )
-        except (PapermillException, DeadKernelError) as error:
+        except (PapermillException, DeadKernelError, RuntimeError) as error:  # the last: no kernel in time
             failed.parent.mkdir(parents=True, exist_ok=True)
             if executed.exists():
                 shutil.move(executed, failed)

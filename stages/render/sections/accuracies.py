@@ -50,8 +50,8 @@ def accuracy_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
     )
     cells = {place: cells[place] for place in sorted(cells, key=lambda place: evaluations.index(place[0]))}
     frame = pd.DataFrame(cells, dtype=object).reindex(list(dict.fromkeys(accuracies["label"])))
-    if chance:
-        frame.loc["chance"] = pd.Series(chance)
+    if chance:  # appended, because an arm may have this name
+        frame = pd.concat([frame, pd.DataFrame([chance], index=["chance"], dtype=object)])
     return frame.rename_axis("arm")
 
 

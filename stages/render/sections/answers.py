@@ -4,6 +4,7 @@ from collections.abc import Container
 
 import pandas as pd
 
+from stages.render.encoder_size import builds
 from stages.render.figures.captions import extremes
 from stages.render.figures.gradients import gradient_rows
 from stages.render.figures.layerwise import declines
@@ -29,13 +30,14 @@ def on_attention(results: Results) -> tuple[str, str]:
         return "This study does not measure attention.", ""
     distance = last_block(block_curves(results, analysis="attention", measure="distance"))
     nmi = last_block(block_curves(results, analysis="attention", measure="nmi"))
-    uniform = uniform_distance(
-        grid=study.data.image_size // study.vit.patch_size, patch_size=study.vit.patch_size
-    )
+    beside = ""
+    if builds(study):
+        grid = study.data.image_size // study.vit.patch_size
+        uniform = uniform_distance(grid=grid, patch_size=study.vit.patch_size)
+        beside = f"; uniform attention would give {fixed(uniform, decimals=1)} px"
     return (
         "In the last block, attention distance is longest for "
-        f"{extremes(distance, unit='px', least='shortest')}; uniform attention would give "
-        f"{fixed(uniform, decimals=1)} px.",
+        f"{extremes(distance, unit='px', least='shortest')}{beside}.",
         f"The normalised mutual information of query and key is highest for {extremes(nmi)}; at 0, all "
         "queries attend to the same places.",
     )

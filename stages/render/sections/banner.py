@@ -18,6 +18,7 @@ from stages.study.words import counted
 UNTRAINED = ("random", "imported")  # objectives that are not pre-trained here
 DRAWN = "shapes_textures"  # the built-in data set
 SMALL = 20e6  # parameters; ViT-S, a small encoder in the paper, has 22 million
+PAPER_SIZE = 224  # px
 NOT_TESTABLE = "not testable at this budget"
 # Condition for testing -> how it fails, in words, for one arm or several.
 FAILURES = {
@@ -136,10 +137,9 @@ def limit(
     if built and max(_size(study, arm) for arm in built) < SMALL:
         seen = _most_seen(study, manifest)
         budget = f"; {seen:,} images seen per training instead of 384 million or more" if seen else ""
-        return (
-            f"Limit: encoders of {millions(study)} instead of 86 million in the paper; images of "
-            f"{manifest['image_size']} px instead of 224{budget}."
-        )
+        size = manifest["image_size"]
+        pixels = f"; images of {size} px instead of 224" if size != PAPER_SIZE else ""
+        return f"Limit: encoders of {millions(study)} instead of 86 million in the paper{pixels}{budget}."
     return "Limit: one family of encoders and one recipe; other recipes may rank the methods differently."
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from stages.render.encoder_size import builds
 from stages.render.figures.captions import trainings_of
 from stages.render.figures.similarity import similarity_curves
 from stages.render.sections.block_numbers import interval_texts
@@ -43,7 +44,7 @@ def measure_rows(results: Results, *, seed: int = 0) -> pd.DataFrame:
 def measures_caption(study: Study) -> str:
     """Return the caption of `measure_rows`; it gives the distance of uniform attention for comparison."""
     caption = f"Measures of the last block: {trainings_of(study)}."
-    if "attention" in study.analyses:
+    if "attention" in study.analyses and builds(study):
         grid, patch = study.data.image_size // study.vit.patch_size, study.vit.patch_size
         level = uniform_distance(grid=grid, patch_size=patch)
         caption += f" Uniform attention over {grid} × {grid} patches of {patch} px gives {level:.2f} px."

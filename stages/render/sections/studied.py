@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from stages.render.encoder_size import builds
 from stages.render.page.provenance import portable
 from stages.render.words import listed
 from stages.results.study_results import AUGMENTED
@@ -29,12 +30,18 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         "Data": f"{portable(manifest['source'])}: {images['train']} training and {images['test']} held-out "
         f"images of {size} × {size} px",
         "Labels": listed(f"{name} ({len(names)} classes)" for name, names in manifest["labels"].items()),
-        "Encoder": f"ViT of {vit.depth} blocks, width {vit.width}, {vit.heads} heads, "
-        f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}",
-        "Pre-training": f"{counted(pretrain.epochs, 'epoch')}, batch {pretrain.batch_size}, peak learning "
-        f"rate {pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}",
     }
     used = {arm.objective for arm in study.arms.values()}
+    if builds(study):
+        rows["Encoder"] = (
+            f"ViT of {vit.depth} blocks, width {vit.width}, {vit.heads} heads, "
+            f"{grid} × {grid} patches of {vit.patch_size} px, positions: {vit.position}"
+        )
+    if used - {"random", "imported"}:
+        rows["Pre-training"] = (
+            f"{counted(pretrain.epochs, 'epoch')}, batch {pretrain.batch_size}, peak learning "
+            f"rate {pretrain.peak_lr:g}, weight decay {pretrain.weight_decay:g}"
+        )
     if used & {"hybrid", "layered"}:
         used |= {"contrastive", "masked"}
     for name, settings in dict(study.objectives).items():

@@ -92,7 +92,8 @@ def _compute(study: Study, *, images: int) -> str:
             f"forward pass over all of these images takes {number(flops / 1e12, digits=2)} TFLOP, and "
             "training takes several times as much"
         )
-    return "; ".join(parts) + ". The appendix lists hardware, precision and wall time."
+    words = f"{'; '.join(parts)}. " if parts else ""
+    return f"{words}The appendix lists hardware, precision and wall time."
 
 
 def _swatch(ink: Ink) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from stages.render.figures.captions import DOTS, LONGEST_ALT, NUMBERS, alt_text, bands, replicated
 from stages.render.figures.depth import depth_alt, depth_caption
+from stages.render.figures.heads import head_caption
 from stages.render.figures.paper import distance
 
 
@@ -37,3 +38,9 @@ def test_alternative_texts_name_the_arms_while_there_is_room_and_always_the_numb
     )
     many = alt_text("Dots.", [f"an arm with a long name {place}" for place in range(20)])
     assert many == f"Dots. 20 arms. {NUMBERS}" and len(many) <= LONGEST_ALT
+
+
+def test_one_head_and_one_training_are_singular_and_arms_may_differ() -> None:
+    heads = pd.DataFrame({"label": ["A", "B", "B"], "head": [1, 1, 2], "seed": 0})
+    assert "(dots; 1 or 2 heads per block, 1 training per arm)" in head_caption(heads, measure="Entropy")
+    assert "(dots; 1 head per block, " in head_caption(heads[:1], measure="Entropy")

@@ -1,13 +1,17 @@
 """The realised gradient ratio and λ of an arm follow from its table of gradients."""
 
+import math
+import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from stages.render.figures.gradient_ratios import realised
+from stages.render.figures.gradients import gradient_findings
 from stages.render.figures.sweep_places import along_ratio, along_weight
 from stages.render.sections.sweep_findings import ratios_in_words
+from stages.results.gradients import gradient_ratio
 from stages.results.study_results import Results
 from stages.study.study import Study
 from tests.render.synthetic import study_of, write_csv
@@ -80,3 +84,13 @@ def test_the_findings_name_every_ratio_and_the_balance(study: Study) -> None:
     shorter = {label: one._replace(ratio=2 * one.ratio) for label, one in ratios.items()}
     # Linear in log odds: the ratio is 1 at odds of 2.
     assert "the same norm near λ = 0.67." in ratios_in_words(along_ratio(study, ratios), shorter)
+
+
+def test_weights_of_0_and_1_are_a_ratio_of_0_and_a_word(study: Study) -> None:
+    for weight, ratio, words in ((0.0, 0.0, "is 0 times that of"), (1.0, math.inf, "MIM has no weight.")):
+        write_gradients("matched", 0, norms=(1.0, 4.0), weights=(weight, weight))
+        rows = pd.read_csv("models/matched/0/gradients.csv").assign(label="Matched")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert gradient_ratio(rows) == ratio
+            assert words in gradient_findings(rows)

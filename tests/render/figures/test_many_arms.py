@@ -5,15 +5,19 @@ from itertools import pairwise, product
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from stages.render.figures.comparison import comparison_figure
+from stages.render.figures.depth import depth_figure
 from stages.render.figures.dot_charts import dot_figure, grouped_figure
 from stages.render.figures.line_charts import same_limits
 from stages.render.figures.losses import loss_figure
 from stages.render.figures.lost_blocks import losses_findings
+from stages.render.figures.name_placing import lines_of
 from stages.render.figures.style import new_figure, palette
 from stages.render.figures.token_embedding import APART, number_places, planes_figure
 from stages.render.figures.trajectories import in_thousands
+from tests.render.figures.made_up import curves_of
 from tests.render.synthetic import study_of
 
 LABELS = [f"Hybrid, gradients 1 : {number}" for number in range(10)]
@@ -123,3 +127,17 @@ def test_panels_with_the_same_limits_show_all_values() -> None:
 )
 def test_images_are_counted_in_thousands(seen: int, words: str) -> None:
     assert in_thousands(seen) == words
+
+
+def test_names_of_several_lines_have_room_at_the_ends_of_lines() -> None:
+    labels = [f"Arm {number}: " + "a label of eighty characters " * 2 + "and some" for number in range(6)]
+    assert lines_of(labels) == 30 and lines_of(["Short", "Short", "CL"]) == 2
+    arms = {f"a{number}": "masked" for number in range(6)}
+    inks = palette(study_of(arms, labels={f"a{number}": label for number, label in enumerate(labels)}))
+    figure = depth_figure(curves_of(labels), inks=inks, ylabel="y")
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    assert len(boxes) == 6
+    for place, box in enumerate(boxes):
+        assert box.y0 >= 0 and box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :])

@@ -106,3 +106,6 @@ def test_only_arms_with_augmented_probes_are_read(tmp_path) -> None:
     upper = [name for name, _ in rows.columns]
     assert upper == sorted(upper, key=["linear (%)", "linear, augmented (%)", "fine-tuned (%)"].index)
     assert upper.count("linear, augmented (%)") == 1
+    named = scores.replace({"label": {"b": "chance"}})  # an arm may have the name of the last row
+    assert accuracy_rows(named).index.tolist() == [*rows.index[:-1].str.replace("b", "chance"), "chance"]
+    assert accuracy_rows(named).iloc[-2].tolist() == rows.iloc[-2].tolist()

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from stages.render.figures.captions import extremes
+from stages.render.figures.depth import reach
 from stages.render.sections.answers import on_attention, on_combination, on_components, on_representations
+from stages.render.sections.last_block import measures_caption
 from stages.results.study_results import Results
 from tests.render.synthetic import study_of, write_csv
 
@@ -99,3 +101,17 @@ def test_missing_analyses_are_named() -> None:
     nothing = Results(results("cl").study.model_copy(update={"analyses": {}}))
     assert on_attention(nothing)[0] == "This study does not measure attention."
     assert on_representations(nothing) == ("This study does not measure representations.", "")
+
+
+def test_imported_encoders_have_patches_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patches of the study are those of no arm, so uniform attention over them is not mentioned."""
+    curves = pd.DataFrame({"label": ["A", "B"], "depth": 1.0, "mean": [9.0, 4.0], "low": 3.0, "high": 10.0})
+    monkeypatch.setattr("stages.render.sections.answers.block_curves", lambda *args, **options: curves)
+    monkeypatch.setattr("stages.render.sections.answers.last_block", lambda rows: rows.set_index("label"))
+    theirs = {"objective": "imported", "weights": "a.pth", "format": "mae"}
+    imported, built = (Results(study_of({"a": theirs} | more)) for more in ({}, {"r": "random"}))
+    assert "uniform attention would give 16.5 px" in on_attention(built)[0]
+    assert "uniform" not in on_attention(imported)[0]
+    assert "Uniform attention" in measures_caption(built.study)
+    assert "Uniform attention" not in measures_caption(imported.study)
+    assert reach(built.study) is not None and reach(imported.study) is None

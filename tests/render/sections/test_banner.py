@@ -158,3 +158,11 @@ def test_photographs_by_small_and_by_large_encoders(width: int, words: str) -> N
     study = study_of({name: {"objective": name_of, "width": width} for name, name_of in
                       (("cl", "contrastive"), ("mim", "masked"))})  # fmt: skip
     assert words in limit(study, manifest() | {"source": "torch/cifar10"}, PASSED, [])
+
+
+def test_images_of_the_size_of_the_paper_are_no_limit() -> None:
+    study = study_of({"cl": "contrastive", "mim": "masked"}, seeds=[0, 1])
+    photographs = manifest() | {"source": "photographs.tar"}
+    assert "images of 32 px instead of 224" in limit(study, photographs | {"image_size": 32}, [], [])
+    assert "224 px" not in limit(study, photographs | {"image_size": 224}, [], [])
+    assert "instead of 224" not in limit(study, photographs | {"image_size": 224}, [], [])

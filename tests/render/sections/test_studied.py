@@ -23,6 +23,10 @@ def test_the_recipe_lists_the_objectives_in_use() -> None:
         arms = {"x": Arm(objective=objective, cl_weight=0.2, mim_block=2 if objective == "layered" else None)}
         rows = recipe(study.model_copy(update={"arms": arms}), manifest)
         assert {name for name in rows.index if name.endswith("objective")} == names
+        assert ("Pre-training" in rows.index) == (objective != "random") and "Encoder" in rows.index
+    arms = {"x": Arm(objective="imported", weights="a.pth", format="mae")}  # of settings of its own
+    rows = recipe(study.model_copy(update={"arms": arms}), manifest)
+    assert not {"Encoder", "Pre-training"} & set(rows.index)
 
 
 def test_other_settings_include_none() -> None:

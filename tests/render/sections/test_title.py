@@ -64,3 +64,9 @@ def test_compute_covers_only_trained_arms(study: Study) -> None:
     assert "forward pass" not in block(r=random) and "million parameters" in block(r=random)
     foreign = Arm(objective="imported", weights="x.pth", format="mae")
     assert "parameters" not in block(a=foreign).partition("Compute")[2]
+
+
+def test_without_a_training_the_compute_is_no_empty_sentence(study: Study) -> None:
+    arms = {"theirs": Arm(objective="imported", weights="a.pth", format="mae")}
+    study = study.model_copy(update={"arms": arms})
+    assert "<dd>The appendix lists" in title_block(study, manifest(), inks=palette(study))
