@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 Vectors = Sequence[Tensor]  # one gradient (weights,) per group of weights
+SCALE = (
+    4096.0  # of a loss during its backward pass: float16 has no number above 0 below 6e-8; exact elsewhere
+)
 
 
 class Agreement(NamedTuple):
@@ -81,7 +84,9 @@ def gradients(loss: Tensor, groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     """
     learning = [weight for group in groups for weight in group if weight.requires_grad]
     parts = iter(
-        torch.autograd.grad(loss, learning, retain_graph=True, allow_unused=True, materialize_grads=True)
+        torch.autograd.grad(
+            SCALE * loss, learning, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
     )
     return [
         torch.cat(
@@ -90,6 +95,7 @@ def gradients(loss: Tensor, groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:
                 for weight in group
             ]
         )
+        / SCALE
         for group in groups
     ]
 
@@ -121,7 +127,10 @@ def balancing_weight(ratio: float, norms: tuple[Sequence[float], Sequence[float]
 
     ratio: norm of the first weighted gradient over that of the second
     norms: gradient norms of each loss by group; only groups that both losses reach count
+    returns: NaN, which makes the loss NaN, if a norm is not finite or no group is reached by both losses
     """
     reached = [(a**2, b**2) for a, b in zip(*norms, strict=True) if a > 0 and b > 0]
+    if not reached or not all(math.isfinite(norm) for norm in (*norms[0], *norms[1])):
+        return math.nan
     first, second = (math.sqrt(sum(squares)) for squares in zip(*reached, strict=True))
     return ratio * second / (first + ratio * second)

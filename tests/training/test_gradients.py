@@ -10,6 +10,7 @@ import torch
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
 from stages.objectives import hybrid, layered
+from stages.objectives.hybrid import EVERY
 from stages.study.params import load_params
 from stages.study.settings import Arm
 from stages.training.checkpoints import Checkpoints
@@ -116,6 +117,38 @@ def test_the_balancing_weight_gives_the_ratio(ratio):
     norms = ([3.0, 4.0, 7.0], [5.0, 12.0, 0.0])  # the last group has a gradient of one loss only
     weight = balancing_weight(ratio, norms)
     assert weight * 5 == pytest.approx(ratio * (1 - weight) * 13)
+
+
+@pytest.mark.parametrize(
+    "norms", [([math.nan], [1.0]), ([math.inf], [1.0]), ([2.0], [math.inf]), ([0.0], [1.0])]
+)
+def test_without_finite_gradients_of_both_losses_there_is_no_balance(norms):
+    assert math.isnan(balancing_weight(1.0, norms))
+
+
+@pytest.mark.parametrize("objective", MODULES)
+def test_a_diverged_hybrid_has_a_loss_that_is_no_number(objective):
+    """The training then stops with a line that names the step and what to change."""
+    task = make(objective, gradient_ratio=1.0)
+    (views,) = batches_of(task, 1)
+    with torch.no_grad():
+        task.encoder.blocks[0].attn.qkv.weight.fill_(math.nan)
+    for step in (0, EVERY):
+        task.step = step
+        assert math.isnan(task(*views)["loss"].item())
+
+
+def test_gradients_below_the_smallest_float16_are_measured():
+    """In float16, a loss per pixel of a large batch has gradients of 1e-8; training scales its loss, too."""
+    layer = torch.nn.Linear(8, 8)
+    inputs = torch.randn(64, 8)
+
+    def measured(precision):
+        with torch.autocast("cpu", dtype=torch.float16, enabled=precision == "16"):
+            loss = layer(inputs).square().sum() * 2e-9
+        return gradients(loss.float(), [list(layer.parameters())])[0]
+
+    torch.testing.assert_close(measured("16"), measured("32"), rtol=0.05, atol=1e-9)
 
 
 @pytest.mark.parametrize("objective", MODULES)
