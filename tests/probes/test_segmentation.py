@@ -10,6 +10,7 @@ from sklearn.metrics import jaccard_score
 
 from stages.probes.linear import LinearHead
 from stages.probes.segmentation import (
+    IGNORED,
     NearestPatches,
     fit_linear,
     mean_iou,
@@ -61,6 +62,19 @@ def test_the_score_is_that_of_scikit_learn():
     assert low < expected < high and (low, high) == mean_iou_interval(both, either, seed=0)
     perfect = overlaps(truth, truth, classes=5)
     assert mean_iou(*perfect) == 1 and mean_iou_interval(*perfect, seed=0) == (1, 1)
+
+
+def test_ignored_pixels_do_not_count_and_memory_does_not_grow_with_the_classes():
+    classes = 20_000  # a one-hot encoding of these pixels would take 38 GB
+    truth = random_pixels(classes=4, seed=3)
+    truth[0, :2] = IGNORED
+    predicted = random_pixels(classes=4, seed=4)
+    both, either = overlaps(predicted, truth, classes=classes)
+    assert both.shape == either.shape == (len(truth), classes) and not either[:, 4:].any()
+    for image, name in np.ndindex(len(truth), 4):
+        counted = truth[image] != IGNORED
+        real, guess = ((pixels[image] == name) & counted for pixels in (truth, predicted))
+        assert both[image, name] == (real & guess).sum() and either[image, name] == (real | guess).sum()
 
 
 def test_scores_are_interpolated_and_a_patch_keeps_its_middle():
