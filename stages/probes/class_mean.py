@@ -47,7 +47,7 @@ def fit_predict(
         means, counts = class_means(bank, labels, classes=classes)
         predictions[pooling] = squared_distances(queries, means).argmin(dim=1)
         left_out = distances_left_out(bank, labels, means, counts).argmin(dim=1)
-        choice[pooling] = (left_out == labels).double().mean().item()
+        choice[pooling] = (left_out == labels).sum().item() / len(labels)
     return Outcome(predictions, choice, {})
 
 

@@ -44,15 +44,17 @@ def fit_predict(
     fitted = torch.cat([train[pooling] for pooling in sorted(train)], dim=1)
     queries = torch.cat([test[pooling] for pooling in sorted(train)], dim=1)
     mean, std = fitted.mean(dim=0), fitted.std(dim=0).clamp(min=1e-6)
-    fitted, queries = (F.normalize((features - mean) / std, dim=1) for features in (fitted, queries))
-    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    # The regression runs on the CPU, and Apple GPUs have no float64.
+    fitted, queries = (F.normalize((features - mean) / std, dim=1).cpu() for features in (fitted, queries))
+    device, labels = labels.device, labels.cpu()
+    order = torch.randperm(len(labels), generator=generator)
     predictions, choice = {}, {}
     details: dict[str, float] = {}
     for share in settings.shares:
         few = labelled(labels, order, share=share)
         weights = logistic_regression(fitted[few], labels[few], classes=classes, l2=settings.l2)
         name = f"{share:g}"
-        predictions[name] = (queries.double() @ weights[:-1] + weights[-1]).argmax(dim=1)
+        predictions[name] = (queries.double() @ weights[:-1] + weights[-1]).argmax(dim=1).to(device)
         choice[name] = share
         details[f"images_{name}"] = len(few)
     return Outcome(predictions, choice, details)
