@@ -65,12 +65,12 @@ def measure(
     variances: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
     pooled: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
     indices: list[Tensor] = []
-    start = 0
+    start, total = 0, min(settings.images, len(split.images))
     for images, trace in traces:
         indices.append(images)
         number = torch.arange(start, start + len(images))
         start += len(images)
-        spectral, shown = (evenly(number, total=settings.images, wanted=count) for count in wanted.values())
+        spectral, shown = (evenly(number, total=total, wanted=count) for count in wanted.values())
         drawn = {1, (len(trace.attended) + 1) // 2, len(trace.attended)}
         parts = []
         for block, steps in enumerate(zip(trace.tokens, trace.attended, strict=False), start=1):

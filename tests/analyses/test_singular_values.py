@@ -22,7 +22,7 @@ from stages.data.arrays import Split
 from stages.encoders.vit import DeepTrace
 from stages.study.errors import StudyError
 
-SPLIT = Split(np.zeros((0, 0, 0, 3), dtype=np.uint8), {}, None)  # not read
+SPLIT = Split(np.zeros((7, 0, 0, 3), dtype=np.uint8), {}, None)  # without pixels, which are not read
 
 COLUMNS = ["measure", "level", "place", "block", "image", "index", "value", "error"]
 
@@ -162,3 +162,10 @@ def test_a_setting_that_is_no_count_is_refused_in_one_line(value):
         StudyError, match=r"singular_values\.spectrum_images is .*whole number of at least 1$"
     ):
         table_of(traces()[0], spectrum_images=value)
+
+
+def test_of_fewer_images_than_asked_for_as_many_are_chosen():
+    parts, *_ = traces()
+    table = table_of(parts, images=250, spectrum_images=4, shown_images=2)
+    assert table.loc[table["measure"] == "rankme"].query("level == 'token'")["image"].nunique() == 4
+    assert table.loc[table["measure"] == "coordinate_1", "image"].nunique() == 2
