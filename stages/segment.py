@@ -48,6 +48,8 @@ def segment(name: str, *, seed: int | None = None) -> str:
     out = segmenter_dir(name, 0).parent
     if open_split("train").masks is None or open_split("test").masks is None:
         reason = "the data set has no object masks"
+        if seed is not None:
+            return f"skipped: {reason}"
         collect({}, out)
         write_table(segmentation_table(name), pd.DataFrame(columns=["seed", *COLUMNS]))
         write_json(segmentation_metrics(name), {"why": reason})

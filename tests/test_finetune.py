@@ -18,7 +18,7 @@ from stages.finetune import finetune, finetunings
 from stages.heads.classifier import Classifier, joint_labels
 from stages.heads.finetuning import divided
 from stages.heads.variants import best_pooling, protocol
-from stages.study.errors import ParamsError
+from stages.study.errors import ParamsError, StudyError
 from stages.study.params import load_params
 from stages.study.paths import finetune_dir, finetune_metrics, model_dir
 from stages.study.seeds import Draws
@@ -212,6 +212,14 @@ def test_the_best_pooling_is_that_of_validation_over_label_sets():
     assert best_pooling({"mean": of(0.5, 0.5), "token": of(0.9, 0.2)}) == "token"
     assert best_pooling({"mean": of(0.6, 0.5), "token": of(0.9, 0.1)}) == "mean"
     assert best_pooling({"token": {"labels": {}}}) == "token"
+
+
+def test_pairs_of_an_odd_number_of_images_are_refused(study):
+    edit(study, {"finetune": {"mixup": 0.8, "batch_size": 5}})
+    with pytest.raises(
+        StudyError, match=r"finetune\.batch_size 5 gives a process an odd number"
+    ):
+        finetune("cl")
 
 
 def test_a_pooling_is_named_once(study):

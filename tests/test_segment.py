@@ -145,6 +145,8 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts_whatever_is_ignored():
 
 def test_data_without_masks_are_not_measured(tmp_path, monkeypatch):
     make(tmp_path, monkeypatch, masks=[])
+    assert "has no object masks" in segment("cl", seed=0)  # fills the store, and there is nothing to fill
+    assert not segmentation_table("cl").exists()
     assert "has no object masks" in segment("cl")
     assert pd.read_csv(segmentation_table("cl")).empty
     assert "why" in json.loads(segmentation_metrics("cl").read_text())

@@ -30,7 +30,8 @@ def train_classifier(
 ) -> None:
     """Fine-tune one encoder with a linear head for each label set, and store it with its predictions.
 
-    Raises StudyError if the loss is not finite, or if the pooling needs a class token and there is none.
+    Raises StudyError if the loss is not finite, if the pooling needs a class token and there is none, or if
+    pairs of images shall be mixed and a process has an odd number of them.
     """
     settings, source = params.finetune, model_dir(name, seed)
     manifest = as_trained(source, read_manifest())
@@ -48,6 +49,11 @@ def train_classifier(
         seed=derive(start, "head"),
         pooling=pooling,
     )
+    if task.mixup and settings.batch_size // fabric.world_size % 2:
+        raise StudyError(
+            f"finetune.batch_size {settings.batch_size} gives a process an odd number of images, but mixup "
+            "and cutmix need pairs; change it or runtime.devices"
+        )
     fit_to_device(task, runtime=params.runtime, fabric=fabric)
     targets = joint_labels(train_split, manifest)
     validation, fitting = divided(len(train_split.images), settings=settings, seed=seed)

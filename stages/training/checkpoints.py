@@ -95,4 +95,4 @@ class Checkpoints:
         return state
 
     def _files(self) -> list[Path]:
-        return sorted(self.directory.glob("epoch-*.pt"))
+        return sorted(self.directory.glob("epoch-*.pt"), key=lambda path: int(path.stem.partition("-")[2]))

@@ -52,7 +52,8 @@ class Pretrain(Section):
             raise ValueError(
                 "weight_decay_end needs a weight_decay above 0; raise weight_decay or leave the end empty"
             )
-        if self.snapshots != sorted(set(self.snapshots)):
+        names = {f"{share:g}" for share in self.snapshots}  # of their folders, with six digits
+        if self.snapshots != sorted(self.snapshots) or len(names) < len(self.snapshots):
             raise ValueError(f"snapshots {self.snapshots} must rise; sort them and remove duplicates")
         return self
 

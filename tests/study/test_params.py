@@ -114,6 +114,7 @@ def values():
         ("pretrain.milestone", 700, ["pretrain.milestone", "700", "less than 1"]),
         ("pretrain.snapshots", [0.1, 1.0], ["pretrain.snapshots.1", "1.0", "less than 1"]),
         ("pretrain.snapshots", [0.3, 0.1], ["pretrain", "snapshots [0.3, 0.1]", "rise"]),
+        ("pretrain.snapshots", [0.3333331, 0.3333332], ["pretrain", "snapshots [0.3333331", "duplicates"]),
         ("pretrain.min_lr", 0.1, ["pretrain", "min_lr 0.1", "peak rate 0.002"]),
         ("pretrain.clip_grad", 0, ["pretrain.clip_grad", "0", "greater than 0"]),
         ("pretrain.drop_path", 1.0, ["pretrain.drop_path", "1.0", "less than 1"]),

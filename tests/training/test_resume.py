@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.study.lookup import plugins
+from stages.training.checkpoints import Checkpoints
 from tests.forked import forked
 from tests.project import copy_project
 from tests.training.interruptions import (
@@ -153,6 +154,12 @@ def test_stopped_by_a_signal_it_says_so_in_one_line_and_keeps_its_state(project,
         assert not outs(project, "pretrain", "masked")
     output, resumed = succeed(project, "pretrain", "masked")
     assert "resumed at epoch 2/3" in output and resumed == masked
+
+
+def test_the_last_checkpoint_is_that_of_the_highest_number(tmp_path):
+    for number in (9, 99_999, 100_000):
+        (tmp_path / f"epoch-{number:05d}.pt").touch()
+    assert Checkpoints("pretrain cl seed 0", tmp_path)._files()[-1].name == "epoch-100000.pt"
 
 
 def test_without_room_the_last_checkpoint_stays_and_the_run_goes_on_when_there_is_some(project, masked):
