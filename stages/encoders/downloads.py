@@ -166,9 +166,9 @@ def _verify(path: Path, expected: str | None, *, url: str) -> str:
 def _reason(url: str, error: BaseException, partial: Path, *, timeout: float) -> str:
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return (
-            f"{url}: the server answered {error.code} {http.HTTPStatus(error.code).phrase}; check the address"
-        )
+        known = error.code in {status.value for status in http.HTTPStatus}  # 520 to 526 are not standard
+        phrase = f" {http.HTTPStatus(error.code).phrase}" if known else ""
+        return f"{url}: the server answered {error.code}{phrase}; check the address"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     silent = isinstance(cause, TimeoutError)
     words = f"no data for {timeout:g} s" if silent else " ".join(f"{cause}".split())[:100]

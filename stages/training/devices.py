@@ -92,7 +92,10 @@ def refuse_missing_devices(per_node: int, *, device: torch.device) -> None:
 
 
 def fit_to_device(task: Task, *, runtime: Runtime, fabric: Fabric) -> None:
-    """Adapt a task to this machine; results stay the same up to rounding."""
+    """Adapt a task to this machine; results stay the same up to rounding.
+
+    Drop path is drawn once per pass, so with it, micro_batch changes results as another seed does.
+    """
     use_fused_attention(task, not plain_attention_is_faster(fabric))
     for module in task.modules():
         if isinstance(module, Task):

@@ -1,11 +1,14 @@
 """Downloads from a server on loopback: resumed, verified, refused in one line."""
 
 import hashlib
+import io
 import threading
+import urllib.error
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from stages.encoders import downloads
 from stages.encoders.downloads import download, place, refuse_address
 from stages.study.errors import StudyError
 
@@ -151,6 +154,13 @@ def test_no_such_file_is_one_line(server):
     address, handler = server
     assert "answered 404 Not Found; check the address" in refusal(f"{address}/gone-file.pth", sha256=None)
     assert len(handler.requests) == 1
+
+
+def test_an_answer_without_a_standard_name_is_one_line(tmp_path):
+    """Cloudflare answers 520 to 526."""
+    error = urllib.error.HTTPError("https://host/a.pth", 522, "", None, io.BytesIO())
+    message = downloads._reason("https://host/a.pth", error, tmp_path / "part", timeout=1)
+    assert message == "https://host/a.pth: the server answered 522; check the address"
 
 
 def test_a_page_in_the_place_of_a_file_is_named(server):
