@@ -216,9 +216,7 @@ def test_the_best_pooling_is_that_of_validation_over_label_sets():
 
 def test_pairs_of_an_odd_number_of_images_are_refused(study):
     edit(study, {"finetune": {"mixup": 0.8, "batch_size": 5}})
-    with pytest.raises(
-        StudyError, match=r"finetune\.batch_size 5 gives a process an odd number"
-    ):
+    with pytest.raises(StudyError, match=r"finetune\.batch_size 5 gives a process an odd number"):
         finetune("cl")
 
 
