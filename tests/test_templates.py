@@ -1,11 +1,14 @@
 """The templates in the README of a room: copied as they say, they run, and no other file has to change."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from stages.claims.claim import FROZEN, Margin
+from stages.claims.entries import CLAIMS
 from stages.study.paths import read_json
 from tests.forked import forked
 from tests.project import copy_project, edit
@@ -110,3 +113,11 @@ def test_of_a_corruption(project):
 def test_a_contract_and_a_readme_are_short(room):
     for name, most in {"contract.py": 60, "README.md": 80}.items():
         assert len((ROOT / "stages" / room / name).read_text().splitlines()) <= most, name
+
+
+def test_the_claim_in_the_readme_fits_the_file_that_it_names():
+    text = (ROOT / "stages/claims/README.md").read_text()
+    file = re.search(r"here `(entries_\w+)\.py`", text)[1]
+    names = vars(import_module(f"stages.claims.{file}")) | {"Margin": Margin}  # as the README says
+    claim = eval(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
+    assert claim.name not in {entry.name for entry in CLAIMS} and claim.frozen > FROZEN
