@@ -295,3 +295,16 @@ def test_constant_tokens_are_finite():
     assert means["positions", "raw"] == pytest.approx(1) and means["blocks", "raw"] == pytest.approx(1)
     assert means[["cka", "cka_share", "heads"]].abs().max() == 0
     assert means["positions", "centred"] == means["blocks", "centred"] == 0
+
+
+def test_every_block_is_compared_with_the_one_before():
+    trace = trace_of(blocks=3)
+    table = table_of(trace)
+    added = [
+        after[1, 1:] - before[1, 1:] for before, after in zip(trace.tokens, trace.attended, strict=False)
+    ]
+    for block in (2, 3):
+        row = table.query("measure == 'branches' and block == @block and image == 11")
+        expected = cosine_similarity(added[block - 1], added[block - 2]).diagonal().mean()
+        assert row["other_block"].tolist() == [block - 1]
+        assert row["value"].item() == pytest.approx(expected, rel=1e-4)

@@ -83,3 +83,9 @@ def test_false_alarms_are_as_rare_as_the_level():
     p = [joint_test(curve(generator, seeds=(4, 4))).p_median for _ in range(300)]
     alarms = sum(value <= 4 / 70 + 1e-9 for value in p)
     assert stats.binomtest(alarms, 300, 4 / 70).pvalue > 0.001
+
+
+def test_of_one_side_every_sign_is_drawn_as_often():
+    rows = np.array([*relabellings(12, 0)])
+    assert len(rows) == MOST and len(np.unique(rows, axis=0)) > 0.8 * MOST
+    assert (np.abs(rows.mean(axis=0)) < 0.2).all()

@@ -257,3 +257,8 @@ def test_heads_are_alike_where_their_attention_does_not_diverge(tables):
     for image in IMAGES:
         of_block = table[(table["image"] == image) & (table["block"] == BLOCKS)]["diversity"]
         assert values[image] == pytest.approx(1 - of_block.mean() / np.log(2))
+
+
+def test_a_share_of_the_blocks_is_rounded_up():
+    assert late(7, "last third") == [5, 6, 7] and late(6, "last quarter") == [5, 6]
+    assert late(5, "last half") == [3, 4, 5] and late(1, "last third") == [1]

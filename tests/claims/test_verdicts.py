@@ -21,7 +21,7 @@ from stages.claims.gates import (
     rests_on,
 )
 from stages.claims.tables import Tables
-from stages.claims.verdicts import against, corrected, counts, decided, draft
+from stages.claims.verdicts import CORRECTIONS, against, corrected, counts, decided, draft
 from stages.results.files import MissingResult
 from stages.results.study_results import Results
 from stages.study.params import load_params
@@ -318,3 +318,29 @@ def test_other_methods_of_the_same_kind_are_compared_at_the_plain_level():
     # Both roles may have the same method in their place: such a pair is no comparison.
     twice = compare(replace(CLAIM, higher="masked", lower=("autoencoder",)), tables)
     assert "replications" not in twice
+
+
+def test_the_printed_interval_and_the_curve_have_the_level_of_the_correction():
+    tables = tables_of(**FOUR)
+    others = {"a": CLAIM.margin, "b": replace(CLAIM.margin, value=2.9)}
+    items = [
+        draft(replace(CLAIM, name=name, margin=margin), tables=tables) for name, margin in others.items()
+    ]
+    numbers = corrected(items)
+    assert numbers["a"].level == 0.025
+    entry = decided(items[0], numbers["a"], tables=tables, seed=0)
+    assert (entry["corrected_low"], entry["corrected_high"]) == items[0].joint.bounds(0.025)
+
+
+def test_families_have_their_corrections():
+    assert {name: rule.__name__ for name, rule in CORRECTIONS.items()} == {
+        **dict.fromkeys(("headline", "hybrid"), "holm"),
+        **dict.fromkeys(("exploratory", "ours"), "benjamini_hochberg"),
+    }
+
+
+def test_a_replication_is_decided_by_the_margin_of_the_claim():
+    """DINO is above MIM by 2, which is less than a margin of 3 and more than one of 0."""
+    claim = replace(CLAIM, margin=replace(CLAIM.margin, value=3.0))
+    entry = compare(claim, tables_of(**FOUR, dino=[0, 1, 2, 3]))
+    assert entry["replications"]["dino over masked"]["verdict"] == "negligible"

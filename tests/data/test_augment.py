@@ -154,3 +154,24 @@ def test_a_weak_view_is_a_crop_and_colours_only_where_they_are_asked_for(images)
     assert torch.equal(grey, augment.rgb_to_grayscale(crop))
     jittered = view(jitter_probability=1.0, grey_probability=0.0)
     assert all(not torch.equal(one, other) for one, other in zip(jittered, crop, strict=True))
+
+
+class Ends:
+    """Draws that are always an end of their range."""
+
+    def __init__(self, *, high):
+        self.high = high
+
+    def uniform(self, *shape, low=0.0, high=1.0):
+        return torch.full((2,), high if self.high else low)
+
+
+@pytest.mark.parametrize("high", [True, False])
+def test_jitter_reaches_as_far_as_published(high):
+    """MoCo v3: brightness and contrast 0.4, saturation 0.2, hue 0.1."""
+    images = 0.2 + 0.4 * torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    sign = 1 if high else -1
+    expected = reference.adjust_contrast(reference.adjust_brightness(images, 1 + sign * 0.4), 1 + sign * 0.4)
+    expected = reference.adjust_hue(reference.adjust_saturation(expected, 1 + sign * 0.2), sign * 0.1)
+    jittered = augment.color_jitter(images, strength=1.0, draws=Ends(high=high))
+    torch.testing.assert_close(jittered, expected, atol=2e-5, rtol=0)

@@ -16,7 +16,7 @@ from stages.study.settings import Arm
 from stages.training.loop import parameter_groups
 from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import layer_norm, patch_tokens, run_blocks
-from tests.objectives.test_objectives import views_of
+from tests.objectives.test_objectives import follows, views_of
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 OBJECTIVES = load_params().objectives
@@ -221,3 +221,9 @@ def test_positions_may_be_learned_or_missing(images):
         settings = OBJECTIVES.model_copy(update={"dino": SETTINGS})
         task = dino.build(encoder, arm=Arm(objective="dino"), settings=settings, seed=0)
         assert torch.isfinite(task(*views_of(task, images))["loss"])
+
+
+def test_the_teacher_follows_the_student_with_its_head():
+    task = make()
+    pairs = [(task.encoder, task.student_encoder), (task.head, task.student_head)]
+    follows(task, pairs, momentum=task.settings.momentum)

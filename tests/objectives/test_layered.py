@@ -13,7 +13,7 @@ from stages.study.params import load_params
 from stages.study.settings import Arm
 from tests.objectives.descent import losses_of_training
 from tests.objectives.reference import plain_targets
-from tests.objectives.test_objectives import views_of
+from tests.objectives.test_objectives import follows, views_of
 from tests.objectives.test_reference_step import plain_contrastive
 
 VIT = Vit(width=32, depth=4, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
@@ -140,3 +140,10 @@ def test_it_starts_from_the_encoder_and_the_decoder_of_the_hybrid():
     )
     assert set(ours) - set(theirs) == {"masked.norm.weight", "masked.norm.bias"}
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_the_key_network_follows_with_its_projector():
+    task = make()
+    part = task.contrastive
+    pairs = [(part.key_encoder, part.encoder), (part.key_projector, part.projector)]
+    follows(task, pairs, momentum=SETTINGS.contrastive.momentum)

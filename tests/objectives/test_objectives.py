@@ -11,11 +11,13 @@ from stages.data.augment import random_resized_crop_flip, rgb_to_grayscale
 from stages.encoders.architecture import build_encoder
 from stages.encoders.settings import Vit
 from stages.objectives import autoencoder, contrastive, dino, hybrid, masked, random
+from stages.objectives.losses import masked_l1, mean_of_surroundings
 from stages.objectives.masked import random_mask
 from stages.study.params import load_params
 from stages.study.seeds import Draws
 from stages.study.settings import Arm
 from tests.objectives.descent import losses_of_training
+from tests.objectives.reference import plain_targets
 
 VIT = Vit(width=32, depth=2, heads=2, patch_size=4, mlp_ratio=2.0, position="sincos")
 SETTINGS = load_params().objectives
@@ -252,3 +254,50 @@ def test_a_view_has_its_colours_changed_only_if_asked(module, images):
     torch.testing.assert_close(views["plain"], crop)
     torch.testing.assert_close(views["grey"][:, 0], views["grey"][:, 2])
     assert not torch.allclose(views["grey"][:, 0], rgb_to_grayscale(crop)[:, 0], atol=0.01)
+
+
+def follows(task, pairs, *, momentum):
+    """Whether one step moves every weight of each slow network towards the fast one, by its momentum."""
+    before = [[weight.clone() for weight in slow.parameters()] for slow, _ in pairs]
+    with torch.no_grad():
+        for _, fast in pairs:
+            for weight in fast.parameters():
+                weight.add_(1.0)
+    task.before_step(0.0)
+    for (slow, fast), old in zip(pairs, before, strict=True):
+        for weight, towards, start in zip(slow.parameters(), fast.parameters(), old, strict=True):
+            torch.testing.assert_close(weight, momentum * start + (1 - momentum) * towards)
+
+
+@pytest.mark.parametrize("name", ["contrastive", "hybrid"])
+def test_the_key_network_follows_with_its_projector(name):
+    task = make(name)
+    part = task if name == "contrastive" else task.contrastive
+    pairs = [(part.key_encoder, part.encoder), (part.key_projector, part.projector)]
+    follows(task, pairs, momentum=SETTINGS.contrastive.momentum)
+
+
+@pytest.mark.parametrize("smallest", [1.0, 0.1])
+def test_the_two_views_of_an_image_are_two_crops_of_at_least_the_smallest_area(smallest):
+    task = make("contrastive")
+    colours = ("jitter", "grey", "blur", "solarize")
+    changes = {f"{name}_probability": 0.0 for name in colours} | {"crop_scale_min": smallest}
+    task.settings = SETTINGS.contrastive.model_copy(update=changes)
+    ramp = torch.linspace(0, 1, 16).expand(64, 3, 16, 16)  # the range of a crop shows its width
+    views = task.views(ramp, normalize=lambda view: view, draws=draws(64))
+    first, second = (view.amax((1, 2, 3)) - view.amin((1, 2, 3)) for view in views)
+    if smallest == 1.0:
+        assert min(first.min(), second.min()) > 0.85
+    else:
+        assert max(first.min(), second.min()) < 0.45
+        assert ((first - second).abs() > 0.05).float().mean() > 0.7
+
+
+@pytest.mark.parametrize("window", [None, 9])
+def test_the_loss_to_beat_is_that_of_the_mean_of_the_visible_surroundings(images, window):
+    task = make("masked")
+    task.settings = SETTINGS.masked.model_copy(update={"target_window": window})
+    mask = views_of(task, images)[1]
+    target = plain_targets(images, window)
+    expected = masked_l1(mean_of_surroundings(target, mask), target, mask)
+    torch.testing.assert_close(task(images, mask)["surroundings"], expected, rtol=1e-3, atol=1e-4)

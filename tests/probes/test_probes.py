@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from stages.probes import accuracy, attentive, few_shot, knn, layerwise, linear
-from stages.probes.settings import Attentive, FewShot, Knn, Layerwise, Linear
+from stages.probes import accuracy, attentive, class_mean, few_shot, knn, layerwise, linear
+from stages.probes.settings import Attentive, ClassMean, FewShot, Knn, Layerwise, Linear
 from stages.study.errors import StudyError
 
 
@@ -362,3 +362,26 @@ def test_protocols_say_what_was_done():
     assert "every block" in layerwise.protocol(Layerwise(**options))
     assert "1 %, 12.5 % of the training labels" in few_shot.protocol(FewShot(shares=[0.01, 0.125], l2=1.0))
     assert "2 learnt queries" in attentive.protocol(ATTENTIVE)
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "class_mean", "attentive"])
+def test_what_a_probe_chooses_by_does_not_see_the_labels_it_was_fitted_to(name):
+    """Features without information have a validation accuracy of chance; on fitted images it would be 1."""
+    generator = torch.Generator().manual_seed(0)
+    noise, labels = torch.randn(300, 400, generator=generator), torch.randint(2, (300,), generator=generator)
+    heads = {"epochs": 20, "batch_size": 64, "validation_fraction": 0.5}
+    probe, chosen = {
+        "linear": (linear, Linear(learning_rates=[0.1], **heads)),
+        "knn": (knn, Knn(k=1, temperature=0.07)),
+        "class_mean": (class_mean, ClassMean(unit_length=False)),
+        "attentive": (attentive, Attentive(heads=2, learning_rates=[0.03], weight_decay=0.0, **heads)),
+    }[name]
+    features = {"patches": noise[:, None].repeat(1, 2, 1)} if name == "attentive" else {"mean": noise}
+    outcome = probe.fit_predict(features, labels, features, classes=2, settings=chosen, generator=generator)
+    (accuracy,) = outcome.choice.values()
+    assert 0.35 < accuracy < 0.65
+
+
+def test_held_out_and_fitted_images_are_a_partition():
+    held, fitted = linear.held_out(100, share=0.1, generator=torch.Generator().manual_seed(0))
+    assert len(held) == 10 and sorted([*held.tolist(), *fitted.tolist()]) == list(range(100))

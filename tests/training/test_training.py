@@ -427,3 +427,35 @@ def test_a_pass_of_the_encoder_fits_into_the_cache(width, halved, images):
     vit = VIT.model_copy(update={"width": width})  # 65 tokens
     encoder = build_encoder(vit=vit, image_size=32, seed=0)
     assert images_in_cache(encoder, halved=halved) == images
+
+
+class Encoding(Task):
+    """A task with an encoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = build_encoder(vit=VIT, image_size=16, seed=0)
+
+
+def test_with_layer_decay_tokens_and_positions_do_not_decay():
+    task = Encoding()
+    names = {id(weight): name for name, weight in task.named_parameters()}
+    groups = parameter_groups(task, weight_decay=0.1, layer_decay=0.5)
+    free = {names[id(weight)] for group in groups if not group["weight_decay"] for weight in group["params"]}
+    assert "encoder.cls_token" in free and "encoder.patch_embed.proj.weight" not in free
+
+
+def test_a_task_is_trained_in_training_mode_whatever_its_mode_was(tmp_path, monkeypatch):
+    """A loaded encoder is in evaluation mode, without drop path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    modes = set()
+
+    class Watched(Regression):
+        def forward(self, images):
+            modes.add((self.training, self.layers.training))
+            return super().forward(images)
+
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 3, 2, 2), dtype=np.uint8)
+    train_on(pictures, Watched().eval(), name="modes", betas=(0.9, 0.95), **PLAIN)
+    assert modes == {(True, True)}
