@@ -262,3 +262,20 @@ def test_heads_are_alike_where_their_attention_does_not_diverge(tables):
 def test_a_share_of_the_blocks_is_rounded_up():
     assert late(7, "last third") == [5, 6, 7] and late(6, "last quarter") == [5, 6]
     assert late(5, "last half") == [3, 4, 5] and late(1, "last third") == [1]
+
+
+def test_blocks_of_a_decoder_are_not_blocks_of_the_encoder(tables):
+    path = tables.results.root / analysis_table("fourier", "cl")
+    options = {
+        "analysis": "fourier",
+        "column": "log_amplitude",
+        "blocks": "last third",
+        "frequency": "highest bin",
+    }
+    before = [measure(tables, "cl", **options) for measure in (in_blocks, fall)]
+    encoder = pd.read_csv(path)
+    decoder = encoder.assign(part="decoder", log_amplitude=99.0)
+    pd.concat([encoder.assign(part="encoder"), decoder]).to_csv(path, index=False)
+    read = Tables(Results(tables.params, tables.results.root))
+    for expected, measure in zip(before, (in_blocks, fall), strict=True):
+        pd.testing.assert_series_equal(measure(read, "cl", **options), expected)

@@ -8,6 +8,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score
 
+from stages.probes import linear
 from stages.probes.linear import LinearHead
 from stages.probes.segmentation import (
     IGNORED,
@@ -124,3 +125,25 @@ def test_nearest_patches_vote_as_in_a_loop():
         tokens, targets, classes=3, settings=few, generator=torch.Generator().manual_seed(0)
     )
     assert len(small.bank) == 7
+
+
+def test_the_rate_is_chosen_on_images_that_were_not_fitted():
+    """Tokens without information about their classes are predicted by chance."""
+    generator = torch.Generator().manual_seed(0)
+    tokens, targets = (
+        torch.randn(60, 4, 300, generator=generator),
+        torch.randint(2, (60, 4), generator=generator),
+    )
+    used, predict = [], linear.predict
+
+    def watched(features, weights):
+        scores = predict(features, weights)
+        used.append(scores)
+        return scores
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear, "predict", watched)
+        fit_linear(tokens, targets, classes=2, settings=SETTINGS, generator=torch.Generator().manual_seed(0))
+    held, _ = linear.held_out(60, share=0.2, generator=torch.Generator().manual_seed(0))
+    hits = (used[0] == targets[held].flatten()).float().mean(dim=1)
+    assert used[0].shape[1] == 4 * len(held) and 0.3 < hits.max() < 0.7
