@@ -3,8 +3,7 @@
     pack FILE          write params.yaml and all tables from which claims and report are made
     unpack FILE...     put them into a fresh clone; several files with the same settings are joined
 
-Afterwards, `dvc repro --single-item decide` tests all claims anew, without any training. Joined files have
-other arms or other seeds, so a study can be trained in parts, on machines that share nothing.
+Afterwards, `dvc repro --single-item decide` tests all claims anew, without any training.
 """
 
 import argparse
@@ -14,8 +13,8 @@ import json
 import subprocess
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import pyarrow
@@ -27,7 +26,7 @@ from stages.results.study_results import CLAIMS, MANIFEST, SPECIFICATIONS, TRAJE
 from stages.study.command import exit_with
 from stages.study.errors import StudyError
 from stages.study.params import load_params, seeds_of, validate
-from stages.study.paths import CHECKED, write_text, writing
+from stages.study.paths import CHECKED, COMPARISON, write_text, writing
 from stages.study.words import counted
 
 PARAMS = Path("params.yaml")
@@ -64,7 +63,9 @@ def pack(target: Path, project: Path = Path()) -> str:
         path.relative_to(project)
         for folder in FOLDERS
         for path in sorted((project / folder).rglob("*"))
-        if path.suffix in (".csv", ".json") and path.relative_to(project) not in DECIDED
+        if path.suffix in (".csv", ".json")
+        and path.relative_to(project) not in DECIDED
+        and is_of(study.arms, path.relative_to(project))
     ]
     if not (project / MANIFEST).is_file() or not paths:
         raise StudyError(f"{project / FOLDERS[1]}: no finished study; run `make study` first")
@@ -86,7 +87,7 @@ def unpack(files: Sequence[Path], project: Path) -> str:
     different images or settings, or results of the same training.
     """
     refuse_results(project)
-    studies = {f"{file}": contents(file) for file in files}
+    studies = {f"{file}": of_its_arms(contents(file)) for file in files}
     params = joined_params({name: study[f"{PARAMS}"] for name, study in studies.items()})
     paths = sorted(set().union(*studies.values()) - {f"{PARAMS}"})
     whole = {
@@ -118,6 +119,18 @@ def contents(file: Path) -> Contents:
         name.removesuffix(COLUMNS): by_rows(content) if name.endswith(COLUMNS) else content
         for name, content in found.items()
     }
+
+
+def of_its_arms(study: Contents) -> Contents:
+    """Return the files of a packed study without metrics of other arms, which Git may have beside its own."""
+    arms = YAML(typ="safe").load(study[f"{PARAMS}"])["arms"]
+    return {name: content for name, content in study.items() if is_of(arms, PurePosixPath(name))}
+
+
+def is_of(arms: Container[str], path: PurePath) -> bool:
+    """Return whether a file belongs to one of these arms, or to all of them."""
+    of_all = path in (PARAMS, MANIFEST, COMPARISON)
+    return of_all or any(name in arms for name in (*path.parts, path.stem))
 
 
 def is_inside(path: PurePosixPath) -> bool:

@@ -153,6 +153,24 @@ def test_joined_studies_have_the_seeds_and_arms_of_both(packed, clone):
     assert len(results.trainings("cl")) == 4
 
 
+def test_metrics_of_arms_of_another_study_are_neither_packed_nor_joined(packed, clone, tmp_path):
+    """Git has the metrics of the default study, whatever arms a clone then trains."""
+
+    def leave(name):
+        def change(params):
+            (tmp_path / name / "results/finetune/hybrid.json").write_text(f'{{"seeds": {{"0": "{name}"}}}}')
+
+        return change
+
+    files = [packed(name, seeds=seeds, change=leave(name)) for name, seeds in (("a", (0, 1)), ("b", (2, 3)))]
+    left = "results/finetune/hybrid.json"
+    assert not any(left in zipfile.ZipFile(file).namelist() for file in files)
+    for name, file in zip("ab", files, strict=True):  # a file that was packed before this rule
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(left, f'{{"seeds": {{"0": "{name}"}}}}')
+    assert "cl 0, 1, 2, 3" in unpack(files, clone) and not (clone / left).exists()
+
+
 def test_arms_with_the_same_seeds_join(packed, clone):
     unpack([packed("first"), packed("second", arms=("mim",))], clone)
     study = load_params(clone / "params.yaml")
