@@ -89,10 +89,9 @@ def unpack(files: Sequence[Path], project: Path) -> str:
     refuse_results(project)
     studies = {f"{file}": of_its_arms(contents(file)) for file in files}
     params = joined_params({name: study[f"{PARAMS}"] for name, study in studies.items()})
-    paths = sorted(set().union(*studies.values()) - {f"{PARAMS}"})
     whole = {
         path: joined(path, {name: study[path] for name, study in studies.items() if path in study})
-        for path in paths
+        for path in sorted(set().union(*studies.values()) - {f"{PARAMS}"})
     }
     for path, content in whole.items():
         with writing(project / path) as temporary:
@@ -100,7 +99,7 @@ def unpack(files: Sequence[Path], project: Path) -> str:
     write_text(project / PARAMS, params)
     study = load_params(project / PARAMS)
     seeds = (f"{arm} {', '.join(map(str, seeds_of(study, arm)))}" for arm in study.arms)
-    return f"{counted(len(paths), 'file')}; seeds: {'; '.join(seeds)}"
+    return f"{counted(len(whole), 'file')}; seeds: {'; '.join(seeds)}"
 
 
 def contents(file: Path) -> Contents:
@@ -129,8 +128,7 @@ def of_its_arms(study: Contents) -> Contents:
 
 def is_of(arms: Container[str], path: PurePath) -> bool:
     """Return whether a file belongs to one of these arms, or to all of them."""
-    of_all = path in (PARAMS, MANIFEST, COMPARISON)
-    return of_all or any(name in arms for name in (*path.parts, path.stem))
+    return path in (PARAMS, MANIFEST, COMPARISON) or any(name in arms for name in (*path.parts, path.stem))
 
 
 def is_inside(path: PurePosixPath) -> bool:
