@@ -4,21 +4,18 @@ import pytest
 
 from stages.study.errors import StudyError
 from stages.study.paths import read_json
-from stages.tools.published import (
-    PAGES,
+from stages.tools.published import PAGES, accuracies_of, filled, studies, write_accuracies
+from stages.tools.published_tables import (
     PUBLISHED,
-    accuracies_of,
     accuracy_table,
     agreement,
     cell,
     cell_of,
-    filled,
     markdown,
     public_table,
+    reruns,
     runs,
-    studies,
     verdicts,
-    write_accuracies,
 )
 from tests.tracked_study import make_study
 
@@ -111,6 +108,37 @@ def test_claims_with_another_main_specification_are_not_compared():
     assert "| `other` | 1 of 1 (100 %) | 1 of 1 (100 %) | none |" in agreement(
         {"one": first, "other": second}
     )
+
+
+def test_a_rerun_stands_beside_the_same_seeds():
+    cl, mim = {"0": 0.5, "1": 0.53, "2": 0.6}, {"0": 0.44, "1": 0.5, "2": 0.54}
+    sides = {"contrastive": cl, "masked": mim, "random": {"0": 0.4, "1": 0.4, "2": 0.4}}
+    first = study(
+        a=claim("supported", by_seed=sides),
+        b=claim("negligible", by_seed={"masked": mim}, margin=0.2),
+        c=claim("undecided", by_seed=sides, family="ours"),
+        d=claim("undecided", by_seed=sides),
+        e={"verdict": "not tested", "family": "headline"},
+    )
+    ways = ("contrastive over masked", "masked over 0 and random", *3 * ["masked over contrastive"])
+    for entry, comparison in zip(first["entries"], ways, strict=True):
+        entry["comparison"] = comparison
+    other = {role: {"1": 0.9} for role in sides}
+    again = study(
+        a=claim("undecided", by_seed=other | {"masked": {"1": 0.93}}),
+        b=claim("undecided", by_seed={"masked": {"1": -0.1}}),
+        c=claim("undecided", by_seed=other),
+        d=claim("undecided", by_seed=other),
+    )
+    again["entries"][3]["frozen"] = "2026-11-30"
+    table = reruns({"bf16": first, "float32": again})
+    assert table.splitlines()[0] == (
+        "| The paper says | `bf16`, all seeds | `bf16`, seed 1 | `float32`, seed 1 |"
+    )
+    assert table.splitlines()[2:] == [
+        "| a holds | +1.0 to +2.0 | +1.0 | −1.0 |",
+        "| b holds | +2.2 to +2.7 | +2.5 | −0.5 |",
+    ]
 
 
 def test_runs_without_a_tested_claim_are_compared_too():
