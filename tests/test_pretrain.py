@@ -114,6 +114,30 @@ def test_the_supervised_arm_is_given_the_labels(prepared, tmp_path):
     assert 2.5 > losses[0] > losses[-1]  # from about log 10, the loss of guessing, down
 
 
+def test_the_training_follows_its_recipe(prepared, tmp_path):
+    """Every setting of the optimiser and of the encoder in training changes the weights."""
+    project = tmp_path / "recipes"
+    shutil.copytree(prepared, project, ignore=shutil.ignore_patterns("models", "scratch"))
+    recipes = {
+        "plain": {},
+        "beta2": {"beta2": 0.5},
+        "drop_path": {"drop_path": 0.5},
+        "decay": {"weight_decay": 0.4},
+        "decay_end": {"weight_decay_end": 0.4},
+        "decay_all": {"decay_all": True, "weight_decay": 0.4},
+        "min_lr": {"min_lr": 1.0e-4},
+        "clip": {"clip_grad": 1.0e-4},
+        "warmup": {"warmup_epochs": 1},
+        "milestone": {"schedule": "multistep"},
+    }
+    edit(project, {"arms": {name: {"objective": "masked"} | recipe for name, recipe in recipes.items()}})
+    weights = {}
+    for name in recipes:
+        forked(project, "pretrain", "--arm", name)
+        weights[name] = (project / f"models/{name}/0/encoder.safetensors").read_bytes()
+    assert len(set(weights.values())) == len(recipes)
+
+
 def test_run_again_unchanged_it_only_collects_what_the_store_has(prepared, uninterrupted):
     shutil.rmtree(prepared / "models")
     # What this arm does not depend on may change, such as its label.

@@ -117,6 +117,14 @@ def test_probes_of_single_blocks(tables, depth, blocks):
         assert accuracy[image] == pytest.approx(hits(table, image, labels="shape", block=blocks))
 
 
+def test_a_share_of_an_odd_number_of_blocks_is_rounded_up():
+    rows = {"block": range(6), "labels": "class", "image": 2, "truth": 1, "predicted": [0, 1, 0, 1, 0, 0]}
+    tables = SimpleNamespace(probe=lambda name, arm: pd.DataFrame(rows))
+    depths = ("first half", "first third", "first block", "last third", "last half")
+    of_depth = {depth: depth_accuracy(tables, "cl", depth=depth, labels="class")[2] for depth in depths}
+    assert of_depth == pytest.approx(dict(zip(depths, (2 / 3, 1 / 2, 1, 0, 1 / 3), strict=True)))
+
+
 def test_the_fall_after_the_best_block_is_of_each_label_set(tables):
     table = tables.probe("layerwise", "cl")
     falls = fall_after_best(tables, "cl", labels="mean of all")
@@ -201,6 +209,24 @@ def test_rows_of_one_measure_among_several(tables):
         heads_alike(tables, "cl", measure="outputs", blocks="last block")
     with pytest.raises(MissingResult, match=r"similarity/cl\.csv has no heads raw"):
         in_blocks(tables, "cl", **options, where={"measure": "heads"}, variant="raw")
+
+
+def test_outputs_of_heads_are_compared_as_they_are_or_centred(tables):
+    path = tables.results.root / analysis_table("similarity", "cl")
+    heads = pd.DataFrame(
+        [
+            (0, image, "heads", variant, block, block, value)
+            for image in IMAGES
+            for block in (1, 2, 3)
+            for variant, value in (("raw", 0.1 * block + 0.01 * image), ("centred", -0.2 * block))
+        ],
+        columns=["seed", "image", "measure", "variant", "block", "other_block", "value"],
+    )
+    pd.concat([pd.read_csv(path), heads]).to_csv(path, index=False)
+    for image in IMAGES:
+        for measure, value in {"outputs": 0.3 + 0.01 * image, "outputs, centred": -0.6}.items():
+            values = heads_alike(tables, "cl", measure=measure, blocks="last block")
+            assert values[image] == pytest.approx(value)
 
 
 def test_few_labels_are_a_mean_over_shares_and_not_the_chosen_one():

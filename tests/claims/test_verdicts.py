@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from stages.claims import verdicts
 from stages.claims.claim import ZERO, Choice, Claim, Margin, Part
 from stages.claims.curve_test import joint_test
 from stages.claims.gates import (
@@ -20,6 +21,7 @@ from stages.claims.gates import (
     Gate,
     rests_on,
 )
+from stages.claims.specification import specifications
 from stages.claims.tables import Tables
 from stages.claims.verdicts import CORRECTIONS, against, corrected, counts, decided, draft
 from stages.results.files import MissingResult
@@ -320,7 +322,7 @@ def test_other_methods_of_the_same_kind_are_compared_at_the_plain_level():
     assert "replications" not in twice
 
 
-def test_the_printed_interval_and_the_curve_have_the_level_of_the_correction():
+def test_the_printed_interval_and_the_curve_have_the_level_of_the_correction(monkeypatch):
     tables = tables_of(**FOUR)
     others = {"a": CLAIM.margin, "b": replace(CLAIM.margin, value=2.9)}
     items = [
@@ -330,6 +332,15 @@ def test_the_printed_interval_and_the_curve_have_the_level_of_the_correction():
     assert numbers["a"].level == 0.025
     entry = decided(items[0], numbers["a"], tables=tables, seed=0)
     assert (entry["corrected_low"], entry["corrected_high"]) == items[0].joint.bounds(0.025)
+    levels = []
+
+    def note(claim, *, level, **options):
+        levels.append(level)
+        return specifications(claim, level=level, **options)
+
+    monkeypatch.setattr(verdicts, "specifications", note)
+    decided(items[0], numbers["a"], tables=tables, seed=0)
+    assert levels == [0.025]
 
 
 def test_families_have_their_corrections():

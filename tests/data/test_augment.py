@@ -156,6 +156,20 @@ def test_a_weak_view_is_a_crop_and_colours_only_where_they_are_asked_for(images)
     assert all(not torch.equal(one, other) for one, other in zip(jittered, crop, strict=True))
 
 
+@pytest.mark.parametrize("colours", ["jitter_probability", "grey_probability"])
+def test_a_weak_view_changes_colours_as_often_as_it_is_asked_to(images, colours):
+    many = images[:1].expand(2000, -1, -1, -1)
+
+    def view(probability):
+        off = {"jitter_probability": 0.0, "grey_probability": 0.0, "jitter_strength": 1.0}
+        settings = WeakView(**off | {"crop_scale_min": 1.0, colours: probability})
+        draws = Draws(torch.Generator().manual_seed(0), batch=len(many))
+        return augment.weak_view(many, settings=settings, draws=draws)
+
+    changed = (view(0.2) != view(0.0)).flatten(1).any(dim=1).float().mean()
+    assert changed.item() == pytest.approx(0.2, abs=0.03)
+
+
 class Ends:
     """Draws that are always an end of their range."""
 

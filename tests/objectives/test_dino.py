@@ -202,6 +202,21 @@ def test_views_are_two_large_and_several_small_and_only_the_second_is_solarised(
     assert min(widths[:2]) > 0.7 > 0.6 > max(widths[2:])
 
 
+def test_the_second_large_crop_is_blurred_a_tenth_as_often_and_small_ones_half_as_often(monkeypatch):
+    kinds = []
+
+    def colours(view, **options):
+        kinds.append((view.shape[-1], options["blur_probability"], options["solarize_probability"]))
+        return view
+
+    monkeypatch.setattr(dino, "random_colors", colours)
+    views_of(make(blur_probability=0.8, solarize_probability=0.3), torch.rand(2, 3, 16, 16))
+    expected = [(16, 0.8, 0.0), (16, 0.08, 0.3), *2 * [(8, 0.4, 0.0)]]
+    assert [kind[0] for kind in kinds] == [16, 16, 8, 8]
+    for kind, published in zip(kinds, expected, strict=True):
+        assert kind == pytest.approx(published)
+
+
 def test_without_small_crops_it_compares_the_large_ones(images):
     task = make(local_crops=0)
     views = views_of(task, images)

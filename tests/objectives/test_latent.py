@@ -51,6 +51,14 @@ def test_target_blocks_are_squares_anywhere_and_the_context_is_apart_from_them(t
     assert 1 <= mask.sum((1, 2)).min() < mask.sum((1, 2)).max() == 4  # blocks may overlap
 
 
+def test_the_context_is_any_of_the_patches_that_are_no_target(task, images):
+    _, mask, visible = views_of(task, images)
+    overlap = mask.flatten(1).sum(dim=1) < 4  # more patches are left than the context takes
+    chosen = torch.zeros(32, 16).scatter_(1, visible, 1.0)
+    first = (mask.flatten(1) == 0).cumsum(dim=1) <= 12  # what a context in order would be
+    assert overlap.any() and ((chosen == 1) != (first & (mask.flatten(1) == 0)))[overlap].any(dim=1).sum() > 5
+
+
 def test_the_loss_is_that_of_pytorch_patch_by_patch():
     generator = torch.Generator().manual_seed(0)
     predicted, latents = (2 * torch.randn(3, 4, 5, generator=generator) for _ in range(2))

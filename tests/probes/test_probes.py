@@ -221,6 +221,19 @@ def test_few_labels_are_enough_where_classes_lie_apart():
     assert all(torch.equal(results[0][0][share], results[1][0][share]) for share in results[0][0])
 
 
+def test_few_labels_do_not_depend_on_the_scale_and_the_place_of_a_feature(blobs):
+    features, labels = blobs
+    moved = features * torch.logspace(-2, 2, features.shape[1]) + torch.arange(features.shape[1])
+    answers = [
+        few_shot.fit_predict(
+            {"cls": table[:200], "mean": table[:200]}, labels[:200], {"cls": table, "mean": table},
+            classes=4, settings=FewShot(shares=[0.1], l2=1.0), generator=torch.Generator().manual_seed(0),
+        ).predictions["0.1"]
+        for table in (features, moved)
+    ]  # fmt: skip
+    assert (answers[0] == answers[1]).float().mean() > 0.99
+
+
 ATTENTIVE = Attentive(heads=2, epochs=12, batch_size=100, learning_rates=[0.003, 0.03], weight_decay=0.0,
                       validation_fraction=0.1)  # fmt: skip
 

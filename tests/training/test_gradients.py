@@ -182,6 +182,22 @@ def test_a_hybrid_keeps_the_agreement_of_its_two_losses_by_block(objective):
     assert task.sums.batches == 0 and task.step == -1  # the next epoch begins anew
 
 
+def test_gradients_are_measured_in_the_first_batches_of_an_epoch_and_in_every_16th(monkeypatch):
+    task = make()
+    measured = []
+
+    def note(loss):
+        measured.append(task.step)
+        return [torch.ones(2)] * VIT.depth
+
+    monkeypatch.setattr(task, "block_gradients", note)
+    (views,) = batches_of(task, 1)
+    for _ in range(40):
+        task.step += 1
+        task(*views)
+    assert measured == [0, 1, 2, 3, 16, 32]
+
+
 @pytest.mark.parametrize("objective", MODULES)
 def test_a_gradient_ratio_sets_the_weight_from_the_newest_gradient_of_each_loss(objective):
     task = make(objective, gradient_ratio=2.0)
