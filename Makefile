@@ -74,9 +74,5 @@ bench: $(VENV)/.complete  ## measure the throughput of pre-training on this mach
 check: $(VENV)/.complete  ## check style and types
 	@ruff check . && ruff format --check . && mypy
 
-# Checkpoints of single trainings lie in folders whose names end in a fingerprint of 16 digits.
-FOUR := [0-9a-f][0-9a-f][0-9a-f][0-9a-f]
-RESUMED := $(foreach stage,pretrain finetune segment linear_augmented,scratch/$(stage)-*-$(FOUR)$(FOUR)$(FOUR)$(FOUR))
-
 clean:           ## delete stored trainings, checkpoints and timings; results, downloads and your files stay
-	@rm -rf scratch/trainings scratch/failed scratch/timings.jsonl $(RESUMED)
+	@rm -rf scratch/trainings scratch/failed scratch/timings.jsonl

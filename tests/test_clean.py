@@ -8,10 +8,6 @@ from tests.project import ROOT
 
 MADE = (
     "trainings/0123456789abcdef/encoder.safetensors",
-    "pretrain-cl-0123456789abcdef/epoch-00001.pt",
-    "finetune-my_arm-fedcba9876543210/epoch-00001.pt",
-    "segment-cl-0123456789abcdef/epoch-00001.pt",
-    "linear_augmented-cl-0123456789abcdef/epoch-00001.pt",
     "failed/summary.ipynb",
     "timings.jsonl",
 )

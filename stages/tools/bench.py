@@ -64,6 +64,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     options = parser.parse_args()
+    numbers = ("image_size", "patch_size", "width", "depth", "heads", "batch_size", "steps")
+    if small := next((name for name in numbers if getattr(options, name) < 1), None):
+        parser.error(f"--{small.replace('_', '-')} must be at least 1")
     flags = [word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")]
     if not options.objective and (others := set(flags) - {"--mlp-ratio", "--compile"}):
         parser.error(f"{', '.join(sorted(others))}: only with --objective; the table has fixed sizes")
@@ -114,7 +117,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     Raises StudyError if the objective or the data do not exist, or if the sizes do not match.
     """
     params = load_params()
-    runtime = params.runtime.model_copy(update={"compile": options.compile})
+    runtime = params.runtime.model_copy(update={"compile": options.compile, "devices": 1})
     fabric = make_fabric(runtime, precision=params.pretrain.precision)
     with images_of(options, params) as (split, mean, std):
         memory = PeakMemory(fabric.device)
@@ -176,6 +179,10 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
             "--image-size must be a multiple of --patch-size, and --width a multiple of 4 times --heads"
         )
     objective = find(Objective, options.objective)
+    if objective.build is None or objective.needs_labels:
+        raise StudyError(
+            f"--objective {options.objective}: trains nothing, or needs labels; choose another objective"
+        )
     settings = params.objectives.model_copy(
         update={
             name: getattr(params.objectives, name).model_copy(update=published)
@@ -196,10 +203,6 @@ def build_task(options: argparse.Namespace, params: Study) -> Any:
         "layered": {"cl_weight": 0.2, "mim_block": 0.5},
     }
     arm = Arm(objective=options.objective, **sums.get(options.objective, {}))
-    if objective.build is None or objective.needs_labels:
-        raise StudyError(
-            f"--objective {options.objective}: trains nothing, or needs labels; choose another objective"
-        )
     return objective.build(encoder, arm=arm, settings=settings, seed=0, classes=())
 
 

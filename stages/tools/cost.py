@@ -24,7 +24,7 @@ from stages.study.params import load_params
 from stages.study.study import Study
 from stages.study.timings import spoken
 from stages.tools.devices import CPU, GPUS, Device, device_named
-from stages.tools.disk import Disk, Images, data_bytes, images_of
+from stages.tools.disk import DRAWN, Disk, Images, data_bytes, images_of
 from stages.tools.preset import study_with
 from stages.tools.pricing import Cost, cost_of
 
@@ -60,9 +60,21 @@ def main() -> None:
             values = {"device": device._asdict(), "arms": [cost._asdict() for cost in costs]}
             return json.dumps(values | {"disk": disk._asdict()}, indent=2)
         show(costs)
-        return "\n".join(summary(costs, name=options.device, device=device, disk=disk))
+        lines = summary(costs, name=options.device, device=device, disk=disk)
+        return "\n".join(
+            [in_words(images, prepared=options.images is None and study.data.source != DRAWN), *lines]
+        )
 
     exit_with("cost", work)
+
+
+def in_words(images: Images, *, prepared: bool) -> str:
+    """Return the number of images.
+
+    prepared: they were counted in data/prepared/, perhaps before a change of settings
+    """
+    words = f"Images: {images.train:,} for training and {images.test:,} held out"
+    return words + (" in data/prepared/; if data: changed since, add --images." if prepared else ".")
 
 
 def disk_of(study: Study, costs: list[Cost], *, images: Images) -> Disk:
@@ -101,7 +113,7 @@ def summary(costs: list[Cost], *, name: str, device: Device, disk: Disk) -> list
     )
     unit = "core" if name == CPU else name
     lines = [
-        f"All seeds: {sum(hours):,.3g} {unit} hours ({hours[0]:,.3g} pre-training, {hours[1]:,.3g} "
+        f"All seeds: {hourly(sum(hours))} {unit} hours ({hourly(hours[0])} pre-training, {hourly(hours[1])} "
         "fine-tuning). Probes, analyses, segmentation and robustness come on top.",
         f"Speed: {device.utilisation:.0%} of {peaks or 'the peak'}, {device.source}. `make bench` measures "
         "this share; --utilisation sets it.",
@@ -117,6 +129,11 @@ def summary(costs: list[Cost], *, name: str, device: Device, disk: Disk) -> list
         f"runtime.micro_batch to {max(1, cost.fit)} or less"
         for cost in crowded
     ]
+
+
+def hourly(hours: float) -> str:
+    """Return hours with three digits, or whole ones from 100 on: 0.75, 12.5, 1,900."""
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
 
 
 def scaled(value: float, unit: str = "") -> str:

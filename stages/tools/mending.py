@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
+from stages.study.documents import CONFLICT
 from stages.study.paths import scratch, write_text, writing
 from stages.study.words import counted
 
@@ -45,7 +46,7 @@ def mend_lock(path: Path = LOCK) -> str | None:
     if not path.is_file():
         return None
     text = path.read_text(encoding="utf-8", errors="replace")
-    if is_whole(text):
+    if is_whole(text) or f"\n{CONFLICT}" in text:
         return None
     entries = [match.start() for match in ENTRY.finditer(text)]
     whole = text[: entries[-1]] if entries[1:] else ""

@@ -27,8 +27,13 @@ def main() -> None:
 
 def describe() -> str:
     """Return the available presets, each with its first comment."""
-    lines = [f"{path.stem:<16} {path.read_text().splitlines()[0].lstrip('# ')}" for path in _presets()]
+    lines = [f"{path.stem:<16} {first_line(path)}" for path in _presets()]
     return "\n".join(lines)
+
+
+def first_line(path: Path) -> str:
+    """Return the first comment of a preset, which has its cost."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def apply(name: str) -> str:

@@ -46,6 +46,8 @@ def main() -> None:
         "--project", type=Path, default=Path(), help="folder of the finished study (default: this one)"
     )
     options = parser.parse_args()
+    if options.check and options.accuracies:
+        parser.error("--check writes nothing, so it excludes --accuracies")
 
     def work() -> str:
         if options.accuracies:
@@ -63,8 +65,12 @@ def main() -> None:
 def write_accuracies(folder: Path, *, project: Path) -> None:
     """Write the accuracies of a finished study as accuracies.json into a folder.
 
-    Raises StudyError if a result is missing.
+    Raises StudyError if the folder has no claims, or if a result is missing.
     """
+    if not (folder / "claims.json").is_file():
+        raise StudyError(
+            f"{folder}/claims.json: not found; copy results/claims.json of the study there first"
+        )
     from stages.results.accuracies import accuracies  # pandas takes seconds
     from stages.results.study_results import Results
 
@@ -94,14 +100,9 @@ def studies(folder: Path) -> dict[str, Study]:
     """Return the published studies by name: the content of claims.json, accuracies.json and public.json."""
     return {
         path.parent.name: read_json(path)
-        | {"accuracies": accuracies_of(path.parent), "public": rows_of(path.parent / "public.json")}
+        | {name: rows_of(path.parent / f"{name}.json") for name in ("accuracies", "public")}
         for path in sorted(folder.glob("*/claims.json"))
     }
-
-
-def accuracies_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the accuracies of a published study; none if they were not written."""
-    return rows_of(folder / "accuracies.json")
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

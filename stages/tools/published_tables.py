@@ -1,10 +1,11 @@
 """The Markdown tables that compare published studies, from claims.json, accuracies.json and public.json."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.render.figures.forest_rows import by_seed
+from stages.claims.claim import ZERO
 from stages.render.sections.verdicts import side_of_zero
 from stages.study.errors import StudyError
 
@@ -13,7 +14,7 @@ MAIN = ("headline", "hybrid")
 FAMILIES = (*MAIN, "exploratory", "ours")
 UNTESTED = "not test"  # not tested, or not testable at this budget
 UNDECIDED = "undecided"
-REVERSED = {("supported", "contradicted"), ("contradicted", "supported")}
+OPPOSITES = ({"supported", "contradicted"}, {"higher", "lower"})
 NARROW = "narrow range"  # in the reason of a margin that follows the range of the arms
 
 Study = Mapping[str, Any]
@@ -27,7 +28,7 @@ def verdicts(studies: Mapping[str, Study]) -> str:
         for entry in first["entries"]
         if first["claims"][entry["name"]]["family"] in MAIN
     ]
-    return markdown(["The paper says", "where", *studies], rows)
+    return markdown(["claim", "where", *studies], rows)
 
 
 def runs(studies: Mapping[str, Study]) -> str:
@@ -58,7 +59,7 @@ def agreement(studies: Mapping[str, Study]) -> str:
         }
         tested = [pair for pair in pairs.values() if not all(word.startswith(UNTESTED) for word in pair)]
         decided = [pair for pair in tested if not all(is_open(word) for word in pair)]
-        reversals = [f"`{claim}`" for claim, pair in pairs.items() if pair in REVERSED]
+        reversals = [f"`{claim}`" for claim, pair in pairs.items() if set(pair) in OPPOSITES]
         rows.append([f"`{name}`", shares(tested), shares(decided), ", ".join(reversals) or "none"])
     header = ["run", f"same verdict as `{first_name}`", "of the claims that either run decides", "reversed"]
     return markdown(header, rows)
@@ -68,40 +69,52 @@ def reruns(studies: Mapping[str, Study]) -> str:
     """Return the effects of single trainings of a study beside those of a rerun from the same seeds.
 
     studies: two; the second trained some seeds of the first again, in other circumstances
-    The rows are the headline and hybrid claims that both studies measure, with the same main specification.
-    Margins are those of the first study.
+    The rows are the headline and hybrid claims that both studies measure, with the same definition. Margins
+    are those of the first study; a seed that one of the sides lacks has a dash.
     """
     (first_name, first), (second_name, second) = studies.items()
-    rows: list[list[str]] = []
-    seeds: dict[str, None] = {}
+    effects: dict[str, tuple[dict[str, float], dict[str, float]]] = {}  # by statement
     for entry in first["entries"]:
-        claim, again = (study["claims"].get(entry["name"], {}) for study in (first, second))
-        if claim["family"] in MAIN and frozen(first, entry["name"]) == frozen(second, entry["name"]):
-            old, new = (effects_by_seed(one | {"comparison": entry["comparison"]}) for one in (claim, again))
-            if shared := [seed for seed in old if seed in new]:
-                seeds |= dict.fromkeys(shared)
-                unit = claim["margin"]
-                ends = f"{signed(min(old.values()) / unit)} to {signed(max(old.values()) / unit)}"
-                pairs = [", ".join(signed(values[seed] / unit) for seed in shared) for values in (old, new)]
-                rows.append([entry["statement"].rstrip("."), ends, *pairs])
-    seed = "seed " + ", ".join(seeds)
-    columns = [f"`{first_name}`, all seeds", f"`{first_name}`, {seed}", f"`{second_name}`, {seed}"]
-    return markdown(["The paper says", *columns], rows)
-
-
-def effects_by_seed(claim: Mapping[str, Any]) -> dict[str, float]:
-    """Return the effect of each seed that all sides of a claim have.
-
-    claim: one of claims.json, with the comparison of its entry
-    """
-    values = claim.get("by_seed", {})
-    shared = [
-        seed for seed in next(iter(values.values()), {}) if all(seed in side for side in values.values())
+        name, claim = entry["name"], first["claims"][entry["name"]]
+        again = second["claims"].get(name, {})
+        if not (claim["family"] in MAIN and claim.get("by_seed") and again.get("by_seed")):
+            continue
+        if frozen(first, name) == frozen(second, name):
+            sides = deciding_sides(claim, comparison=entry["comparison"])
+            effects[entry["statement"].rstrip(".")] = (
+                effects_by_seed(claim, sides=sides, unit=claim["margin"]),
+                effects_by_seed(again, sides=sides, unit=claim["margin"]),
+            )
+    seeds = sorted({seed for old, new in effects.values() for seed in old.keys() & new.keys()}, key=int)
+    rows = [
+        [statement, f"{signed(min(old.values()))} to {signed(max(old.values()))}"]
+        + [", ".join(signed(side[seed]) if seed in side else "–" for seed in seeds) for side in (old, new)]
+        for statement, (old, new) in effects.items()
     ]
-    return {
-        seed: by_seed({**claim, "by_seed": {role: {seed: side[seed]} for role, side in values.items()}})[0]
-        for seed in shared
-    }
+    shared = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(seeds)
+    columns = [f"`{first_name}`, all seeds", f"`{first_name}`, {shared}", f"`{second_name}`, {shared}"]
+    return markdown(["claim", *columns], rows)
+
+
+def deciding_sides(claim: Mapping[str, Any], *, comparison: str) -> list[str]:
+    """Return the higher role of a claim and the lower one with the largest mean, which decides the claim.
+
+    comparison: of the claim's entry: the higher role, " over ", the lower roles with " and " between them
+    """
+    values = claim["by_seed"]
+    higher, _, lower = comparison.partition(" over ")
+    means = {role: statistics.fmean(values[role].values()) for role in lower.split(" and ") if role in values}
+    if ZERO in lower.split(" and "):
+        means[ZERO] = 0.0
+    return [higher, max(means, key=lambda role: means[role])]
+
+
+def effects_by_seed(claim: Mapping[str, Any], *, sides: Sequence[str], unit: float) -> dict[str, float]:
+    """Return the effect of each seed that both sides have, in a unit. sides: see `deciding_sides`"""
+    higher, lower = (claim["by_seed"].get(side, {}) for side in sides)
+    if sides[1] == ZERO:
+        return {seed: value / unit for seed, value in higher.items()}
+    return {seed: (value - lower[seed]) / unit for seed, value in higher.items() if seed in lower}
 
 
 def frozen(study: Study, name: str) -> str:

@@ -62,7 +62,11 @@ def main() -> None:
     """Read the command line and submit the study."""
     parser = argparse.ArgumentParser(prog="python -m stages.tools.submit", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--dry", action="store_true", help="print the jobs without submitting them")
+    parser.add_argument(
+        "--dry",
+        action="store_true",
+        help="check and mend the project as always, but print the jobs instead of submitting them",
+    )
     dry = parser.parse_args().dry
     exit_with("submit", lambda: submit(dry=dry))
 

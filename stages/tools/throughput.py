@@ -2,8 +2,9 @@
 
 Each row is an arm: the median over its runs of images/s, from the first saved epoch to the last, checkpoints
 included. The last row adds up runs that shared the device. "Of peak" is the time that the FLOP of all matrix
-products would take at the speed of this device's fastest matrix product, measured now, as a share of the time
-taken. The times come from scratch/timings.jsonl; delete it after a change of batch size or images.
+products would take at the speed of this device's fastest matrix product, measured now, times
+`runtime.devices`, as a share of the time taken. The times come from scratch/timings.jsonl; delete it after a
+change of batch size or images.
 """
 
 import argparse
@@ -66,8 +67,11 @@ def table(study: Study, *, images: int) -> str:
     for arm, several in arms.items():
         recipe = recipe_of(study, arm)[1]
         batch = recipe.batch_size
-        flop = pretraining_step(study, arm, rows=batch, at_once=batch).flop
-        ideal = flop / peak_flops(pick_device(study.runtime), precision=recipe.precision)  # s per image
+        rows = batch // study.runtime.devices
+        at_once = min(study.runtime.micro_batch or rows, rows)
+        flop = pretraining_step(study, arm, rows=rows, at_once=at_once).flop
+        peak = study.runtime.devices * peak_flops(pick_device(study.runtime), precision=recipe.precision)
+        ideal = flop / peak  # s per image
         rates = [span.epochs * batch * (images // batch) / span.seconds for span in several]
         rate = statistics.median(rates)
         lines.append(f"| {arm} | {len(several)} | {rate:,.0f} | {flop / 1e9:.3g} | {rate * ideal:.1%} |")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from stages.data.arrays import open_split, read_manifest
 from stages.study.command import exit_with
+from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import DATA, augmented_dir, finetune_dir, model_dir, segmenter_dir, trained_seeds
 from stages.study.store import Training, sealed
@@ -90,7 +91,10 @@ def _lacking(stage: str) -> Iterator[Lacking]:
     for arm in params.linear_augmented.arms if stage == "linear_augmented" else params.arms:
         declared = load_params(stage=stage, arm=arm)
         if stage == "pretrain" or trained_seeds(arm):
-            trainings: dict[Any, Training] = trainings_of(declared, arm, manifest=manifest)
+            try:
+                trainings: dict[Any, Training] = trainings_of(declared, arm, manifest=manifest)
+            except StudyError:  # an encoder was changed; DVC restores it before these trainings
+                continue
             missing = [key for key, each in trainings.items() if not is_there(each, folder(arm, 0))]
             # Fine-tunings differ in seed and pooling; a command trains all poolings of a seed.
             seeds = [key if isinstance(key, int) else key.seed for key in missing]

@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def draw(*, trials: int, seed: int) -> str:
-    """Add trials of every trained arm to params.yaml, and remove earlier trials."""
+    """Add trials of every arm whose objective has ranges to params.yaml, and remove earlier trials."""
 
     def add(arms: dict[str, Any]) -> None:
         for name, arm in list(arms.items()):
@@ -128,7 +128,7 @@ def trials_of(arm: Mapping[str, Any], *, trials: int, seed: int) -> list[dict[st
 
 
 def edit(change: Any) -> str:
-    """Remove all trials from params.yaml, change its arms, and preserve all other lines and comments.
+    """Remove all trials and their accuracies, change the arms, and preserve all other lines of params.yaml.
 
     Raises StudyError if params.yaml is not valid, before or after; it is then unchanged.
     """
@@ -137,7 +137,8 @@ def edit(change: Any) -> str:
     yaml.preserve_quotes = True
     params = yaml.load(PARAMS.read_text(encoding="utf-8"))
     arms = params["arms"]
-    for name in [name for name in arms if is_trial(name, arms[name])]:
+    earlier = [name for name in arms if is_trial(name, arms[name])]
+    for name in earlier:
         del arms[name]
     kept = [*arms]
     change(arms)
@@ -145,7 +146,15 @@ def edit(change: Any) -> str:
     yaml.dump(params, text)
     validate(YAML(typ="safe").load(text.getvalue()), where=f"{PARAMS} with trials")
     write_text(PARAMS, text.getvalue())
-    return f"{len(arms) - len(kept)} trials in {PARAMS}"
+    for name in earlier:  # another trial of this name must not have these accuracies
+        probe_metrics("attentive", name).unlink(missing_ok=True)
+    fixed = [name for name in kept if arms[name]["objective"] not in (*OBJECTIVES, "random", "imported")]
+    without = (
+        f"; none of {', '.join(fixed)}, whose objective has no ranges"
+        if len(arms) > len(kept) and fixed
+        else ""
+    )
+    return f"{len(arms) - len(kept)} trials in {PARAMS}{without}"
 
 
 def is_trial(name: str, arm: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stages.study.errors import StudyError
+from stages.tools import bench
 from stages.tools.bench import MEBI, PeakMemory, measure
 from tests.project import ROOT, environment
 
@@ -45,8 +46,16 @@ def test_flop_are_those_of_the_matrix_products():
 def test_sizes_that_do_not_fit_are_one_line():
     with pytest.raises(StudyError, match="--image-size must be a multiple"):
         measure(options(patch_size=5))
-    with pytest.raises(StudyError, match="trains nothing, or needs labels"):
-        measure(options(objective="random"))
+    for objective in ("random", "imported", "supervised"):
+        with pytest.raises(StudyError, match="trains nothing, or needs labels"):
+            measure(options(objective=objective))
+
+
+def test_numbers_below_one_are_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "--objective", "masked", "--steps", "0"])
+    with pytest.raises(SystemExit, match="2"):
+        bench.main()
+    assert capsys.readouterr().err.endswith("error: --steps must be at least 1\n")
 
 
 def test_a_step_needs_the_memory_that_is_expected():

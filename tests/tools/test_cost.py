@@ -18,7 +18,7 @@ from stages.study.errors import StudyError
 from stages.study.lookup import find
 from stages.study.params import validate
 from stages.study.seeds import Draws
-from stages.tools.cost import scaled
+from stages.tools.cost import hourly, in_words, scaled
 from stages.tools.devices import GPUS, Device, device_named
 from stages.tools.disk import Images, data_bytes, feature_bytes, images_of
 from stages.tools.preset import merge
@@ -194,9 +194,23 @@ def test_the_table_and_the_words_below_it(cost):
     rows = {line.split()[0]: line.split() for line in lines}
     assert rows["random"].count("–") == 8 and rows["mim"][2] == "32-true"
     assert "Speed: 25% of 10 TFLOP/s (32-true), made up." in output
+    assert "Images: 96 for training and 40 held out.\n" in output
     crowded = [line for line in output.splitlines() if line.startswith("mim:")]
     pattern = r"mim: \S+ MB do not fit into 0\.002 GB; set runtime\.micro_batch to \d+ or less"
     assert re.fullmatch(pattern, crowded[0])
+
+
+def test_images_counted_in_prepared_data_may_be_those_of_other_settings():
+    assert in_words(Images(1200, 50), prepared=True) == (
+        "Images: 1,200 for training and 50 held out in data/prepared/; if data: changed since, add --images."
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"), [(0.754, "0.754"), (12.34, "12.3"), (99.96, "100"), (1935.2, "1,935")]
+)
+def test_hours_are_never_written_with_an_exponent(hours, words):
+    assert hourly(hours) == words
 
 
 def test_programs_read_json(cost):

@@ -63,8 +63,14 @@ def test_of_nothing_or_zeros_nothing_stays(lock, text):
 
 @pytest.mark.parametrize(
     "text",
-    [WHOLE, WHOLE.replace("    cmd: echo check", "<<<<<<< HEAD\n    cmd: echo check"), "a: b\n", "- words"],
-    ids=["whole", "a conflict", "another file", "a list"],
+    [
+        WHOLE,
+        WHOLE.replace("    cmd: echo check", "<<<<<<< HEAD\n    cmd: echo check"),
+        WHOLE.replace("    cmd: echo probe", "<<<<<<< HEAD\n    cmd: echo probe"),
+        "a: b\n",
+        "- words",
+    ],
+    ids=["whole", "a conflict", "a conflict in the last entry", "another file", "a list"],
 )
 def test_a_whole_one_and_what_people_wrote_stay_as_they_are(lock, text):
     lock.write_text(text)

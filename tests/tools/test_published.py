@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from stages.study.errors import StudyError
-from stages.study.paths import read_json
-from stages.tools.published import PAGES, accuracies_of, filled, studies, write_accuracies
+from stages.study.paths import read_json, write_json
+from stages.tools.published import PAGES, filled, rows_of, studies, write_accuracies
 from stages.tools.published_tables import (
     PUBLISHED,
     accuracy_table,
@@ -111,33 +111,30 @@ def test_claims_with_another_main_specification_are_not_compared():
 
 
 def test_a_rerun_stands_beside_the_same_seeds():
+    """The side that decides is that of the means of all seeds, though seed 1 alone would name the other."""
     cl, mim = {"0": 0.5, "1": 0.53, "2": 0.6}, {"0": 0.44, "1": 0.5, "2": 0.54}
     sides = {"contrastive": cl, "masked": mim, "random": {"0": 0.4, "1": 0.4, "2": 0.4}}
-    first = study(
-        a=claim("supported", by_seed=sides),
-        b=claim("negligible", by_seed={"masked": mim}, margin=0.2),
-        c=claim("undecided", by_seed=sides, family="ours"),
-        d=claim("undecided", by_seed=sides),
-        e={"verdict": "not tested", "family": "headline"},
-    )
-    ways = ("contrastive over masked", "masked over 0 and random", *3 * ["masked over contrastive"])
-    for entry, comparison in zip(first["entries"], ways, strict=True):
-        entry["comparison"] = comparison
-    other = {role: {"1": 0.9} for role in sides}
-    again = study(
-        a=claim("undecided", by_seed=other | {"masked": {"1": 0.93}}),
-        b=claim("undecided", by_seed={"masked": {"1": -0.1}}),
-        c=claim("undecided", by_seed=other),
-        d=claim("undecided", by_seed=other),
-    )
+    both = {"hybrid": {"1": 0.6, "2": 0.6}, "contrastive": cl, "masked": mim | {"1": 0.55}}
+    ways = {
+        "a": ("contrastive over masked", claim("supported", by_seed=sides)),
+        "b": ("masked over 0 and random", claim("negligible", by_seed={"masked": mim}, margin=0.2)),
+        "c": ("contrastive over masked", claim("undecided", by_seed=sides, family="ours")),
+        "d": ("contrastive over masked", claim("undecided", by_seed=sides)),
+        "e": ("contrastive over masked", {"verdict": "not tested", "family": "headline"}),
+        "f": ("hybrid over contrastive and masked", claim("undecided", by_seed=both, family="hybrid")),
+    }
+    first = study(**{name: numbers for name, (_, numbers) in ways.items()})
+    for entry in first["entries"]:
+        entry["comparison"] = ways[entry["name"]][0]
+    other = {"contrastive": {"0": 0.9, "1": 0.9}, "masked": {"0": 0.9, "1": 0.93}, "hybrid": {"1": 0.84}}
+    again = study(**{name: claim("undecided", by_seed=other) for name in "abcdef"})
     again["entries"][3]["frozen"] = "2026-11-30"
-    table = reruns({"bf16": first, "float32": again})
-    assert table.splitlines()[0] == (
-        "| The paper says | `bf16`, all seeds | `bf16`, seed 1 | `float32`, seed 1 |"
-    )
-    assert table.splitlines()[2:] == [
-        "| a holds | +1.0 to +2.0 | +1.0 | −1.0 |",
-        "| b holds | +2.2 to +2.7 | +2.5 | −0.5 |",
+    table = reruns({"bf16": first, "float32": again}).splitlines()
+    assert table[0] == "| claim | `bf16`, all seeds | `bf16`, seeds 0, 1 | `float32`, seeds 0, 1 |"
+    assert table[2:] == [
+        "| a holds | +1.0 to +2.0 | +2.0, +1.0 | +0.0, −1.0 |",
+        "| b holds | +2.2 to +2.7 | +2.2, +2.5 | +4.5, +4.7 |",
+        "| f holds | +0.0 to +2.3 | –, +2.3 | –, −2.0 |",
     ]
 
 
@@ -149,8 +146,11 @@ def test_runs_without_a_tested_claim_are_compared_too():
 def test_accuracies_are_those_of_a_finished_study(tmp_path):
     (tmp_path / "study").mkdir()
     make_study(tmp_path / "study", arms=("cl", "mim"), knn=0.2)
+    with pytest.raises(StudyError, match=r"published/claims\.json: not found; copy results/claims\.json"):
+        write_accuracies(tmp_path / "published", project=tmp_path / "study")
+    write_json(tmp_path / "published/claims.json", {})
     write_accuracies(tmp_path / "published", project=tmp_path / "study")
-    rows = accuracies_of(tmp_path / "published")
+    rows = rows_of(tmp_path / "published/accuracies.json")
     assert [(row["label"], row["evaluation"], row["mean"]) for row in rows] == [
         (arm, evaluation, mean)
         for arm in ("cl", "mim")
@@ -193,8 +193,9 @@ def test_the_published_accuracies_are_those_of_the_committed_metrics(tmp_path):
     same = [path.parent for path in PUBLISHED.glob("*/claims.json") if read_json(path) == claims]
     if not same:
         pytest.skip("results/ holds a study that is not published")
+    write_json(tmp_path / "claims.json", {})
     write_accuracies(tmp_path, project=Path())
-    assert accuracies_of(tmp_path) == accuracies_of(same[0])
+    assert rows_of(tmp_path / "accuracies.json") == rows_of(same[0] / "accuracies.json")
 
 
 def test_only_what_is_between_the_comments_changes():

@@ -14,7 +14,8 @@ from stages.results.study_results import FINE_TUNED, Results
 from stages.study.errors import StudyError
 from stages.study.params import load_params
 from stages.study.paths import read_json
-from stages.tools.tables import by_columns, by_rows, joined_metrics, pack, unpack
+from stages.tools.joining import joined_metrics
+from stages.tools.tables import by_columns, by_rows, pack, unpack
 from tests.tracked_study import make_study
 
 TABLE = "results/analysis/attention/{}.csv"
@@ -295,6 +296,32 @@ def test_nothing_of_a_user_is_replaced(packed, clone, tmp_path):
     shutil.rmtree(clone / ".git")
     with pytest.raises(StudyError, match="not under Git"):
         unpack([archive], clone)
+
+
+def test_a_folder_is_no_place_for_the_file(packed, clone, tmp_path):
+    packed("one")
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup/mine.txt").write_text("mine")
+    with pytest.raises(StudyError, match=r"backup: is a folder; name a file, such as .*backup/tables\.zip"):
+        pack(tmp_path / "backup", tmp_path / "one")
+    assert (tmp_path / "backup/mine.txt").read_text() == "mine"
+
+
+def test_a_study_that_lacks_a_training_is_not_packed(packed, tmp_path):
+    packed("one")
+    params = tmp_path / "one/params.yaml"
+    text = params.read_text()
+    params.write_text(yaml.safe_dump(yaml.safe_load(text) | {"seeds": [0, 7, 8]}))
+    with pytest.raises(StudyError, match=r"models: cl lacks seed 8; run `make study` first"):
+        pack(tmp_path / "more.zip", tmp_path / "one")
+    params.write_text(text)
+    knn = tmp_path / "one/results/probe/knn/cl.json"
+    metrics = json.loads(knn.read_text())
+    del metrics["seeds"]["7"]
+    knn.write_text(json.dumps(metrics))
+    with pytest.raises(StudyError, match=r"results/probe/knn/cl\.json: cl lacks seed 7"):
+        pack(tmp_path / "more.zip", tmp_path / "one")
+    assert not (tmp_path / "more.zip").exists()
 
 
 def test_damaged_and_foreign_files_are_refused(packed, clone, tmp_path):

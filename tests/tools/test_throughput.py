@@ -54,6 +54,21 @@ def test_an_arm_is_as_fast_as_from_its_first_saved_epoch_to_its_last(study):
     assert together == "| together | 2 | 72 | | 14.4% |"
 
 
+def test_the_peak_is_that_of_all_devices_and_the_flop_those_of_a_micro_batch(study, monkeypatch):
+    sizes = []
+
+    def note(study, arm, *, rows, at_once):
+        sizes.append((rows, at_once))
+        return Cost(flop=2e6)
+
+    monkeypatch.setattr(throughput, "pretraining_step", note)
+    events((1, "began", 0.0, {"stage": "pretrain@mim-0"}), *saved(1, 10.0, 11.0, 12.0))
+    runtime = study.runtime.model_copy(update={"devices": 2, "micro_batch": 4})
+    table = throughput.table(study.model_copy(update={"runtime": runtime}), images=100)
+    assert "| mim | 1 | 96 | 0.002 | 9.6% |" in table
+    assert sizes == [(study.pretrain.batch_size // 2, 4)]
+
+
 def test_a_resumed_training_counts_from_where_it_resumed(study):
     events(
         (1, "began", 0.0, {"stage": "pretrain@cl"}),

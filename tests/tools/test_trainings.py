@@ -37,6 +37,12 @@ def test_each_training_is_lacking_until_its_result_is_in_the_store_or_in_an_out(
     assert lacking("finetune") == [Lacking("finetune", "random", seed) for seed in (0, 7)]
     assert lacking("segment") == [Lacking("segment", "random", seed) for seed in (0, 7)]
 
+    weights = project / "models/random/7/encoder.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1])  # DVC will restore the encoder before anything is trained on top of it
+    assert lacking("finetune", "segment") == []
+    weights.write_bytes(content)
+
     (project / "models/random").rename(project / "models/untrained")  # as if the arm was renamed
     assert lacking("pretrain") == everything[2:]
     assert not (project / "scratch/trainings").exists()  # nothing is written

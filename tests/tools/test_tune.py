@@ -1,3 +1,4 @@
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -90,9 +91,22 @@ def test_the_table_ranks_by_validation_accuracy(project):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {"labels": labels})
     lines = tune.table().splitlines()
+    first = tune.probe_metrics("attentive", "cl_trial_0")
     assert lines[0] == "| cl | validation accuracy |"
     assert lines[2].endswith("| 50.0% |") and lines[3].endswith("| 30.0% |")
     assert "Expected best of cl: 40.0% of 1, 50.0% of 2 trials." in lines
+    tune.draw(trials=2, seed=1)  # other trials of the same names
+    assert not first.exists()
+    with pytest.raises(StudyError, match="dvc repro probe@cl_trial_0-attentive"):
+        tune.table()
+
+
+def test_an_arm_without_ranges_is_named(project):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    layered = "arms:\n  both: {objective: layered, cl_weight: 0.2, mim_block: 0.5}"
+    Path("params.yaml").write_text(re.sub(r"^arms:.*$", layered, text, count=1, flags=re.M), encoding="utf-8")
+    expected = "9 trials in params.yaml; none of both, whose objective has no ranges"
+    assert tune.draw(trials=3, seed=0) == expected
 
 
 def test_a_trial_that_was_given_other_seeds_is_kept_and_not_replaced(project):
