@@ -129,8 +129,10 @@ def test_every_stage_starts_in_any_shell(resolved, shell):
         }
         done = subprocess.run([path, "-c", stage.cmd], env=env, capture_output=True, text=True)
         words = done.stdout.rstrip(",").split(",")
-        launched = stage.addressing.split(":")[-1].startswith("pretrain@")
-        assert words[:2] == (["launched", "-m"] if launched else ["-m", f"stages.{words[1].split('.')[-1]}"])
+        name = stage.addressing.split(":")[-1].split("@")[0]
+        assert words[: 3 if name == "pretrain" else 2] == (
+            ["launched", "-m", "stages.pretrain"] if name == "pretrain" else ["-m", f"stages.{name}"]
+        )
         assert done.stderr == ""
 
 

@@ -5,12 +5,15 @@ import textwrap
 
 import pytest
 
+from stages import pretrain
 from stages.data.arrays import Manifest, SplitSummary
 from stages.finetune import finetunings
 from stages.linear_augmented import head_trainings
 from stages.pretrain import pretrainings
 from stages.segment import segmentings
 from stages.study.params import load_params
+from stages.study.recipe import recipe_of
+from stages.training.settings import Pretrain
 from tests.forked_python import forked_python
 from tests.project import as_dvc_repository, copy_project, edit, remove, run_in
 
@@ -122,11 +125,6 @@ def runtime(project):
     edit(project, {"runtime": {"threads": 2, "eval_batch_size": 7, "workers": 1}})
 
 
-def a_new_option_that_is_off(project):
-    last = "    drop_path: DropPath\n    precision: Precision\n"
-    rewrite(project, "stages/training/settings.py", (last, last + "    newer: float | None = None\n"))
-
-
 def moved_code(project):
     for name in ("losses", "contrastive"):
         text = (project / f"stages/objectives/{name}.py").read_text()
@@ -142,13 +140,27 @@ def moved_code(project):
     "change",
     [
         *(new_objective, new_probe, new_analysis, new_corruption, new_claim, new_preset, labels, words),
-        *(unused_settings, runtime, a_new_option_that_is_off, moved_code),
+        *(unused_settings, runtime, moved_code),
     ],
     ids=lambda change: change.__name__,
 )
 def test_growth_gives_no_training_another_name(project, change):
     before = names_of()
     change(project)
+    assert names_of() == before
+
+
+def test_a_new_option_that_is_off_gives_no_training_another_name(project, monkeypatch):
+    class Newer(Pretrain):
+        newer: float | None = None
+
+    before = names_of()
+
+    def recipe_with_it(study, name):
+        vit, recipe = recipe_of(study, name)
+        return vit, Newer(**recipe.model_dump())
+
+    monkeypatch.setattr(pretrain, "recipe_of", recipe_with_it)
     assert names_of() == before
 
 

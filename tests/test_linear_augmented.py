@@ -146,7 +146,7 @@ def test_another_seed_of_the_arm_augments_otherwise(study, monkeypatch):
 
     def spying(self, *words, draws, **more):
         seen = views(self, *words, draws=draws, **more)
-        shown.append(seen[0].sum().item())
+        shown.append(draws.uniform(1)[0].item())  # what this step draws next
         return seen
 
     monkeypatch.setattr(Heads, "views", spying)

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from stages.results.other_claims import LARGEST, other_claims
-from stages.study.errors import StudyError, printable
+from stages.study.errors import StudyError
+from tests.hostile.one_line import one_line
 from tests.render.synthetic_claims import claims
 
 
@@ -68,7 +69,7 @@ def test_a_server_that_lies_is_one_line(address, path, words):
     assert len(other_claims("theirs", f"{address}/good")) == len(claims()["entries"])
     with pytest.raises(StudyError, match=r"report\.compare_with\.theirs") as error:
         other_claims("theirs", f"{address}/{path}")
-    assert words in str(error.value) and printable(str(error.value)).isprintable()
+    assert words in str(error.value) and one_line(error.value)
 
 
 @pytest.mark.parametrize(

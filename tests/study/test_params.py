@@ -297,9 +297,9 @@ def test_the_heads_of_an_imported_arm_are_not_those_of_the_common_encoder(values
 
 def test_dvc_changes_a_number_and_leaves_the_rest_of_the_file_alone(tmp_path):
     (tmp_path / "params.yaml").write_text(TEXT)
-    code = "from dvc.utils.serialize import modify_yaml\nwith modify_yaml('params.yaml') as d: d['seed'] = 0"
+    code = "from dvc.utils.serialize import modify_yaml\nwith modify_yaml('params.yaml') as d: d['seed'] = 1"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert (tmp_path / "params.yaml").read_text() == TEXT
+    assert (tmp_path / "params.yaml").read_text() == TEXT.replace("\nseed: 0 ", "\nseed: 1 ")
 
 
 def test_a_command_ends_with_2_and_one_line(tmp_path):

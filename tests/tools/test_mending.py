@@ -46,7 +46,8 @@ def test_wherever_writing_stopped_the_whole_entries_stay(lock):
         assert "\n" not in words and (lock.parent / "scratch/dvc.lock.damaged").read_text() == WHOLE[:end]
         if lock.exists():
             entries = yaml.safe_load(lock.read_text())["stages"]
-            assert entries and entries == {name: ENTRIES[name] for name in entries}
+            begun = [name for name in NAMES if WHOLE.index(f"  {name}:") + len(f"  {name}:") <= end]
+            assert entries and entries == {name: ENTRIES[name] for name in begun[:-1]}
             assert f"; {len(entries)} stage" in words
         else:
             assert (

@@ -188,7 +188,7 @@ def test_an_error_of_this_program_stops_what_runs(tmp_path, monkeypatch):
     tasks = [Task(name, ("sleep", "60")) for name in ("a", "b")]
     with pytest.raises(MemoryError):
         repro_tool.run(tasks, slots=[{}, {}])
-    assert [process.wait(timeout=10) for process in started] == [-signal.SIGTERM] * len(started)
+    assert [process.wait(timeout=10) for process in started] == [-signal.SIGTERM] * 2
 
 
 def test_the_interpreter_may_lie_in_a_folder_with_a_space(monkeypatch):

@@ -158,12 +158,15 @@ def test_tables_that_do_not_fit_are_one_line(tmp_path: Path, monkeypatch: pytest
     write_study(tmp_path, study)
     whole = table("a")
     fewer = whole[(whole["seed"] == 0) | (whole["block"] < 3)]
-    for frame, message in (
-        (fewer, "seeds differ in blocks or width"),
-        (whole.drop(columns="place"), "no column place"),
-        (whole[whole["level"] != "image"], "no log_sigma of image level before"),
+    differ, missing = "seeds differ in blocks or width", "no column place"
+    tokens = whole[whole["level"] != "image"]
+    for frame, of_spectra, of_ranks in (
+        (fewer, differ, differ),
+        (whole.drop(columns="place"), missing, missing),
+        (tokens, "no log_sigma of image level before", "no rankme of image level after"),
     ):
         frame.to_csv(TABLE / "a.csv", index=False)
-        with pytest.raises(StudyError, match=rf"a\.csv: {message}"):
+        with pytest.raises(StudyError, match=rf"a\.csv: {of_spectra}"):
             spectra(Results(study))
+        with pytest.raises(StudyError, match=rf"a\.csv: {of_ranks}"):
             rank_curves(Results(study), measure="rankme", level="image")

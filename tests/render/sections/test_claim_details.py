@@ -1,5 +1,6 @@
 """Each claim has a fold with its statistics."""
 
+from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup
@@ -71,6 +72,9 @@ def test_a_claim_with_several_choices_has_a_curve() -> None:
 def test_every_claim_names_its_figures() -> None:
     names = {claim.name for claim in CLAIMS}
     assert names == set(FIGURES)
+    for one in {one for ids in FIGURES.values() for one in ids if not one.startswith("summary-")}:
+        page, _, figure = one.partition("-fig-")
+        assert f'\\"{figure}\\"' in Path(f"notebooks/{page}.ipynb").read_text(encoding="utf-8"), one
     fold = BeautifulSoup(claim_details(entries()[0] | {"name": "heads_alike"}), "html.parser")
     place = fold.select_one(".figures")
     assert place is not None and place["data-figures"] == "attention-fig-diversity similarity-fig-heads"
