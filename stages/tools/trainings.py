@@ -93,8 +93,10 @@ def _lacking(stage: str) -> Iterator[Lacking]:
         if stage == "pretrain" or trained_seeds(arm):
             try:
                 trainings: dict[Any, Training] = trainings_of(declared, arm, manifest=manifest)
-            except StudyError:  # an encoder was changed; DVC restores it before these trainings
-                continue
+            except StudyError:
+                if stage == "pretrain":
+                    raise
+                continue  # an encoder was changed; DVC restores it before these trainings
             missing = [key for key, each in trainings.items() if not is_there(each, folder(arm, 0))]
             # Fine-tunings differ in seed and pooling; a command trains all poolings of a seed.
             seeds = [key if isinstance(key, int) else key.seed for key in missing]

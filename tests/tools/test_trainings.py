@@ -9,7 +9,7 @@ from stages.study.timings import Run
 from stages.tools import trainings
 from stages.tools.trainings import Lacking, lacking, longest_first
 from tests.forked import succeed
-from tests.project import copy_project
+from tests.project import copy_project, edit
 
 ARMS = ("random", "cl", "mim", "hybrid")
 
@@ -51,6 +51,14 @@ def test_each_training_is_lacking_until_its_result_is_in_the_store_or_in_an_out(
 def test_before_images_are_prepared_the_command_says_so(project):
     with pytest.raises(StudyError, match="prepare"):
         trainings.commands(["pretrain"])
+
+
+def test_an_arm_whose_weights_are_missing_is_an_error_and_not_left_out(project):
+    succeed(project, "prepare")
+    mae = {"objective": "imported", "weights": "../nowhere.pth", "format": "mae", "heads": 2}
+    edit(project, {"arms": {"mae": mae}})
+    with pytest.raises(StudyError, match=r"nowhere\.pth"):
+        lacking("pretrain")
 
 
 def test_the_longest_come_first_and_the_unknown_before_them(monkeypatch):
