@@ -19,7 +19,6 @@ from stages.analyses.spectra import (
     log_covariance,
     log_spread,
     pseudo_values,
-    relative_log,
     scalars,
     singular_values,
     spread_shares,
@@ -38,7 +37,6 @@ def measure(
     traces: image indices (B,) and traces
     yields: tables in long format, one value per row, with the columns
         measure  unison; rankme, participation_ratio, alpha; coordinate_1 to 3
-                 log_sigma (log σ_i − log σ_1)
                  log_covariance (log of the singular values of the covariance)
                  log_spread (mean of log_covariance over i, minus that of the embedding, see `log_spread`)
         level    token: of the patch tokens of one image
@@ -47,13 +45,14 @@ def measure(
         place    before or after the self-attention is added to its input; across: from before to after
         block    from 1
         image    index of the image; -1 for values of all images
-        index    i of log_sigma and log_covariance, from 1; number of the patch of a coordinate; else 0
+        index    i of log_covariance, from 1; number of the patch of a coordinate; else 0
         value
         error    standard error over images for values of all images, else 0
     Every image has its unison. `spectrum_images`, evenly spread, have the other measures at token level;
     their spectra are averaged. `shown_images` have coordinates in the first, middle and last block. All
     images together have the image level, with jackknife errors, and the shares after the attention.
-    Paper: Fig. 7 plots log_covariance at token and image level, as the authors say in issue 2 of their code.
+    Paper: Fig. 6 (movement); Fig. 7 (log_covariance at token and image level, defined in issue 2 of the
+           authors' code).
     Raises StudyError if a setting is missing or is not a whole number of at least 1.
     Memory grows only by one mean token per image, block and place.
     """
@@ -62,7 +61,6 @@ def measure(
         for name in ("spectrum_images", "shown_images")
     }
     spectra: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
-    variances: dict[tuple[int, str], _Mean] = defaultdict(_Mean)
     pooled: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
     indices: list[Tensor] = []
     start, total = 0, min(settings.images, len(split.images))
@@ -82,8 +80,7 @@ def measure(
                     continue
                 cloud = tokens.cpu()[spectral]
                 sigma = singular_values(cloud)
-                spectra[block, place].add(relative_log(sigma))
-                variances[block, place].add(log_covariance(cloud, sigma=sigma))
+                spectra[block, place].add(log_covariance(cloud, sigma=sigma))
                 if (block, place) == (1, "before"):
                     embedded, embedding = cloud, sigma
                 if place == "after":
@@ -98,9 +95,8 @@ def measure(
                 parts += _coordinate_rows(coordinates, images=images[shown], block=block)
         yield _table(parts)
     parts = []
-    for name, means in (("log_sigma", spectra), ("log_covariance", variances)):
-        for (block, place), mean in means.items():
-            parts.append(_spectrum_rows(name, *mean.result(), level="token", place=place, block=block))
+    for (block, place), mean in spectra.items():
+        parts.append(_spectrum_rows(*mean.result(), level="token", place=place, block=block))
     for (block, place), vectors in pooled.items():
         value, error = jackknife(torch.cat(vectors), _image_level)
         for name, *one in zip(SCALARS, value.split(1), error.split(1), strict=False):
@@ -110,12 +106,8 @@ def measure(
         for name, share in shares.items() if place == "after" else ():
             image = torch.cat(indices)
             parts.append(_rows(name, share, level="image_share", place=place, block=block, image=image))
-        variance = jackknife(torch.cat(vectors), _image_covariance)
-        for name, spectrum in (
-            ("log_sigma", (value[len(SCALARS) :], error[len(SCALARS) :])),
-            ("log_covariance", variance),
-        ):
-            parts.append(_spectrum_rows(name, *spectrum, level="image", place=place, block=block))
+        spectrum = (value[len(SCALARS) :], error[len(SCALARS) :])
+        parts.append(_spectrum_rows(*spectrum, level="image", place=place, block=block))
     yield _table(parts)
 
 
@@ -149,11 +141,7 @@ class _Mean:
 def _image_level(vectors: Tensor) -> Tensor:
     """Return all image-level values of vectors (N, D) as one row: the scalars, then the spectrum."""
     sigma = singular_values(vectors)
-    return torch.cat([torch.stack(list(scalars(sigma).values())), relative_log(sigma)])
-
-
-def _image_covariance(vectors: Tensor) -> Tensor:
-    return log_covariance(vectors, sigma=singular_values(vectors))
+    return torch.cat([torch.stack(list(scalars(sigma).values())), log_covariance(vectors, sigma=sigma)])
 
 
 def _rows(
@@ -178,9 +166,9 @@ def _table(parts: list[Columns]) -> pd.DataFrame:
     return pd.DataFrame({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
-def _spectrum_rows(name: str, mean: Tensor, error: Tensor, *, level: str, place: str, block: int) -> Columns:
+def _spectrum_rows(mean: Tensor, error: Tensor, *, level: str, place: str, block: int) -> Columns:
     index = torch.arange(1, len(mean) + 1)
-    return _rows(name, mean, level=level, place=place, block=block, index=index, error=error)
+    return _rows("log_covariance", mean, level=level, place=place, block=block, index=index, error=error)
 
 
 def _coordinate_rows(coordinates: Tensor, *, images: Tensor, block: int) -> list[Columns]:

@@ -1,6 +1,5 @@
 """Download files over HTTP: resumable, verified, from the named host only, complete or not at all."""
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from stages.encoders.weights_file import refuse_other_kinds
 from stages.study.errors import StudyError
+from stages.study.locks import lock
 from stages.study.paths import file_digest, scratch, write_text
 
 CHUNK = 2**20  # bytes
@@ -182,5 +182,5 @@ def _reason(url: str, error: BaseException, partial: Path, *, timeout: float) ->
 def _alone(target: Path) -> Iterator[None]:
     """Run the block in one process at a time for each file; other processes wait."""
     with target.with_name(target.name + ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, waits=True)
         yield

@@ -10,7 +10,6 @@ does not track the store; a stage copies the trainings that it needs into its ou
 a clone with an empty store finds its trainings there.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 
 from stages.study.disk import make_folder
 from stages.study.errors import StudyError
+from stages.study.locks import lock
 from stages.study.paths import (
     file_digest,
     model_dir,
@@ -60,11 +60,9 @@ class Training:
         """Run the block in one process at a time; other processes print one line and wait."""
         make_folder(self.directory)
         with (self.directory / "lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(file, waits=False):
                 print(f"waiting for another process that runs training {self.fingerprint}", flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock(file, waits=True)
             yield
 
     def keep(self, write: Callable[[Path], None], **about: Any) -> None:

@@ -44,6 +44,11 @@ class Run:
         return f"saved up to epoch {self.epoch} of {self.epochs}" if self.epoch else ""
 
     @property
+    def progress(self) -> str:
+        """Return for how long the run has been going, and its last checkpoint, in words."""
+        return ", ".join(filter(None, [f"running for {spoken(time.time() - self.began)}", self.saved]))
+
+    @property
     def ending(self) -> str:
         """Return how the run ended, with its result and its last checkpoint, in words."""
         return ", ".join(filter(None, [self.outcome or "killed", self.message, self.saved]))

@@ -1,6 +1,5 @@
 """Open the project with DVC, and report every obstacle as a one-line error."""
 
-import fcntl
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from dvc.repo import Repo
 from stages.study.disk import make_folder
 from stages.study.documents import read_text
 from stages.study.errors import StudyError
+from stages.study.locks import lock
 from stages.study.paths import scratch
 from stages.tools.jobs import elsewhere
 from stages.tools.mending import RWLOCK, mend
@@ -37,13 +37,11 @@ def only_study() -> Iterator[None]:
     path = scratch() / "study.lock"
     make_folder(path.parent)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(file, waits=False):
             file.seek(0)
             raise StudyError(
                 f"another `make study` is running in this project; wait until process {file.read()} ends"
-            ) from None
+            )
         file.truncate(0)
         file.write(f"{os.getpid()}")
         file.flush()

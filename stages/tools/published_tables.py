@@ -1,11 +1,10 @@
 """The Markdown tables that compare published studies, from claims.json, accuracies.json and public.json."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.claims.claim import ZERO
+from stages.render.figures.forest_rows import by_seed, deciding_sides
 from stages.render.sections.verdicts import side_of_zero
 from stages.study.errors import StudyError
 
@@ -73,17 +72,16 @@ def reruns(studies: Mapping[str, Study]) -> str:
     are those of the first study; a seed that one of the sides lacks has a dash.
     """
     (first_name, first), (second_name, second) = studies.items()
-    effects: dict[str, tuple[dict[str, float], dict[str, float]]] = {}  # by statement
+    effects: dict[str, tuple[dict[str, float], ...]] = {}  # by statement
     for entry in first["entries"]:
         name, claim = entry["name"], first["claims"][entry["name"]]
         again = second["claims"].get(name, {})
-        if not (claim["family"] in MAIN and claim.get("by_seed") and again.get("by_seed")):
-            continue
-        if frozen(first, name) == frozen(second, name):
-            sides = deciding_sides(claim, comparison=entry["comparison"])
-            effects[entry["statement"].rstrip(".")] = (
-                effects_by_seed(claim, sides=sides, unit=claim["margin"]),
-                effects_by_seed(again, sides=sides, unit=claim["margin"]),
+        sides = deciding_sides({**claim, "comparison": entry["comparison"]})
+        same = frozen(first, name) == frozen(second, name)
+        if claim["family"] in MAIN and sides and again.get("by_seed") and same:
+            effects[entry["statement"].rstrip(".")] = tuple(
+                {seed: value / claim["margin"] for seed, value in by_seed(one, sides=sides).items()}
+                for one in (claim, again)
             )
     seeds = sorted({seed for old, new in effects.values() for seed in old.keys() & new.keys()}, key=int)
     rows = [
@@ -94,27 +92,6 @@ def reruns(studies: Mapping[str, Study]) -> str:
     shared = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(seeds)
     columns = [f"`{first_name}`, all seeds", f"`{first_name}`, {shared}", f"`{second_name}`, {shared}"]
     return markdown(["claim", *columns], rows)
-
-
-def deciding_sides(claim: Mapping[str, Any], *, comparison: str) -> list[str]:
-    """Return the higher role of a claim and the lower one with the largest mean, which decides the claim.
-
-    comparison: of the claim's entry: the higher role, " over ", the lower roles with " and " between them
-    """
-    values = claim["by_seed"]
-    higher, _, lower = comparison.partition(" over ")
-    means = {role: statistics.fmean(values[role].values()) for role in lower.split(" and ") if role in values}
-    if ZERO in lower.split(" and "):
-        means[ZERO] = 0.0
-    return [higher, max(means, key=lambda role: means[role])]
-
-
-def effects_by_seed(claim: Mapping[str, Any], *, sides: Sequence[str], unit: float) -> dict[str, float]:
-    """Return the effect of each seed that both sides have, in a unit. sides: see `deciding_sides`"""
-    higher, lower = (claim["by_seed"].get(side, {}) for side in sides)
-    if sides[1] == ZERO:
-        return {seed: value / unit for seed, value in higher.items()}
-    return {seed: (value - lower[seed]) / unit for seed, value in higher.items() if seed in lower}
 
 
 def frozen(study: Study, name: str) -> str:

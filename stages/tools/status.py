@@ -211,7 +211,7 @@ def complete(rows: list[Row], *, runs: list[Run], missing: list[Lacking]) -> Non
             row.seconds = None if None in times else sum(filter(None, times))
         if run and run.alive and row.state != DONE:
             row.state = RUNNING
-            row.why = [", ".join(filter(None, [f"running for {spoken(time.time() - run.began)}", run.saved]))]
+            row.why = [run.progress]
 
 
 def show(rows: list[Row], *, graph: dict[str, Any], study: Study) -> None:
@@ -256,7 +256,7 @@ def reports(rows: list[Row], runs: list[Run]) -> list[str]:
     missing = {f"{row.stage}-{seed}" for row in rows for seed in row.lacks or []}
     ended = [run for name, run in latest.items() if name in missing and not run.alive]
     lines = [f"{row.stage}: {row.why[0]}" for row in rows if row.state == RUNNING]
-    lines += [f"{run.stage}: running for {spoken(time.time() - run.began)} {run.saved}" for run in single]
+    lines += [f"{run.stage}: {run.progress}" for run in single]
     lines += [f"{run.stage}: {run.ending}" for run in ended if run.outcome != "done"]
     return lines + [f"{row.stage}: {row.failed}" for row in rows if row.failed]
 

@@ -1,6 +1,5 @@
 """Find the MLflow server and write runs through its client; a run counts only when it is complete."""
 
-import fcntl
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.study.locks import lock
 from stages.study.paths import scratch, write_text, writing
 from stages.tracking.records import Record
 
@@ -175,15 +175,13 @@ def _alone(database: Path | None) -> Iterator[None]:
         yield
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_suffix(".lock").open("w") as lock:
+    with database.with_suffix(".lock").open("w") as file:
         for attempt in range(10 * PATIENCE):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock(file, waits=False):
                 break
-            except BlockingIOError:
-                if attempt == 10 * PATIENCE - 1:
-                    raise TimeoutError(f"another process has locked {lock.name} for {PATIENCE} s") from None
-                time.sleep(0.1)
+            if attempt == 10 * PATIENCE - 1:
+                raise TimeoutError(f"another process has locked {file.name} for {PATIENCE} s")
+            time.sleep(0.1)
         yield
 
 

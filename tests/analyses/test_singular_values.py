@@ -11,10 +11,10 @@ from stages.analyses.movement import principal_coordinates, unison
 from stages.analyses.settings import AnalysisSettings
 from stages.analyses.singular_values import evenly, measure
 from stages.analyses.spectra import (
+    log_covariance,
     log_spread,
     participation_ratio,
     rankme,
-    relative_log,
     singular_values,
     spread_shares,
 )
@@ -77,10 +77,8 @@ def test_the_table_holds_every_measure(prefix):
     assert counts["unison", "token"] == 7 * 4
     assert counts["rankme", "token"] == counts["alpha", "token"] == 4 * 2 * 4
     assert counts["rankme", "image"] == 2 * 4
-    assert counts["log_sigma", "token"] == 4 * 2 * 8
-    assert counts["log_sigma", "image"] == 4 * 2 * 5  # seven images less one, centred
-    assert counts["log_covariance", "token"] == counts["log_sigma", "token"]
-    assert counts["log_covariance", "image"] == counts["log_sigma", "image"]
+    assert counts["log_covariance", "token"] == 4 * 2 * 8
+    assert counts["log_covariance", "image"] == 4 * 2 * 5  # seven images less one, centred
     assert counts["log_spread", "token"] == 4 * 4 and counts["log_spread", "image_share"] == 7 * 4
     assert counts["coordinate_1", "token"] == 2 * 3 * 2 * 9
     assert sorted(table[table.measure == "coordinate_3"].block.unique()) == [1, 2, 4]
@@ -98,11 +96,17 @@ def test_the_table_holds_every_measure(prefix):
         sigma = singular_values(cloud_[[0, 2, 4, 6]])
         rank = rows("rankme", 3, place=place, image=40, level="token").value.item()
         assert rank == pytest.approx(rankme(sigma)[2].item())
-        spectrum = rows("log_sigma", 3, place=place, level="token")
-        logs = relative_log(sigma)
+        spectrum = rows("log_covariance", 3, place=place, level="token")
+        logs = log_covariance(cloud_[[0, 2, 4, 6]], sigma=sigma)
         np.testing.assert_allclose(spectrum.value, logs.mean(0), atol=1e-12)
         np.testing.assert_allclose(spectrum.error, logs.std(0) / 2, atol=1e-12)
-        pooled = singular_values(cloud_.mean(dim=1))
+        vectors = cloud_.mean(dim=1)
+        covariance = np.cov(vectors.double().numpy().T)  # (D, D), whose eigenvalues are its singular values
+        spectrum = rows("log_covariance", 3, place=place, level="image")
+        eigenvalues = np.linalg.eigvalsh(covariance)[::-1][: len(spectrum)]
+        np.testing.assert_allclose(spectrum.value, np.log(eigenvalues), rtol=1e-4)
+        assert (spectrum.error > 0).all()
+        pooled = singular_values(vectors)
         row = rows("participation_ratio", 3, place=place, level="image")
         assert row.value.item() == pytest.approx(participation_ratio(pooled).item(), rel=1e-5)
         assert row.error.item() > 0
@@ -115,7 +119,7 @@ def test_the_table_holds_every_measure(prefix):
     assert rows("log_spread", 3, level="token", image=40).value.item() == pytest.approx(spread[2].item())
     shares = spread_shares(*(part[:, prefix:].mean(dim=1).double() for part in (attended[2], tokens[0])))
     np.testing.assert_allclose(rows("log_spread", 3, level="image_share").value, shares, rtol=1e-6)
-    of_images = table[(table.level == "token") & ~table.measure.isin(["log_sigma", "log_covariance"])]
+    of_images = table[(table.level == "token") & (table.measure != "log_covariance")]
     assert set(of_images.error) == {0}
     assert set(table[table.level == "image_share"].error) == {0}
     drawn = rows("coordinate_2", 4, place="after", image=40)
@@ -137,7 +141,7 @@ def test_one_image_and_one_block(dtype):
     table = table_of(parts, images=1, spectrum_images=9)
     assert np.isfinite(table[["value", "error"]]).all(axis=None)
     assert (table[table.level == "image"].error == 0).all()
-    assert len(table[(table.measure == "log_sigma") & (table.level == "image")]) == 2
+    assert len(table[(table.measure == "log_covariance") & (table.level == "image")]) == 2
 
 
 def test_spectra_that_do_not_differ_have_no_error():
@@ -145,7 +149,7 @@ def test_spectra_that_do_not_differ_have_no_error():
     same = [one.expand(7, -1, -1) for one in trace.tokens]
     again = trace._replace(tokens=same, attended=[one.expand(7, -1, -1) for one in trace.attended])
     table = table_of([(torch.arange(7), again)], spectrum_images=7)
-    spectra = table[(table.measure == "log_sigma") & (table.level == "token")]
+    spectra = table[(table.measure == "log_covariance") & (table.level == "token")]
     np.testing.assert_allclose(spectra["error"], 0, atol=1e-6)
 
 

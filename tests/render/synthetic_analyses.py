@@ -45,8 +45,8 @@ def singular_values(
             image = rows(measure, "image", place).assign(error=0.1)
             parts += [part.assign(value=level + 0.2 * part["value"]) for part in (token, image)]
         for level in ("token", "image"):
-            spectrum = rows("log_sigma", level, place, index=range(1, 7)).assign(error=0.05)
-            parts.append(spectrum.assign(value=-0.8 * (spectrum["index"] - 1)))
+            spectrum = rows("log_covariance", level, place, index=range(1, 7)).assign(error=0.05)
+            parts.append(spectrum.assign(value=0.5 * spectrum["block"] - 0.8 * (spectrum["index"] - 1)))
         for direction in (1, 2, 3):
             drawn = {"block": sorted({1, (blocks + 1) // 2, blocks}), "image": [0, images // 2]}
             parts.append(

@@ -18,6 +18,7 @@ import yaml
 from stages.study import slurm as queue
 from stages.study.errors import StudyError
 from stages.study.paths import read_json
+from stages.study.timings import read_runs
 from stages.tools.jobs import record
 from stages.tools.status import status
 from stages.tools.submit import ENDED, submit
@@ -111,6 +112,10 @@ class Watch:
         files = self.project.glob("scratch/trainings/*/epoch-*.pt")
         return max((int(path.stem.partition("-")[2]) for path in files), default=0)
 
+    def noted(self):
+        """Return whether a training has noted an epoch, which it does shortly after it has saved it."""
+        return any(run.epoch for run in read_runs())
+
     def log(self):
         return (self.project / "scratch/slurm/pretrain-2_0.log").read_text()
 
@@ -135,7 +140,7 @@ def run(slurm, project):
     with pytest.raises(StudyError) as second:
         submit()
     watch = Watch(slurm, project)
-    wait_for(watch.saved)
+    wait_for(watch.noted)
     with suspended(project):
         waiting = watch.state("pretrain@broken-0")
         end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 125))

@@ -1,6 +1,7 @@
 """The numbers of the forest plot: every claim in units of its margin, positive in the paper's direction."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from stages.render.figures import paper
 
+ZERO = "0"  # in claims.json: the number 0 instead of a lower role
 # Family -> its heading, in the order of the plot.
 FAMILIES = {
     "headline": "Headline claims",
@@ -108,39 +110,39 @@ def comparison(claim: Mapping[str, Any], *, margin: float | None) -> Comparison 
         low=claim["low"] / unit,
         high=claim["high"] / unit,
         outer=(min(outer[0], claim["low"]) / unit, max(outer[1], claim["high"]) / unit),
-        seeds=tuple(value / unit for value in by_seed(claim)),
+        seeds=tuple(value / unit for value in by_seed(claim).values()),
         verdict=claim["verdict"],
         fragile=bool(claim.get("fragile")),
         agreement=agreement,
     )
 
 
-def by_seed(claim: Mapping[str, Any]) -> list[float]:
+def by_seed(claim: Mapping[str, Any], *, sides: Sequence[str] = ()) -> dict[str, float]:
     """Return the effect of each seed: the higher side minus the lower side, for the seeds that both have.
 
-    If a claim has several lower sides, the side with the largest mean decides; a lower side may be the number
-    0.
+    sides: see `deciding_sides`; empty: those of this claim
+    """
+    values = claim.get("by_seed") or {}
+    if not (sides := sides or deciding_sides(claim)):
+        return {}
+    higher, lower = (values.get(side, {}) for side in sides)
+    if sides[1] == ZERO:
+        return {seed: float(value) for seed, value in higher.items()}
+    return {seed: float(value - lower[seed]) for seed, value in higher.items() if seed in lower}
+
+
+def deciding_sides(claim: Mapping[str, Any]) -> list[str]:
+    """Return the higher role of a claim and the lower one with the largest mean, which decides the claim.
+
+    A lower role may be the number 0. The list is empty if one of the sides has no values.
     """
     values = claim.get("by_seed") or {}
     higher, _, lower = str(claim.get("comparison", "")).partition(" over ")
-    first = values.get(higher)
-    if not first:
-        return []
-    means = {
-        role: sum(values[role].values()) / len(values[role])
-        for role in lower.split(" and ")
-        if role in values
-    }
-    if "0" in lower.split(" and "):
-        means["0"] = 0.0
-    if not means:
-        return []
-    deciding = max(means, key=lambda role: means[role])
-    if deciding == "0":
-        return [float(value) for value in first.values()]
-    return [
-        float(value - values[deciding][seed]) for seed, value in first.items() if seed in values[deciding]
-    ]
+    roles = lower.split(" and ")
+    means = {role: statistics.fmean(values[role].values()) for role in roles if values.get(role)}
+    if ZERO in roles:
+        means[ZERO] = 0.0
+    return [higher, max(means, key=lambda role: means[role])] if means and values.get(higher) else []
 
 
 def paper_effects() -> dict[str, float]:

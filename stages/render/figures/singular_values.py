@@ -48,22 +48,22 @@ def rank_curves(results: Results, *, level: str, measure: str, seed: int = 0) ->
 
 
 def spectra(results: Results) -> pd.DataFrame:
-    """Return the spectra at both levels, before and after the last self-attention.
+    """Return the spectra of the embedding and after the last self-attention, at both levels.
 
-    Returns: label, level, place, index (from 1), mean, low, high (of log σ_i − log σ_1), trainings, seed_0
-             and so on, images
+    Returns: label, level, place (before: of the embedding), index (from 1), mean, low, high (of the natural
+             logarithm), trainings, seed_0 and so on, images
     Raises StudyError if seeds differ in their number of singular values.
     """
     parts = []
     for level in LEVELS:
         for place in ("before", "after"):
-            part = _of_all_images(results, by="index", measure="log_sigma", level=level, place=place)
+            part = _of_all_images(results, by="index", measure="log_covariance", level=level, place=place)
             parts.append(part.assign(level=level, place=place))
     return pd.concat(parts, ignore_index=True)
 
 
 def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
-    """Draw singular values by rank, for tokens of an image (left) and images (right); before: dotted.
+    """Draw singular values by rank, for tokens of an image (left) and images (right); embedding: dotted.
 
     spectrum: as `spectra` returns it
     """
@@ -90,7 +90,7 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
                     markevery=_doubling(len(line)),
                 )
             axis.set(
-                title=title.capitalize(), xlabel="rank i of the singular value", ylabel="log σᵢ − log σ₁"
+                title=title.capitalize(), xlabel="rank of the singular value", ylabel="log singular value"
             )
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -159,8 +159,8 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
     spectrum: as `spectra` returns it
     """
     return (
-        "Singular values of centred tokens relative to the largest (natural logarithm), after the last "
-        "self-attention and before it (dotted); first three quarters of the ranks. "
+        "Singular values of the covariance of the patch tokens (natural logarithm), after the last "
+        "self-attention and of the embedding (dotted); first three quarters of the ranks. "
         f"Right: {_counts(spectrum)} images, by their mean patch token. "
         f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
@@ -195,7 +195,7 @@ def rank_alt(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
 
 
 def _of_all_images(results: Results, *, by: str, measure: str, level: str, place: str) -> pd.DataFrame:
-    """Return values over all images; by index, only those of the last block.
+    """Return values over all images; by index, those before the first block or after the last one.
 
     Returns: label, `by`, mean, low, high, trainings, seed_0 and so on, images
     """
@@ -210,7 +210,8 @@ def _of_all_images(results: Results, *, by: str, measure: str, level: str, place
             & (frame["place"] == place)
         ]
         if by == "index":
-            chosen = chosen[chosen["block"] == chosen["block"].max()]
+            block = chosen["block"].min() if place == "before" else chosen["block"].max()
+            chosen = chosen[chosen["block"] == block]
         path = analysis_table(ANALYSIS, arm)
         remedy = f"`dvc repro analyze@{arm}-{ANALYSIS}` writes it anew"
         if chosen.empty:

@@ -21,6 +21,8 @@ GLOSSARY: Mapping[str, str] = {
     "Negligible": "the corrected interval lies between minus the margin and the margin",
     "Undecided": "none of these three; more seeds may decide. Above 0 or below 0: the corrected interval "
     "excludes 0, so the sign is clear but not the size",
+    "Higher, lower, no difference": "supported, contradicted and negligible, where a side has fewer than "
+    "three trainings: the verdict holds for these encoders, not for the methods",
     "Not testable at this budget": "a condition for testing fails; for example, a probe of a trained arm is "
     "no better than a probe of the untrained arm",
     "Agreement": "the share of analysis choices that give the same verdict",

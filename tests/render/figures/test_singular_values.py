@@ -93,14 +93,15 @@ def test_seeds_give_the_interval_where_there_are_several(results: Results) -> No
     np.testing.assert_allclose(ours["high"] - ours["mean"], 12.7062 * abs(first - second) / 2, rtol=1e-4)
 
 
-def test_spectra_are_of_the_last_self_attention(results: Results) -> None:
+def test_spectra_are_of_the_embedding_and_the_last_self_attention(results: Results) -> None:
     spectrum = spectra(results)
     assert len(spectrum) == 3 * 2 * 2 * 6 and set(spectrum["level"]) == set(LEVELS)
-    line = spectrum[
-        (spectrum["label"] == "MIM") & (spectrum["level"] == "token") & (spectrum["place"] == "before")
-    ]
-    np.testing.assert_allclose(line["mean"], -0.8 * np.arange(6))
-    np.testing.assert_allclose(line["high"] - line["mean"], 1.96 * 0.05)
+    tables = table("mim").query("measure == 'log_covariance' and level == 'token'")
+    for place, block in (("before", 1), ("after", 3)):
+        line = spectrum.query(f"label == 'MIM' and level == 'token' and place == '{place}'")
+        expected = tables[(tables["place"] == place) & (tables["block"] == block)]
+        np.testing.assert_allclose(line["mean"], expected["value"])
+        np.testing.assert_allclose(line["high"] - line["mean"], 1.96 * 0.05)
     assert "Right: 24 images" in spectrum_caption(spectrum) and "CL and MIM" in spectrum_alt(spectrum)
 
 
@@ -163,7 +164,7 @@ def test_tables_that_do_not_fit_are_one_line(tmp_path: Path, monkeypatch: pytest
     for frame, of_spectra, of_ranks in (
         (fewer, differ, differ),
         (whole.drop(columns="place"), missing, missing),
-        (tokens, "no log_sigma of image level before", "no rankme of image level after"),
+        (tokens, "no log_covariance of image level before", "no rankme of image level after"),
     ):
         frame.to_csv(TABLE / "a.csv", index=False)
         with pytest.raises(StudyError, match=rf"a\.csv: {of_spectra}"):
