@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import jaccard_score
 
 from stages.probes import linear
@@ -63,6 +64,19 @@ def test_the_score_is_that_of_scikit_learn():
     assert low < expected < high and (low, high) == mean_iou_interval(both, either, seed=0)
     perfect = overlaps(truth, truth, classes=5)
     assert mean_iou(*perfect) == 1 and mean_iou_interval(*perfect, seed=0) == (1, 1)
+
+
+def test_the_interval_is_that_of_scipy():
+    generator = np.random.default_rng(0)
+    either = generator.integers(20, 60, (40, 3))
+    both = generator.binomial(either, [0.9, 0.5, 0.2])
+    theirs = stats.bootstrap(
+        (np.arange(40),),
+        lambda drawn: mean_iou(both[drawn], either[drawn]),
+        n_resamples=4000, method="percentile", rng=1, vectorized=False,
+    ).confidence_interval  # fmt: skip
+    ours = mean_iou_interval(both, either, seed=0, resamples=4000)
+    np.testing.assert_allclose(ours, (theirs.low, theirs.high), atol=0.001)
 
 
 def test_ignored_pixels_do_not_count_and_memory_does_not_grow_with_the_classes():
