@@ -147,5 +147,6 @@ ABILITIES = (
         higher="masked",
         lower=("contrastive",),
         choices=(LABELS,),
+        fixed=("attentive probe fitted on the images with cached tokens, linear probe on all",),
     ),
 )
