@@ -76,8 +76,8 @@ def inputs(study: Study) -> list[Path]:
         files += [finetune_metrics(arm), robustness_table(arm), segmentation_metrics(arm)]
         for seed in seeds_of(study, arm):
             files.append(model_dir(arm, seed) / "history.csv")
-            gradients = gradients_table(arm, seed)
-            files += [gradients] if gradients.is_file() else []  # only hybrids have gradients
+            some = (model_dir(arm, seed) / "training.json", gradients_table(arm, seed))
+            files += [path for path in some if path.is_file()]  # only hybrids have gradients
         if "layerwise" in dict(study.probes):  # its curves need the prediction for each image
             files.append(probe_predictions("layerwise", arm))
         files += [analysis_table(analysis, arm) for analysis in study.analyses]

@@ -67,8 +67,8 @@ ABILITIES = (
         section="§1, Fig. 1 right",
         statement="Frozen patch tokens of MIM are better for dense prediction than those of CL.",
         measure=overlap,
-        statistic="intersection over union of a segmentation probe on frozen patch tokens, mean over the "
-        "classes of an image",
+        statistic="intersection over union of a segmentation probe on frozen patch tokens, for each image "
+        "the mean over its classes (figures: over all images)",
         unit="share of pixels",
         margin=OVERLAP,
         higher="masked",
@@ -83,7 +83,8 @@ ABILITIES = (
         statement="After fine-tuning, MIM is better at dense prediction than CL.",
         measure=overlap,
         given={"probe": "fine-tuned"},
-        statistic="intersection over union of fine-tuned segmentation, mean over the classes of an image",
+        statistic="intersection over union of fine-tuned segmentation, for each image the mean over its "
+        "classes (figures: over all images)",
         unit="share of pixels",
         margin=OVERLAP,
         higher="masked",

@@ -21,7 +21,10 @@ from stages.claims.margins import ACCURACY, ALIKENESS, AMPLITUDE, COSINE, RELATI
 from stages.claims.measures import fall, in_blocks
 
 SPREAD = {"analysis": "singular_values", "column": "value"}
-FIG_7 = (*PATCHES, "singular values of the covariance, in the directions in which the embedding varies")
+FIG_7 = (
+    *PATCHES,
+    "singular values of the covariance, at the ranks where those of the embedding exceed rounding errors",
+)
 CORRUPTED = Choice("trial", ("amplitude_exchange", "edges", "silhouette"))
 BANDS = Choice("bands", ("outer thirds", "halves", "halves up to π", "outer bands"))
 AMPLITUDE_OF_NOISE = Choice("amplitude", (ALL_AMPLITUDES, "weakest", "strongest"))

@@ -22,8 +22,9 @@ from stages.study.study import Study
 
 PASSED, FAILED, NOT_MEASURED, REPORTED = "passed", "failed", "not measured", "reported"
 
-CONVERGED, LEARNT, BEYOND_MEAN, BALANCE = (
+CONVERGED, TUNED, LEARNT, BEYOND_MEAN, BALANCE = (
     "fine-tuning converged",
+    "late gain in fine-tuning",
     "learnt",
     "beyond the mean",
     "gradient ratio",
@@ -53,6 +54,7 @@ def check_gates(tables: Tables) -> list[Gate]:
         if arm.stop_epoch or method_of(arm) in ("random", "supervised"):
             continue
         gates.append(_learnt(name, tables=tables))
+        gates += _tuned(name, tables=tables)
         if arm.objective == "masked":
             gates.append(_beyond_mean(name, tables=tables))
         if arm.objective in ("hybrid", "layered"):
@@ -140,6 +142,26 @@ def _converged(arm: str, *, tables: Tables) -> Gate:
         return convergence(list(history.groupby("epoch")["accuracy"].mean()))
 
     return _gate(CONVERGED, arm, check)
+
+
+def _tuned(arm: str, *, tables: Tables) -> list[Gate]:
+    """Report how much a pre-trained arm gained late in fine-tuning, which blocks no claim.
+
+    Empty without fine-tuning of several epochs.
+    """
+    try:
+        history = tables.results.finetune_history(arm)
+        _require(history, "accuracy", of=f"{arm}: fine-tuning")
+    except MissingResult:
+        return []
+    curves = [list(rows["accuracy"]) for _, rows in history.groupby("seed")]
+    if min(map(len, curves)) < 2:
+        return []
+    gains = [last_gain(curve) for curve in curves]
+    gain = float(np.mean(gains))
+    most = f"; in one training {100 * max(gains):+.2f}" if len(gains) > 1 else ""
+    words = f"fine-tuning of {arm}: {100 * gain:+.2f} points over the last fifth of the epochs{most}"
+    return [Gate(TUNED, arm, REPORTED, gain, words)]
 
 
 def _learnt(arm: str, *, tables: Tables) -> Gate:

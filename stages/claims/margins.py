@@ -44,7 +44,10 @@ def margin_of(claim: Claim, chosen: dict[str, str], *, tables: Tables) -> tuple[
         means = _means_of_arms(claim, chosen, tables=tables)
         span = max(means) - min(means) if means else 0.0
         if 0 < span < margin.value:  # one arm has no range
-            return span / SPANS, f"a tenth of the narrow range of all arms, {span:.2g}"
+            return span / SPANS, (
+                f"a tenth of the narrow range of all arms, {span:.2g}, which is below the usual margin of "
+                f"{margin.value:g}"
+            )
     return margin.value, margin.reason
 
 

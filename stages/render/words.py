@@ -44,14 +44,17 @@ def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: 
     """Return a mean with its interval.
 
     decimals: None: as many as the width of the interval needs
-    Returns:  for example "16.33 [16.32, 16.35] px"
+    Returns:  for example "16.33 [16.32, 16.35] px"; "below 0.01 px" if all three would print as 0
     """
     if not all(map(math.isfinite, (mean, low, high))):
         return "–"
     if decimals is None:
         decimals = decimals_for([high - low])
     parts = [fixed(value, decimals=decimals) for value in (mean, low, high)]
-    return f"{parts[0]} [{parts[1]}, {parts[2]}]" + (f" {unit}" if unit else "")
+    text = f"{parts[0]} [{parts[1]}, {parts[2]}]"
+    if mean > 0 and max(-low, high) < 0.5 * 10**-decimals:
+        text = f"below {fixed(10**-decimals, decimals=decimals)}"
+    return text + (f" {unit}" if unit else "")
 
 
 def decimals_for(widths: Iterable[float]) -> int:
@@ -78,10 +81,15 @@ def any_of(numbers: Iterable[int]) -> str:
 
 
 def minus(comparison: str) -> str:
-    """Return a comparison as a difference: "a over b and c" as "a minus the higher of b and c"."""
+    """Return a comparison as a difference: "a over b and c" as "a minus the higher of b and c".
+
+    "a over 0" becomes "a, against 0".
+    """
     higher, _, lower = comparison.partition(" over ")
     if not lower:
         return comparison
+    if lower == "0":
+        return f"{role_name(higher)}, against 0"
     names = listed(role_name(role) for role in lower.split(" and "))
     return f"{role_name(higher)} minus {'the higher of ' if ' and ' in lower else ''}{names}"
 

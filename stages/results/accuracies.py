@@ -45,14 +45,18 @@ def accuracies(results: Results, *, probes: Iterable[str], augmented: Collection
 
 
 def protocols(results: Results, *, probes: Iterable[str], augmented: Collection[str] = ()) -> dict[str, str]:
-    """Return the protocol of each evaluation; if arms differ, the protocols are joined by semicolons."""
+    """Return the protocol of each evaluation; if arms differ, each follows the labels of its arms."""
     words: dict[str, str] = {}
     for evaluation, having in _evaluations(results.arms, probes=probes, augmented=augmented).items():
-        each = []
+        arms: dict[str, list[str]] = {}  # by protocol
         for arm in having:
-            metrics = results.metrics(evaluation, arm)
-            each.append(str(metrics.get("protocol", "")))
-        words[evaluation] = "; ".join(dict.fromkeys(word for word in each if word))
+            protocol = str(results.metrics(evaluation, arm).get("protocol", ""))
+            arms.setdefault(protocol, []).append(results.label(arm))
+        words[evaluation] = "; ".join(
+            f"{', '.join(labels)}: {protocol}" if len(arms) > 1 else protocol
+            for protocol, labels in arms.items()
+            if protocol
+        )
     return {evaluation: text for evaluation, text in words.items() if text}
 
 

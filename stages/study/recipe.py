@@ -35,6 +35,16 @@ def recipe_of(study: Study, name: str) -> tuple[Vit, Pretrain]:
     return vit, recipe
 
 
+def images_seen(study: Study, name: str, *, images: int) -> int:
+    """Return how many images one training of an arm sees, with repetitions.
+
+    images: in the training set; an epoch leaves out an incomplete batch
+    """
+    recipe = recipe_of(study, name)[1]
+    epochs = arm_of(study, name).stop_epoch or recipe.epochs
+    return epochs * (images - images % recipe.batch_size)
+
+
 def overrides(arm: Arm, section: type[Section]) -> dict[str, Any]:
     """Return the values of a section that an arm overrides; a null counts only if the section allows null."""
     nullable = {

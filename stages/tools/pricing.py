@@ -20,7 +20,7 @@ from stages.objectives.losses import _window_means
 from stages.objectives.overrides import objectives_of
 from stages.study.lookup import find
 from stages.study.params import arm_of, seeds_of
-from stages.study.recipe import recipe_of
+from stages.study.recipe import images_seen, recipe_of
 from stages.study.section import Precision
 from stages.study.seeds import Draws
 from stages.study.study import Study
@@ -82,21 +82,20 @@ def cost_of(study: Study, name: str, *, images: Images, device: Device) -> Cost:
     arm, settings, runtime = arm_of(study, name), study.finetune, study.runtime
     vit, recipe = recipe_of(study, name)
     trained = find(Objective, arm.objective).build is not None
-    epochs = (arm.stop_epoch or recipe.epochs) if trained else 0
     rows = recipe.batch_size // runtime.devices
     at_once = min(runtime.micro_batch or rows, rows)
     step = pretraining_step(study, name, rows=rows, at_once=at_once)
-    images_seen = epochs * (images.train // recipe.batch_size) * recipe.batch_size
-    flop = images_seen * step.flop if trained else 0.0
+    count = images_seen(study, name, images=images.train) if trained else 0
+    flop = count * step.flop if trained else 0.0
     seen = settings.epochs * min(images.train, settings.train_images or images.train)
     finetuning = len(settings.poolings) * seen * step.flop_of_encoder
     room = 1e9 * device.memory - step.weights - rows * step.views
-    snapshots = len(recipe.snapshots) if epochs else 0
+    snapshots = len(recipe.snapshots) if count else 0
     return Cost(
         arm=name,
         seeds=len(seeds_of(study, name)),
         precision=recipe.precision,
-        images_seen=images_seen,
+        images_seen=count,
         flop_per_image=step.flop if trained else 0.0,
         flop=flop,
         seconds=flop / speed(device, recipe.precision),

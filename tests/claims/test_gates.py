@@ -13,6 +13,7 @@ from stages.claims.gates import (
     NOT_MEASURED,
     PASSED,
     REPORTED,
+    TUNED,
     Gate,
     check_gates,
     convergence,
@@ -114,6 +115,23 @@ def test_what_a_study_measured_decides_and_what_it_did_not_is_said(tmp_path):
     assert "+6.00 points over the last fifth" in gates[CONVERGED].words
     assert gates[BEYOND_MEAN].status == "passed" and gates[BEYOND_MEAN].value == pytest.approx(0.8)
     assert gates[BALANCE].status == "reported" and gates[BALANCE].value == pytest.approx(0.5)
+
+
+def test_the_late_gain_of_a_trained_arm_is_reported_and_blocks_no_claim(tmp_path):
+    study = arms(load_params(), random=Arm(objective="random"), mim=Arm(objective="masked"))
+    ends = {0: [0.90, 0.90], 1: [0.90, 0.90], 2: [0.50, 0.62]}  # the last fifth of five epochs is one epoch
+    for seed, end in ends.items():
+        path = tmp_path / finetune_dir("mim", seed) / "history.csv"
+        write(path, seed=seed, epoch=range(1, 6), loss=[1.0] * 5, accuracy=[0.2, 0.3, 0.4, *end])
+    gate = gates_of(study, tmp_path)[TUNED, "mim"]
+    assert gate.status == "reported" and gate.value == pytest.approx(0.04)
+    assert gate.words == (
+        "fine-tuning of mim: +4.00 points over the last fifth of the epochs; in one training +12.00"
+    )
+    for seed in ends:
+        path = tmp_path / finetune_dir("mim", seed) / "history.csv"
+        write(path, seed=seed, epoch=[1], loss=[1.0], accuracy=[0.2])
+    assert (TUNED, "mim") not in gates_of(study, tmp_path)
 
 
 def finetune_path(root, seed):

@@ -94,7 +94,7 @@ def maps_figure(maps: Maps, *, inks: Inks, highest: float) -> Figure:
         grid = figure.subplots(1 + len(labels), columns, squeeze=False)
         cells = next(iter(maps.weights[labels[0]].values())).shape[0]
         grid[0, 0].imshow(maps.image, interpolation="nearest", extent=(0, cells, cells, 0))
-        _head(grid[0, 0], "image, one training", TEXT)
+        _head(grid[0, 0], "image", TEXT)
         for query, (row, column) in _places(cells).items():
             frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=QUERIES[query], linewidth=1.8)
             grid[0, 0].add_patch(frame)

@@ -29,25 +29,28 @@ def alt_text(drawing: str, labels: Iterable[str]) -> str:
     return text if len(text) <= LONGEST_ALT else f"{drawing} {len(names)} arms. {NUMBERS}"
 
 
-def extremes(values: pd.DataFrame, *, unit: str = "", least: str = "lowest") -> str:
+def extremes(
+    values: pd.DataFrame, *, unit: str = "", least: str = "lowest", decimals: int | None = None
+) -> str:
     """Return the labels with the highest and the lowest mean, each with its interval.
 
-    values:  index label; mean, low, high; a mean whose low is nan is shown without an interval
-    Returns: for example "A, 16.3 [16.2, 16.4] px, and lowest for B, 11.9 [11.8, 12.0] px"
+    values:   index label; mean, low, high; a mean whose low is nan is shown without an interval
+    decimals: None: as many as the widest interval needs
+    Returns:  for example "A, 16.3 [16.2, 16.4] px, and lowest for B, 11.9 [11.8, 12.0] px"; it ends with
+              "(intervals overlap)" if they do
     """
     parts = []
-    decimals = decimals_for([(values["high"] - values["low"]).max()])
+    if decimals is None:
+        decimals = decimals_for([(values["high"] - values["low"]).max()])
     ranked = values.sort_values("mean", ascending=False, kind="stable")
-    for label, row in ranked.iloc[[0, -1] if len(ranked) > 1 else [0]].iterrows():
+    ends = ranked.iloc[[0, -1] if len(ranked) > 1 else [0]]
+    for label, row in ends.iterrows():
         numbers = interval(row["mean"], row["low"], row["high"], unit=unit, decimals=decimals)
         if math.isnan(row["low"]):
             numbers = fixed(row["mean"], decimals=decimals) + (f" {unit}" if unit else "")
-        elif (
-            row["mean"] >= 0 and max(-row["low"], row["high"]) < 0.5 * 10**-decimals
-        ):  # the interval would print as zeros
-            numbers = f"below {fixed(10**-decimals, decimals=decimals)}" + (f" {unit}" if unit else "")
         parts.append(f"{label}, {numbers}")
-    return f", and {least} for ".join(parts)
+    overlap = len(ends) > 1 and ends["low"].iloc[0] <= ends["high"].iloc[-1]
+    return f", and {least} for ".join(parts) + (" (intervals overlap)" if overlap else "")
 
 
 def bands(

@@ -45,6 +45,7 @@ def depth_figure(
     inks: Inks,
     ylabel: str,
     paper: Sequence[PaperCurve] = (),
+    paper_ylabel: str = "",
     share_y: bool = False,
     log: bool = False,
     limits: tuple[float, float] | None = None,
@@ -53,6 +54,7 @@ def depth_figure(
     """Draw a measure against relative depth, one line per label with its interval, beside the paper.
 
     curves:  label, depth, mean, low, high
+    paper_ylabel: of the panel of the paper; empty: the same
     share_y: whether both panels have one scale, for measures that are comparable between grids of patches
     log:     whether the scale is logarithmic
     limits:  ends of the scale; None: from the data
@@ -85,6 +87,7 @@ def depth_figure(
             axis.set(xlabel=DEPTH, xlim=(-0.02, 1.03), ylabel=ylabel)
             axis.tick_params(labelleft=True)
             axis.set_ylim(limits)
+        paper_panel.set_ylabel(paper_ylabel or ylabel)
         settle(figure)
         label_line_ends(study_panel, curves, inks=inks, x="depth")
         label_ends(paper_panel, [(curve.method, curve.depth[-1], curve.values[-1], PAPER) for curve in paper])

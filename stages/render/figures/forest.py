@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from stages.render.figures.captions import NUMBERS
 from stages.render.figures.forest_rows import FAMILIES, Comparison, ForestRow
@@ -93,7 +94,9 @@ def _compared(rows: Sequence[ForestRow]) -> list[str]:
 def _row(axis: Axes, row: ForestRow, *, y: float, studies: Sequence[str]) -> None:
     """Draw the markers of one claim: this study, other studies just below and above, the paper."""
     if row.paper is not None:
-        _marker(axis, row.paper, y=y, colour=PAPER, marker="|", size=9, label="paper ")
+        below = row.others or (row.main and abs(row.main.effect) > EDGE)
+        aside = -0.45 if below else 0.45  # for an arrow, away from other marks
+        _marker(axis, row.paper, y=y, colour=PAPER, marker="|", size=9, label="paper ", aside=aside)
     offset = 0.42
     for name, drawn in row.others.items():
         place = studies.index(name)
@@ -121,9 +124,20 @@ def _interval(axis: Axes, low: float, high: float, *, y: float, colour: str, wid
 
 
 def _marker(
-    axis: Axes, value: float, *, y: float, colour: str, marker: str, size: float, label: str | None = ""
+    axis: Axes,
+    value: float,
+    *,
+    y: float,
+    colour: str,
+    marker: str,
+    size: float,
+    label: str | None = "",
+    aside: float = 0.0,
 ) -> None:
-    """Draw a value; beyond the edge, draw an arrow with the number, unless the label is None."""
+    """Draw a value; beyond the edge, draw an arrow with the number, unless the label is None.
+
+    aside: distance of the arrow from y
+    """
     if abs(value) <= EDGE:
         tick = marker == "|"
         axis.plot(
@@ -133,14 +147,14 @@ def _marker(
         return
     right = value > 0
     edge = EDGE if right else -EDGE
-    y -= 0.45 if label else 0.0
+    y += aside
     axis.plot([edge], [y], marker=">" if right else "<", markersize=4.5, color=colour, zorder=4)
     if label is None:
         return
     axis.text(
-        edge - (0.35 if right else -0.35), y + (0.0 if label else 0.22), f"{label}{fixed(value, decimals=0)}",
-        fontsize=7, color=TEXT, ha="right" if right else "left", va="center",
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=5,
+        edge - (0.35 if right else -0.35), y + (0.0 if aside else 0.45), f"{label}{fixed(value, decimals=0)}",
+        fontsize=7, color=TEXT, ha="right" if right else "left", va="center", zorder=5,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
     )  # fmt: skip
 
 
@@ -200,6 +214,6 @@ def forest_caption(rows: Sequence[ForestRow]) -> str:
     return (
         "Effect of every claim in units of its margin, the smallest effect of interest; positive: as "
         f"claimed. Thick lines: 95 % intervals over {over}; thin lines: corrected intervals, which decide "
-        f"(> 0, < 0: they exclude 0){seeds}. Arrows: effects beyond ±{EDGE:g} margins. Last column: "
-        "analysis choices with the same verdict."
+        f"(> 0, < 0: they exclude 0){seeds}. Beyond ±{EDGE:g} margins: arrows for effects; the rest is cut. "
+        "x of y: analysis choices that agree."
     )

@@ -5,11 +5,11 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.render.figures.captions import alt_text, bands, extremes
+from stages.render.figures.captions import DOTS, LINES, alt_text, bands, extremes
 from stages.render.figures.line_charts import Inks, draw_curves, label_line_ends, whole_ticks
 from stages.render.figures.name_placing import lines_of, settle
 from stages.render.figures.style import CONTROL, NARROW, WIDE, new_figure, styled
-from stages.render.words import fixed, number
+from stages.render.words import fixed, listed, number
 from stages.results.gradients import cosines, gradient_ratio, late
 from stages.results.schemas import GRADIENTS
 from stages.results.seeds import columns, over_seeds
@@ -94,17 +94,20 @@ def measured(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def gradient_caption(rows: pd.DataFrame) -> str:
     """Return the caption of `gradient_figure`."""
+    curves = next(iter(measured(rows).values()))
+    single = not curves["label"].duplicated().any()  # one value per arm makes no line
     return (
         "Cosine between the gradients of the CL and MIM losses, corrected for noise by the split-half cosine "
         "of each loss; near 0 the gradients are nearly orthogonal. Noise-dominated blocks and epochs are "
-        f"omitted. {bands(next(iter(measured(rows).values())), alone=NOTHING)}"
+        f"omitted. {bands(curves, marks=DOTS if single else LINES, alone=NOTHING)}"
     )
 
 
 def gradient_alt(rows: pd.DataFrame) -> str:
     """Return the alternative text of `gradient_figure`."""
     return alt_text(
-        "Line charts of the cosine between the CL and MIM gradients, by block and by epoch.", rows["label"]
+        f"Line charts of the cosine between the CL and MIM gradients, by {listed(measured(rows))}.",
+        rows["label"],
     )
 
 

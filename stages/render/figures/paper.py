@@ -153,7 +153,7 @@ def size_sweep() -> dict[str, dict[float, float]]:
 def trade_offs() -> dict[str, tuple[PaperPoint, ...]]:
     """Return both sets of linear-probe and fine-tuning accuracies, by the title of their panel."""
     return {
-        "Paper, Fig. 1 left": methods(),
+        "Paper, Figs. 1 and 10": methods(),
         "Paper, Fig. 12: hybrid, λ": tuple(hybrid_sweep().values()),
     }
 

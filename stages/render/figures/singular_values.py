@@ -179,10 +179,12 @@ def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
 
     curves: (measure, level) -> `rank_curves`
     """
+    tokens, images = (curves["rankme", level] for level in LEVELS)
     return (
-        "Directions in which tokens and images spread after each self-attention. RankMe: exponential entropy "
-        "of the singular values. Decay α: slope of log eigenvalue against log rank, ranks 4 to 50. "
-        f"{bands(curves['rankme', 'token'], alone=JACKKNIFE)}"
+        f"Directions in which tokens ({_counts(tokens)} images) and images ({_counts(images)}) spread after "
+        "self-attention. RankMe: exponential of the entropy of the singular values. Participation ratio: "
+        "(Σλ)² / Σλ² of the eigenvalues λ. Decay α: minus the slope of log λ against log rank, 4 to 50. "
+        f"{bands(tokens.drop(columns='images'), alone=JACKKNIFE)}"
     )
 
 

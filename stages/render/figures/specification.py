@@ -89,7 +89,7 @@ def specification_findings(rows: pd.DataFrame, *, claim: dict[str, Any]) -> str:
     size, test = summary.get("median_d"), claim.get("joint_test")
     median = "" if size is None else f" Median effect size: d = {number(size, digits=2)}."
     if test:
-        median += _joint(test)
+        median += _joint(test, against_zero=str(claim.get("comparison", "")).endswith(" over 0"))
     return f"{_outcome(ranked)}{median} {_weakest(rows, claim=claim)}{fixed}"
 
 
@@ -165,12 +165,13 @@ def _width(text: str) -> float:
     return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), False)[0] / 72
 
 
-def _joint(test: dict[str, Any]) -> str:
+def _joint(test: dict[str, Any], *, against_zero: bool) -> str:
     """Return the joint test in words; with few trainings, its p-value cannot be small."""
+    exchanged = "signs" if against_zero else "trainings"
     p, least = test["p_median"], test.get("least", 0.0)
     bound = f", the smallest that {test['relabellings']:,} allow" if p < least + 1e-9 else ""
     return (
-        f" Joint test of all choices over {test['relabellings']:,} exchanges of trainings or signs: "
+        f" Joint test of all choices over {test['relabellings']:,} exchanges of {exchanged}: "
         f"p = {number(p, digits=2)}{bound}."
     )
 

@@ -52,7 +52,9 @@ def _fold_block(block: list[PageElement], *, leading: list[Tag], soup: Beautiful
         summary.append(f" ({figures})" if count else "")
     else:
         more = figures.replace("figure", "more figure") if _figures(shown) else figures
-        summary.string = f"Background and {more}" if count else "Background and numbers"
+        background = any(tag.name == "p" or tag.find("p", recursive=False) for tag in hidden)
+        parts = ["background"] * background + [more if count else "numbers"]
+        summary.string = " and ".join(parts).capitalize()
     for tag in hidden:
         fold.append(tag.extract())
 

@@ -37,7 +37,7 @@ def on_attention(results: Results) -> tuple[str, str]:
         beside = f"; uniform attention would give {fixed(uniform, decimals=1)} px"
     return (
         "In the last block, attention distance is longest for "
-        f"{extremes(distance, unit='px', least='shortest')}{beside}.",
+        f"{extremes(distance, unit='px', least='shortest', decimals=1)}{beside}.",
         f"The normalised mutual information of query and key is highest for {extremes(nmi)}; at 0, all "
         "queries attend to the same places.",
     )
@@ -90,6 +90,11 @@ def on_components(results: Results, *, probes: Container[str], label_sets: list[
         return first, "No arm loses accuracy from its best to its last block."
     points = interval(-worst["mean"], -worst["high"], -worst["low"], unit="points", decimals=1)
     where = on_set(str(worst["labels"]))
+    if (lost["high"] >= 0).all():
+        return first, (
+            "No arm clearly loses accuracy from its best to its last block; the largest loss is that of "
+            f"{worst.name}{where}: {points}."
+        )
     return first, f"From the best to the last block, {worst.name} loses the most accuracy{where}: {points}."
 
 
@@ -105,7 +110,7 @@ def on_combination(results: Results, accuracies: pd.DataFrame, *, probe: str = "
     mixed = next((by_objective[objective] for objective in by_objective if objective in MIXED), None)
     parents = [by_objective[objective] for objective in PARENTS if objective in by_objective]
     if mixed is None or len(parents) < len(PARENTS):
-        return "This study does not have a hybrid and both of its parents.", ""
+        return "This study lacks a hybrid or one of its parents.", ""
     pairs = []
     for evaluation, words in ((probe, f"{probe} probe"), (FINE_TUNED, FINE_TUNED)):
         chosen = accuracies[accuracies["evaluation"] == evaluation]
@@ -129,8 +134,8 @@ def _agreement(results: Results) -> str:
     cosine = whole_cosine(rows[rows["label"] == label])
     if cosine is None:
         return (
-            f"The cosine between the gradients of the two losses of {label} cannot be measured, because "
-            "noise between batches dominates the gradients."
+            f"Late in training, noise between batches dominates the gradients of {label}, so the cosine of "
+            "its two losses cannot be measured."
         )
     mean, low, high = (float(values[0]) for values in cosine[:3])
     numbers = interval(mean, low, high, decimals=2)

@@ -12,9 +12,10 @@ from stages.study.timings import Run, spoken
 
 GLOSSARY: Mapping[str, str] = {
     "Arm": "an encoder under study: an objective with its recipe, trained from several seeds",
-    "Training": "one run of an arm from one seed; intervals cover the differences between trainings",
-    "Claim": "a statement, of the paper or of this project, that a measure is higher for one method than for "
-    "another",
+    "Training": "one run of an arm from one seed; intervals cover the differences between trainings, those "
+    "of claims also between images",
+    "Claim": "a statement, of the paper or of this project, that a measure of one method exceeds that of "
+    "another method, or 0",
     "Margin": "the smallest effect of interest of a claim, by a rule that is fixed before the study runs",
     "Supported": "the corrected interval lies above the margin, in the direction of the claim",
     "Contradicted": "the corrected interval lies beyond the margin in the opposite direction",
@@ -28,7 +29,8 @@ GLOSSARY: Mapping[str, str] = {
     "Agreement": "the share of analysis choices that give the same verdict",
     "Fragile": "fewer than two thirds of the analysis choices give the same verdict",
     "CL": "contrastive learning (MoCo v3 unless a label names another method)",
-    "MIM": "masked image modelling (SimMIM unless a label names another method)",
+    "MIM": "masked image modelling (SimMIM unless a label names another method; with a target window, the "
+    "targets are standardised, which SimMIM does not do)",
     "Block": "one layer of a vision transformer: self-attention and MLP",
     "Attention distance": "the distance between a query patch and the patches it attends to, weighted by "
     "attention",

@@ -10,7 +10,7 @@ from stages.render.page.provenance import portable
 from stages.render.sections.verdicts import side_of_zero
 from stages.render.words import listed, unbroken
 from stages.study.params import label_of, seeds_of
-from stages.study.recipe import recipe_of
+from stages.study.recipe import images_seen, recipe_of
 from stages.study.settings import Arm
 from stages.study.study import Study
 from stages.study.words import counted
@@ -184,16 +184,8 @@ def _seeds(study: Study) -> str:
 def _most_seen(study: Study, manifest: dict[str, Any]) -> int:
     """Return the largest number of images that an arm sees in one training; 0 without trained arms."""
     images = manifest["splits"]["train"]["images"]
-    recipes = {
-        name: recipe_of(study, name)[1] for name, arm in study.arms.items() if arm.objective not in UNTRAINED
-    }
-    return max(
-        (
-            (study.arms[name].stop_epoch or recipe.epochs) * (images - images % recipe.batch_size)
-            for name, recipe in recipes.items()
-        ),
-        default=0,
-    )
+    trained = [name for name, arm in study.arms.items() if arm.objective not in UNTRAINED]
+    return max((images_seen(study, name, images=images) for name in trained), default=0)
 
 
 def _size(study: Study, arm: Arm) -> int:

@@ -61,6 +61,7 @@ def layerwise_section(results: Results, *, label_sets: Iterable[str], inks: Inks
                 inks=inks,
                 ylabel=f"linear probe{on_set(labels)} (%)",
                 paper=published,
+                paper_ylabel="linear probe (%)",
                 share_y=True,
                 limits=(0, 100),
             ),

@@ -100,6 +100,6 @@ def bias_rows(bias: pd.DataFrame) -> pd.DataFrame:
     for row in bias.to_dict("records"):
         numbers = (100 * row[column] for column in ("mean", "low", "high"))
         name = bias_name(str(row["trial"]), str(row["head"]))
-        text = f"{interval(*numbers, unit='%', decimals=1)} of {row['decisions']:,} decisions"
+        text = f"{interval(*numbers, unit='%', decimals=1)}; {row['decisions']:,} decisions"
         rows.setdefault(row["label"], {})[name] = text
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("arm")

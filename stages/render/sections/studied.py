@@ -51,7 +51,7 @@ def recipe(study: Study, manifest: dict[str, Any]) -> pd.DataFrame:
         if name in used:
             rows[f"{name.capitalize()} objective"] = words
     rows |= {
-        "Fine-tuning": f"{counted(finetune.epochs, 'epoch')} of {labelled} labelled images (probes: all), "
+        "Fine-tuning": f"{counted(finetune.epochs, 'epoch')} of {labelled} labelled images (probes use all), "
         f"batch {finetune.batch_size}, peak learning rate {finetune.lr:g}, layer decay "
         f"{finetune.layer_decay:g}",
         "Probes": listed([*dict(study.probes), *([AUGMENTED] if study.linear_augmented.arms else [])]),

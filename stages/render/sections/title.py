@@ -9,7 +9,7 @@ from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
 from stages.render.words import listed, number, unbroken
 from stages.study.params import label_of, seeds_of
-from stages.study.recipe import recipe_of
+from stages.study.recipe import images_seen
 from stages.study.study import Study
 from stages.study.words import counted
 
@@ -75,20 +75,16 @@ def _compute(study: Study, *, images: int) -> str:
     size = study.data.image_size
     parts = [words] if (words := millions(study)) else []
     trained = [
-        (arm, arm.stop_epoch or recipe_of(study, name)[1].epochs)
+        (arm, images_seen(study, name, images=images))
         for name, arm in study.arms.items()
         if arm.objective not in UNTRAINED
         for _ in seeds_of(study, name)
     ]
     if trained:
-        seen = [images * epochs for _, epochs in trained]
-        flops = sum(
-            count * forward_flops(vit_of(study, arm), image_size=size)
-            for count, (arm, _) in zip(seen, trained, strict=True)
-        )
-        shown = listed(f"{count:,}" for count in sorted(set(seen)))
+        flops = sum(count * forward_flops(vit_of(study, arm), image_size=size) for arm, count in trained)
+        shown = listed(f"{count:,}" for count in sorted({count for _, count in trained}))
         parts.append(
-            f"{counted(len(trained), 'training')} on {shown} images each (images × epochs); one "
+            f"{counted(len(trained), 'training')}, each on {shown} images (with repetitions); one "
             f"forward pass over all of these images takes {number(flops / 1e12, digits=2)} TFLOP, and "
             "training takes several times as much"
         )

@@ -50,9 +50,9 @@ def trajectory_section(claims: list[dict[str, Any]], *, folder: str = "") -> Non
     ]
     if missing:
         notes.append(
-            f"Claims without a trajectory: {listed(missing)}. They need fine-tuning, segmentation, corrupted "
-            "images, or another analysis or probe, which only arms with `stop_epoch` have in mid-training "
-            "(preset `checkpoints`), or an arm that this study lacks."
+            f"Claims without a trajectory: {listed(missing)}. Such claims need an arm that this study lacks, "
+            "or measurements that snapshots lack: fine-tuning, segmentation, corrupted images, other "
+            "analyses or probes. The preset checkpoints has these in mid-training."
         )
     paragraphs = Markup("\n").join(Markup("<p>{}</p>").format(unbroken(note)) for note in notes)
     put(folded("Terms, and claims without a trajectory", paragraphs))

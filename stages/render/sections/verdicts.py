@@ -201,5 +201,7 @@ def runs(study: Study) -> str:
 def means(claim: dict[str, Any]) -> str:
     """Return the mean of the measure for each side of a claim and the untrained control."""
     scale, unit = (100, "\u00a0%") if is_share(claim.get("unit")) else (1, "")
+    if unit and " minus " in str(claim.get("statistic")):  # a difference of shares
+        unit = "\u00a0points"
     means = (claim.get("values") or {}).items()
     return ", ".join(f"{role_name(role)}\u00a0{number(scale * value)}{unit}" for role, value in means) or "–"

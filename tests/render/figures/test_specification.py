@@ -73,9 +73,9 @@ def test_the_findings_follow_the_numbers(claim_and_rows):
     findings = specification_findings(rows, claim=claim)
     assert "Fixed in all combinations: the last epoch." in findings
     assert "Median effect size: d = 1.9." in findings
-    assert "over 70 exchanges of trainings or signs: p = 0.029, the smallest that 70 allow." in findings
-    higher = claim | {"joint_test": claim["joint_test"] | {"p_median": 0.5}}
-    assert "or signs: p = 0.50. " in specification_findings(rows, claim=higher)
+    assert "over 70 exchanges of trainings: p = 0.029, the smallest that 70 allow." in findings
+    higher = claim | {"joint_test": claim["joint_test"] | {"p_median": 0.5}, "comparison": "masked over 0"}
+    assert "over 70 exchanges of signs: p = 0.50. " in specification_findings(rows, claim=higher)
     assert findings.startswith("Verdicts: 3 supported and 1 undecided. 3 of 4 differences are above 0.")
     assert "Agreement with the verdict is lowest for “blocks: last block” (50 %)." in findings
     same = rows.assign(verdict="supported")

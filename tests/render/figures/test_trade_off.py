@@ -101,6 +101,9 @@ def test_only_arms_with_augmented_probes_are_read(tmp_path) -> None:
         ["b", pytest.approx(0.75), 2, 0.7, 0.8]
     ]
     assert protocols(results, probes=["linear"], augmented=["b"])[AUGMENTED] == "anew"
+    write_json(tmp_path / "results/probe/linear_augmented/a.json", sets | {"protocol": "anew, but"})
+    both = protocols(results, probes=["linear"], augmented=["a", "b"])[AUGMENTED]
+    assert both == "a: anew, but; b: anew"
     assert AUGMENTED not in set(accuracies(results, probes=["linear"])["evaluation"])
     rows = accuracy_rows(scores)
     upper = [name for name, _ in rows.columns]

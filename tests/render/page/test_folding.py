@@ -31,8 +31,8 @@ def test_marked_figures_lead_and_first_figures_follow() -> None:
     summaries = [tag.get_text() for tag in soup.find_all("summary")]
     assert summaries == [
         "Background and 1 more figure",
-        "Background and 1 more figure",
-        "Background and numbers",
+        "1 more figure",
+        "Numbers",
     ]
     (section, *_), (_, _, last) = soup.find_all("section")[1:], soup.find_all("details")
     assert [tag.name for tag in section.find_all(True, recursive=False)] == ["h3", "figure", "details"]

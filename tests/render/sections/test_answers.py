@@ -39,6 +39,9 @@ def test_extremes_are_the_highest_and_the_lowest() -> None:
     assert extremes(values[:1]) == "A, 2.0 [1.9, 2.1]"
     values.loc["A"] = [1e-5, 0.5e-5, 2e-5]
     assert extremes(values, unit="px").endswith("lowest for A, below 0.1 px")
+    assert extremes(values[1:2], decimals=3) == "B, 5.000 [4.900, 5.100]"
+    close = values.assign(mean=[2.0, 2.1, 2.2], low=1.5, high=2.5)
+    assert extremes(close) == "C, 2.2 [1.5, 2.5], and lowest for A, 2.0 [1.5, 2.5] (intervals overlap)"
 
 
 def test_the_hybrid_is_compared_with_the_better_of_its_parents(
@@ -71,7 +74,7 @@ def test_the_hybrid_is_compared_with_the_better_of_its_parents(
         several = results(*ARMS, seeds=(0, 1, 2))
         assert on_combination(several, scores)[1].endswith(verdict), dots
     assert on_combination(results("cl", "mim"), scores) == (
-        "This study does not have a hybrid and both of its parents.",
+        "This study lacks a hybrid or one of its parents.",
         "",
     )
 
@@ -91,6 +94,13 @@ def test_the_block_that_loses_most_is_named(tmp_path: Path, monkeypatch: pytest.
     assert second.startswith("From the best to the last block, MIM loses the most accuracy: 75.0 [")
     alone = on_components(results("cl"), probes=["layerwise"], label_sets=["class"])
     assert alone[1] == "No arm loses accuracy from its best to its last block."
+    table = tmp_path / "results/probe/layerwise/mim.csv"
+    rows = pd.read_csv(table)
+    rows["predicted"] = rows["truth"]  # every block is right but the last one, on one image
+    rows.loc[(rows["block"] == 2) & (rows["image"] == 0), "predicted"] += 1
+    rows.to_csv(table, index=False)
+    _, unclear = on_components(results("cl", "mim"), probes=["layerwise"], label_sets=["class"])
+    assert unclear.startswith("No arm clearly loses accuracy from its best to its last block; the largest")
     assert on_components(results("cl", "mim"), probes=["knn"], label_sets=[]) == (
         "This study does not probe single blocks.",
         "",

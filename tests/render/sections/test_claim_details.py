@@ -51,6 +51,10 @@ def test_the_fold_lists_the_statistics() -> None:
     known = rows_of(entries()[1] | {"name": "finetuning", "margin": 0.02, "unit": "share of images"})
     assert known["In the paper"].startswith("0.60\u00a0points; within the margin")
     assert "within" not in rows_of(entries()[0] | {"name": "frequency", "margin": 0.15})["In the paper"]
+    sides = {"unit": "share of images", "values": {"contrastive": 0.0375}}
+    assert rows_of(entries()[0] | sides)["Means"] == "CL\u00a03.75\u00a0%"
+    gained = entries()[0] | sides | {"statistic": "one accuracy minus another"}
+    assert rows_of(gained)["Means"] == "CL\u00a03.75\u00a0points"
     untested = rows_of(entries()[3])
     assert untested["Why not tested"] == "no arm has the objective hybrid" and "Margin" not in untested
     assert "exploratory" in rows_of(entries()[2])["Source"]
