@@ -1,7 +1,9 @@
 """Unison of the token movement, and the number of directions in which tokens and images spread."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -25,6 +27,8 @@ SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "al
 # (Student's t with 9 degrees of freedom).
 ERRORS = {"token": 1.96, "image": 2.262}
 SHOWN = 0.75  # share of the ranks in the figure of the spectra
+# Logarithm of a variance relative to the largest one; lower values are rounding errors.
+REAL = 2 * math.log(10 * np.finfo(np.float32).eps)
 
 
 def unison_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
@@ -104,9 +108,13 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def leading_ranks(spectrum: pd.DataFrame) -> pd.DataFrame:
-    """Return the first three quarters of the ranks; later ones fall to 0, because tokens are centred."""
-    last = spectrum.groupby(["label", "level", "place"])["index"].transform("max")
-    return spectrum[spectrum["index"] <= (SHOWN * last).clip(lower=1)]
+    """Return the first three quarters of the ranks; later ones fall to 0, because tokens are centred.
+
+    Ranks of the embedding below rounding are left out: small patches span few directions.
+    """
+    lines = spectrum.groupby(["label", "level", "place"])
+    early = spectrum["index"] <= (SHOWN * lines["index"].transform("max")).clip(lower=1)
+    return spectrum[early & (spectrum["mean"] - lines["mean"].transform("max") > REAL)]
 
 
 def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> Figure:
@@ -160,7 +168,7 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
     """
     return (
         "Singular values of the covariance of the patch tokens (natural logarithm), after the last "
-        "self-attention and of the embedding (dotted); first three quarters of the ranks. "
+        "self-attention and of the embedding (dotted); first three quarters of the ranks, above rounding. "
         f"Right: {_counts(spectrum)} images, by their mean patch token. "
         f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
