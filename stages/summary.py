@@ -77,7 +77,7 @@ def inputs(study: Study) -> list[Path]:
         for seed in seeds_of(study, arm):
             files.append(model_dir(arm, seed) / "history.csv")
             some = (model_dir(arm, seed) / "training.json", gradients_table(arm, seed))
-            files += [path for path in some if path.is_file()]  # only hybrids have gradients
+            files += [path for path in some if path.is_file()]  # early trainings have no record
         if "layerwise" in dict(study.probes):  # its curves need the prediction for each image
             files.append(probe_predictions("layerwise", arm))
         files += [analysis_table(analysis, arm) for analysis in study.analyses]

@@ -132,8 +132,8 @@ COMPONENTS = (
         statement="The late blocks of the hybrid reduce high frequencies.",
         measure=fall,
         given={"analysis": "fourier", "column": "log_amplitude"},
-        statistic="decrease of relative log amplitude at the highest frequency, from the first two thirds of "
-        "the blocks to the last third",
+        statistic="decrease of relative log amplitude near the highest frequency, from the first two thirds "
+        "of the blocks to the last third",
         unit="log",
         margin=AMPLITUDE,
         higher="hybrid",

@@ -110,7 +110,7 @@ REPRESENTATIONS = (
         statement="The last block of MIM carries more high-frequency information than that of CL.",
         measure=in_blocks,
         given={"analysis": "fourier", "column": "log_amplitude"},
-        statistic="relative log amplitude at the highest frequency after the last block",
+        statistic="relative log amplitude near the highest frequency after the last block",
         unit="log",
         margin=AMPLITUDE,
         higher="masked",
@@ -125,8 +125,8 @@ REPRESENTATIONS = (
         statement="Late blocks of MIM reduce high frequencies more than those of CL, as a decoder does.",
         measure=fall,
         given={"analysis": "fourier", "column": "log_amplitude"},
-        statistic="decrease of relative log amplitude at the highest frequency, from the first two thirds of "
-        "the blocks to the last third",
+        statistic="decrease of relative log amplitude near the highest frequency, from the first two thirds "
+        "of the blocks to the last third",
         unit="log",
         margin=AMPLITUDE,
         higher="masked",

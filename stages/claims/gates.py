@@ -154,13 +154,15 @@ def _tuned(arm: str, *, tables: Tables) -> list[Gate]:
         _require(history, "accuracy", of=f"{arm}: fine-tuning")
     except MissingResult:
         return []
-    curves = [list(rows["accuracy"]) for _, rows in history.groupby("seed")]
-    if min(map(len, curves)) < 2:
+    measured = history.dropna(subset=["accuracy"])  # not in histories of earlier versions
+    curves = [list(rows["accuracy"]) for _, rows in measured.groupby("seed")]
+    if min(map(len, curves), default=0) < 2:
         return []
     gains = [last_gain(curve) for curve in curves]
     gain = float(np.mean(gains))
-    most = f"; in one training {100 * max(gains):+.2f}" if len(gains) > 1 else ""
-    words = f"fine-tuning of {arm}: {100 * gain:+.2f} points over the last fifth of the epochs{most}"
+    words = f"fine-tuning of {arm}: {100 * gain:+.2f} points over the last fifth of the epochs"
+    if len(gains) > 1:
+        words += f"; from {100 * min(gains):+.2f} to {100 * max(gains):+.2f} in single trainings"
     return [Gate(TUNED, arm, REPORTED, gain, words)]
 
 

@@ -44,7 +44,8 @@ def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: 
     """Return a mean with its interval.
 
     decimals: None: as many as the width of the interval needs
-    Returns:  for example "16.33 [16.32, 16.35] px"; "below 0.01 px" if all three would print as 0
+    Returns:  for example "16.33 [16.32, 16.35] px"; "below 0.01 px" or "within ±0.01 px" if all three
+              would print as 0
     """
     if not all(map(math.isfinite, (mean, low, high))):
         return "–"
@@ -52,8 +53,9 @@ def interval(mean: float, low: float, high: float, *, unit: str = "", decimals: 
         decimals = decimals_for([high - low])
     parts = [fixed(value, decimals=decimals) for value in (mean, low, high)]
     text = f"{parts[0]} [{parts[1]}, {parts[2]}]"
-    if mean > 0 and max(-low, high) < 0.5 * 10**-decimals:
-        text = f"below {fixed(10**-decimals, decimals=decimals)}"
+    if mean and max(-low, high) < 0.5 * 10**-decimals:
+        bound = fixed(10**-decimals, decimals=decimals)
+        text = f"below {bound}" if low >= 0 else f"within ±{bound}"
     return text + (f" {unit}" if unit else "")
 
 

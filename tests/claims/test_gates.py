@@ -126,8 +126,11 @@ def test_the_late_gain_of_a_trained_arm_is_reported_and_blocks_no_claim(tmp_path
     gate = gates_of(study, tmp_path)[TUNED, "mim"]
     assert gate.status == "reported" and gate.value == pytest.approx(0.04)
     assert gate.words == (
-        "fine-tuning of mim: +4.00 points over the last fifth of the epochs; in one training +12.00"
+        "fine-tuning of mim: +4.00 points over the last fifth of the epochs; "
+        "from +0.00 to +12.00 in single trainings"
     )
+    write(tmp_path / finetune_dir("mim", 0) / "history.csv", seed=0, epoch=range(1, 6), loss=[1.0] * 5)
+    assert gates_of(study, tmp_path)[TUNED, "mim"].value == pytest.approx(0.06)  # of the other two
     for seed in ends:
         path = tmp_path / finetune_dir("mim", seed) / "history.csv"
         write(path, seed=seed, epoch=[1], loss=[1.0], accuracy=[0.2])

@@ -26,6 +26,7 @@ def test_intervals_in_words() -> None:
     assert interval(16.333, 16.321, 16.346, unit="px") == "16.33 [16.32, 16.35] px"
     assert interval(-0.0004, -0.02, 0.02) == "0.00 [−0.02, 0.02]"
     assert interval(1e-5, 0.5e-5, 2e-5, unit="px", decimals=4) == "below 0.0001 px"
+    assert interval(-3e-5, -4.9e-5, 4e-5) == interval(3e-5, -4e-5, 4.9e-5) == "within ±0.0001"
     assert interval(0.0, 0.0, 0.0) == "0.00 [0.00, 0.00]"
     assert fixed(-0.001, decimals=2) == "0.00"
     assert [decimals_for(widths) for widths in ([0.025], [3.0], [1e-9], [0.0], [0.5, 0.002])] == [

@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import threading
+import time
 
 import pytest
 
@@ -14,12 +16,28 @@ from stages.tools.project import only_study
 from stages.tracking.store import _alone as database_alone
 
 
-def test_a_second_lock_waits_or_fails_until_the_file_is_closed(tmp_path):
+def test_a_second_lock_fails_until_the_file_is_closed(tmp_path):
     path = tmp_path / "lock"
     with path.open("a") as first, path.open("a") as second:
         assert lock(first, waits=True) and not lock(second, waits=False)
         first.close()
         assert lock(second, waits=False)
+
+
+def test_a_second_download_waits(tmp_path):
+    order = []
+
+    def second():
+        with download_alone(tmp_path / "weights"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with download_alone(tmp_path / "weights"):
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

@@ -37,7 +37,7 @@ def extremes(
     values:   index label; mean, low, high; a mean whose low is nan is shown without an interval
     decimals: None: as many as the widest interval needs
     Returns:  for example "A, 16.3 [16.2, 16.4] px, and lowest for B, 11.9 [11.8, 12.0] px"; it ends with
-              "(intervals overlap)" if they do
+              "(overlapping other intervals)" if that of the highest or of the lowest does
     """
     parts = []
     if decimals is None:
@@ -49,8 +49,9 @@ def extremes(
         if math.isnan(row["low"]):
             numbers = fixed(row["mean"], decimals=decimals) + (f" {unit}" if unit else "")
         parts.append(f"{label}, {numbers}")
-    overlap = len(ends) > 1 and ends["low"].iloc[0] <= ends["high"].iloc[-1]
-    return f", and {least} for ".join(parts) + (" (intervals overlap)" if overlap else "")
+    low, high = ranked["low"], ranked["high"]
+    overlap = (low.iloc[0] <= high.iloc[1:]).any() or (low.iloc[:-1] <= high.iloc[-1]).any()
+    return f", and {least} for ".join(parts) + (" (overlapping other intervals)" if overlap else "")
 
 
 def bands(

@@ -19,7 +19,7 @@ STYLES: tuple[Any, Any] = ("-", (0, (4, 2)))  # lines of the encoder and the dec
 
 
 def decoder_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
-    """Return the log amplitude at the highest frequency of the arms with a decoder; no rows without decoders.
+    """Return the log amplitude near the highest frequency of the arms with a decoder; no rows without any.
 
     Returns: label, part, block (of the part, 0 after its embedding), place (the decoder continues after the
              last block of the encoder), mean, low, high, trainings, seed_0 and so on, images
@@ -84,7 +84,7 @@ def decoder_figure(curves: pd.DataFrame, *, inks: Inks, paper: Sequence[PaperCur
 def decoder_caption(curves: pd.DataFrame, *, paper: Sequence[PaperCurve]) -> str:
     """Return the caption of `decoder_figure`."""
     return (
-        "Relative log amplitude at the highest frequency, for unmasked images, in the encoder (solid) and "
+        "Relative log amplitude near the highest frequency, for unmasked images, in the encoder (solid) and "
         f"the decoder (dashed). {bands(curves)} Right: {paper[0].described}."
     )
 

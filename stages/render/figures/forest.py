@@ -209,11 +209,11 @@ def forest_caption(rows: Sequence[ForestRow]) -> str:
     """Return the caption: what is plotted, its uncertainty, and over how many trainings."""
     counts = sorted({len(row.main.seeds) for row in rows if row.main and row.main.seeds})
     several = counts != [1]
-    seeds = f"; small dots: each of {any_of(counts)} seeds" if counts and several else ""
+    seeds = f"; small dots: {any_of(counts)} seeds" if counts and several else ""
     over = "trainings" if several else "images where each arm has one training"
     return (
-        "Effect of every claim in units of its margin, the smallest effect of interest; positive: as "
+        "Effects of claims in units of their margins, the smallest effects of interest; positive: as "
         f"claimed. Thick lines: 95 % intervals over {over}; thin lines: corrected intervals, which decide "
-        f"(> 0, < 0: they exclude 0){seeds}. Beyond ±{EDGE:g} margins: arrows for effects; the rest is cut. "
-        "x of y: analysis choices that agree."
+        f"(> 0, < 0: they exclude 0){seeds}. Arrows: effects beyond ±{EDGE:g} margins; lines and dots are "
+        "cut. x of y: choices that agree."
     )

@@ -94,12 +94,12 @@ def measured(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def gradient_caption(rows: pd.DataFrame) -> str:
     """Return the caption of `gradient_figure`."""
-    curves = next(iter(measured(rows).values()))
-    single = not curves["label"].duplicated().any()  # one value per arm makes no line
+    panels = [*measured(rows).values()]
+    single = not any(curves["label"].duplicated().any() for curves in panels)  # one value makes no line
     return (
         "Cosine between the gradients of the CL and MIM losses, corrected for noise by the split-half cosine "
         "of each loss; near 0 the gradients are nearly orthogonal. Noise-dominated blocks and epochs are "
-        f"omitted. {bands(curves, marks=DOTS if single else LINES, alone=NOTHING)}"
+        f"omitted. {bands(panels[0], marks=DOTS if single else LINES, alone=NOTHING)}"
     )
 
 

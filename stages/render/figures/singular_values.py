@@ -1,9 +1,7 @@
 """Unison of the token movement, and the number of directions in which tokens and images spread."""
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -27,8 +25,7 @@ SCALARS = {"rankme": "RankMe", "participation_ratio": "participation ratio", "al
 # (Student's t with 9 degrees of freedom).
 ERRORS = {"token": 1.96, "image": 2.262}
 SHOWN = 0.75  # share of the ranks in the figure of the spectra
-# Logarithm of a variance relative to the largest one; lower values are rounding errors.
-REAL = 2 * math.log(10 * np.finfo(np.float32).eps)
+BELOW = 5.0  # how far the axis of the spectra reaches below the lowest value after the last self-attention
 
 
 def unison_curves(results: Results, *, seed: int = 0) -> pd.DataFrame:
@@ -69,6 +66,8 @@ def spectra(results: Results) -> pd.DataFrame:
 def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
     """Draw singular values by rank, for tokens of an image (left) and images (right); embedding: dotted.
 
+    The embedding may leave the axis: small patches span few directions, and the rest is rounding.
+
     spectrum: as `spectra` returns it
     """
     spectrum = leading_ranks(spectrum)
@@ -100,6 +99,8 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.tick_params(labelleft=True)
+        lowest = spectrum.loc[spectrum["place"] == "after", "mean"].min() - BELOW
+        panels[0].set_ylim(bottom=max(lowest, panels[0].get_ylim()[0]))
         settle(figure)
         for axis, level in zip(panels, LEVELS, strict=True):
             after = (spectrum["level"] == level) & (spectrum["place"] == "after")
@@ -108,13 +109,9 @@ def spectrum_figure(spectrum: pd.DataFrame, *, inks: Inks) -> Figure:
 
 
 def leading_ranks(spectrum: pd.DataFrame) -> pd.DataFrame:
-    """Return the first three quarters of the ranks; later ones fall to 0, because tokens are centred.
-
-    Ranks of the embedding below rounding are left out: small patches span few directions.
-    """
-    lines = spectrum.groupby(["label", "level", "place"])
-    early = spectrum["index"] <= (SHOWN * lines["index"].transform("max")).clip(lower=1)
-    return spectrum[early & (spectrum["mean"] - lines["mean"].transform("max") > REAL)]
+    """Return the first three quarters of the ranks; later ones fall to 0, because tokens are centred."""
+    last = spectrum.groupby(["label", "level", "place"])["index"].transform("max")
+    return spectrum[spectrum["index"] <= (SHOWN * last).clip(lower=1)]
 
 
 def rank_figure(curves: dict[tuple[str, str], pd.DataFrame], *, inks: Inks) -> Figure:
@@ -167,9 +164,9 @@ def spectrum_caption(spectrum: pd.DataFrame) -> str:
     spectrum: as `spectra` returns it
     """
     return (
-        "Singular values of the covariance of the patch tokens (natural logarithm), after the last "
-        "self-attention and of the embedding (dotted); first three quarters of the ranks, above rounding. "
-        f"Right: {_counts(spectrum)} images, by their mean patch token. "
+        "Singular values of the covariance of patch tokens (natural logarithm), after the last "
+        "self-attention and of the embedding (dotted, cut below); three quarters of the ranks. "
+        f"Right: mean tokens of {_counts(spectrum)} images. "
         f"{bands(spectrum.drop(columns='images'), alone=JACKKNIFE)}"
     )
 
@@ -189,9 +186,9 @@ def rank_caption(curves: dict[tuple[str, str], pd.DataFrame]) -> str:
     """
     tokens, images = (curves["rankme", level] for level in LEVELS)
     return (
-        f"Directions in which tokens ({_counts(tokens)} images) and images ({_counts(images)}) spread after "
-        "self-attention. RankMe: exponential of the entropy of the singular values. Participation ratio: "
-        "(Σλ)² / Σλ² of the eigenvalues λ. Decay α: minus the slope of log λ against log rank, 4 to 50. "
+        f"Ranks of tokens ({_counts(tokens)} images) and of images ({_counts(images)}) after self-attention. "
+        "RankMe: exponential of the entropy of singular values. Participation ratio: (Σλ)²/Σλ². Decay α: "
+        "minus the slope of log λ against log rank. λ: eigenvalues. "
         f"{bands(tokens.drop(columns='images'), alone=JACKKNIFE)}"
     )
 

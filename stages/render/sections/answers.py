@@ -49,7 +49,7 @@ def on_representations(results: Results) -> tuple[str, str]:
     if "fourier" in results.study.analyses:
         curves = block_curves(results, analysis="fourier", measure="log_amplitude", highest_frequency=True)
         sentences.append(
-            "In the last block, the relative log amplitude at the highest frequency is highest for "
+            "In the last block, the relative log amplitude near the highest frequency is highest for "
             f"{extremes(last_block(curves))}."
         )
     if "singular_values" in results.study.analyses:

@@ -29,8 +29,8 @@ GLOSSARY: Mapping[str, str] = {
     "Agreement": "the share of analysis choices that give the same verdict",
     "Fragile": "fewer than two thirds of the analysis choices give the same verdict",
     "CL": "contrastive learning (MoCo v3 unless a label names another method)",
-    "MIM": "masked image modelling (SimMIM unless a label names another method; with a target window, the "
-    "targets are standardised, which SimMIM does not do)",
+    "MIM": "masked image modelling (SimMIM unless a label names another method; with a target window, its "
+    "targets are standardised, an option of the code of SimMIM that its paper does not use)",
     "Block": "one layer of a vision transformer: self-attention and MLP",
     "Attention distance": "the distance between a query patch and the patches it attends to, weighted by "
     "attention",

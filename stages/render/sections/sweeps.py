@@ -78,7 +78,7 @@ def sweeps(
         if panels := measure_panels(places, results):
             caption = (
                 "Measures of the last block against the weight λ of CL: normalised mutual information of "
-                f"attention, relative log amplitude at the highest frequency; {trainings_of(study)} (bars)."
+                f"attention, relative log amplitude near the highest frequency; {trainings_of(study)} (bars)."
             )
             add("measures-by-weight", caption, [panels])
     if places := along_ratio(study, ratios):

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from stages.render.encoder_size import forward_flops, millions, vit_of
 from stages.render.figures.style import Ink
 from stages.render.page.provenance import portable
-from stages.render.words import listed, number, unbroken
+from stages.render.words import any_of, listed, number, unbroken
 from stages.study.params import label_of, seeds_of
 from stages.study.recipe import images_seen
 from stages.study.study import Study
@@ -82,9 +82,10 @@ def _compute(study: Study, *, images: int) -> str:
     ]
     if trained:
         flops = sum(count * forward_flops(vit_of(study, arm), image_size=size) for arm, count in trained)
-        shown = listed(f"{count:,}" for count in sorted({count for _, count in trained}))
+        shown = any_of(sorted({count for _, count in trained}))
+        each = ", each" if len(trained) > 1 else ""
         parts.append(
-            f"{counted(len(trained), 'training')}, each on {shown} images (with repetitions); one "
+            f"{counted(len(trained), 'training')}{each} on {shown} images (with repetitions); one "
             f"forward pass over all of these images takes {number(flops / 1e12, digits=2)} TFLOP, and "
             "training takes several times as much"
         )

@@ -123,7 +123,7 @@ def test_with_one_training_per_arm_the_caption_says_what_intervals_are_over() ->
     assert "seeds" not in caption
     assert len(caption.split()) <= 60
     several = forest_caption(forest_rows([claim()], others={}))
-    assert "95 % intervals over trainings; " in several and "small dots: each of 2 seeds" in several
+    assert "95 % intervals over trainings; " in several and "small dots: 2 seeds" in several
 
 
 def test_text_fits_the_figure_and_narrow_screens_have_a_variant() -> None:

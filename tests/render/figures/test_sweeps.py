@@ -212,6 +212,8 @@ def test_gradients_are_averaged_over_seeds_and_late_epochs(
     )
     assert "k: cosine 0.10 in block 1; the norm of the weighted" in findings
     assert "(k: one training, " in gradient_caption(rows) and "Arms: Both and k." in gradient_alt(rows)
+    once = rows[(rows["label"] == "k") & (rows["epoch"] == rows["epoch"].max())]
+    assert "; bands: " in gradient_caption(rows) and "; bars: " in gradient_caption(once)
     inks = palette(params)
     images = {image_bytes(gradient_figure(rows, inks=inks), form="svg") for _ in range(2)}
     assert len(images) == 1

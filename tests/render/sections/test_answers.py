@@ -41,7 +41,11 @@ def test_extremes_are_the_highest_and_the_lowest() -> None:
     assert extremes(values, unit="px").endswith("lowest for A, below 0.1 px")
     assert extremes(values[1:2], decimals=3) == "B, 5.000 [4.900, 5.100]"
     close = values.assign(mean=[2.0, 2.1, 2.2], low=1.5, high=2.5)
-    assert extremes(close) == "C, 2.2 [1.5, 2.5], and lowest for A, 2.0 [1.5, 2.5] (intervals overlap)"
+    assert (
+        extremes(close) == "C, 2.2 [1.5, 2.5], and lowest for A, 2.0 [1.5, 2.5] (overlapping other intervals)"
+    )
+    near = pd.DataFrame({"mean": [0.3, 0.29, 0.1], "low": [0.25, 0.2, 0.05], "high": [0.35, 0.4, 0.15]})
+    assert extremes(near).endswith("(overlapping other intervals)") and "over" not in extremes(near[::2])
 
 
 def test_the_hybrid_is_compared_with_the_better_of_its_parents(

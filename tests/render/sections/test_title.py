@@ -56,11 +56,15 @@ def test_compute_covers_only_trained_arms(study: Study) -> None:
         return title_block(one, manifest(), inks=palette(one))
 
     masked, random = Arm(objective="masked"), Arm(objective="random")
-    assert "1 training, each on 32,000 images" in block(a=masked, r=random)
-    assert "each on 31,500 images" in block(a=Arm(objective="masked", batch_size=125 * 3))  # whole batches
-    assert "on 8,000 and 32,000 images" in block(a=masked, b=Arm(objective="masked", epochs=1))
+    assert "1 training on 32,000 images" in block(a=masked, r=random)
+    assert "1 training on 31,500 images" in block(
+        a=Arm(objective="masked", batch_size=125 * 3)
+    )  # whole batches
+    assert "2 trainings, each on 8,000 or 32,000 images" in block(
+        a=masked, b=Arm(objective="masked", epochs=1)
+    )
     assert "1 encoder; probes" in block(a=masked) and "2 encoders; probes" in block(a=masked, r=random)
-    assert "1 training, each on 0 images" in block(a=Arm(objective="masked", epochs=0))
+    assert "1 training on 0 images" in block(a=Arm(objective="masked", epochs=0))
     assert "3 trainings, each on" in block(a=Arm(objective="masked", seeds=[3, 4, 5]))
     assert "forward pass" not in block(r=random) and "million parameters" in block(r=random)
     foreign = Arm(objective="imported", weights="x.pth", format="mae")
