@@ -150,7 +150,7 @@ def test_the_title_block_and_the_answers_say_the_numbers(study: Path) -> None:
     assert "python 3" in facts["Versions"]
     texts = [answer.get_text().replace("\u00a0", " ") for answer in soup.select("p.answer")]
     assert len(texts) == 4
-    assert "is longest for Random init, 17 [" in texts[0] and "shortest for MIM (SimMIM), 1" in texts[0]
+    assert "is longest for Random init, 16.5 [" in texts[0] and "shortest for MIM (SimMIM), 1" in texts[0]
     assert "near the highest frequency is highest for MIM (SimMIM)" in texts[1]
     assert "Best block" in texts[2] and " for a linear probe" in texts[2]
     assert "60.0 [57.8, 62.1] and 59.0 [" in texts[3] and "(linear probe on shape; " in texts[3]
